@@ -1,0 +1,111 @@
+import { bytesEqual } from "../util/bytes.ts";
+import { blockOption, blockSize, encodeBlock, type Szx } from "./block.ts";
+import { encodeUint, optionValue, uintOption, type CoapOption } from "./message.ts";
+import { Code, codeText, Option } from "./numbers.ts";
+import { textOptions } from "./options.ts";
+import type { IncomingResponse, OutgoingRequest } from "./request.ts";
+
+export type BlockEvent =
+  /** Bytes of the body at `offset`; `last` when the body ends behind them. */
+  | { readonly kind: "block"; readonly offset: number; readonly bytes: Uint8Array; readonly last: boolean }
+  /** The ETag is another one now: what was stored belongs to an older representation. */
+  | { readonly kind: "changed" }
+  /** 2.03: the representation that the ETag names is still the current one. */
+  | { readonly kind: "valid" }
+  | { readonly kind: "failed"; readonly reason: string };
+
+export interface BlockDownloadOptions {
+  readonly path: readonly string[];
+  readonly query?: readonly string[];
+  readonly szx: Szx;
+  /** ETag of the representation of which parts are at hand already. */
+  readonly etag?: Uint8Array;
+  readonly extraOptions?: readonly CoapOption[];
+}
+
+/**
+ * Fetches a body block by block, from any offset and in any order (RFC 7959 section 2.4): the
+ * caller says which offset it wants next, and gets what the response means. It holds no bytes of
+ * the body, and of its state only the ETag and the block size, which a server may lower.
+ */
+export class BlockDownload {
+  readonly #path: readonly CoapOption[];
+  #szx: Szx;
+  #etag: Uint8Array | undefined;
+  #asked: { offset: number; szx: Szx } | undefined;
+  #size: number | undefined;
+
+  constructor(options: BlockDownloadOptions) {
+    this.#path = [
+      ...textOptions(Option.URI_PATH, options.path),
+      ...textOptions(Option.URI_QUERY, options.query ?? []),
+      ...(options.extraOptions ?? []),
+    ];
+    this.#szx = options.szx;
+    this.#etag = options.etag;
+  }
+
+  get szx(): Szx {
+    return this.#szx;
+  }
+
+  get etag(): Uint8Array | undefined {
+    return this.#etag;
+  }
+
+  /** The whole body's size, once a response carried Size2. */
+  get size(): number | undefined {
+    return this.#size;
+  }
+
+  /** The request for the block at `offset`, a multiple of the block size in use. */
+  requestAt(offset: number): OutgoingRequest {
+    if (offset % blockSize(this.#szx) !== 0) throw new RangeError(`offset ${offset} is inside a block`);
+    this.#asked = { offset, szx: this.#szx };
+    const block = { num: offset / blockSize(this.#szx), more: false, szx: this.#szx };
+    const options = [...this.#path, { number: Option.BLOCK2, value: encodeBlock(block) }];
+    return { code: Code.GET, options };
+  }
+
+  /** As `requestAt(0)`, asking for the size as well and letting an ETag be validated. */
+  firstRequest(validate?: Uint8Array): OutgoingRequest {
+    const { code, options } = this.requestAt(0);
+    const more: CoapOption[] = [{ number: Option.SIZE2, value: encodeUint(0) }];
+    if (validate !== undefined) more.push({ number: Option.ETAG, value: validate });
+    return { code, options: [...options, ...more] };
+  }
+
+  handleResponse(response: IncomingResponse): BlockEvent {
+    const asked = this.#asked;
+    if (asked === undefined) return { kind: "failed", reason: "no block was asked for" };
+    if (response.code === Code.VALID) return { kind: "valid" };
+    if (response.code !== Code.CONTENT) return { kind: "failed", reason: codeText(response.code) };
+    const etag = optionValue(response.options, Option.ETAG);
+    if (this.#etag !== undefined && etag !== undefined && !bytesEqual(etag, this.#etag)) {
+      this.#etag = etag;
+      return { kind: "changed" };
+    }
+    this.#etag ??= etag;
+    this.#size = uintOption(response.options, Option.SIZE2) ?? this.#size;
+    return this.#readBlock(asked, response);
+  }
+
+  #readBlock(asked: { offset: number; szx: Szx }, response: IncomingResponse): BlockEvent {
+    const { payload } = response;
+    const block = blockOption(response.options, Option.BLOCK2);
+    if (block === undefined) {
+      // Without Block2 the response is the whole body (section 2.3).
+      if (asked.offset > 0) return { kind: "failed", reason: "response without Block2 to a later block" };
+      return { kind: "block", offset: 0, bytes: payload, last: true };
+    }
+    if (block.szx > asked.szx) return { kind: "failed", reason: "block larger than asked for" };
+    const szx = block.szx as Szx;
+    if (block.num * blockSize(szx) !== asked.offset) return { kind: "failed", reason: "another block than asked for" };
+    const full = payload.length === blockSize(szx);
+    if (block.more ? !full : payload.length > blockSize(szx)) {
+      return { kind: "failed", reason: "payload is not of the block's size" };
+    }
+    this.#szx = szx;
+    return { kind: "block", offset: asked.offset, bytes: payload, last: !block.more };
+  }
+}

@@ -1,0 +1,88 @@
+import { COAP_LIMITS } from "./limits.ts";
+import { EMPTY_BYTES, type CoapMessage, type CoapOption } from "./message.ts";
+import { Code, isRequestCode, isResponseCode, type MessageType } from "./numbers.ts";
+
+export type FormatReason =
+  | "too-short"
+  | "too-long"
+  | "bad-version"
+  | "bad-token-length"
+  | "empty-with-content"
+  | "reserved-code"
+  | "bad-option-header"
+  | "option-past-end"
+  | "option-number-overflow"
+  | "too-many-options"
+  | "marker-without-payload";
+
+/**
+ * A datagram that is no CoAP message. `header` is there when type and message ID could be read,
+ * so that a CON can be rejected by RST (RFC 7252 section 4.2).
+ */
+export interface MessageFormatError {
+  readonly reason: FormatReason;
+  readonly header?: { readonly type: MessageType; readonly messageId: number };
+}
+
+export type Decoded =
+  | { readonly ok: true; readonly message: CoapMessage }
+  | { readonly ok: false; readonly error: MessageFormatError };
+
+/** Strict decoding of RFC 7252 section 3. The message's parts are views of `bytes`. */
+export function decodeMessage(bytes: Uint8Array): Decoded {
+  if (bytes.length < 4) return failure("too-short");
+  const first = bytes[0]!;
+  // Section 3: a message with another version number is silently ignored.
+  if (first >> 6 !== 1) return failure("bad-version");
+  const header = { type: ((first >> 4) & 3) as MessageType, messageId: (bytes[2]! << 8) | bytes[3]! };
+  if (bytes.length > COAP_LIMITS.maxDatagramBytes) return failure("too-long", header);
+  const tokenLength = first & 15;
+  if (tokenLength > 8 || 4 + tokenLength > bytes.length) return failure("bad-token-length", header);
+  const code = bytes[1]!;
+  if (code === Code.EMPTY) {
+    if (bytes.length !== 4) return failure("empty-with-content", header);
+    return { ok: true, message: { ...header, code, token: EMPTY_BYTES, options: [], payload: EMPTY_BYTES } };
+  }
+  if (!isRequestCode(code) && !isResponseCode(code)) return failure("reserved-code", header);
+  const options: CoapOption[] = [];
+  const end = readOptions(bytes, 4 + tokenLength, options);
+  if (typeof end === "string") return failure(end, header);
+  let payload = EMPTY_BYTES;
+  if (end < bytes.length) {
+    if (end + 1 === bytes.length) return failure("marker-without-payload", header);
+    payload = bytes.subarray(end + 1);
+  }
+  return {
+    ok: true,
+    message: { ...header, code, token: bytes.subarray(4, 4 + tokenLength), options, payload },
+  };
+}
+
+function failure(reason: FormatReason, header?: MessageFormatError["header"]): Decoded {
+  return { ok: false, error: header === undefined ? { reason } : { reason, header } };
+}
+
+/** Reads options from `at` into `out`; returns the offset of the marker or of the end. */
+function readOptions(bytes: Uint8Array, start: number, out: CoapOption[]): number | FormatReason {
+  let at = start;
+  let optionNumber = 0;
+  while (at < bytes.length && bytes[at] !== 0xff) {
+    const head = bytes[at++]!;
+    let delta = head >> 4;
+    let length = head & 15;
+    if (delta === 15 || length === 15) return "bad-option-header";
+    // Extended delta, then extended length (section 3.1). Reading past the end moves `at` past the
+    // end too, which is refused below.
+    if (delta === 13) delta = 13 + bytes[at++]!;
+    else if (delta === 14) delta = 269 + ((bytes[at++]! << 8) | bytes[at++]!);
+    if (length === 13) length = 13 + bytes[at++]!;
+    else if (length === 14) length = 269 + ((bytes[at++]! << 8) | bytes[at++]!);
+    optionNumber += delta;
+    if (at > bytes.length || at + length > bytes.length) return "option-past-end";
+    if (optionNumber > 65_535) return "option-number-overflow";
+    if (out.length === COAP_LIMITS.maxOptions) return "too-many-options";
+    out.push({ number: optionNumber, value: bytes.subarray(at, at + length) });
+    at += length;
+  }
+  return at;
+}

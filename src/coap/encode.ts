@@ -1,0 +1,76 @@
+import type { CoapMessage, CoapOption } from "./message.ts";
+
+/** Bytes that `message` takes at most. */
+export function encodedSizeBound(message: CoapMessage): number {
+  let size = 4 + message.token.length + 1 + message.payload.length;
+  for (const option of message.options) size += 5 + option.value.length;
+  return size;
+}
+
+/** A new datagram for `message` (RFC 7252 section 3). */
+export function encodeMessage(message: CoapMessage): Uint8Array {
+  const out = new Uint8Array(encodedSizeBound(message));
+  return out.subarray(0, writeMessage(out, message));
+}
+
+/** Writes `message` at the start of `out`, which must be large enough; returns its length. */
+export function writeMessage(out: Uint8Array, message: CoapMessage): number {
+  let at = writeHeader(out, message.type, message.code, message.messageId, message.token);
+  let previous = 0;
+  for (const option of sorted(message.options)) {
+    at = writeOptionHeader(out, at, option.number - previous, option.value.length);
+    out.set(option.value, at);
+    at += option.value.length;
+    previous = option.number;
+  }
+  if (message.payload.length > 0) {
+    out[at++] = 0xff;
+    out.set(message.payload, at);
+    at += message.payload.length;
+  }
+  return at;
+}
+
+export function writeHeader(
+  out: Uint8Array,
+  type: number,
+  code: number,
+  messageId: number,
+  token: Uint8Array,
+): number {
+  out[0] = 0x40 | (type << 4) | token.length;
+  out[1] = code;
+  out[2] = messageId >> 8;
+  out[3] = messageId & 0xff;
+  out.set(token, 4);
+  return 4 + token.length;
+}
+
+/** Option header with extended delta and length (section 3.1); returns where the value goes. */
+export function writeOptionHeader(out: Uint8Array, start: number, delta: number, length: number): number {
+  out[start] = (nibble(delta) << 4) | nibble(length);
+  return writeExtended(out, writeExtended(out, start + 1, delta), length);
+}
+
+function nibble(value: number): number {
+  return value < 13 ? value : value < 269 ? 13 : 14;
+}
+
+function writeExtended(out: Uint8Array, at: number, value: number): number {
+  if (value < 13) return at;
+  if (value < 269) {
+    out[at] = value - 13;
+    return at + 1;
+  }
+  out[at] = (value - 269) >> 8;
+  out[at + 1] = (value - 269) & 0xff;
+  return at + 2;
+}
+
+/** Options by number; those of one number stay in the order given (section 3.1). */
+function sorted(options: readonly CoapOption[]): readonly CoapOption[] {
+  for (let i = 1; i < options.length; i++) {
+    if (options[i]!.number < options[i - 1]!.number) return options.toSorted((a, b) => a.number - b.number);
+  }
+  return options;
+}

@@ -1,0 +1,105 @@
+/** Registry numbers of CoAP: RFC 7252 section 12, RFC 7641, RFC 7959, RFC 8132, RFC 8516. */
+
+export const MessageType = { CON: 0, NON: 1, ACK: 2, RST: 3 } as const;
+export type MessageType = (typeof MessageType)[keyof typeof MessageType];
+
+/** A code is class (3 bits) and detail (5 bits): 2.05 is 0x45. */
+export const Code = {
+  EMPTY: 0,
+  GET: 0x01,
+  POST: 0x02,
+  PUT: 0x03,
+  DELETE: 0x04,
+  CREATED: 0x41,
+  DELETED: 0x42,
+  VALID: 0x43,
+  CHANGED: 0x44,
+  CONTENT: 0x45,
+  BAD_REQUEST: 0x80,
+  BAD_OPTION: 0x82,
+  FORBIDDEN: 0x83,
+  NOT_FOUND: 0x84,
+  METHOD_NOT_ALLOWED: 0x85,
+  NOT_ACCEPTABLE: 0x86,
+  INTERNAL_SERVER_ERROR: 0xa0,
+  NOT_IMPLEMENTED: 0xa1,
+  SERVICE_UNAVAILABLE: 0xa3,
+  PROXYING_NOT_SUPPORTED: 0xa5,
+} as const;
+
+/** `2.05` for 69. */
+export function codeText(value: number): string {
+  return `${value >> 5}.${String(value & 31).padStart(2, "0")}`;
+}
+
+export const codeClass = (value: number): number => value >> 5;
+export const isRequestCode = (value: number): boolean => value > 0 && value < 32;
+/** Classes 2, 4 and 5 (RFC 7252 section 12.1.2); 1, 6 and 7 are reserved here. */
+export function isResponseCode(value: number): boolean {
+  const klass = codeClass(value);
+  return klass === 2 || klass === 4 || klass === 5;
+}
+
+export const Option = {
+  IF_MATCH: 1,
+  URI_HOST: 3,
+  ETAG: 4,
+  IF_NONE_MATCH: 5,
+  OBSERVE: 6,
+  URI_PORT: 7,
+  LOCATION_PATH: 8,
+  URI_PATH: 11,
+  CONTENT_FORMAT: 12,
+  MAX_AGE: 14,
+  URI_QUERY: 15,
+  ACCEPT: 17,
+  LOCATION_QUERY: 20,
+  BLOCK2: 23,
+  BLOCK1: 27,
+  SIZE2: 28,
+  PROXY_URI: 35,
+  PROXY_SCHEME: 39,
+  SIZE1: 60,
+} as const;
+
+export const ContentFormat = { TEXT_PLAIN: 0, LINK_FORMAT: 40, OCTET_STREAM: 42 } as const;
+
+export interface OptionDefinition {
+  readonly name: string;
+  readonly minLength: number;
+  readonly maxLength: number;
+  readonly repeatable: boolean;
+}
+
+const define = (name: string, minLength: number, maxLength: number, repeatable = false): OptionDefinition => ({
+  name,
+  minLength,
+  maxLength,
+  repeatable,
+});
+
+/** Lengths and repeatability: RFC 7252 table 4, RFC 7959 table 1, RFC 7641 table 1. */
+export const OPTION_DEFINITIONS: ReadonlyMap<number, OptionDefinition> = new Map([
+  [Option.IF_MATCH, define("If-Match", 0, 8, true)],
+  [Option.URI_HOST, define("Uri-Host", 1, 255)],
+  [Option.ETAG, define("ETag", 1, 8, true)],
+  [Option.IF_NONE_MATCH, define("If-None-Match", 0, 0)],
+  [Option.OBSERVE, define("Observe", 0, 3)],
+  [Option.URI_PORT, define("Uri-Port", 0, 2)],
+  [Option.LOCATION_PATH, define("Location-Path", 0, 255, true)],
+  [Option.URI_PATH, define("Uri-Path", 0, 255, true)],
+  [Option.CONTENT_FORMAT, define("Content-Format", 0, 2)],
+  [Option.MAX_AGE, define("Max-Age", 0, 4)],
+  [Option.URI_QUERY, define("Uri-Query", 0, 255, true)],
+  [Option.ACCEPT, define("Accept", 0, 2)],
+  [Option.LOCATION_QUERY, define("Location-Query", 0, 255, true)],
+  [Option.BLOCK2, define("Block2", 0, 3)],
+  [Option.BLOCK1, define("Block1", 0, 3)],
+  [Option.SIZE2, define("Size2", 0, 4)],
+  [Option.PROXY_URI, define("Proxy-Uri", 1, 1034)],
+  [Option.PROXY_SCHEME, define("Proxy-Scheme", 1, 255)],
+  [Option.SIZE1, define("Size1", 0, 4)],
+]);
+
+/** Critical options have odd numbers (RFC 7252 section 5.4.6). */
+export const isCritical = (optionNumber: number): boolean => (optionNumber & 1) === 1;

@@ -1,0 +1,61 @@
+import { fromUtf8, utf8 } from "../util/bytes.ts";
+import { optionValues, type CoapOption } from "./message.ts";
+import { isCritical, Option, OPTION_DEFINITIONS } from "./numbers.ts";
+
+/**
+ * The number of the first critical option that this endpoint does not understand, has a length
+ * out of its range or is repeated though it must not be (RFC 7252 sections 5.4.1, 5.4.3, 5.4.5);
+ * undefined when there is none. Elective ones of that kind are ignored, as the RFC asks.
+ */
+export function unrecognisedCritical(
+  options: readonly CoapOption[],
+  understood: (optionNumber: number) => boolean,
+): number | undefined {
+  let previous = -1;
+  for (const { number, value } of options) {
+    const definition = OPTION_DEFINITIONS.get(number);
+    const recognised =
+      definition !== undefined &&
+      understood(number) &&
+      value.length >= definition.minLength &&
+      value.length <= definition.maxLength &&
+      (definition.repeatable || number !== previous);
+    if (!recognised && isCritical(number)) return number;
+    previous = number;
+  }
+  return undefined;
+}
+
+/** Elective options that are malformed or repeated are dropped (RFC 7252 sections 5.4.3, 5.4.5). */
+export function withoutUnrecognised(options: readonly CoapOption[]): readonly CoapOption[] {
+  const keep = (option: CoapOption, i: number): boolean => {
+    const definition = OPTION_DEFINITIONS.get(option.number);
+    if (definition === undefined) return true;
+    if (option.value.length < definition.minLength || option.value.length > definition.maxLength) return false;
+    return definition.repeatable || i === 0 || options[i - 1]!.number !== option.number;
+  };
+  return options.every(keep) ? options : options.filter(keep);
+}
+
+/** Path segments; undefined when one is not UTF-8 (RFC 7252 section 3.2). */
+export function uriPath(options: readonly CoapOption[]): string[] | undefined {
+  return texts(options, Option.URI_PATH);
+}
+
+export function uriQuery(options: readonly CoapOption[]): string[] | undefined {
+  return texts(options, Option.URI_QUERY);
+}
+
+export function textOptions(optionNumber: number, values: readonly string[]): CoapOption[] {
+  return values.map((value) => ({ number: optionNumber, value: utf8(value) }));
+}
+
+function texts(options: readonly CoapOption[], optionNumber: number): string[] | undefined {
+  const out: string[] = [];
+  for (const value of optionValues(options, optionNumber)) {
+    const text = fromUtf8(value);
+    if (text === undefined) return undefined;
+    out.push(text);
+  }
+  return out;
+}

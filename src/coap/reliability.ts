@@ -1,0 +1,122 @@
+import type { PeerAddress } from "../ports/datagram.ts";
+import type { Random } from "../ports/random.ts";
+import { unitFloat } from "../util/random.ts";
+import type { Timer, TimerQueue } from "../util/timer-queue.ts";
+import { COAP_LIMITS } from "./limits.ts";
+import type { TransmissionParameters } from "./parameters.ts";
+
+export type Outcome = "acknowledged" | "reset" | "timeout";
+export type CoapTimers = TimerQueue<(nowUs: number) => void>;
+
+interface Confirmable {
+  readonly peer: PeerAddress;
+  readonly peerKey: string;
+  readonly messageId: number;
+  readonly bytes: Uint8Array;
+  readonly onOutcome: (nowUs: number, outcome: Outcome) => void;
+  timeoutUs: number;
+  retransmissions: number;
+  timer: Timer | undefined;
+}
+
+interface PeerQueue {
+  outstanding: number;
+  readonly waiting: Confirmable[];
+}
+
+/**
+ * Confirmable messages on their way: retransmission with exponential back-off (RFC 7252 section
+ * 4.2), and at most NSTART of them at once per peer (section 4.7).
+ */
+export class Reliability {
+  readonly #parameters: TransmissionParameters;
+  readonly #random: Random;
+  readonly #timers: CoapTimers;
+  readonly #send: (peer: PeerAddress, bytes: Uint8Array) => void;
+  readonly #outstanding = new Map<string, Confirmable>();
+  readonly #peers = new Map<string, PeerQueue>();
+  retransmitted = 0;
+
+  constructor(
+    parameters: TransmissionParameters,
+    random: Random,
+    timers: CoapTimers,
+    send: (peer: PeerAddress, bytes: Uint8Array) => void,
+  ) {
+    this.#parameters = parameters;
+    this.#random = random;
+    this.#timers = timers;
+    this.#send = send;
+  }
+
+  /** Sends `bytes`, a CON, now or when NSTART allows; false when too many wait already. */
+  send(
+    nowUs: number,
+    to: { peer: PeerAddress; peerKey: string },
+    message: { bytes: Uint8Array; messageId: number },
+    onOutcome: Confirmable["onOutcome"],
+  ): boolean {
+    const queue = this.#peers.get(to.peerKey) ?? { outstanding: 0, waiting: [] };
+    if (queue.waiting.length >= COAP_LIMITS.maxQueuedPerPeer) return false;
+    this.#peers.set(to.peerKey, queue);
+    const entry: Confirmable = { ...to, ...message, onOutcome, timeoutUs: 0, retransmissions: 0, timer: undefined };
+    if (queue.outstanding < this.#parameters.nstart) this.#start(nowUs, queue, entry);
+    else queue.waiting.push(entry);
+    return true;
+  }
+
+  /** An ACK or RST arrived; false when nothing of ours was meant. */
+  settle(nowUs: number, peerKey: string, messageId: number, outcome: Outcome): boolean {
+    const entry = this.#outstanding.get(`${peerKey}/${messageId}`);
+    if (entry === undefined) return false;
+    this.#end(nowUs, entry, outcome);
+    return true;
+  }
+
+  /** Stops sending a message without an outcome, whether it has been sent or still waits. */
+  cancel(nowUs: number, peerKey: string, messageId: number): void {
+    const entry = this.#outstanding.get(`${peerKey}/${messageId}`);
+    if (entry !== undefined) {
+      this.#end(nowUs, entry, undefined);
+      return;
+    }
+    const waiting = this.#peers.get(peerKey)?.waiting;
+    const at = waiting?.findIndex((candidate) => candidate.messageId === messageId) ?? -1;
+    if (at >= 0) waiting!.splice(at, 1);
+  }
+
+  #start(nowUs: number, queue: PeerQueue, entry: Confirmable): void {
+    queue.outstanding++;
+    this.#outstanding.set(`${entry.peerKey}/${entry.messageId}`, entry);
+    const { ackTimeoutUs, ackRandomFactor } = this.#parameters;
+    entry.timeoutUs = Math.round(ackTimeoutUs * (1 + unitFloat(this.#random) * (ackRandomFactor - 1)));
+    this.#transmit(nowUs, entry);
+  }
+
+  #transmit(nowUs: number, entry: Confirmable): void {
+    this.#send(entry.peer, entry.bytes);
+    entry.timer = this.#timers.schedule(nowUs + entry.timeoutUs, (now) => this.#onTimer(now, entry));
+  }
+
+  #onTimer(nowUs: number, entry: Confirmable): void {
+    if (entry.retransmissions === this.#parameters.maxRetransmit) {
+      this.#end(nowUs, entry, "timeout");
+      return;
+    }
+    entry.retransmissions++;
+    entry.timeoutUs *= 2;
+    this.retransmitted++;
+    this.#transmit(nowUs, entry);
+  }
+
+  #end(nowUs: number, entry: Confirmable, outcome: Outcome | undefined): void {
+    entry.timer?.cancel();
+    this.#outstanding.delete(`${entry.peerKey}/${entry.messageId}`);
+    const queue = this.#peers.get(entry.peerKey)!;
+    queue.outstanding--;
+    const next = queue.waiting.shift();
+    if (next !== undefined) this.#start(nowUs, queue, next);
+    else if (queue.outstanding === 0) this.#peers.delete(entry.peerKey);
+    if (outcome !== undefined) entry.onOutcome(nowUs, outcome);
+  }
+}

@@ -1,0 +1,111 @@
+import type { PeerAddress } from "../ports/datagram.ts";
+import { bytesEqual } from "../util/bytes.ts";
+import { peerKey } from "../util/peer.ts";
+import type { Timer } from "../util/timer-queue.ts";
+import { COAP_LIMITS } from "./limits.ts";
+import type { CoapMessage } from "./message.ts";
+import { MessageType } from "./numbers.ts";
+import { exchangeLifetimeUs, nonLifetimeUs, type TransmissionParameters } from "./parameters.ts";
+import type { CoapTimers } from "./reliability.ts";
+
+/** One request of a peer that is being answered, or was. */
+export interface ServerExchange {
+  readonly id: number;
+  readonly key: string;
+  readonly peer: PeerAddress;
+  readonly peerKey: string;
+  readonly request: CoapMessage;
+  /** What a repetition of the request is answered with: nothing yet, an empty ACK, the response. */
+  reply: Uint8Array | undefined;
+  answered: boolean;
+  acknowledged: boolean;
+  ackTimer: Timer | undefined;
+  expiryTimer: Timer | undefined;
+}
+
+/**
+ * Requests whose duplicates must not run their handler again (RFC 7252 section 4.5): all that are
+ * deferred, and the answered ones that are not idempotent, for EXCHANGE_LIFETIME or NON_LIFETIME.
+ */
+export class ServerExchanges {
+  readonly #parameters: TransmissionParameters;
+  readonly #timers: CoapTimers;
+  readonly #byKey = new Map<string, ServerExchange>();
+  readonly #byId = new Map<number, ServerExchange>();
+  readonly #perPeer = new Map<string, number>();
+  #nextId = 1;
+
+  constructor(parameters: TransmissionParameters, timers: CoapTimers) {
+    this.#parameters = parameters;
+    this.#timers = timers;
+  }
+
+  get size(): number {
+    return this.#byKey.size;
+  }
+
+  /**
+   * The exchange that `message` repeats. A message ID that comes back with another token or code
+   * is a new request, of a peer that rebooted and started its counter again.
+   */
+  findDuplicate(fromKey: string, message: CoapMessage): ServerExchange | undefined {
+    const found = this.#byKey.get(`${fromKey}/${message.messageId}`);
+    if (found === undefined) return undefined;
+    const same = found.request.code === message.code && bytesEqual(found.request.token, message.token);
+    if (same) return found;
+    this.end(found);
+    return undefined;
+  }
+
+  /** Opens an exchange; undefined when all that are kept are still unanswered. */
+  open(nowUs: number, peer: PeerAddress, message: CoapMessage): ServerExchange | undefined {
+    const key = peerKey(peer);
+    const ofPeer = this.#perPeer.get(key) ?? 0;
+    if (ofPeer >= COAP_LIMITS.maxServerExchangesPerPeer && !this.#evict((x) => x.peerKey === key)) return undefined;
+    if (this.#byKey.size >= COAP_LIMITS.maxServerExchanges && !this.#evict(() => true)) return undefined;
+    const exchange: ServerExchange = {
+      id: this.#nextId++,
+      key: `${key}/${message.messageId}`,
+      peer: { address: peer.address, port: peer.port },
+      peerKey: key,
+      request: message,
+      reply: undefined,
+      answered: false,
+      acknowledged: false,
+      ackTimer: undefined,
+      expiryTimer: undefined,
+    };
+    this.#byKey.set(exchange.key, exchange);
+    this.#byId.set(exchange.id, exchange);
+    this.#perPeer.set(key, (this.#perPeer.get(key) ?? 0) + 1);
+    const confirmable = message.type === MessageType.CON;
+    const lifetimeUs = confirmable ? exchangeLifetimeUs(this.#parameters) : nonLifetimeUs(this.#parameters);
+    exchange.expiryTimer = this.#timers.schedule(nowUs + lifetimeUs, () => this.end(exchange));
+    return exchange;
+  }
+
+  byId(id: number): ServerExchange | undefined {
+    return this.#byId.get(id);
+  }
+
+  end(exchange: ServerExchange): void {
+    if (!this.#byId.delete(exchange.id)) return;
+    exchange.ackTimer?.cancel();
+    exchange.expiryTimer?.cancel();
+    this.#byKey.delete(exchange.key);
+    const left = (this.#perPeer.get(exchange.peerKey) ?? 1) - 1;
+    if (left > 0) this.#perPeer.set(exchange.peerKey, left);
+    else this.#perPeer.delete(exchange.peerKey);
+  }
+
+  /** Ends the oldest answered exchange that `matches`; an unanswered one is never taken. */
+  #evict(matches: (exchange: ServerExchange) => boolean): boolean {
+    for (const exchange of this.#byKey.values()) {
+      if (exchange.answered && matches(exchange)) {
+        this.end(exchange);
+        return true;
+      }
+    }
+    return false;
+  }
+}

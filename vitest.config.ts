@@ -1,0 +1,19 @@
+import { defineConfig } from "vitest/config";
+
+const interop = "test/interop/**/*.test.ts";
+
+export default defineConfig({
+  test: {
+    projects: [
+      {
+        test: {
+          name: "unit",
+          include: ["test/**/*.test.ts"],
+          exclude: [interop],
+          testTimeout: 120_000,
+        },
+      },
+      { test: { name: "interop", include: [interop], testTimeout: 120_000, fileParallelism: false } },
+    ],
+  },
+});
