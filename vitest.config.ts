@@ -1,8 +1,8 @@
-import { defineConfig } from "vitest/config";
+import { defineConfig, type ViteUserConfig } from "vitest/config";
 
 const interop = "test/interop/**/*.test.ts";
 
-export default defineConfig({
+const config: ViteUserConfig = defineConfig({
   test: {
     projects: [
       {
@@ -17,3 +17,5 @@ export default defineConfig({
     ],
   },
 });
+
+export default config;

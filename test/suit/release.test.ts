@@ -1,0 +1,90 @@
+import { describe, expect, it } from "vitest";
+import { nodeCrypto } from "../../src/adapters/node-crypto.ts";
+import { decodeCbor, encodeCbor, tagged, type CborMap } from "../../src/codec/cbor.ts";
+import { keyPairOf, nobleCrypto } from "../../src/crypto/noble-crypto.ts";
+import { createEnvelope, signEnvelope, uuid5 } from "../../src/suit/author.ts";
+import { checkSequence, openRelease, type Release } from "../../src/suit/release.ts";
+import { randomBytes } from "../../src/util/random.ts";
+import { SeededRandom } from "../../simulator/engine/random.ts";
+import { createHash } from "node:crypto";
+import type { Tag } from "cbor-x";
+
+const random = new SeededRandom(2, "release");
+const es256 = keyPairOf("ES256", randomBytes(random, 32));
+const ed25519 = keyPairOf("Ed25519", randomBytes(random, 32));
+const stranger = keyPairOf("ES256", randomBytes(random, 32));
+const description = {
+  sequenceNumber: 7,
+  vendorId: randomBytes(random, 16),
+  classId: randomBytes(random, 16),
+  imageDigest: randomBytes(random, 32),
+  imageSize: 40_000,
+  uri: "/i/abc",
+  version: "1.2.3",
+};
+const unsigned = createEnvelope(nodeCrypto, description);
+const reasonOf = (bytes: Uint8Array, anchors = [es256.publicKey]): string => {
+  const result = openRelease(nodeCrypto, bytes, anchors);
+  return result.ok ? "ok" : result.reason;
+};
+
+describe("a release", () => {
+  it.each([es256, ed25519])("signed with $algorithm is opened with its own fields", (key) => {
+    for (const crypto of [nodeCrypto, nobleCrypto]) {
+      const result = openRelease(crypto, signEnvelope(crypto, key, unsigned), [key.publicKey]);
+      expect(result.ok && result.release).toMatchObject(description);
+    }
+  });
+
+  it("needs one signature of a trusted key among several", () => {
+    const twice = signEnvelope(nodeCrypto, ed25519, signEnvelope(nodeCrypto, stranger, unsigned));
+    expect(reasonOf(twice, [ed25519.publicKey])).toBe("ok");
+    expect(reasonOf(twice, [stranger.publicKey])).toBe("ok");
+    expect(reasonOf(twice, [es256.publicKey])).toBe("signature-invalid");
+  });
+
+  it("is refused unsigned, wrongly signed, or with no anchor at all", () => {
+    expect(reasonOf(unsigned)).toBe("unsigned");
+    expect(reasonOf(signEnvelope(nodeCrypto, stranger, unsigned))).toBe("signature-invalid");
+    expect(reasonOf(signEnvelope(nodeCrypto, es256, unsigned), [])).toBe("signature-invalid");
+  });
+
+  it("is refused with a manifest swapped under the signature", () => {
+    const signed = decodeCbor(signEnvelope(nodeCrypto, es256, unsigned), new Set([107])) as Tag;
+    const other = decodeCbor(createEnvelope(nodeCrypto, { ...description, sequenceNumber: 8 }), new Set([107])) as Tag;
+    const members = new Map(signed.value as CborMap).set(3, (other.value as CborMap).get(3)!);
+    expect(reasonOf(encodeCbor(tagged(107, members)))).toBe("digest-mismatch");
+  });
+
+  it("is refused cut short anywhere, without an exception", () => {
+    const signed = signEnvelope(nodeCrypto, es256, unsigned);
+    for (let length = 0; length < signed.length; length++) expect(reasonOf(signed.subarray(0, length))).toBe("malformed");
+    expect(reasonOf(Uint8Array.of(...signed, 0))).toBe("malformed");
+    expect(reasonOf(new Uint8Array(70_000))).toBe("too-large");
+    expect(reasonOf(encodeCbor(new Map()))).toBe("not-an-envelope");
+  });
+
+  it("needs vendor, class, digest and size", () => {
+    const sign = (change: object): Uint8Array =>
+      signEnvelope(nodeCrypto, es256, createEnvelope(nodeCrypto, { ...description, ...change }));
+    expect(reasonOf(sign({ vendorId: new Uint8Array(3) }))).toBe("no-vendor-or-class");
+    expect(reasonOf(sign({ imageSize: 0 }))).toBe("no-digest-or-size");
+    expect(reasonOf(sign({ imageDigest: new Uint8Array(31) }))).toBe("malformed");
+  });
+
+  it("must have a higher sequence number than the one before", () => {
+    const release = (sequenceNumber: number): Release => ({ sequenceNumber }) as Release;
+    expect(checkSequence(release(1), undefined).ok).toBe(true);
+    expect(checkSequence(release(8), release(7)).ok).toBe(true);
+    expect(checkSequence(release(7), release(7))).toMatchObject({ reason: "replayed" });
+    expect(checkSequence(release(6), release(7))).toMatchObject({ reason: "older-sequence-number" });
+  });
+});
+
+it("UUIDs of version 5 are those that the draft prints", () => {
+  const dns = Buffer.from("6ba7b8109dad11d180b400c04fd430c8", "hex");
+  const sha1 = (bytes: Uint8Array): Uint8Array => new Uint8Array(createHash("sha1").update(bytes).digest());
+  const vendor = uuid5(sha1, dns, "example.com");
+  // Its Appendix B names vendor and class so.
+  expect(Buffer.from(vendor).toString("hex")).toBe("cfbff0d193755685968c48ce8b15ae17");
+});
