@@ -10,6 +10,7 @@ const options = {
   useRecords: false,
   variableMapSize: true,
   tagUint8Array: false,
+  int64AsNumber: true,
   useTag259ForMaps: false, // known to cbor-x, unknown to its types
 };
 const codec = new Encoder(options);
