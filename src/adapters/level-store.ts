@@ -1,0 +1,47 @@
+import { ClassicLevel } from "classic-level";
+import type { Durability, Store, StoreOp } from "../ports/store.ts";
+
+/** The key-value store over LevelDB (docs/adr/0003). */
+export class LevelStore implements Store {
+  readonly #db: ClassicLevel<string, Uint8Array>;
+
+  private constructor(db: ClassicLevel<string, Uint8Array>) {
+    this.#db = db;
+  }
+
+  /** Opens the folder, and repairs it once when LevelDB finds it damaged. */
+  static async open(folder: string): Promise<LevelStore> {
+    const db = new ClassicLevel<string, Uint8Array>(folder, { keyEncoding: "utf8", valueEncoding: "view" });
+    try {
+      await db.open();
+    } catch (error) {
+      if (causeCode(error) !== "LEVEL_CORRUPTION") throw error;
+      await ClassicLevel.repair(folder);
+      await db.open();
+    }
+    return new LevelStore(db);
+  }
+
+  async entries(): Promise<[string, Uint8Array][]> {
+    return await this.#db.iterator().all();
+  }
+
+  async write(ops: readonly StoreOp[], durability: Durability): Promise<void> {
+    const batch = ops.map((op) =>
+      op.kind === "put"
+        ? ({ type: "put", key: op.key, value: op.value } as const)
+        : ({ type: "del", key: op.key } as const),
+    );
+    await this.#db.batch(batch, { sync: durability === "durable" });
+  }
+
+  async close(): Promise<void> {
+    await this.#db.close();
+  }
+}
+
+/** classic-level wraps the reason: `error.cause.code`. */
+export function causeCode(error: unknown): string | undefined {
+  const cause = (error as { cause?: { code?: string } }).cause;
+  return cause?.code ?? (error as { code?: string }).code;
+}

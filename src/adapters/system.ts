@@ -1,0 +1,22 @@
+import { randomBytes } from "node:crypto";
+import type { Clock } from "../ports/clock.ts";
+import type { Random } from "../ports/random.ts";
+
+/** Monotonic time since the process started. */
+export const systemClock: Clock = { nowUs: () => Math.round(performance.now() * 1_000) };
+
+/** Random numbers of the operating system, drawn in bulk. Forks need no state of their own. */
+export const systemRandom: Random = {
+  uint32: () => {
+    if (at + 4 > pool.length) {
+      pool = randomBytes(4_096);
+      at = 0;
+    }
+    at += 4;
+    return pool.readUInt32LE(at - 4);
+  },
+  fork: () => systemRandom,
+};
+
+let pool = randomBytes(4_096);
+let at = 0;

@@ -1,0 +1,292 @@
+import { BlockPath } from "../coap/block-path.ts";
+import type { Szx } from "../coap/block.ts";
+import { CoapEndpoint } from "../coap/endpoint.ts";
+import type { TransmissionParameters } from "../coap/parameters.ts";
+import { Router } from "../coap/router.ts";
+import type { Verifier } from "../codec/cose.ts";
+import { ImageCache, type CacheEvent } from "../image/image-cache.ts";
+import type { CacheBudget } from "../image/limits.ts";
+import type { BlobInfo } from "../ports/blob-store.ts";
+import type { Command, CommandEvent } from "../ports/commands.ts";
+import type { Crypto } from "../ports/crypto.ts";
+import type { PeerAddress, Transmit } from "../ports/datagram.ts";
+import type { Log } from "../ports/log.ts";
+import type { Metrics } from "../ports/metrics.ts";
+import type { Random } from "../ports/random.ts";
+import type { Durability, StoreOp } from "../ports/store.ts";
+import type { Transfer } from "../transfer/transfer.ts";
+import { TRANSFER_PREFIX, TransferTable } from "../transfer/transfer-table.ts";
+import { fromHex, fromUtf8, utf8 } from "../util/bytes.ts";
+import {
+  Catalogue,
+  componentOf,
+  IMAGE_PREFIX,
+  imageOf,
+  imagePath,
+  listingOps,
+  manifestPath,
+  recoverImage,
+  recoverListing,
+  RELEASE_PREFIX,
+  VALIDATOR_PREFIX,
+  type Listing,
+} from "./catalogue.ts";
+import { Publications, type Publication, type PublishOutcome, type PublishRequest } from "./publications.ts";
+import { manifestResource, ServedImages } from "./resources.ts";
+
+export interface GatewayParts {
+  readonly crypto: Crypto;
+  readonly random: Random;
+  readonly log: Log;
+  readonly metrics: Metrics;
+  readonly budget: CacheBudget;
+  /** Keys whose signatures are trusted. */
+  readonly anchors: readonly Verifier[];
+  /** Block size for clients that name none (RFC 7959 section 2.3). */
+  readonly preferredSzx: Szx;
+  readonly parameters?: TransmissionParameters;
+}
+
+/** What the disk held when the gateway was started. */
+export interface Recovered {
+  readonly entries: Iterable<readonly [key: string, value: Uint8Array]>;
+  readonly blobs: readonly BlobInfo[];
+}
+
+/**
+ * The gateway without its sockets and disks: datagrams, time and the outcome of commands go in;
+ * datagrams, commands and outcomes for operators come out. The host drains the `poll*` methods
+ * after each call.
+ */
+export class Gateway {
+  readonly #parts: GatewayParts;
+  readonly #endpoint: CoapEndpoint;
+  readonly #catalogue = new Catalogue();
+  readonly #transfers = new TransferTable();
+  readonly #cache: ImageCache;
+  readonly #publications: Publications;
+  readonly #router: Router;
+  readonly #served: ServedImages;
+  readonly #commands: Command[] = [];
+  readonly #outcomes: PublishOutcome[] = [];
+  readonly #storeWrites = new Map<number, Publication | undefined>();
+  #nextId = 1;
+
+  constructor(parts: GatewayParts, recovered: Recovered) {
+    this.#parts = parts;
+    const { crypto, log, metrics, budget, preferredSzx } = parts;
+    const blockPath = new BlockPath();
+    this.#router = new Router(preferredSzx, crypto.sha256);
+    this.#endpoint = new CoapEndpoint({
+      ...{ random: parts.random.fork("coap"), handler: this.#router, blockPath, metrics },
+      ...(parts.parameters === undefined ? {} : { parameters: parts.parameters }),
+    });
+    const isPinned = (nowUs: number, digest: string): boolean => this.#isPinned(nowUs, digest);
+    const cacheParts = { crypto, random: parts.random.fork("fetch"), log, metrics, budget, isPinned };
+    this.#cache = new ImageCache(cacheParts, recovered.blobs, () => this.#nextId++);
+    const respond = this.#endpoint.respond.bind(this.#endpoint);
+    const servedParts = { cache: this.#cache, transfers: this.#transfers, metrics, preferredSzx, respond };
+    this.#served = new ServedImages(servedParts, this.#router, blockPath);
+    this.#publications = new Publications(crypto, parts.anchors, this.#catalogue);
+    this.#recover(recovered.entries);
+  }
+
+  handleDatagram(nowUs: number, bytes: Uint8Array, peer: PeerAddress): void {
+    this.#endpoint.handleDatagram(nowUs, bytes, peer);
+    this.#settle(nowUs);
+  }
+
+  handleTimeout(nowUs: number): void {
+    this.#endpoint.handleTimeout(nowUs);
+    this.#cache.handleTimeout(nowUs);
+    const flushUs = this.#transfers.nextFlushUs;
+    if (flushUs !== undefined && flushUs <= nowUs) this.flush();
+    this.#settle(nowUs);
+  }
+
+  handleEvent(nowUs: number, id: number, event: CommandEvent): void {
+    if (this.#storeWrites.has(id)) this.#onStored(id, event);
+    else this.#cache.handleEvent(nowUs, id, event);
+    this.#settle(nowUs);
+  }
+
+  /** Starts a publication; its outcome comes by `pollOutcome` under `operation`. */
+  publish(nowUs: number, operation: number, request: PublishRequest): void {
+    const opened = this.#publications.open(operation, request);
+    if ("kind" in opened) this.#refuse(opened);
+    else {
+      const image = imageOf(opened.listing);
+      const clash = [...this.#catalogue.images()].some((other) => other.digest !== image.digest && sameImagePath(other.digest, image.digest));
+      if (clash) this.#endRefused(opened, "image-path-clash", "another image has the same short identifier");
+      else this.#cache.ensure(nowUs, image);
+    }
+    this.#settle(nowUs);
+  }
+
+  /** Writes the checkpoints that changed since the last time; before a stop, and on its own twice a second. */
+  flush(): void {
+    const ops = this.#transfers.takeWrites();
+    if (ops.length > 0) this.#store(ops, "lazy");
+  }
+
+  listings(): Iterable<Listing> {
+    return this.#catalogue.listings();
+  }
+
+  transfers(): Iterable<Transfer> {
+    return this.#transfers.all();
+  }
+
+  /** Where an image is: in memory, on disk, on its way, or nowhere near. */
+  imageState(digest: string): { readonly state: "memory" | "disk" | "fetching" | "absent"; readonly fetched?: number } {
+    const fetched = this.#cache.progress(digest);
+    if (fetched !== undefined) return { state: "fetching", fetched };
+    if (this.#cache.memory(digest) !== undefined) return { state: "memory" };
+    return { state: this.#cache.onDisk(digest) ? "disk" : "absent" };
+  }
+
+  get stats(): CoapEndpoint["stats"] {
+    return this.#endpoint.stats;
+  }
+
+  pollTransmit(): Transmit | undefined {
+    return this.#endpoint.pollTransmit();
+  }
+
+  pollCommand(): Command | undefined {
+    return this.#commands.shift() ?? this.#cache.pollCommand();
+  }
+
+  pollOutcome(): PublishOutcome | undefined {
+    return this.#outcomes.shift();
+  }
+
+  pollTimeout(): number | undefined {
+    let next = this.#endpoint.pollTimeout();
+    for (const other of [this.#cache.pollTimeout(), this.#transfers.nextFlushUs]) {
+      if (other !== undefined && (next === undefined || other < next)) next = other;
+    }
+    return next;
+  }
+
+  #recover(entries: Recovered["entries"]): void {
+    const { crypto, anchors, log } = this.#parts;
+    const damaged = (key: string, reason: string): void => {
+      log.event("warn", "record-not-recovered", { key, reason });
+      this.#parts.metrics.count("records_not_recovered", reason);
+    };
+    const listings: Listing[] = [];
+    for (const [key, value] of entries) {
+      if (key.startsWith(RELEASE_PREFIX)) {
+        const listing = recoverListing(crypto, value, anchors);
+        if (typeof listing === "string") damaged(key, listing);
+        else listings.push(listing);
+      } else if (key.startsWith(IMAGE_PREFIX)) {
+        const image = recoverImage(key.slice(IMAGE_PREFIX.length), value);
+        if (image === undefined) damaged(key, "record-damaged");
+        else this.#catalogue.putImage(image);
+      } else if (key.startsWith(VALIDATOR_PREFIX)) {
+        this.#cache.recoverValidator(key.slice(VALIDATOR_PREFIX.length), fromUtf8(value) ?? "");
+      } else if (key.startsWith(TRANSFER_PREFIX) && !this.#transfers.recover(value)) damaged(key, "record-damaged");
+    }
+    for (const image of this.#catalogue.images()) this.#serveImage(image.digest);
+    for (const listing of listings) this.#offer(listing);
+    this.#cache.removeStrays((digest) => this.#catalogue.image(digest) !== undefined);
+  }
+
+  /** Puts a listing on the air in place of the one before. */
+  #offer(listing: Listing): void {
+    const before = this.#catalogue.get(listing.release.key);
+    if (before?.alias !== undefined && before.alias !== listing.alias) this.#served.withdraw([before.alias]);
+    this.#catalogue.put(listing);
+    this.#serveImage(listing.digest);
+    if (listing.alias !== undefined) this.#served.serve([listing.alias], imageOf(listing));
+    const { release } = listing;
+    const etag = this.#parts.crypto.sha256(release.envelope).subarray(0, 8);
+    const resource = manifestResource(release.envelope, etag, this.#parts.preferredSzx);
+    this.#router.add(manifestPath(release.classId, componentOf(release)), resource);
+  }
+
+  #serveImage(digest: string): void {
+    const image = this.#catalogue.image(digest);
+    const bytes = fromHex(digest);
+    if (image !== undefined && bytes !== undefined) this.#served.serve(imagePath(bytes), image);
+  }
+
+  #settle(nowUs: number): void {
+    for (let event = this.#cache.pollEvent(); event !== undefined; event = this.#cache.pollEvent()) this.#onCacheEvent(nowUs, event);
+  }
+
+  #onCacheEvent(nowUs: number, event: CacheEvent): void {
+    const { digest } = event;
+    if (event.kind === "validator") {
+      const key = VALIDATOR_PREFIX + digest;
+      const { validator } = event;
+      this.#store([validator === undefined ? { kind: "delete", key } : { kind: "put", key, value: utf8(validator) }], "lazy");
+    } else if (event.kind === "evicted") {
+      if (this.#catalogue.isCurrent(digest)) return;
+      this.#catalogue.forgetImage(digest);
+      this.#served.withdraw(imagePath(fromHex(digest)!));
+      this.#store([{ kind: "delete", key: IMAGE_PREFIX + digest }], "lazy");
+    } else {
+      this.#served.settle(nowUs, digest);
+      for (const publication of this.#publications.waitingFor(digest)) {
+        if (event.kind === "failed") this.#endRefused(publication, event.reason, event.detail);
+        else this.#record(publication);
+      }
+    }
+  }
+
+  #record(publication: Publication): void {
+    publication.stage = "store";
+    const { listing } = publication;
+    const ops: StoreOp[] = [...listingOps(listing), { kind: "delete", key: VALIDATOR_PREFIX + listing.digest }];
+    this.#store(ops, "durable", publication);
+  }
+
+  /** Only now, with the record on disk, is the release offered and the operator told. */
+  #onStored(id: number, event: CommandEvent): void {
+    const publication = this.#storeWrites.get(id);
+    this.#storeWrites.delete(id);
+    if (event.kind === "failed") {
+      this.#parts.log.event("error", "store-write-failed", { reason: event.reason, detail: event.detail });
+      this.#parts.metrics.count("store_write_failed", event.reason);
+      if (publication !== undefined) this.#endRefused(publication, event.reason, event.detail);
+    } else if (publication !== undefined) {
+      const { operation, listing } = publication;
+      this.#publications.end(publication);
+      this.#offer(listing);
+      const { key, sequenceNumber, version } = listing.release;
+      this.#parts.log.event("info", "release-published", { key, sequenceNumber, version, digest: listing.digest });
+      this.#parts.metrics.count("publish", "published");
+      this.#outcomes.push({ kind: "published", operation, listing });
+    }
+  }
+
+  #endRefused(publication: Publication, reason: string, detail: string): void {
+    this.#publications.end(publication);
+    this.#refuse({ kind: "refused", operation: publication.operation, reason, detail });
+  }
+
+  #refuse(outcome: PublishOutcome): void {
+    if (outcome.kind === "refused") {
+      this.#parts.log.event("warn", "publish-refused", { reason: outcome.reason, detail: outcome.detail });
+      this.#parts.metrics.count("publish_refused", outcome.reason);
+    }
+    this.#outcomes.push(outcome);
+  }
+
+  #store(ops: readonly StoreOp[], durability: Durability, publication?: Publication): void {
+    const id = this.#nextId++;
+    this.#storeWrites.set(id, publication);
+    this.#commands.push({ kind: "store", id, ops, durability });
+  }
+
+  #isPinned(nowUs: number, digest: string): boolean {
+    return this.#catalogue.isCurrent(digest) || this.#publications.waitsForImage(digest) || this.#transfers.hasUnfinished(nowUs, digest);
+  }
+}
+
+function sameImagePath(a: string, b: string): boolean {
+  return a.slice(0, 12) === b.slice(0, 12);
+}

@@ -1,0 +1,11 @@
+/** Bounds of the gateway that no configuration sets. */
+export const GATEWAY_LIMITS = {
+  /** Requests that wait for an image to be read or fetched. */
+  maxParked: 1_024,
+  /** Publications under way. */
+  maxPublications: 16,
+  /** Releases in the catalogue. */
+  maxReleases: 10_000,
+  /** Seconds after which a client may ask again for an image that cannot be had now. */
+  unavailableMaxAgeS: 30,
+} as const;

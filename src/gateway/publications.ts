@@ -1,0 +1,77 @@
+import type { Verifier } from "../codec/cose.ts";
+import type { Crypto } from "../ports/crypto.ts";
+import { checkSequence, openRelease } from "../suit/release.ts";
+import { toHex } from "../util/bytes.ts";
+import type { Catalogue, Listing } from "./catalogue.ts";
+import { GATEWAY_LIMITS } from "./limits.ts";
+
+/** What an operator gives: an envelope, and where its image can be fetched by the gateway. */
+export interface PublishRequest {
+  readonly envelope: Uint8Array;
+  /** URI of the image; without it the one in the manifest is used, when it is absolute. */
+  readonly source?: string | undefined;
+  /** A further path for the image, of one segment. */
+  readonly alias?: string | undefined;
+}
+
+export type PublishOutcome =
+  | { readonly kind: "published"; readonly operation: number; readonly listing: Listing }
+  | { readonly kind: "refused"; readonly operation: number; readonly reason: string; readonly detail: string };
+
+export interface Publication {
+  readonly operation: number;
+  readonly listing: Listing;
+  stage: "image" | "store";
+}
+
+/** Publications under way: at most one per release key, each waiting for its image or its record. */
+export class Publications {
+  readonly #crypto: Crypto;
+  readonly #anchors: readonly Verifier[];
+  readonly #catalogue: Catalogue;
+  readonly #underWay = new Map<string, Publication>();
+
+  constructor(crypto: Crypto, anchors: readonly Verifier[], catalogue: Catalogue) {
+    this.#crypto = crypto;
+    this.#anchors = anchors;
+    this.#catalogue = catalogue;
+  }
+
+  /** Authenticates the envelope and checks that it is newer; nothing is fetched for one that isn't. */
+  open(operation: number, request: PublishRequest): Publication | PublishOutcome {
+    const opened = openRelease(this.#crypto, request.envelope, this.#anchors);
+    const refuse = (reason: string, detail: string): PublishOutcome => ({ kind: "refused", operation, reason, detail });
+    if (!opened.ok) return refuse(opened.reason, opened.detail);
+    const { release } = opened;
+    const sequence = checkSequence(release, this.#catalogue.get(release.key)?.release);
+    if (!sequence.ok) return refuse(sequence.reason, sequence.detail);
+    if (this.#underWay.has(release.key)) {
+      return refuse("publication-under-way", "another release of this class is being published; try again when it is done");
+    }
+    if (this.#underWay.size >= GATEWAY_LIMITS.maxPublications || this.#catalogue.size >= GATEWAY_LIMITS.maxReleases) {
+      return refuse("too-many-releases", `at most ${GATEWAY_LIMITS.maxReleases} releases are kept`);
+    }
+    const { alias } = request;
+    if (alias !== undefined && !/^[A-Za-z0-9_-]{1,32}$/.test(alias)) {
+      return refuse("bad-alias", "an alias is one path segment of 1 to 32 letters, digits, - or _");
+    }
+    const signed = release.uri !== undefined && /^[a-z][a-z0-9+.-]*:/i.test(release.uri) ? release.uri : undefined;
+    const listing: Listing = { release, digest: toHex(release.imageDigest), source: request.source ?? signed, alias };
+    const publication: Publication = { operation, listing, stage: "image" };
+    this.#underWay.set(release.key, publication);
+    return publication;
+  }
+
+  /** Those that wait for an image. */
+  waitingFor(digest: string): Publication[] {
+    return [...this.#underWay.values()].filter(({ stage, listing }) => stage === "image" && listing.digest === digest);
+  }
+
+  waitsForImage(digest: string): boolean {
+    return this.waitingFor(digest).length > 0;
+  }
+
+  end(publication: Publication): void {
+    this.#underWay.delete(publication.listing.release.key);
+  }
+}

@@ -1,0 +1,132 @@
+import type { BlockPath, BlockResource } from "../coap/block-path.ts";
+import type { Link } from "../codec/link-format.ts";
+import { respondWithBody } from "../coap/block2-server.ts";
+import type { Szx } from "../coap/block.ts";
+import { encodeUint } from "../coap/message.ts";
+import { Code, ContentFormat, Option } from "../coap/numbers.ts";
+import type { CoapResponse, HandlerResult, IncomingRequest } from "../coap/request.ts";
+import type { ResourceHandler, Router } from "../coap/router.ts";
+import type { ImageCache } from "../image/image-cache.ts";
+import type { WantedImage } from "../image/image-fetch.ts";
+import type { Metrics } from "../ports/metrics.ts";
+import type { PeerAddress } from "../ports/datagram.ts";
+import type { TransferTable } from "../transfer/transfer-table.ts";
+import { fromHex } from "../util/bytes.ts";
+import { GATEWAY_LIMITS } from "./limits.ts";
+
+interface ServedParts {
+  readonly cache: ImageCache;
+  readonly transfers: TransferTable;
+  readonly metrics: Metrics;
+  readonly preferredSzx: Szx;
+  readonly respond: (nowUs: number, exchange: number, response: CoapResponse) => boolean;
+}
+
+interface Parked {
+  readonly request: IncomingRequest;
+  readonly resource: ServedImage;
+}
+
+const UNAVAILABLE: CoapResponse = {
+  code: Code.SERVICE_UNAVAILABLE,
+  options: [{ number: Option.MAX_AGE, value: encodeUint(GATEWAY_LIMITS.unavailableMaxAgeS) }],
+};
+
+/** Images on the air: the short path for what is in memory, and the wait for what is not. */
+export class ServedImages {
+  readonly #parts: ServedParts;
+  readonly #router: Router;
+  readonly #blockPath: BlockPath;
+  readonly #parked = new Map<string, Parked[]>();
+  #parkedCount = 0;
+
+  constructor(parts: ServedParts, router: Router, blockPath: BlockPath) {
+    this.#parts = parts;
+    this.#router = router;
+    this.#blockPath = blockPath;
+  }
+
+  serve(path: readonly string[], image: WantedImage): void {
+    const resource = new ServedImage(this.#parts, image, (nowUs, request, served) => this.#park(nowUs, request, served));
+    this.#router.add(path, resource);
+    this.#blockPath.register(path, resource);
+  }
+
+  withdraw(path: readonly string[]): void {
+    this.#router.remove(path);
+    this.#blockPath.unregister(path);
+  }
+
+  /** The image is in memory, or cannot be had: whoever waited for it is answered. */
+  settle(nowUs: number, digest: string): void {
+    const waiting = this.#parked.get(digest) ?? [];
+    this.#parked.delete(digest);
+    this.#parkedCount -= waiting.length;
+    for (const { request, resource } of waiting) {
+      this.#parts.respond(nowUs, request.exchange, resource.answer(nowUs, request) ?? UNAVAILABLE);
+    }
+  }
+
+  #park(nowUs: number, request: IncomingRequest, resource: ServedImage): HandlerResult {
+    if (this.#parkedCount >= GATEWAY_LIMITS.maxParked) {
+      this.#parts.metrics.count("coap_refused", "too-many-parked");
+      return UNAVAILABLE;
+    }
+    const { digest } = resource.image;
+    this.#parkedCount++;
+    this.#parked.set(digest, [...(this.#parked.get(digest) ?? []), { request, resource }]);
+    this.#parts.cache.ensure(nowUs, resource.image);
+    return "deferred";
+  }
+}
+
+type Park = (nowUs: number, request: IncomingRequest, resource: ServedImage) => HandlerResult;
+
+class ServedImage implements BlockResource, ResourceHandler {
+  readonly image: WantedImage;
+  readonly etag: Uint8Array;
+  readonly size: number;
+  readonly attributes: Link["attributes"];
+  readonly #parts: ServedParts;
+  readonly #park: Park;
+
+  constructor(parts: ServedParts, image: WantedImage, park: Park) {
+    this.#parts = parts;
+    this.#park = park;
+    this.image = image;
+    this.etag = fromHex(image.digest)!.subarray(0, 8);
+    this.size = image.size;
+    this.attributes = { ct: ContentFormat.OCTET_STREAM, sz: image.size, rt: "blockferry.image" };
+  }
+
+  bytes(): Uint8Array | undefined {
+    return this.#parts.cache.memory(this.image.digest);
+  }
+
+  served(nowUs: number, peer: PeerAddress, offset: number, length: number): void {
+    this.#parts.transfers.record(nowUs, peer, this.image, offset, length);
+  }
+
+  get(nowUs: number, request: IncomingRequest): HandlerResult {
+    return this.answer(nowUs, request) ?? this.#park(nowUs, request, this);
+  }
+
+  /** The response when the bytes are at hand. */
+  answer(nowUs: number, request: IncomingRequest): CoapResponse | undefined {
+    const bytes = this.bytes();
+    if (bytes === undefined) return undefined;
+    const body = { bytes, etag: this.etag, contentFormat: ContentFormat.OCTET_STREAM };
+    const { response, sent } = respondWithBody(request, body, this.#parts.preferredSzx);
+    if (sent !== undefined) this.served(nowUs, request.peer, sent.offset, sent.length);
+    return response;
+  }
+}
+
+/** The envelope of a class's current release. Its ETag lets a mote ask cheaply whether it is still that one. */
+export function manifestResource(envelope: Uint8Array, etag: Uint8Array, preferredSzx: Szx): ResourceHandler {
+  const body = { bytes: envelope, etag, contentFormat: ContentFormat.OCTET_STREAM };
+  return {
+    attributes: { ct: ContentFormat.OCTET_STREAM, sz: envelope.length, rt: "blockferry.manifest" },
+    get: (_nowUs, request) => respondWithBody(request, body, preferredSzx).response,
+  };
+}

@@ -1,0 +1,90 @@
+import type { Command, CommandEvent, CommandExecutor } from "../ports/commands.ts";
+import type { Clock } from "../ports/clock.ts";
+import type { PeerAddress, Transmit } from "../ports/datagram.ts";
+
+/** The shape that every core shares: calls in, polls out. */
+export interface Core {
+  handleDatagram(nowUs: number, bytes: Uint8Array, peer: PeerAddress): void;
+  handleTimeout(nowUs: number): void;
+  handleEvent?(nowUs: number, id: number, event: CommandEvent): void;
+  pollTransmit(): Transmit | undefined;
+  pollCommand?(): Command | undefined;
+  pollTimeout(): number | undefined;
+}
+
+export interface LoopPorts {
+  readonly clock: Clock;
+  /** Sends a datagram; the bytes are only valid during the call. */
+  readonly send: (transmit: Transmit) => void;
+  /** Asks for one call of `RunLoop.wake` at `atUs`; a new call replaces the one before. */
+  readonly setTimer: (atUs: number | undefined) => void;
+  readonly executor?: CommandExecutor;
+}
+
+/**
+ * The one driver of a core, under real sockets and in virtual time alike: after each call into the
+ * core everything that it has to say is taken out before the next call is made. What comes in
+ * meanwhile waits its turn.
+ */
+export class RunLoop {
+  readonly #core: Core;
+  readonly #ports: LoopPorts;
+  readonly #pending: ((nowUs: number) => void)[] = [];
+  #running = false;
+  #timerUs: number | undefined;
+
+  constructor(core: Core, ports: LoopPorts) {
+    this.#core = core;
+    this.#ports = ports;
+  }
+
+  datagram(bytes: Uint8Array, peer: PeerAddress): void {
+    if (this.#running) this.#pending.push((nowUs) => this.#core.handleDatagram(nowUs, bytes, peer));
+    else {
+      this.#running = true;
+      this.#core.handleDatagram(this.#ports.clock.nowUs(), bytes, peer);
+      this.#finish();
+    }
+  }
+
+  /** The timer went off. */
+  wake(): void {
+    this.#timerUs = undefined;
+    this.call((nowUs) => this.#core.handleTimeout(nowUs));
+  }
+
+  /** Makes any other call into the core. */
+  call(action: (nowUs: number) => void): void {
+    this.#pending.push(action);
+    if (this.#running) return;
+    this.#running = true;
+    this.#finish();
+  }
+
+  #finish(): void {
+    try {
+      this.#drain();
+      for (let next = this.#pending.shift(); next !== undefined; next = this.#pending.shift()) {
+        next(this.#ports.clock.nowUs());
+        this.#drain();
+      }
+    } finally {
+      this.#running = false;
+    }
+    const nextUs = this.#core.pollTimeout();
+    if (nextUs === this.#timerUs) return;
+    this.#timerUs = nextUs;
+    this.#ports.setTimer(nextUs);
+  }
+
+  #drain(): void {
+    const core = this.#core;
+    for (let out = core.pollTransmit(); out !== undefined; out = core.pollTransmit()) this.#ports.send(out);
+    for (let command = core.pollCommand?.(); command !== undefined; command = core.pollCommand?.()) this.#execute(command);
+  }
+
+  #execute(command: Command): void {
+    const { id } = command;
+    this.#ports.executor!.execute(command, (event) => this.call((nowUs) => this.#core.handleEvent!(nowUs, id, event)));
+  }
+}

@@ -1,0 +1,310 @@
+import { LRUCache } from "lru-cache";
+import type { BlobInfo } from "../ports/blob-store.ts";
+import type { Command, CommandEvent } from "../ports/commands.ts";
+import type { Crypto } from "../ports/crypto.ts";
+import type { Log } from "../ports/log.ts";
+import type { Metrics } from "../ports/metrics.ts";
+import type { Random } from "../ports/random.ts";
+import { toHex } from "../util/bytes.ts";
+import { ImageFetch, type FetchStep, type WantedImage } from "./image-fetch.ts";
+import type { CacheBudget } from "./limits.ts";
+
+export type CacheEvent =
+  | { readonly kind: "ready"; readonly digest: string }
+  | { readonly kind: "failed"; readonly digest: string; readonly reason: string; readonly detail: string }
+  /** The disk copy was given up to make room. */
+  | { readonly kind: "evicted"; readonly digest: string }
+  /** The fetch has a validator that a later resume needs. */
+  | { readonly kind: "validator"; readonly digest: string; readonly validator: string | undefined };
+
+/** An image on its way into memory: read from disk, or fetched, verified and committed. */
+interface Job {
+  readonly image: WantedImage;
+  stage: "reading" | "fetching" | "waiting" | "verifying" | "committing";
+  fetch: ImageFetch | undefined;
+  wakeUs: number | undefined;
+  bytes: Uint8Array | undefined;
+}
+
+export interface CacheParts {
+  readonly crypto: Crypto;
+  readonly random: Random;
+  readonly log: Log;
+  readonly metrics: Metrics;
+  readonly budget: CacheBudget;
+  /** What must stay on disk: current releases and images with an unfinished transfer. */
+  readonly isPinned: (nowUs: number, digest: string) => boolean;
+}
+
+/**
+ * Images by digest: a memory tier of verified bytes over the blobs on disk over upstream sources.
+ * Nothing gets into memory, and so nothing is served, before the whole image has its digest; a
+ * blob that lost it is removed and fetched again. One job per image, however many ask.
+ */
+export class ImageCache {
+  readonly #parts: CacheParts;
+  readonly #memory: LRUCache<string, Uint8Array>;
+  /** Blobs on disk by digest, least recently used first. */
+  readonly #disk = new Map<string, number>();
+  readonly #partial = new Map<string, number>();
+  readonly #validators = new Map<string, string>();
+  readonly #jobs = new Map<string, Job>();
+  readonly #commands: Command[] = [];
+  readonly #owners = new Map<number, string>();
+  readonly #events: CacheEvent[] = [];
+  readonly #newId: () => number;
+
+  constructor(parts: CacheParts, recovered: readonly BlobInfo[], newId: () => number) {
+    this.#parts = parts;
+    this.#newId = newId;
+    const sizeOf = (bytes: Uint8Array): number => Math.max(1, bytes.length);
+    this.#memory = new LRUCache({ maxSize: parts.budget.memoryBytes, sizeCalculation: sizeOf });
+    for (const blob of recovered) (blob.complete ? this.#disk : this.#partial).set(blob.digest, blob.bytes);
+  }
+
+  /** The verified bytes when they are in memory. */
+  memory(digest: string): Uint8Array | undefined {
+    return this.#memory.get(digest);
+  }
+
+  onDisk(digest: string): boolean {
+    return this.#disk.has(digest);
+  }
+
+  get diskBytes(): number {
+    let sum = 0;
+    for (const bytes of this.#disk.values()) sum += bytes;
+    return sum;
+  }
+
+  /** Bytes fetched so far of an image that is on its way. */
+  progress(digest: string): number | undefined {
+    return this.#jobs.get(digest)?.fetch?.received;
+  }
+
+  /** A validator that the store kept from before a restart. */
+  recoverValidator(digest: string, validator: string): void {
+    this.#validators.set(digest, validator);
+  }
+
+  /** Removes what a crash left behind: blobs that no record names, parts that cannot be resumed. */
+  removeStrays(isKnown: (digest: string) => boolean): void {
+    for (const digest of this.#partial.keys()) if (!this.#validators.has(digest)) this.#removePart(digest);
+    for (const digest of this.#disk.keys()) {
+      if (isKnown(digest)) continue;
+      this.#disk.delete(digest);
+      this.#commands.push({ kind: "blob-remove", id: this.#newId(), digest });
+    }
+  }
+
+  /** Sees to it that the image gets into memory; `ready` or `failed` follows. */
+  ensure(nowUs: number, image: WantedImage): void {
+    const { digest } = image;
+    if (this.#memory.has(digest)) {
+      this.#events.push({ kind: "ready", digest });
+      return;
+    }
+    if (this.#jobs.has(digest)) return;
+    const job: Job = { image, stage: "reading", fetch: undefined, wakeUs: undefined, bytes: undefined };
+    this.#jobs.set(digest, job);
+    if (this.#disk.has(digest)) this.#readBlob(job);
+    else this.#beginFetch(nowUs, job);
+  }
+
+  handleEvent(nowUs: number, id: number, event: CommandEvent): void {
+    const digest = this.#owners.get(id);
+    if (event.kind === "done" || event.kind === "failed") this.#owners.delete(id);
+    const job = digest === undefined ? undefined : this.#jobs.get(digest);
+    if (job === undefined) return; // the end of a removal
+    switch (job.stage) {
+      case "reading":
+        this.#onRead(nowUs, job, event);
+        break;
+      case "fetching":
+        this.#onFetchEvent(nowUs, job, event);
+        break;
+      case "verifying":
+        this.#onPartRead(nowUs, job, event);
+        break;
+      case "committing":
+        this.#onCommitted(job, event);
+        break;
+      case "waiting":
+        break;
+    }
+  }
+
+  handleTimeout(nowUs: number): void {
+    for (const job of this.#jobs.values()) {
+      if (job.stage === "waiting" && job.wakeUs! <= nowUs) this.#startFetch(job);
+    }
+  }
+
+  pollCommand(): Command | undefined {
+    return this.#commands.shift();
+  }
+
+  pollEvent(): CacheEvent | undefined {
+    return this.#events.shift();
+  }
+
+  pollTimeout(): number | undefined {
+    let next: number | undefined;
+    for (const { wakeUs } of this.#jobs.values()) if (wakeUs !== undefined && (next ?? Infinity) > wakeUs) next = wakeUs;
+    return next;
+  }
+
+  #readBlob(job: Job): void {
+    job.stage = "reading";
+    this.#send(job, (id) => ({ kind: "blob-read", id, digest: job.image.digest, part: false }));
+  }
+
+  #onRead(nowUs: number, job: Job, event: CommandEvent): void {
+    const { digest } = job.image;
+    if (event.kind === "done" && event.bytes !== undefined && this.#hasDigest(event.bytes, digest)) {
+      this.#finish(job, event.bytes);
+      return;
+    }
+    // Corrupt or unreadable: drop the copy and fetch the image anew.
+    const reason = event.kind === "failed" ? event.reason : "digest-mismatch";
+    this.#parts.log.event("warn", "cache-file-corrupt", { digest, reason });
+    this.#parts.metrics.count("cache_corrupt", reason);
+    this.#disk.delete(digest);
+    this.#commands.push({ kind: "blob-remove", id: this.#newId(), digest });
+    this.#beginFetch(nowUs, job);
+  }
+
+  #beginFetch(nowUs: number, job: Job): void {
+    const { digest, size, uri } = job.image;
+    const { maxImageBytes } = this.#parts.budget;
+    if (size > maxImageBytes) this.#fail(job, "image-too-large", `${size} bytes; at most ${maxImageBytes} are accepted`);
+    else if (uri === undefined) this.#fail(job, "no-source", "no URI says where the image can be fetched");
+    else if (!this.#makeRoom(nowUs, size)) {
+      this.#fail(job, "cache-full", `no room for ${size} bytes: what is cached is in use`);
+    } else {
+      const part = { bytes: this.#partial.get(digest) ?? 0, validator: this.#validators.get(digest) };
+      job.fetch = new ImageFetch({ digest, size, uri }, this.#parts.random, part);
+      this.#startFetch(job);
+    }
+  }
+
+  #startFetch(job: Job): void {
+    job.stage = "fetching";
+    job.wakeUs = undefined;
+    this.#apply(job, job.fetch!.start(this.#newId()));
+  }
+
+  #onFetchEvent(nowUs: number, job: Job, event: CommandEvent): void {
+    const step = job.fetch!.handleEvent(nowUs, event);
+    const { digest } = job.image;
+    if (event.kind === "started") {
+      const { validator } = event;
+      if (validator === undefined) this.#validators.delete(digest);
+      else this.#validators.set(digest, validator);
+      this.#events.push({ kind: "validator", digest, validator });
+    } else if (event.kind === "failed") {
+      this.#parts.log.event("warn", "fetch-failed", { digest, reason: event.reason, detail: event.detail });
+      this.#parts.metrics.count("fetch_failed", event.reason);
+    }
+    if (step !== undefined) this.#apply(job, step);
+  }
+
+  #apply(job: Job, step: FetchStep): void {
+    const { digest } = job.image;
+    this.#partial.set(digest, job.fetch!.received);
+    if (step.kind === "command") {
+      this.#owners.set(step.command.id, digest);
+      this.#commands.push(step.command);
+    } else if (step.kind === "wait") {
+      job.stage = "waiting";
+      job.wakeUs = step.untilUs;
+    } else if (step.kind === "fetched") {
+      job.stage = "verifying";
+      this.#send(job, (id) => ({ kind: "blob-read", id, digest, part: true }));
+    } else {
+      if (step.reason === "digest-mismatch") this.#removePart(digest);
+      this.#fail(job, step.reason, step.detail);
+    }
+  }
+
+  #removePart(digest: string): void {
+    this.#partial.delete(digest);
+    this.#validators.delete(digest);
+    this.#commands.push({ kind: "blob-remove", id: this.#newId(), digest });
+  }
+
+  #onPartRead(nowUs: number, job: Job, event: CommandEvent): void {
+    const { digest, size } = job.image;
+    if (event.kind === "done" && event.bytes?.length === size && this.#hasDigest(event.bytes, digest)) {
+      job.stage = "committing";
+      job.bytes = event.bytes;
+      this.#send(job, (id) => ({ kind: "blob-commit", id, digest }));
+      return;
+    }
+    this.#parts.log.event("warn", "fetched-image-refused", { digest, reason: "digest-mismatch", uri: job.image.uri });
+    this.#parts.metrics.count("fetch_failed", "digest-mismatch");
+    this.#apply(job, job.fetch!.handleDigestMismatch(nowUs));
+  }
+
+  #onCommitted(job: Job, event: CommandEvent): void {
+    if (event.kind === "failed") {
+      this.#fail(job, event.reason, event.detail);
+      return;
+    }
+    const { digest, size } = job.image;
+    this.#partial.delete(digest);
+    this.#validators.delete(digest);
+    this.#disk.set(digest, size);
+    this.#finish(job, job.bytes!);
+  }
+
+  #finish(job: Job, bytes: Uint8Array): void {
+    const { digest, size } = job.image;
+    this.#jobs.delete(digest);
+    this.#memory.set(digest, bytes);
+    this.#disk.delete(digest);
+    this.#disk.set(digest, size); // used last
+    this.#events.push({ kind: "ready", digest });
+  }
+
+  #fail(job: Job, reason: string, detail: string): void {
+    const { digest } = job.image;
+    this.#jobs.delete(digest);
+    this.#parts.log.event("error", "image-unavailable", { digest, reason, detail });
+    this.#parts.metrics.count("image_unavailable", reason);
+    this.#events.push({ kind: "failed", digest, reason, detail });
+  }
+
+  /** Evicts least recently used images that nobody needs until `bytes` more fit. */
+  #makeRoom(nowUs: number, bytes: number): boolean {
+    const { diskBytes } = this.#parts.budget;
+    let used = this.diskBytes;
+    for (const job of this.#jobs.values()) if (job.fetch !== undefined && job.stage !== "reading") used += job.image.size;
+    const victims: string[] = [];
+    for (const [digest, size] of this.#disk) {
+      if (used + bytes <= diskBytes) break;
+      if (this.#parts.isPinned(nowUs, digest) || this.#jobs.has(digest)) continue;
+      victims.push(digest);
+      used -= size;
+    }
+    if (used + bytes > diskBytes) return false;
+    for (const digest of victims) {
+      this.#disk.delete(digest);
+      this.#memory.delete(digest);
+      this.#commands.push({ kind: "blob-remove", id: this.#newId(), digest });
+      this.#events.push({ kind: "evicted", digest });
+      this.#parts.log.event("info", "image-evicted", { digest });
+    }
+    return true;
+  }
+
+  #hasDigest(bytes: Uint8Array, digest: string): boolean {
+    return toHex(this.#parts.crypto.sha256(bytes)) === digest;
+  }
+
+  #send(job: Job, make: (id: number) => Command): void {
+    const id = this.#newId();
+    this.#owners.set(id, job.image.digest);
+    this.#commands.push(make(id));
+  }
+}

@@ -1,0 +1,13 @@
+/** Every bound of the transfer layer. */
+export const TRANSFER_LIMITS = {
+  /** Separate runs of served bytes that are kept per transfer. */
+  maxIntervals: 512,
+  /** Transfers that are kept in all, finished ones included. */
+  maxTransfers: 20_000,
+  /** A longer silence makes the next block a new attempt. */
+  pauseUs: 30_000_000,
+  /** An unfinished transfer that has been silent this long no longer holds its image in the cache. */
+  abandonedUs: 604_800_000_000,
+  /** How often changed checkpoints are written: less than the second that a crash may cost. */
+  flushUs: 500_000,
+} as const;

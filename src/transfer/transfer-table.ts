@@ -1,0 +1,90 @@
+import type { PeerAddress } from "../ports/datagram.ts";
+import type { StoreOp } from "../ports/store.ts";
+import { peerKey } from "../util/peer.ts";
+import { TRANSFER_LIMITS } from "./limits.ts";
+import { decodeTransfer, encodeTransfer, Transfer } from "./transfer.ts";
+
+export const TRANSFER_PREFIX = "transfer/";
+
+/** The transfers of all devices: recorded as blocks are served, written as checkpoints in batches. */
+export class TransferTable {
+  /** By digest, then by device: the inner loop builds no longer key than it has to. */
+  readonly #byImage = new Map<string, Map<string, Transfer>>();
+  readonly #dirty = new Set<Transfer>();
+  readonly #forgotten: Transfer[] = [];
+  #size = 0;
+  #dueUs: number | undefined;
+
+  /** Takes back a checkpoint after a restart. False when the record is damaged. */
+  recover(record: Uint8Array): boolean {
+    const transfer = decodeTransfer(record);
+    if (transfer === undefined) return false;
+    this.#insert(transfer);
+    return true;
+  }
+
+  record(nowUs: number, peer: PeerAddress, image: { digest: string; size: number }, offset: number, length: number): void {
+    const device = peerKey(peer);
+    const transfer = this.#byImage.get(image.digest)?.get(device) ?? this.#insert(new Transfer(device, image.digest, image.size));
+    transfer.record(nowUs, offset, length);
+    this.#dirty.add(transfer);
+    this.#dueUs ??= nowUs + TRANSFER_LIMITS.flushUs;
+  }
+
+  /** When changed checkpoints are to be written. */
+  get nextFlushUs(): number | undefined {
+    return this.#dueUs;
+  }
+
+  /** The writes that bring the store up to date. */
+  takeWrites(): StoreOp[] {
+    this.#dueUs = undefined;
+    const ops: StoreOp[] = this.#forgotten.splice(0).map((transfer) => ({ kind: "delete", key: keyOf(transfer) }));
+    for (const transfer of this.#dirty) ops.push({ kind: "put", key: keyOf(transfer), value: encodeTransfer(transfer) });
+    this.#dirty.clear();
+    return ops;
+  }
+
+  /** True while a device that still asks, or asked not too long ago, has not got all of the image. */
+  hasUnfinished(nowUs: number, digest: string): boolean {
+    for (const transfer of this.#byImage.get(digest)?.values() ?? []) {
+      const silentUs = nowUs - (transfer.lastServedUs ?? 0);
+      if (!transfer.finished && silentUs < TRANSFER_LIMITS.abandonedUs) return true;
+    }
+    return false;
+  }
+
+  *all(): Iterable<Transfer> {
+    for (const devices of this.#byImage.values()) yield* devices.values();
+  }
+
+  #insert(transfer: Transfer): Transfer {
+    if (this.#size >= TRANSFER_LIMITS.maxTransfers) this.#forgetOne();
+    let devices = this.#byImage.get(transfer.digest);
+    if (devices === undefined) this.#byImage.set(transfer.digest, (devices = new Map()));
+    if (!devices.has(transfer.device)) this.#size++;
+    devices.set(transfer.device, transfer);
+    return transfer;
+  }
+
+  /** Drops a finished one among the oldest, or the oldest of all: in constant time, whoever asks. */
+  #forgetOne(): void {
+    let victim: Transfer | undefined;
+    let looked = 0;
+    for (const transfer of this.all()) {
+      if (victim === undefined || transfer.finished) victim = transfer;
+      if (transfer.finished || ++looked === 64) break;
+    }
+    if (victim === undefined) return;
+    const devices = this.#byImage.get(victim.digest)!;
+    devices.delete(victim.device);
+    if (devices.size === 0) this.#byImage.delete(victim.digest);
+    this.#dirty.delete(victim);
+    this.#forgotten.push(victim);
+    this.#size--;
+  }
+}
+
+function keyOf(transfer: Transfer): string {
+  return `${TRANSFER_PREFIX}${transfer.digest}/${transfer.device}`;
+}
