@@ -198,7 +198,8 @@ export class CoapEndpoint {
   #handleResponseMessage(nowUs: number, message: CoapMessage, peer: PeerAddress): void {
     if (message.type === MessageType.RST) return;
     const verdict = this.#clients.handleResponse(nowUs, peerKey(peer), message);
-    if (verdict === "unknown" || verdict === "rejected") this.#metrics.count("coap_refused", `response-${verdict}`);
+    if (verdict === "repeated") this.#metrics.count("coap_repeated_responses");
+    else if (verdict !== "accepted") this.#metrics.count("coap_refused", `response-${verdict}`);
     if (message.type === MessageType.CON) {
       const known = verdict === "accepted" || verdict === "repeated";
       this.#sendEmpty(known ? MessageType.ACK : MessageType.RST, message.messageId, peer);

@@ -19,6 +19,8 @@ export interface LoopPorts {
   /** Asks for one call of `RunLoop.wake` at `atUs`; a new call replaces the one before. */
   readonly setTimer: (atUs: number | undefined) => void;
   readonly executor?: CommandExecutor;
+  /** Called when the core has come to rest: the place to take its events. */
+  readonly onSettled?: () => void;
 }
 
 /**
@@ -71,6 +73,7 @@ export class RunLoop {
     } finally {
       this.#running = false;
     }
+    this.#ports.onSettled?.();
     const nextUs = this.#core.pollTimeout();
     if (nextUs === this.#timerUs) return;
     this.#timerUs = nextUs;

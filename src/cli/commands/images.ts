@@ -1,0 +1,43 @@
+import type { Command } from "commander";
+import type { ImageView } from "../../http/api.ts";
+import { callGateway } from "../control-client.ts";
+import { formatTable } from "../table.ts";
+
+interface TransferView {
+  readonly device: string;
+  readonly digest: string;
+  readonly size: number;
+  readonly servedBytes: number;
+  readonly blocks: number;
+  readonly retransmissions: number;
+  readonly attempts: number;
+  readonly finished: boolean;
+}
+
+export function addImages(program: Command): void {
+  program
+    .command("images")
+    .description("list what a running gateway offers, and how far each device has got")
+    .option("--state <folder>", "state folder of the gateway", ".blockferry")
+    .option("--json", "print one JSON object")
+    .addHelpText("after", "\nExample:\n  blockferry images --state gw")
+    .action(async (options: { state: string; json?: boolean }) => {
+      const images = (await callGateway(options.state, "GET", "/v1/images")) as ImageView[];
+      const transfers = (await callGateway(options.state, "GET", "/v1/transfers")) as TransferView[];
+      if (options.json === true) {
+        console.log(JSON.stringify({ images, transfers }));
+        return;
+      }
+      if (images.length === 0) console.log("no images are published yet: blockferry publish --help shows how");
+      else {
+        const rows = images.map((image) => [image.imagePath, image.class, image.sequenceNumber, image.version ?? "-", image.bytes, image.state]);
+        console.log(formatTable(["image", "class", "sequence", "version", "bytes", "state"], rows));
+      }
+      if (transfers.length === 0) return;
+      const rows = transfers.map((t) => {
+        const percent = `${Math.floor((100 * t.servedBytes) / t.size)}%`;
+        return [t.device, t.digest.slice(0, 12), percent, t.blocks, t.retransmissions, t.attempts];
+      });
+      console.log(`\n${formatTable(["device", "image", "served", "blocks", "repeated", "attempts"], rows)}`);
+    });
+}

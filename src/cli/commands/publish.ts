@@ -1,0 +1,56 @@
+import { existsSync, readFileSync } from "node:fs";
+import { resolve } from "node:path";
+import { pathToFileURL } from "node:url";
+import type { Command } from "commander";
+import type { ImageView } from "../../http/api.ts";
+import { callGateway } from "../control-client.ts";
+import { usageError } from "../errors.ts";
+import { Progress } from "../progress.ts";
+
+export function addPublish(program: Command): void {
+  program
+    .command("publish <envelope>")
+    .description("give a signed manifest to a running gateway, which fetches and verifies its image")
+    .option("--image <file|uri>", "where the gateway fetches the image: a local file, or a file:, http(s): or coap: URI")
+    .option("--alias <name>", "offer the image at /<name> too, for clients whose URI is fixed")
+    .option("--state <folder>", "state folder of the gateway", ".blockferry")
+    .option("--json", "print one JSON object")
+    .addHelpText(
+      "after",
+      `
+The command returns when the image is verified and the record is on the disk; what it has
+acknowledged survives a crash of the gateway.
+
+Example:
+  blockferry publish app-2.suit --image build/app.bin --state gw`,
+    )
+    .action(async (file: string, options: { image?: string; alias?: string; state: string; json?: boolean }) => {
+      const body = {
+        envelope: readEnvelope(file).toString("base64"),
+        ...(options.image === undefined ? {} : { source: toUri(options.image) }),
+        ...(options.alias === undefined ? {} : { alias: options.alias }),
+      };
+      const progress = new Progress(options.json !== true);
+      progress.start("fetching and verifying", 0);
+      const image = (await callGateway(options.state, "POST", "/v1/images", body).finally(() => progress.stop())) as ImageView;
+      if (options.json === true) console.log(JSON.stringify(image));
+      else {
+        console.log(`published: sequence ${image.sequenceNumber}${image.version === null ? "" : `, version ${image.version}`}, ${image.bytes} bytes`);
+        console.log(`  image    ${image.imagePath}${image.aliasPath === null ? "" : `  and ${image.aliasPath}`}\n  manifest ${image.manifestPath}`);
+      }
+    });
+}
+
+function readEnvelope(file: string): Buffer {
+  try {
+    return readFileSync(file);
+  } catch (error) {
+    throw usageError("file-unreadable", `${file}: ${(error as Error).message}`);
+  }
+}
+
+function toUri(image: string): string {
+  if (/^[a-z][a-z0-9+.-]+:/i.test(image)) return image;
+  if (!existsSync(image)) throw usageError("file-unreadable", `${image} does not exist; give --image a file or a URI`);
+  return pathToFileURL(resolve(image)).href;
+}

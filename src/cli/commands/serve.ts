@@ -1,0 +1,88 @@
+import { rmSync } from "node:fs";
+import type { Command } from "commander";
+import { pinoLog } from "../../adapters/pino-log.ts";
+import { createApi } from "../../http/api.ts";
+import { loadConfig, type Config, type ConfigOverrides } from "../config.ts";
+import { controlSocket } from "../control-client.ts";
+import { environmentError } from "../errors.ts";
+import { GatewayHost } from "../gateway-host.ts";
+
+/** A stop that takes longer than this is given up: the checkpoints cost at most their last second. */
+const STOP_TIMEOUT_MS = 1_800;
+
+interface ServeOptions extends Omit<ConfigOverrides, "blockSize" | "ackTimeoutMs"> {
+  config?: string;
+  blockSize?: string;
+  ackTimeoutMs?: string;
+  json?: boolean;
+}
+
+export function addServe(program: Command): void {
+  program
+    .command("serve")
+    .description("run the gateway: serve published images over CoAP, until SIGTERM or SIGINT")
+    .option("--config <file>", "YAML configuration; config/gateway.yaml shows every key")
+    .option("--listen <address...>", "address and port, such as 0.0.0.0:5683 or [::]:5683; port 0 picks a free one")
+    .option("--state <folder>", "where images, releases and checkpoints are kept (.blockferry)")
+    .option("--trust <file...>", "public keys (PEM) whose signatures are trusted; <state>/trust/*.pem are too")
+    .option("--block-size <bytes>", "for clients that name none (64)")
+    .option("--ack-timeout-ms <ms>", "ACK_TIMEOUT of RFC 7252 section 4.8 (2000)")
+    .option("--log-level <level>", "debug, info, warn, error or silent (info)")
+    .option("--json", "print one JSON line when ready")
+    .addHelpText(
+      "after",
+      `
+Logs are JSON lines on standard error. The operator's commands (publish, images) find the gateway
+by its state folder.
+
+Example:
+  blockferry serve --state /var/lib/blockferry --trust author.pub.pem
+  blockferry serve --config config/gateway.yaml`,
+    )
+    .action(async (options: ServeOptions) => serve(options));
+}
+
+async function serve(options: ServeOptions): Promise<void> {
+  const number = (text: string | undefined): number | undefined => (text === undefined ? undefined : Number(text));
+  const overrides = { ...options, blockSize: number(options.blockSize), ackTimeoutMs: number(options.ackTimeoutMs) };
+  const config = loadConfig(options.config, overrides);
+  const log = pinoLog(config.log.level, process.stderr);
+  const host = await GatewayHost.start(config, log);
+  const api = createApi({
+    gateway: host.gateway,
+    addresses: host.addresses,
+    publish: async (request) => host.publish(request),
+    metrics: () => host.counters.snapshot(),
+  });
+  await listenApi(api, config).catch(async (error: unknown) => {
+    await host.stop();
+    throw error;
+  });
+  log.event("info", "serving", { addresses: host.addresses.join(" "), state: config.state });
+  if (options.json === true) console.log(JSON.stringify({ event: "serving", addresses: host.addresses, state: config.state, pid: process.pid }));
+  const signal = await nextSignal();
+  log.event("info", "stopping", { reason: signal });
+  setTimeout(() => process.exit(0), STOP_TIMEOUT_MS).unref();
+  await host.stop();
+  await api.close();
+  log.event("info", "stopped");
+}
+
+async function listenApi(api: ReturnType<typeof createApi>, config: Config): Promise<void> {
+  const path = controlSocket(config.state);
+  // The store's lock is ours, so a socket that is there was left by a gateway that died.
+  rmSync(path, { force: true });
+  try {
+    process.umask(0o077);
+    await api.listen({ path });
+  } catch (error) {
+    const hint = path.length > 100 ? "its path is too long for a socket: choose a shorter --state" : "choose another --state";
+    throw environmentError("control-socket", `cannot open ${path}: ${(error as Error).message}; ${hint}`);
+  }
+}
+
+async function nextSignal(): Promise<string> {
+  return await new Promise((resolve) => {
+    for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => resolve(signal));
+  });
+}

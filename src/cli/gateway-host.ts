@@ -1,0 +1,161 @@
+import { mkdirSync, accessSync, constants } from "node:fs";
+import { join } from "node:path";
+import { coapSource } from "../adapters/coap-source.ts";
+import { Counters } from "../adapters/counters.ts";
+import { StoreExecutor } from "../adapters/executor.ts";
+import { FileBlobStore } from "../adapters/file-blob-store.ts";
+import { fileSource } from "../adapters/file-source.ts";
+import { httpSource } from "../adapters/http-source.ts";
+import { causeCode, LevelStore } from "../adapters/level-store.ts";
+import { nodeCrypto } from "../adapters/node-crypto.ts";
+import { systemClock, systemRandom } from "../adapters/system.ts";
+import { UdpSocket } from "../adapters/udp-socket.ts";
+import { DEFAULT_PARAMETERS } from "../coap/parameters.ts";
+import { Gateway } from "../gateway/gateway.ts";
+import type { PublishOutcome, PublishRequest } from "../gateway/publications.ts";
+import { RunLoop } from "../host/run-loop.ts";
+import type { Log } from "../ports/log.ts";
+import { parsePeer } from "../util/peer.ts";
+import { preferredSzx, type Config } from "./config.ts";
+import { environmentError } from "./errors.ts";
+import { readAnchors } from "./keys.ts";
+
+/** A gateway on this machine: the core, its state folder and its sockets. */
+export class GatewayHost {
+  readonly gateway: Gateway;
+  readonly counters: Counters;
+  readonly addresses: string[] = [];
+  readonly #loop: RunLoop;
+  readonly #store: LevelStore;
+  readonly #executor: StoreExecutor;
+  readonly #sockets: { v4?: UdpSocket; v6?: UdpSocket } = {};
+  readonly #waiting = new Map<number, (outcome: PublishOutcome) => void>();
+  #timer: NodeJS.Timeout | undefined;
+  #nextOperation = 1;
+
+  private constructor(parts: {
+    gateway: Gateway;
+    counters: Counters;
+    store: LevelStore;
+    executor: StoreExecutor;
+  }) {
+    this.gateway = parts.gateway;
+    this.counters = parts.counters;
+    this.#store = parts.store;
+    this.#executor = parts.executor;
+    this.#loop = new RunLoop(this.gateway, {
+      clock: systemClock,
+      executor: this.#executor,
+      send: (transmit) => (transmit.peer.address.includes(":") ? this.#sockets.v6 : this.#sockets.v4)?.send(transmit),
+      setTimer: (atUs) => this.#setTimer(atUs),
+      onSettled: () => this.#deliverOutcomes(),
+    });
+  }
+
+  static async start(config: Config, log: Log): Promise<GatewayHost> {
+    const anchors = readAnchors(config.trust, config.state);
+    if (anchors.length === 0) log.event("warn", "no-trust-anchor", { reason: "nothing can be published until --trust names a public key" });
+    prepareFolder(config.state);
+    const store = await openStore(config.state);
+    try {
+      const blobs = await FileBlobStore.open(join(config.state, "images"));
+      const executor = new StoreExecutor(store, blobs, [fileSource, httpSource, coapSource]);
+      const counters = new Counters();
+      const ackTimeoutUs = Math.round(config.coap.ackTimeoutMs * 1_000);
+      const gateway = new Gateway(
+        {
+          ...{ crypto: nodeCrypto, random: systemRandom, log, metrics: counters, anchors },
+          budget: config.limits,
+          preferredSzx: preferredSzx(config),
+          parameters: { ...DEFAULT_PARAMETERS, ackTimeoutUs },
+        },
+        { entries: await store.entries(), blobs: await blobs.list() },
+      );
+      const host = new GatewayHost({ gateway, counters, store, executor });
+      await host.#bind(config.listen);
+      host.#loop.call(() => {}); // what recovery asks for
+      return host;
+    } catch (error) {
+      await store.close();
+      throw error;
+    }
+  }
+
+  async publish(request: PublishRequest): Promise<PublishOutcome> {
+    const operation = this.#nextOperation++;
+    const outcome = new Promise<PublishOutcome>((resolve) => this.#waiting.set(operation, resolve));
+    this.#loop.call((nowUs) => this.gateway.publish(nowUs, operation, request));
+    return await outcome;
+  }
+
+  /** Writes what is due and lets go of sockets and store. */
+  async stop(): Promise<void> {
+    clearTimeout(this.#timer);
+    for (const socket of [this.#sockets.v4, this.#sockets.v6]) await socket?.close();
+    this.#loop.call(() => this.gateway.flush());
+    await this.#executor.stop();
+    clearTimeout(this.#timer);
+    await this.#store.close();
+  }
+
+  async #bind(listen: readonly string[]): Promise<void> {
+    try {
+      for (const text of listen) {
+        const { address, port } = parsePeer(text)!;
+        const socket = await bindSocket(address, port, (bytes, peer) => this.#loop.datagram(bytes, peer));
+        this.#sockets[address.includes(":") ? "v6" : "v4"] = socket;
+        this.addresses.push(address.includes(":") ? `[${address}]:${socket.port}` : `${address}:${socket.port}`);
+      }
+    } catch (error) {
+      for (const socket of [this.#sockets.v4, this.#sockets.v6]) await socket?.close();
+      throw error;
+    }
+  }
+
+  #setTimer(atUs: number | undefined): void {
+    clearTimeout(this.#timer);
+    if (atUs === undefined) return;
+    const delayMs = Math.max(0, Math.ceil((atUs - systemClock.nowUs()) / 1_000));
+    this.#timer = setTimeout(() => this.#loop.wake(), delayMs);
+  }
+
+  #deliverOutcomes(): void {
+    for (let outcome = this.gateway.pollOutcome(); outcome !== undefined; outcome = this.gateway.pollOutcome()) {
+      this.#waiting.get(outcome.operation)?.(outcome);
+      this.#waiting.delete(outcome.operation);
+    }
+  }
+}
+
+function prepareFolder(folder: string): void {
+  try {
+    mkdirSync(folder, { recursive: true, mode: 0o700 });
+    accessSync(folder, constants.W_OK | constants.X_OK);
+  } catch (error) {
+    throw environmentError("state-not-writable", `cannot write to the state folder ${folder}: ${(error as Error).message}. Choose another one with --state, or fix its owner.`);
+  }
+}
+
+async function openStore(folder: string): Promise<LevelStore> {
+  try {
+    return await LevelStore.open(join(folder, "store"));
+  } catch (error) {
+    if (causeCode(error) === "LEVEL_LOCKED") {
+      throw environmentError("state-in-use", `another gateway is running on ${folder}. Stop it, or choose another folder with --state.`);
+    }
+    const { message, cause } = error as Error & { cause?: Error };
+    throw environmentError("store-failed", `cannot open the store in ${folder}: ${cause?.message ?? message}. Free some disk space or fix the folder's owner.`);
+  }
+}
+
+async function bindSocket(host: string, port: number, onDatagram: Parameters<typeof UdpSocket.bind>[1]): Promise<UdpSocket> {
+  try {
+    return await UdpSocket.bind({ host, port }, onDatagram);
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException;
+    if (code === "EADDRINUSE") {
+      throw environmentError("port-in-use", `UDP port ${port} of ${host} is in use. Stop what uses it, or choose another one with --listen.`);
+    }
+    throw environmentError("cannot-bind", `cannot listen on ${host} port ${port}: ${message}. Choose an address of this machine with --listen.`);
+  }
+}

@@ -1,0 +1,51 @@
+import { readFileSync } from "node:fs";
+import { Command, CommanderError } from "commander";
+import { addDemo } from "./commands/demo.ts";
+import { addGet } from "./commands/get.ts";
+import { addImages } from "./commands/images.ts";
+import { addKey } from "./commands/key.ts";
+import { addLimit } from "./commands/limit.ts";
+import { addPublish } from "./commands/publish.ts";
+import { addServe } from "./commands/serve.ts";
+import { addSign } from "./commands/sign.ts";
+import { addSimulate } from "./commands/simulate.ts";
+import { ExitCode, UserError } from "./errors.ts";
+
+const { version } = JSON.parse(readFileSync(new URL("../../../package.json", import.meta.url), "utf8")) as { version: string };
+
+const program = new Command("blockferry")
+  .description("Update gateway for constrained networks: verifies signed firmware images, caches them, and ferries them block by block.")
+  .version(version)
+  .showHelpAfterError("(--help shows an example)")
+  .exitOverride()
+  .addHelpText(
+    "after",
+    `
+A first update, on one machine:
+  blockferry key new --out author
+  blockferry serve --state gw --trust author.pub.pem --listen 127.0.0.1:5683 &
+  blockferry sign firmware.bin --key author.key.pem --vendor example.com --class sensor-a --sequence 1 --out fw.suit
+  blockferry publish fw.suit --image firmware.bin --state gw
+  blockferry get coap://127.0.0.1:5683/i/… --out copy.bin
+
+Exit codes: 0 done, 1 failed, 2 wrong usage or input, 3 refused by the gateway, 4 no answer, 5 the machine does not allow it.`,
+  );
+
+for (const add of [addServe, addKey, addSign, addPublish, addImages, addGet, addSimulate, addLimit, addDemo]) add(program);
+
+try {
+  await program.parseAsync();
+} catch (error) {
+  process.exitCode = report(error);
+}
+
+/** Prints an error for people, or as the JSON line that --json promises; returns the exit code. */
+function report(error: unknown): number {
+  if (error instanceof CommanderError) return error.exitCode === 0 ? ExitCode.OK : ExitCode.USAGE;
+  const known = error instanceof UserError;
+  const { message, stack } = error as Error;
+  const reason = known ? error.reason : "internal-error";
+  if (process.argv.includes("--json")) console.log(JSON.stringify({ error: { reason, message } }));
+  console.error(known ? `error: ${message}` : `error: this is a defect in blockferry, please report it:\n${stack}`);
+  return known ? error.exitCode : ExitCode.FAILED;
+}

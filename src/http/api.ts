@@ -1,0 +1,102 @@
+import fastify, { type FastifyInstance } from "fastify";
+import { z } from "zod";
+import type { Gateway } from "../gateway/gateway.ts";
+import { imagePath, manifestPath, componentOf, type Listing } from "../gateway/catalogue.ts";
+import type { PublishOutcome, PublishRequest } from "../gateway/publications.ts";
+import { SUIT_LIMITS } from "../suit/envelope.ts";
+import { fromHex, toHex } from "../util/bytes.ts";
+
+/** What the API needs of a running gateway. */
+export interface GatewayControl {
+  readonly gateway: Gateway;
+  readonly addresses: readonly string[];
+  publish(request: PublishRequest): Promise<PublishOutcome>;
+  metrics(): Record<string, number>;
+}
+
+export interface ImageView {
+  readonly key: string;
+  readonly vendor: string;
+  readonly class: string;
+  readonly sequenceNumber: number;
+  readonly version: string | null;
+  readonly digest: string;
+  readonly bytes: number;
+  readonly source: string | null;
+  readonly state: string;
+  readonly fetchedBytes: number | null;
+  readonly manifestPath: string;
+  readonly imagePath: string;
+  readonly aliasPath: string | null;
+}
+
+const PublishBody = z.strictObject({
+  /** The envelope, base64. */
+  envelope: z.base64().max(Math.ceil(SUIT_LIMITS.maxEnvelopeBytes / 3) * 4 + 8),
+  source: z.string().max(2_048).optional(),
+  alias: z.string().max(64).optional(),
+});
+
+/** A problem document (RFC 9457). */
+const problem = (status: number, reason: string, detail: string): object => ({
+  type: `urn:blockferry:${reason}`,
+  title: reason,
+  status,
+  detail,
+});
+
+/** The operator's API. It listens where only the operator reaches it: a socket in the state folder. */
+export function createApi(control: GatewayControl): FastifyInstance {
+  const app = fastify({ bodyLimit: 256 * 1_024, logger: false });
+  app.setErrorHandler<Error & { statusCode?: number }>(async (error, _request, reply) => {
+    const status = error.statusCode ?? 500;
+    return reply.code(status).type("application/problem+json").send(problem(status, "bad-request", error.message));
+  });
+  app.get("/healthz", () => ({ status: "ok", addresses: control.addresses }));
+  app.get("/v1/metrics", () => ({ ...control.metrics(), ...prefixed("coap_", control.gateway.stats) }));
+  app.get("/v1/images", () => [...control.gateway.listings()].map((listing) => viewOf(control.gateway, listing)));
+  app.get("/v1/transfers", () =>
+    [...control.gateway.transfers()].map(({ device, digest, size, blocks, bytes, retransmissions, attempts, served, finished }) => ({
+      ...{ device, digest, size, blocks, bytes, retransmissions, attempts, finished },
+      servedBytes: served.covered,
+      firstMissing: finished ? null : served.firstGap(0),
+    })),
+  );
+  app.post("/v1/images", async (request, reply) => {
+    const body = PublishBody.safeParse(request.body);
+    if (!body.success) {
+      return reply.code(400).type("application/problem+json").send(problem(400, "bad-request", z.prettifyError(body.error)));
+    }
+    const envelope = new Uint8Array(Buffer.from(body.data.envelope, "base64"));
+    const outcome = await control.publish({ ...body.data, envelope });
+    if (outcome.kind === "published") return reply.code(201).send(viewOf(control.gateway, outcome.listing));
+    const { reason, detail } = outcome;
+    const status = reason === "disk-full" || reason === "cache-full" ? 507 : 422;
+    return reply.code(status).type("application/problem+json").send(problem(status, reason, detail));
+  });
+  return app;
+}
+
+function viewOf(gateway: Gateway, listing: Listing): ImageView {
+  const { release, digest, source, alias } = listing;
+  const { state, fetched } = gateway.imageState(digest);
+  return {
+    key: release.key,
+    vendor: toHex(release.vendorId),
+    class: toHex(release.classId),
+    sequenceNumber: release.sequenceNumber,
+    version: release.version ?? null,
+    digest,
+    bytes: release.imageSize,
+    source: source ?? null,
+    state,
+    fetchedBytes: fetched ?? null,
+    manifestPath: `/${manifestPath(release.classId, componentOf(release)).join("/")}`,
+    imagePath: `/${imagePath(fromHex(digest)!).join("/")}`,
+    aliasPath: alias === undefined ? null : `/${alias}`,
+  };
+}
+
+function prefixed(prefix: string, values: Record<string, number>): Record<string, number> {
+  return Object.fromEntries(Object.entries(values).map(([name, value]) => [prefix + name, value]));
+}

@@ -1,0 +1,87 @@
+import type { BlockDownload } from "../coap/block2-client.ts";
+import type { CoapEndpoint } from "../coap/endpoint.ts";
+import type { ClientEvent, OutgoingRequest } from "../coap/request.ts";
+import type { PeerAddress } from "../ports/datagram.ts";
+import type { Random } from "../ports/random.ts";
+import { unitFloat } from "../util/random.ts";
+
+export type FetchEvent =
+  | { readonly kind: "block"; readonly offset: number; readonly bytes: Uint8Array; readonly last: boolean }
+  | { readonly kind: "changed" | "valid" }
+  /** The peer did not answer; the same block is asked for again at `retryUs`. */
+  | { readonly kind: "paused"; readonly reason: string; readonly retryUs: number }
+  | { readonly kind: "failed"; readonly reason: string };
+
+export interface RetryPolicy {
+  /** First pause after an exchange that got no answer; it doubles up to `maxBackoffUs`. */
+  readonly backoffUs: number;
+  readonly maxBackoffUs: number;
+  /** Exchanges without an answer, one after another, before the fetch fails. */
+  readonly maxFailures: number;
+}
+
+/**
+ * One body from one peer, a block at a time: the receiver's half of a transfer. The caller asks for
+ * an offset, stores what comes, and asks for the next; a lost gateway only costs a pause.
+ */
+export class BlockFetch {
+  readonly #endpoint: CoapEndpoint;
+  readonly #peer: PeerAddress;
+  readonly #random: Random;
+  readonly #policy: RetryPolicy;
+  readonly download: BlockDownload;
+  #current: { request: OutgoingRequest; id: number | undefined } | undefined;
+  #failures = 0;
+  #retryUs: number | undefined;
+
+  constructor(parts: { endpoint: CoapEndpoint; peer: PeerAddress; random: Random; policy: RetryPolicy; download: BlockDownload }) {
+    this.#endpoint = parts.endpoint;
+    this.#peer = parts.peer;
+    this.#random = parts.random;
+    this.#policy = parts.policy;
+    this.download = parts.download;
+  }
+
+  ask(nowUs: number, request: OutgoingRequest): void {
+    this.#current = { request, id: undefined };
+    this.#send(nowUs);
+  }
+
+  /** Takes an event of the endpoint; undefined when it belongs to another request. */
+  handleEvent(nowUs: number, event: ClientEvent): FetchEvent | undefined {
+    if (this.#current?.id !== event.request) return undefined;
+    if (event.kind === "failed") return this.#pause(nowUs, event.reason);
+    const { response } = event;
+    // 5.03: the gateway is fetching the image itself and says when to come back (RFC 7252 section 5.9.3.4).
+    if (response.code >> 5 === 5) return this.#pause(nowUs, "server-error");
+    this.#failures = 0;
+    this.#current = undefined;
+    return this.download.handleResponse(response);
+  }
+
+  handleTimeout(nowUs: number): void {
+    if (this.#retryUs !== undefined && this.#retryUs <= nowUs) this.#send(nowUs);
+  }
+
+  pollTimeout(): number | undefined {
+    return this.#retryUs;
+  }
+
+  #send(nowUs: number): void {
+    this.#retryUs = undefined;
+    const id = this.#endpoint.request(nowUs, this.#peer, this.#current!.request);
+    this.#current!.id = id;
+    if (id === undefined) this.#retryUs = nowUs + this.#policy.backoffUs;
+  }
+
+  #pause(nowUs: number, reason: string): FetchEvent {
+    this.#failures++;
+    if (this.#failures >= this.#policy.maxFailures) {
+      this.#current = undefined;
+      return { kind: "failed", reason };
+    }
+    const backoffUs = Math.min(this.#policy.backoffUs * 2 ** (this.#failures - 1), this.#policy.maxBackoffUs);
+    this.#retryUs = nowUs + Math.round(backoffUs * (0.5 + unitFloat(this.#random) / 2));
+    return { kind: "paused", reason, retryUs: this.#retryUs };
+  }
+}
