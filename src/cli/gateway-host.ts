@@ -1,7 +1,7 @@
 import { mkdirSync, accessSync, constants } from "node:fs";
 import { join } from "node:path";
 import { coapSource } from "../adapters/coap-source.ts";
-import { Counters } from "../adapters/counters.ts";
+import { Counters } from "../util/counters.ts";
 import { StoreExecutor } from "../adapters/executor.ts";
 import { FileBlobStore } from "../adapters/file-blob-store.ts";
 import { fileSource } from "../adapters/file-source.ts";

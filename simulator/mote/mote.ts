@@ -1,0 +1,144 @@
+import type { TransmissionParameters } from "../../src/coap/parameters.ts";
+import type { Szx } from "../../src/coap/block.ts";
+import type { Verifier } from "../../src/codec/cose.ts";
+import type { Crypto } from "../../src/ports/crypto.ts";
+import type { PeerAddress, Transmit } from "../../src/ports/datagram.ts";
+import type { Random } from "../../src/ports/random.ts";
+import type { RetryPolicy } from "../../src/transfer/block-fetch.ts";
+import { Counters } from "../../src/util/counters.ts";
+import { RefetchChecker } from "../checkers/refetch.ts";
+import { MoteAgent } from "./agent.ts";
+import { Flash } from "./flash.ts";
+import { layoutFor, writeSlotInfo, type Layout } from "./layout.ts";
+import type { ChipProfile } from "./profile.ts";
+
+export interface MoteParts {
+  readonly profile: ChipProfile;
+  readonly crypto: Crypto;
+  readonly random: Random;
+  readonly classId: Uint8Array;
+  readonly anchors: readonly Verifier[];
+  readonly gateway: PeerAddress;
+  readonly blockBytes: number;
+  readonly szx: Szx;
+  readonly parameters: TransmissionParameters;
+  readonly policy: RetryPolicy;
+  /** Room for images; slots are as large. */
+  readonly maxImageBytes: number;
+  readonly factoryImage: { readonly bytes: Uint8Array; readonly sequenceNumber: number };
+  readonly onBusy?: (state: "cpu" | "flash", us: number) => void;
+}
+
+export type MoteOutcome = "updated" | "failed" | "bricked";
+
+/** A mote over its whole life: flash that stays, an agent per boot, and counts of what it did. */
+export class Mote {
+  readonly flash: Flash;
+  readonly layout: Layout;
+  readonly counters: Counters = new Counters();
+  readonly refetch: RefetchChecker = new RefetchChecker();
+  readonly #parts: MoteParts;
+  #agent: MoteAgent;
+  #boots = 0;
+  datagramsSent = 0;
+  datagramBytesSent = 0;
+  datagramsReceived = 0;
+  datagramBytesReceived = 0;
+  imageBytesReceived = 0;
+  resumesAtNonZero = 0;
+  retransmitted = 0;
+
+  constructor(parts: MoteParts) {
+    this.#parts = parts;
+    const { profile, crypto, factoryImage, maxImageBytes, blockBytes } = parts;
+    const [sectorBytes, writeUnitBytes] = [profile.sectorBytes.value, profile.writeUnitBytes.value];
+    this.layout = layoutFor(maxImageBytes, blockBytes, sectorBytes, writeUnitBytes);
+    const timing = { eraseSectorUs: profile.eraseSectorUs.value, programUnitUs: profile.programUnitUs.value };
+    this.flash = new Flash({ sectorBytes, writeUnitBytes, sectors: this.layout.sectors }, timing);
+    const { bytes, sequenceNumber } = factoryImage;
+    const padded = new Uint8Array(Math.ceil(bytes.length / writeUnitBytes) * writeUnitBytes).fill(0xff);
+    padded.set(bytes);
+    this.flash.program(this.layout.slotAddress[0], padded);
+    writeSlotInfo(this.flash, this.layout, 0, { sequenceNumber, size: bytes.length, digest: crypto.sha256(bytes) });
+    // What the factory did costs the mote nothing.
+    this.flash.onBusy = (us) => parts.onBusy?.("flash", us);
+    this.#agent = this.#newAgent();
+  }
+
+  get agent(): MoteAgent {
+    return this.#agent;
+  }
+
+  get boots(): number {
+    return this.#boots;
+  }
+
+  /** How it ended; undefined while it is still at it. An update counts once the new image runs and reaches the gateway. */
+  outcome(targetSequence: number): MoteOutcome | undefined {
+    const { state, booted } = this.#agent;
+    if (state === "bricked" || state === "failed") return state;
+    if (state !== "up-to-date") return undefined;
+    return booted!.info.sequenceNumber >= targetSequence ? "updated" : "failed";
+  }
+
+  start(nowUs: number): void {
+    this.#boots++;
+    this.#agent.start(nowUs);
+  }
+
+  /** Power cut or reset: RAM is gone, flash stays. */
+  reboot(nowUs: number): void {
+    this.#collect();
+    this.refetch.onReboot();
+    this.#agent = this.#newAgent();
+    this.start(nowUs);
+  }
+
+  handleDatagram(nowUs: number, bytes: Uint8Array, peer: PeerAddress): void {
+    this.datagramsReceived++;
+    this.datagramBytesReceived += bytes.length;
+    this.#agent.handleDatagram(nowUs, bytes, peer);
+  }
+
+  handleTimeout(nowUs: number): void {
+    this.#agent.handleTimeout(nowUs);
+    if (this.#agent.state === "installed") this.reboot(nowUs);
+  }
+
+  pollTransmit(): Transmit | undefined {
+    const out = this.#agent.pollTransmit();
+    if (out === undefined) return undefined;
+    this.datagramsSent++;
+    this.datagramBytesSent += out.bytes.length;
+    this.refetch.onSend(out.bytes, this.#agent.journal);
+    return out;
+  }
+
+  pollTimeout(): number | undefined {
+    return this.#agent.pollTimeout();
+  }
+
+  /** Adds what the agent of this boot has counted to the sums. */
+  finish(): void {
+    this.#collect();
+  }
+
+  #collect(): void {
+    this.imageBytesReceived += this.#agent.imageBytesReceived;
+    this.resumesAtNonZero += this.#agent.resumesAtNonZero;
+    this.retransmitted += this.#agent.retransmitted;
+    this.#agent.imageBytesReceived = 0;
+    this.#agent.resumesAtNonZero = 0;
+  }
+
+  #newAgent(): MoteAgent {
+    const { profile, onBusy, crypto, classId, anchors, gateway, szx, parameters, policy } = this.#parts;
+    return new MoteAgent({
+      ...{ flash: this.flash, layout: this.layout, metrics: this.counters },
+      ...{ crypto, classId, anchors, gateway, szx, parameters, policy },
+      random: this.#parts.random.fork(`boot-${this.#boots}`),
+      costs: { sha256UsPerByte: profile.sha256UsPerByte.value, verifySignatureUs: profile.verifySignatureUs.value },
+      onCpu: (us) => onBusy?.("cpu", us),
+    });
+  }
+}
