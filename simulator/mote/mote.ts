@@ -44,9 +44,8 @@ export class Mote {
   datagramBytesSent = 0;
   datagramsReceived = 0;
   datagramBytesReceived = 0;
-  imageBytesReceived = 0;
-  resumesAtNonZero = 0;
-  retransmitted = 0;
+  /** Sums over the boots before this one. */
+  readonly #past = { imageBytesReceived: 0, resumesAtNonZero: 0, retransmitted: 0 };
 
   constructor(parts: MoteParts) {
     this.#parts = parts;
@@ -73,6 +72,19 @@ export class Mote {
     return this.#boots;
   }
 
+  get imageBytesReceived(): number {
+    return this.#past.imageBytesReceived + this.#agent.imageBytesReceived;
+  }
+
+  /** Times that a download went on behind block 0. */
+  get resumesAtNonZero(): number {
+    return this.#past.resumesAtNonZero + this.#agent.resumesAtNonZero;
+  }
+
+  get retransmitted(): number {
+    return this.#past.retransmitted + this.#agent.retransmitted;
+  }
+
   /** How it ended; undefined while it is still at it. An update counts once the new image runs and reaches the gateway. */
   outcome(targetSequence: number): MoteOutcome | undefined {
     const { state, booted } = this.#agent;
@@ -88,7 +100,9 @@ export class Mote {
 
   /** Power cut or reset: RAM is gone, flash stays. */
   reboot(nowUs: number): void {
-    this.#collect();
+    this.#past.imageBytesReceived = this.imageBytesReceived;
+    this.#past.resumesAtNonZero = this.resumesAtNonZero;
+    this.#past.retransmitted = this.retransmitted;
     this.refetch.onReboot();
     this.#agent = this.#newAgent();
     this.start(nowUs);
@@ -116,19 +130,6 @@ export class Mote {
 
   pollTimeout(): number | undefined {
     return this.#agent.pollTimeout();
-  }
-
-  /** Adds what the agent of this boot has counted to the sums. */
-  finish(): void {
-    this.#collect();
-  }
-
-  #collect(): void {
-    this.imageBytesReceived += this.#agent.imageBytesReceived;
-    this.resumesAtNonZero += this.#agent.resumesAtNonZero;
-    this.retransmitted += this.#agent.retransmitted;
-    this.#agent.imageBytesReceived = 0;
-    this.#agent.resumesAtNonZero = 0;
   }
 
   #newAgent(): MoteAgent {

@@ -89,10 +89,7 @@ export class Cell {
     }
     const untilUs = Math.round(this.#case.maxHours * 3.6e9);
     this.engine.run(untilUs, () => this.motes.every(({ outcome }) => outcome !== "unfinished"));
-    for (const { mote, ledger } of this.motes) {
-      mote.finish();
-      ledger.setRadio(this.engine.nowUs(), ledger.radio);
-    }
+    for (const { ledger } of this.motes) ledger.setRadio(this.engine.nowUs(), ledger.radio);
   }
 
   /** True when a mote that claims the update really runs the image, byte for byte. */

@@ -67,12 +67,15 @@ export class BlockDownload {
     return { code: Code.GET, options };
   }
 
-  /** As `requestAt(0)`, asking for the size as well and letting an ETag be validated. */
-  firstRequest(validate?: Uint8Array): OutgoingRequest {
+  /** The request, asking for the size of the whole too (RFC 7959 section 4). */
+  withSize({ code, options }: OutgoingRequest): OutgoingRequest {
+    return { code, options: [...options, { number: Option.SIZE2, value: encodeUint(0) }] };
+  }
+
+  /** The request for the first block, unless the representation is still the one of `etag` (2.03). */
+  validate(etag: Uint8Array): OutgoingRequest {
     const { code, options } = this.requestAt(0);
-    const more: CoapOption[] = [{ number: Option.SIZE2, value: encodeUint(0) }];
-    if (validate !== undefined) more.push({ number: Option.ETAG, value: validate });
-    return { code, options: [...options, ...more] };
+    return { code, options: [...options, { number: Option.ETAG, value: etag }] };
   }
 
   handleResponse(response: IncomingResponse): BlockEvent {

@@ -128,9 +128,9 @@ describe("Block2 as client", () => {
 
   it("learns the size, and sees 2.03", () => {
     const download = new BlockDownload({ path: ["i", "x"], szx: 2 });
-    expect(download.handleResponse(ask(download.firstRequest()))).toMatchObject({ kind: "block", offset: 0 });
+    expect(download.handleResponse(ask(download.withSize(download.requestAt(0))))).toMatchObject({ kind: "block", offset: 0 });
     expect(download.size).toBe(1_000);
-    expect(download.handleResponse(ask(download.firstRequest(download.etag)))).toEqual({ kind: "valid" });
+    expect(download.handleResponse(ask(download.validate(download.etag!)))).toEqual({ kind: "valid" });
   });
 
   it("sees that the ETag changed", () => {
