@@ -63,8 +63,6 @@ export class MoteAgent {
   failure: string | undefined;
   /** Times that the download went on behind block 0: after a reboot, or after the gateway was silent. */
   resumesAtNonZero = 0;
-  /** Image blocks asked for although they were stored; it stays 0. */
-  refetched = 0;
   imageBytesReceived = 0;
   #paused = false;
 
@@ -86,6 +84,11 @@ export class MoteAgent {
 
   get journal(): Journal | undefined {
     return this.#journal;
+  }
+
+  /** True while the gateway is silent: an exchange got no answer and nothing has come since. */
+  get isPaused(): boolean {
+    return this.#paused;
   }
 
   get retransmitted(): number {
@@ -211,7 +214,6 @@ export class MoteAgent {
       return;
     }
     const offset = this.#pieceOffset ?? missing * journal.blockBytes;
-    if (journal.isStored(Math.floor(offset / journal.blockBytes))) this.refetched++;
     this.#fetch!.ask(nowUs, this.#fetch!.download.requestAt(offset));
   }
 

@@ -1,4 +1,4 @@
-import { Agent, request as coapRequest, type IncomingMessage } from "coap";
+import type { IncomingMessage } from "coap";
 import { SourceError, type ImageSource, type SourceRequest, type SourceResponse } from "../ports/image-source.ts";
 
 /** A whole-body GET over a wired network takes well under this. */
@@ -11,6 +11,8 @@ const TIMEOUT_MS = 120_000;
 export const coapSource: ImageSource = { schemes: ["coap"], open: openCoap };
 
 async function openCoap({ uri, maxBytes, signal }: SourceRequest): Promise<SourceResponse> {
+  // Loaded on first use: node-coap opens a socket as soon as it is imported.
+  const { Agent, request: coapRequest } = await import("coap");
   const url = new URL(uri);
   const host = url.hostname.replace(/^\[(.*)\]$/, "$1");
   const agent = new Agent({ type: host.includes(":") ? "udp6" : "udp4" });
