@@ -127,7 +127,14 @@ export class CsmaMac implements Station {
   #acknowledge({ from, sequence }: Frame): void {
     if (!this.isListening()) return;
     this.#transmitting = true;
-    const ack: Frame = { kind: "ack", from: this.id, to: from, sequence, psduBytes: PHY.ackPsduBytes, payload: NOTHING };
+    const ack: Frame = {
+      kind: "ack",
+      from: this.id,
+      to: from,
+      sequence,
+      psduBytes: PHY.ackPsduBytes,
+      payload: NOTHING,
+    };
     this.#medium.transmit(ack, () => {
       this.#transmitting = false;
     });

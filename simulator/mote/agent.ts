@@ -38,7 +38,15 @@ export interface AgentParts {
   readonly onCpu: (us: number) => void;
 }
 
-export type AgentState = "booting" | "manifest" | "download" | "installing" | "installed" | "up-to-date" | "bricked" | "failed";
+export type AgentState =
+  | "booting"
+  | "manifest"
+  | "download"
+  | "installing"
+  | "installed"
+  | "up-to-date"
+  | "bricked"
+  | "failed";
 
 /** Largest envelope that a mote takes into RAM. */
 const MAX_MANIFEST_BYTES = 1_024;
@@ -59,7 +67,7 @@ export class MoteAgent {
   #journal: Journal | undefined;
   /** Where the next piece of a block goes that the server sends in smaller ones. */
   #pieceOffset: number | undefined;
-  #busy: { untilUs: number; then: (nowUs: number) => void } | undefined;
+  #busy: { untilUs: number; next: (nowUs: number) => void } | undefined;
   failure: string | undefined;
   /** Times that the download went on behind block 0: after a reboot, or after the gateway was silent. */
   resumesAtNonZero = 0;
@@ -69,7 +77,9 @@ export class MoteAgent {
   constructor(parts: AgentParts) {
     this.#parts = parts;
     this.#endpoint = new CoapEndpoint({
-      ...{ random: parts.random.fork("coap"), parameters: parts.parameters, metrics: parts.metrics },
+      random: parts.random.fork("coap"),
+      parameters: parts.parameters,
+      metrics: parts.metrics,
       tokenLength: 2,
     });
   }
@@ -117,7 +127,7 @@ export class MoteAgent {
     const busy = this.#busy;
     if (busy === undefined || busy.untilUs > nowUs) return;
     this.#busy = undefined;
-    busy.then(nowUs);
+    busy.next(nowUs);
   }
 
   pollTransmit(): Transmit | undefined {
@@ -287,14 +297,14 @@ export class MoteAgent {
     });
   }
 
-  #compute(nowUs: number, us: number, then: (nowUs: number) => void): void {
+  #compute(nowUs: number, us: number, next: (nowUs: number) => void): void {
     this.#parts.onCpu(Math.round(us));
-    this.#after(nowUs, us, then);
+    this.#after(nowUs, us, next);
   }
 
-  #after(nowUs: number, us: number, then: (nowUs: number) => void): void {
-    if (us === 0) then(nowUs);
-    else this.#busy = { untilUs: nowUs + Math.round(us), then };
+  #after(nowUs: number, us: number, next: (nowUs: number) => void): void {
+    if (us === 0) next(nowUs);
+    else this.#busy = { untilUs: nowUs + Math.round(us), next };
   }
 
   #fail(reason: string): void {

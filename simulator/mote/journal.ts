@@ -31,7 +31,8 @@ export class Journal {
     const header = flash.read(layout.journalAddress, JOURNAL_HEADER_BYTES);
     const view = new DataView(header.buffer);
     const blockBytes = view.getUint32(8);
-    if (view.getUint32(0) !== MAGIC || view.getUint32(4) !== size || !bytesEqual(header.subarray(16, 48), digest)) return undefined;
+    if (view.getUint32(0) !== MAGIC || view.getUint32(4) !== size || !bytesEqual(header.subarray(16, 48), digest))
+      return undefined;
     const journal = new Journal(flash, layout, size, blockBytes);
     for (let i = 0; i < journal.#stored.length; i++) {
       if (flash.read(journal.#mark(i), 1)[0] === 0) journal.#note(i);
@@ -40,9 +41,16 @@ export class Journal {
   }
 
   /** A new journal, in place of whatever was there. `us` is the time it takes. */
-  static create(flash: Flash, layout: Layout, digest: Uint8Array, size: number, blockBytes: number): { journal: Journal; us: number } {
+  static create(
+    flash: Flash,
+    layout: Layout,
+    digest: Uint8Array,
+    size: number,
+    blockBytes: number,
+  ): { journal: Journal; us: number } {
     let us = 0;
-    for (let at = 0; at < layout.journalBytes; at += flash.geometry.sectorBytes) us += flash.erase(layout.journalAddress + at);
+    for (let at = 0; at < layout.journalBytes; at += flash.geometry.sectorBytes)
+      us += flash.erase(layout.journalAddress + at);
     const header = new Uint8Array(JOURNAL_HEADER_BYTES);
     const view = new DataView(header.buffer);
     view.setUint32(0, MAGIC);

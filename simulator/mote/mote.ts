@@ -135,10 +135,21 @@ export class Mote {
   #newAgent(): MoteAgent {
     const { profile, onBusy, crypto, classId, anchors, gateway, szx, parameters, policy } = this.#parts;
     return new MoteAgent({
-      ...{ flash: this.flash, layout: this.layout, metrics: this.counters },
-      ...{ crypto, classId, anchors, gateway, szx, parameters, policy },
+      flash: this.flash,
+      layout: this.layout,
+      metrics: this.counters,
+      crypto,
+      classId,
+      anchors,
+      gateway,
+      szx,
+      parameters,
+      policy,
       random: this.#parts.random.fork(`boot-${this.#boots}`),
-      costs: { sha256UsPerByte: profile.sha256UsPerByte.value, verifySignatureUs: profile.verifySignatureUs.value },
+      costs: {
+        sha256UsPerByte: profile.sha256UsPerByte.value,
+        verifySignatureUs: profile.verifySignatureUs.value,
+      },
       onCpu: (us) => onBusy?.("cpu", us),
     });
   }

@@ -1,7 +1,11 @@
 import { z } from "zod";
 
 /** A figure with where it comes from; `verified` is false until somebody has read that source. */
-const figure: z.ZodType<Figure> = z.strictObject({ value: z.number().nonnegative(), source: z.string().min(3), verified: z.boolean() });
+const figure: z.ZodType<Figure> = z.strictObject({
+  value: z.number().nonnegative(),
+  source: z.string().min(3),
+  verified: z.boolean(),
+});
 export interface Figure {
   readonly value: number;
   readonly source: string;

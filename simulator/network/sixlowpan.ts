@@ -46,12 +46,6 @@ export function toPackets(datagram: UdpDatagram, tag: number, maxPayloadBytes: n
   return packets;
 }
 
-/** How many packets carry a datagram with `payloadBytes` of UDP payload between ports of 16 bits. */
-export function packetCount(payloadBytes: number, maxPayloadBytes: number): number {
-  const payload = new Uint8Array(payloadBytes);
-  return toPackets({ from: 0, to: 1, sourcePort: 5683, destinationPort: 5683, payload }, 0, maxPayloadBytes).length;
-}
-
 function compressedHeader(datagram: UdpDatagram): Uint8Array {
   const ports = compressedPorts(datagram.sourcePort, datagram.destinationPort);
   const sum = checksum(datagram);
@@ -84,7 +78,9 @@ function checksum({ from, to, sourcePort, destinationPort, payload }: UdpDatagra
 }
 
 /** Ports and payload of an unfragmented packet, or of a first fragment's content; undefined when it is none of ours. */
-export function readHeader(packet: Uint8Array): { sourcePort: number; destinationPort: number; headerBytes: number } | undefined {
+export function readHeader(
+  packet: Uint8Array,
+): { sourcePort: number; destinationPort: number; headerBytes: number } | undefined {
   if (packet.length < 6 || packet[0] !== IPHC_ELIDED[0] || packet[1] !== IPHC_ELIDED[1]) return undefined;
   const nhc = packet[2]!;
   if ((nhc & 0b1111_1100) !== NHC_UDP) return undefined;
@@ -171,7 +167,14 @@ export class Reassembler {
     // With all buffers in use the oldest datagram is given up: its missing fragment was most likely lost.
     if (this.#assemblies.size >= this.#maxBuffers) this.#drop(this.#assemblies.keys().next().value!);
     const data = new Uint8Array(Math.max(0, size - IPV6_HEADER_BYTES - UDP_HEADER_BYTES));
-    const assembly: Assembly = { size, data, covered: new Set(), received: 0, ports: undefined, deadlineUs: nowUs + REASSEMBLY_TIMEOUT_US };
+    const assembly: Assembly = {
+      size,
+      data,
+      covered: new Set(),
+      received: 0,
+      ports: undefined,
+      deadlineUs: nowUs + REASSEMBLY_TIMEOUT_US,
+    };
     this.#assemblies.set(key, assembly);
     return assembly;
   }

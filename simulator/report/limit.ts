@@ -23,7 +23,9 @@ export function oneHopLimit(profile: ChipProfile, per: number, imageBytes: numbe
   const milliwatts = profile.supplyV.value * profile.rxMa.value;
   const energyUjPerByte = (milliwatts * timeUsPerByte) / 1_000;
   return {
-    ...{ airUsPerByte, timeUsPerByte, energyUjPerByte },
+    airUsPerByte,
+    timeUsPerByte,
+    energyUjPerByte,
     timeS: (timeUsPerByte * imageBytes) / 1e6,
     energyMj: (energyUjPerByte * imageBytes) / 1e3,
     formula: "u = 32 us x (6 + 11 + 116)/116; time >= bytes x u/(1 - p); energy >= V x I_rx x time",
@@ -31,7 +33,11 @@ export function oneHopLimit(profile: ChipProfile, per: number, imageBytes: numbe
 }
 
 /** Mean error rate of a case's links for the longest frame. */
-export function meanPer(link: { model: "iid"; per: number } | { model: "gilbert-elliott"; gilbertElliott: { perGood: number; perBad: number; fractionBad: number } }): number {
+export function meanPer(
+  link:
+    | { model: "iid"; per: number }
+    | { model: "gilbert-elliott"; gilbertElliott: { perGood: number; perBad: number; fractionBad: number } },
+): number {
   if (link.model === "iid") return link.per;
   const { perGood, perBad, fractionBad } = link.gilbertElliott;
   return perGood * (1 - fractionBad) + perBad * fractionBad;

@@ -93,7 +93,11 @@ function runCoap(run: Case, profile: ChipProfile, seed: number): CaseReport {
   const outcomes: Record<string, number> = {};
   for (const { outcome } of motes) outcomes[outcome] = (outcomes[outcome] ?? 0) + 1;
   return {
-    ...base(run, profile, motes.map(({ ledger }) => ledger)),
+    ...base(
+      run,
+      profile,
+      motes.map(({ ledger }) => ledger),
+    ),
     traceHash: engine.trace.digest(),
     updated: outcomes["updated"] ?? 0,
     outcomes,
@@ -117,9 +121,11 @@ function check(cell: Cell): string[] {
     const { id, mote, outcome, ledger } = sim;
     if (outcome === "bricked") violations.push(`mote ${id} is bricked`);
     if (outcome === "updated" && !cell.runsImage(sim)) violations.push(`mote ${id} says updated but runs other bytes`);
-    if (mote.refetch.violations > 0) violations.push(`mote ${id} fetched ${mote.refetch.violations} stored blocks again`);
+    if (mote.refetch.violations > 0)
+      violations.push(`mote ${id} fetched ${mote.refetch.violations} stored blocks again`);
     const radioUs = (["sleep", "listen", "rx", "tx"] as const).reduce((total, state) => total + ledger.us(state), 0);
-    if (radioUs !== cell.engine.nowUs()) violations.push(`mote ${id}: radio states make ${radioUs} us of ${cell.engine.nowUs()}`);
+    if (radioUs !== cell.engine.nowUs())
+      violations.push(`mote ${id}: radio states make ${radioUs} us of ${cell.engine.nowUs()}`);
   }
   return violations;
 }
@@ -163,7 +169,19 @@ function base(
   profile: ChipProfile,
   ledgers: readonly EnergyLedger[],
   repeats = 1,
-): Pick<CaseReport, "transport" | "link" | "imageBytes" | "blockBytes" | "motes" | "energyMj" | "energyPerByteUj" | "limitPerByteUj" | "energyOverLimit" | "limitTimePerByteUs"> {
+): Pick<
+  CaseReport,
+  | "transport"
+  | "link"
+  | "imageBytes"
+  | "blockBytes"
+  | "motes"
+  | "energyMj"
+  | "energyPerByteUj"
+  | "limitPerByteUj"
+  | "energyOverLimit"
+  | "limitTimePerByteUs"
+> {
   const { transport, link, imageBytes, blockBytes } = run;
   const limit = oneHopLimit(profile, meanPer(link), imageBytes);
   const meanMj = (uj: (ledger: EnergyLedger) => number): number => mean(ledgers.map(uj)) / 1_000 / repeats;
@@ -171,7 +189,13 @@ function base(
   for (const state of ENERGY_STATES) energyMj[state] = meanMj((ledger) => ledger.uj(state));
   const energyPerByteUj = (energyMj.total * 1_000) / imageBytes;
   return {
-    ...{ transport, link, imageBytes, blockBytes, motes: run.motes, energyMj, energyPerByteUj },
+    transport,
+    link,
+    imageBytes,
+    blockBytes,
+    motes: run.motes,
+    energyMj,
+    energyPerByteUj,
     limitPerByteUj: limit.energyUjPerByte,
     energyOverLimit: energyPerByteUj / limit.energyUjPerByte,
     limitTimePerByteUs: limit.timeUsPerByte,
@@ -194,21 +218,32 @@ function summarise(
   cases: readonly CaseReport[],
   wallSeconds: number,
 ): ScenarioReport {
-  const real = cases.some(({ transport }) => transport === "coap") ? cases.filter(({ transport }) => transport === "coap") : cases;
-  const sum = (of: readonly CaseReport[], value: (report: CaseReport) => number): number => of.reduce((total, report) => total + value(report), 0);
+  const real = cases.some(({ transport }) => transport === "coap")
+    ? cases.filter(({ transport }) => transport === "coap")
+    : cases;
+  const sum = (of: readonly CaseReport[], value: (report: CaseReport) => number): number =>
+    of.reduce((total, report) => total + value(report), 0);
   const bytes = sum(real, (report) => report.imageBytes * report.motes);
   const perByte = (value: (report: CaseReport) => number): number =>
     sum(real, (report) => value(report) * report.imageBytes * report.motes) / bytes;
   const energyPerByteUj = perByte((report) => report.energyPerByteUj);
   const limitPerByteUj = perByte((report) => report.limitPerByteUj);
   return {
-    ...{ scenario: scenario.name, seed, profile: profile.name, unverifiedConstants: unverifiedFields(profile) },
+    scenario: scenario.name,
+    seed,
+    profile: profile.name,
+    unverifiedConstants: unverifiedFields(profile),
     traceHash: cases.map(({ traceHash }) => traceHash).reduce(combine),
     motes: sum(real, ({ motes }) => motes),
     updated: sum(real, ({ updated }) => updated),
-    ...{ energyPerByteUj, limitPerByteUj, energyOverLimit: energyPerByteUj / limitPerByteUj },
+    energyPerByteUj,
+    limitPerByteUj,
+    energyOverLimit: energyPerByteUj / limitPerByteUj,
     completionS: {
-      p50: quantile(real.map(({ completionS }) => completionS.p50), 0.5),
+      p50: quantile(
+        real.map(({ completionS }) => completionS.p50),
+        0.5,
+      ),
       p99: Math.max(...real.map(({ completionS }) => completionS.p99)),
       max: Math.max(...real.map(({ completionS }) => completionS.max)),
     },
@@ -221,7 +256,10 @@ function summarise(
 /** Folds a further hash into one of 16 hex digits. */
 function combine(a: string, b: string): string {
   const lane = (at: number): string => {
-    const mixed = Math.imul(Number.parseInt(a.slice(at, at + 8), 16) ^ Number.parseInt(b.slice(at, at + 8), 16), 0x01000193);
+    const mixed = Math.imul(
+      Number.parseInt(a.slice(at, at + 8), 16) ^ Number.parseInt(b.slice(at, at + 8), 16),
+      0x01000193,
+    );
     return ((mixed + at + 1) >>> 0).toString(16).padStart(8, "0");
   };
   return lane(0) + lane(8);

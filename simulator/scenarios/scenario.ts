@@ -3,7 +3,10 @@ import type { GilbertElliott } from "../radio/links.ts";
 
 /** A value, or several that the scenario is run with one after another. */
 const sweep = <T extends z.ZodType>(value: T): z.ZodArray<T> =>
-  z.preprocess((given) => (Array.isArray(given) ? given : [given]), z.array(value).min(1).max(32)) as unknown as z.ZodArray<T>;
+  z.preprocess(
+    (given) => (Array.isArray(given) ? given : [given]),
+    z.array(value).min(1).max(32),
+  ) as unknown as z.ZodArray<T>;
 
 const gilbertElliott = z.strictObject({
   perGood: z.number().min(0).max(0.95),
@@ -26,7 +29,9 @@ const ScenarioSchema = z.strictObject({
   blockBytes: sweep(z.union([16, 32, 64, 128, 256, 512, 1024].map((size) => z.literal(size)))).default([64]),
   profile: z.string().default("nrf52840"),
   mac: z.strictObject({ maxRetries: z.int().min(0).max(7).default(3) }).prefault({}),
-  coap: z.strictObject({ ackTimeoutMs: z.number().min(10).default(2_000), maxRetransmit: z.int().min(0).max(8).default(4) }).prefault({}),
+  coap: z
+    .strictObject({ ackTimeoutMs: z.number().min(10).default(2_000), maxRetransmit: z.int().min(0).max(8).default(4) })
+    .prefault({}),
   reassemblyBuffers: z.int().min(1).max(16).default(2),
   faults: z
     .strictObject({
@@ -63,14 +68,16 @@ export interface Scenario {
 /** One run of a scenario: every swept key has one value. */
 export interface Case extends Omit<Scenario, "transport" | "link" | "imageBytes" | "blockBytes"> {
   readonly transport: "coap" | "ideal-arq";
-  readonly link: { readonly model: "iid"; readonly per: number } | { readonly model: "gilbert-elliott"; readonly gilbertElliott: GilbertElliott };
+  readonly link:
+    | { readonly model: "iid"; readonly per: number }
+    | { readonly model: "gilbert-elliott"; readonly gilbertElliott: GilbertElliott };
   readonly imageBytes: number;
   readonly blockBytes: number;
 }
 
 /** Checks a scenario read from YAML; throws a ZodError that names the key. */
 export function parseScenario(value: unknown): Scenario {
-  return ScenarioSchema.parse(value) as Scenario;
+  return ScenarioSchema.parse(value);
 }
 
 /** The cases of a scenario, in the order in which its lists are written. */
@@ -81,7 +88,8 @@ export function expand(scenario: Scenario): Case[] {
   for (const transport of scenario.transport) {
     for (const link of links) {
       for (const imageBytes of scenario.imageBytes) {
-        for (const blockBytes of scenario.blockBytes) cases.push({ ...scenario, transport, link, imageBytes, blockBytes });
+        for (const blockBytes of scenario.blockBytes)
+          cases.push({ ...scenario, transport, link, imageBytes, blockBytes });
       }
     }
   }

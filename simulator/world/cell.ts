@@ -101,9 +101,20 @@ export class Cell {
   }
 
   #newMac(id: number, ledger?: EnergyLedger): CsmaMac {
-    const parameters = { ...DEFAULT_CSMA, maxRetries: this.#case.mac.maxRetries, queueFrames: id === GATEWAY_ID ? 256 : 16 };
+    const parameters = {
+      ...DEFAULT_CSMA,
+      maxRetries: this.#case.mac.maxRetries,
+      queueFrames: id === GATEWAY_ID ? 256 : 16,
+    };
     const random = this.#random.fork(`mac-${id}`);
-    return new CsmaMac({ id, engine: this.engine, medium: this.medium, random, parameters, ...(ledger === undefined ? {} : { ledger }) });
+    return new CsmaMac({
+      id,
+      engine: this.engine,
+      medium: this.medium,
+      random,
+      parameters,
+      ...(ledger === undefined ? {} : { ledger }),
+    });
   }
 
   #parameters(): TransmissionParameters {
@@ -115,7 +126,10 @@ export class Cell {
     const executor = new SimExecutor(this.engine, this.#disk);
     const core = new Gateway(
       {
-        ...{ crypto: nobleCrypto, log: silentLog, metrics: this.gatewayCounters, budget: BUDGET },
+        crypto: nobleCrypto,
+        log: silentLog,
+        metrics: this.gatewayCounters,
+        budget: BUDGET,
         random: this.#random.fork(`gateway-${this.gatewayRestarts}`),
         anchors: [this.#author.publicKey],
         preferredSzx: szxOf(this.#case.blockBytes)!,
@@ -133,7 +147,9 @@ export class Cell {
     this.#disk.upstream.set(uri, this.#image);
     const description = {
       sequenceNumber: TARGET_SEQUENCE,
-      ...{ vendorId: this.#vendorId, classId: this.#classId, uri },
+      vendorId: this.#vendorId,
+      classId: this.#classId,
+      uri,
       imageDigest: nobleCrypto.sha256(this.#image),
       imageSize: this.#image.length,
     };
@@ -148,14 +164,25 @@ export class Cell {
     const node = new SimNode(this.engine, mac, this.#case.reassemblyBuffers);
     const { blockBytes } = this.#case;
     const mote = new Mote({
-      ...{ profile, crypto: nobleCrypto, classId: this.#classId, anchors: [this.#author.publicKey], blockBytes },
+      profile,
+      crypto: nobleCrypto,
+      classId: this.#classId,
+      anchors: [this.#author.publicKey],
+      blockBytes,
       random: this.#random.fork(`mote-${id}`),
       gateway: nodeAddress(GATEWAY_ID),
       szx: szxOf(blockBytes)!,
       parameters: this.#parameters(),
-      policy: { backoffUs: 5_000_000, maxBackoffUs: 300_000_000, maxFailures: 100 },
-      maxImageBytes: Math.max(this.#image.length, 4_096),
-      factoryImage: { bytes: randomBytes(content, 2_048), sequenceNumber: FACTORY_SEQUENCE },
+      policy: {
+        backoffUs: 5e6,
+        maxBackoffUs: 3e8,
+        maxFailures: 100,
+      },
+      maxImageBytes: Math.max(this.#image.length, 4096),
+      factoryImage: {
+        bytes: randomBytes(content, 2048),
+        sequenceNumber: FACTORY_SEQUENCE,
+      },
       onBusy: (state, us) => ledger.spend(state, us),
     });
     const sim: SimMote = { id, mote, node, ledger, outcome: "unfinished", startedUs: 0, finishedUs: undefined };

@@ -9,9 +9,13 @@ import { Reassembler, toPackets } from "../network/sixlowpan.ts";
 export const COAP_PORT = 5683;
 
 /** The link-local address of a node's short MAC address. */
-export const nodeAddress = (id: number): PeerAddress => ({ address: `fe80::ff:fe00:${id.toString(16)}`, port: COAP_PORT });
+export const nodeAddress = (id: number): PeerAddress => ({
+  address: `fe80::ff:fe00:${id.toString(16)}`,
+  port: COAP_PORT,
+});
 
-const nodeOf = (peer: PeerAddress): number => Number.parseInt(peer.address.slice(peer.address.lastIndexOf(":") + 1), 16);
+const nodeOf = (peer: PeerAddress): number =>
+  Number.parseInt(peer.address.slice(peer.address.lastIndexOf(":") + 1), 16);
 
 /** A node's network stack, with a core on top that can be replaced when the node reboots. */
 export class SimNode {

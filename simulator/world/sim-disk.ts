@@ -15,7 +15,9 @@ export class SimDisk {
   readonly upstream: Map<string, Uint8Array> = new Map();
 
   list(): BlobInfo[] {
-    const info = (complete: boolean) => ([digest, bytes]: [string, Uint8Array]): BlobInfo => ({ digest, bytes: bytes.length, complete });
+    const info =
+      (complete: boolean) =>
+      ([digest, bytes]: [string, Uint8Array]): BlobInfo => ({ digest, bytes: bytes.length, complete });
     return [...[...this.blobs].map(info(true)), ...[...this.parts].map(info(false))];
   }
 }

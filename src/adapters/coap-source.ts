@@ -36,10 +36,15 @@ async function openCoap({ uri, maxBytes, signal }: SourceRequest): Promise<Sourc
       });
       outgoing.end();
     });
-    if (response.code !== "2.05") throw new SourceError(`coap-${response.code}`, `${uri} answered ${response.code}`, false);
+    if (response.code !== "2.05")
+      throw new SourceError(`coap-${response.code}`, `${uri} answered ${response.code}`, false);
     const body = response.payload;
     if (body.length > maxBytes) {
-      throw new SourceError("larger-than-signed", `${uri} has ${body.length} bytes, but ${maxBytes} were signed`, false);
+      throw new SourceError(
+        "larger-than-signed",
+        `${uri} has ${body.length} bytes, but ${maxBytes} were signed`,
+        false,
+      );
     }
     return { offset: 0, validator: undefined, body: once(body) };
   } finally {

@@ -82,7 +82,11 @@ export class StoreExecutor implements CommandExecutor {
       for await (const bytes of response.body) {
         received += bytes.length;
         if (received > maxBytes) {
-          throw new SourceError("larger-than-signed", `${uri} is larger than the ${maxBytes} bytes that were signed`, false);
+          throw new SourceError(
+            "larger-than-signed",
+            `${uri} is larger than the ${maxBytes} bytes that were signed`,
+            false,
+          );
         }
         await part.append(bytes);
         if (received - reported >= PROGRESS_BYTES) {
@@ -117,6 +121,7 @@ export function toFailure(error: unknown): CommandEvent {
   const text = cause?.message ?? message;
   // LevelDB tells a full disk only by the text of its IO error.
   const system = Object.keys(SYSTEM_REASONS).find((name) => code === name || cause?.code === name);
-  const reason = system !== undefined ? SYSTEM_REASONS[system]! : /no space left/i.test(text) ? "disk-full" : "io-error";
+  const reason =
+    system !== undefined ? SYSTEM_REASONS[system]! : /no space left/i.test(text) ? "disk-full" : "io-error";
   return { kind: "failed", reason, detail: text, retryable: false };
 }

@@ -9,7 +9,7 @@ async function openHttp(request: SourceRequest): Promise<SourceResponse> {
   // Only a strong validator may stand in If-Range (section 13.1.5).
   const resume = request.offset > 0 && request.validator !== undefined && !request.validator.startsWith("W/");
   const headers: Record<string, string> = { "accept-encoding": "identity" };
-  if (resume) Object.assign(headers, { range: `bytes=${request.offset}-`, "if-range": request.validator! });
+  if (resume) Object.assign(headers, { range: `bytes=${request.offset}-`, "if-range": request.validator });
   const stall = new AbortController();
   const timer = setTimeout(() => stall.abort(), HTTP_SOURCE_LIMITS.headerTimeoutMs);
   try {
@@ -23,7 +23,8 @@ async function openHttp(request: SourceRequest): Promise<SourceResponse> {
       throw new SourceError("larger-than-signed", detail, false);
     }
     const etag = response.headers.get("etag");
-    const validator = etag !== null && !etag.startsWith("W/") ? etag : (response.headers.get("last-modified") ?? undefined);
+    const validator =
+      etag !== null && !etag.startsWith("W/") ? etag : (response.headers.get("last-modified") ?? undefined);
     return { offset, validator, body: watched(response, stall, request) };
   } catch (error) {
     throw toSourceError(error, request.uri);
@@ -45,7 +46,11 @@ async function followRedirects(uri: string, headers: Record<string, string>, sig
     }
     target = next;
   }
-  throw new SourceError("too-many-redirects", `${uri} redirects more than ${HTTP_SOURCE_LIMITS.maxRedirects} times`, false);
+  throw new SourceError(
+    "too-many-redirects",
+    `${uri} redirects more than ${HTTP_SOURCE_LIMITS.maxRedirects} times`,
+    false,
+  );
 }
 
 async function checkStatus(response: Response, target: URL): Promise<Response> {
@@ -58,12 +63,17 @@ async function checkStatus(response: Response, target: URL): Promise<Response> {
 
 function contentRangeStart(response: Response, asked: number): number {
   const start = /^bytes (\d+)-/.exec(response.headers.get("content-range") ?? "")?.[1];
-  if (Number(start) !== asked) throw new SourceError("bad-content-range", `asked for byte ${asked}, got ${start ?? "none"}`, false);
+  if (Number(start) !== asked)
+    throw new SourceError("bad-content-range", `asked for byte ${asked}, got ${start ?? "none"}`, false);
   return asked;
 }
 
 /** The body, broken off when nothing has come for a while. */
-async function* watched(response: Response, stall: AbortController, request: SourceRequest): AsyncGenerator<Uint8Array> {
+async function* watched(
+  response: Response,
+  stall: AbortController,
+  request: SourceRequest,
+): AsyncGenerator<Uint8Array> {
   if (response.body === null) return;
   const rearm = (): NodeJS.Timeout => setTimeout(() => stall.abort(), HTTP_SOURCE_LIMITS.stallTimeoutMs);
   let timer = rearm();

@@ -20,9 +20,15 @@ export function parseCoapUri(text: string): CoapTarget {
   if (url.protocol !== "coap:" || url.hostname === "" || url.hash !== "") {
     throw usageError("bad-uri", `${text} is not a coap URI; write coap://host[:port]/path`);
   }
-  const path = url.pathname === "" || url.pathname === "/" ? [] : url.pathname.slice(1).split("/").map(decodeURIComponent);
+  const path =
+    url.pathname === "" || url.pathname === "/" ? [] : url.pathname.slice(1).split("/").map(decodeURIComponent);
   const query = url.search === "" ? [] : url.search.slice(1).split("&").map(decodeURIComponent);
-  return { host: url.hostname.replace(/^\[(.*)\]$/, "$1"), port: url.port === "" ? 5683 : Number(url.port), path, query };
+  return {
+    host: url.hostname.replace(/^\[(.*)\]$/, "$1"),
+    port: url.port === "" ? 5683 : Number(url.port),
+    path,
+    query,
+  };
 }
 
 export async function resolvePeer({ host, port }: CoapTarget): Promise<PeerAddress> {

@@ -35,9 +35,19 @@ const ConfigSchema: z.ZodType<Config> = z.strictObject({
   trust: z.array(z.string()).default([]),
   limits: z
     .strictObject({
-      maxImageBytes: z.int().min(1).max(16 * MIB).default(4 * MIB),
-      memoryBytes: z.int().min(1).default(64 * MIB),
-      diskBytes: z.int().min(1).default(512 * MIB),
+      maxImageBytes: z
+        .int()
+        .min(1)
+        .max(16 * MIB)
+        .default(4 * MIB),
+      memoryBytes: z
+        .int()
+        .min(1)
+        .default(64 * MIB),
+      diskBytes: z
+        .int()
+        .min(1)
+        .default(512 * MIB),
     })
     .refine((limits) => limits.memoryBytes >= limits.maxImageBytes && limits.diskBytes >= limits.maxImageBytes, {
       message: "memoryBytes and diskBytes must have room for one image of maxImageBytes",
@@ -103,7 +113,8 @@ function merge(file: Record<string, unknown>, overrides: ConfigOverrides, base: 
   const out: Record<string, unknown> = { ...file };
   // Paths in a file are relative to the file.
   if (typeof out["state"] === "string") out["state"] = resolve(base, out["state"]);
-  if (Array.isArray(out["trust"])) out["trust"] = out["trust"].map((path) => (typeof path === "string" ? resolve(base, path) : path));
+  if (Array.isArray(out["trust"]))
+    out["trust"] = out["trust"].map((path) => (typeof path === "string" ? resolve(base, path) : path));
   if (overrides.listen !== undefined) out["listen"] = overrides.listen;
   if (overrides.state !== undefined) out["state"] = overrides.state;
   if (overrides.trust !== undefined) out["trust"] = overrides.trust;
@@ -118,5 +129,8 @@ function merge(file: Record<string, unknown>, overrides: ConfigOverrides, base: 
 
 function configError(where: string, error: z.ZodError): Error {
   const lines = error.issues.map((issue) => `  ${issue.path.join(".") || "(top)"}: ${issue.message}`);
-  return usageError("bad-config", `${where} is not a valid configuration:\n${lines.join("\n")}\nconfig/gateway.yaml shows every key.`);
+  return usageError(
+    "bad-config",
+    `${where} is not a valid configuration:\n${lines.join("\n")}\nconfig/gateway.yaml shows every key.`,
+  );
 }

@@ -6,21 +6,33 @@ import { ExitCode, UserError } from "./errors.ts";
 export const controlSocket = (state: string): string => join(state, "control.sock");
 
 /** Calls the API of the gateway that runs on `state`; a problem document becomes a UserError. */
-export async function callGateway(state: string, method: "GET" | "POST", path: string, body?: object): Promise<unknown> {
-  const { status, text } = await exchange(controlSocket(state), method, path, body).catch((error: NodeJS.ErrnoException) => {
-    throw new UserError(
-      ExitCode.UNREACHABLE,
-      "no-gateway",
-      `no gateway answers on the state folder ${state} (${error.code ?? error.message}). Start one with: blockferry serve --state ${state}`,
-    );
-  });
+export async function callGateway(
+  state: string,
+  method: "GET" | "POST",
+  path: string,
+  body?: object,
+): Promise<unknown> {
+  const { status, text } = await exchange(controlSocket(state), method, path, body).catch(
+    (error: NodeJS.ErrnoException) => {
+      throw new UserError(
+        ExitCode.UNREACHABLE,
+        "no-gateway",
+        `no gateway answers on the state folder ${state} (${error.code ?? error.message}). Start one with: blockferry serve --state ${state}`,
+      );
+    },
+  );
   const value: unknown = JSON.parse(text);
   if (status < 400) return value;
   const { title, detail } = value as { title: string; detail: string };
   throw new UserError(ExitCode.REFUSED, title, `the gateway refused: ${title}: ${detail}`);
 }
 
-async function exchange(socketPath: string, method: string, path: string, body?: object): Promise<{ status: number; text: string }> {
+async function exchange(
+  socketPath: string,
+  method: string,
+  path: string,
+  body?: object,
+): Promise<{ status: number; text: string }> {
   return await new Promise((resolve, reject) => {
     const headers = body === undefined ? {} : { "content-type": "application/json" };
     const outgoing = request({ socketPath, method, path, headers }, (response) => {

@@ -25,6 +25,7 @@ export class UserError extends Error {
   }
 }
 
-export const usageError = (reason: string, message: string): UserError => new UserError(ExitCode.USAGE, reason, message);
+export const usageError = (reason: string, message: string): UserError =>
+  new UserError(ExitCode.USAGE, reason, message);
 export const environmentError = (reason: string, message: string): UserError =>
   new UserError(ExitCode.ENVIRONMENT, reason, message);

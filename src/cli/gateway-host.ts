@@ -33,12 +33,7 @@ export class GatewayHost {
   #timer: NodeJS.Timeout | undefined;
   #nextOperation = 1;
 
-  private constructor(parts: {
-    gateway: Gateway;
-    counters: Counters;
-    store: LevelStore;
-    executor: StoreExecutor;
-  }) {
+  private constructor(parts: { gateway: Gateway; counters: Counters; store: LevelStore; executor: StoreExecutor }) {
     this.gateway = parts.gateway;
     this.counters = parts.counters;
     this.#store = parts.store;
@@ -54,7 +49,8 @@ export class GatewayHost {
 
   static async start(config: Config, log: Log): Promise<GatewayHost> {
     const anchors = readAnchors(config.trust, config.state);
-    if (anchors.length === 0) log.event("warn", "no-trust-anchor", { reason: "nothing can be published until --trust names a public key" });
+    if (anchors.length === 0)
+      log.event("warn", "no-trust-anchor", { reason: "nothing can be published until --trust names a public key" });
     prepareFolder(config.state);
     const store = await openStore(config.state);
     try {
@@ -64,10 +60,17 @@ export class GatewayHost {
       const ackTimeoutUs = Math.round(config.coap.ackTimeoutMs * 1_000);
       const gateway = new Gateway(
         {
-          ...{ crypto: nodeCrypto, random: systemRandom, log, metrics: counters, anchors },
+          crypto: nodeCrypto,
+          random: systemRandom,
+          log,
+          metrics: counters,
+          anchors,
           budget: config.limits,
           preferredSzx: preferredSzx(config),
-          parameters: { ...DEFAULT_PARAMETERS, ackTimeoutUs },
+          parameters: {
+            ...DEFAULT_PARAMETERS,
+            ackTimeoutUs,
+          },
         },
         { entries: await store.entries(), blobs: await blobs.list() },
       );
@@ -132,7 +135,10 @@ function prepareFolder(folder: string): void {
     mkdirSync(folder, { recursive: true, mode: 0o700 });
     accessSync(folder, constants.W_OK | constants.X_OK);
   } catch (error) {
-    throw environmentError("state-not-writable", `cannot write to the state folder ${folder}: ${(error as Error).message}. Choose another one with --state, or fix its owner.`);
+    throw environmentError(
+      "state-not-writable",
+      `cannot write to the state folder ${folder}: ${(error as Error).message}. Choose another one with --state, or fix its owner.`,
+    );
   }
 }
 
@@ -141,21 +147,37 @@ async function openStore(folder: string): Promise<LevelStore> {
     return await LevelStore.open(join(folder, "store"));
   } catch (error) {
     if (causeCode(error) === "LEVEL_LOCKED") {
-      throw environmentError("state-in-use", `another gateway is running on ${folder}. Stop it, or choose another folder with --state.`);
+      throw environmentError(
+        "state-in-use",
+        `another gateway is running on ${folder}. Stop it, or choose another folder with --state.`,
+      );
     }
     const { message, cause } = error as Error & { cause?: Error };
-    throw environmentError("store-failed", `cannot open the store in ${folder}: ${cause?.message ?? message}. Free some disk space or fix the folder's owner.`);
+    throw environmentError(
+      "store-failed",
+      `cannot open the store in ${folder}: ${cause?.message ?? message}. Free some disk space or fix the folder's owner.`,
+    );
   }
 }
 
-async function bindSocket(host: string, port: number, onDatagram: Parameters<typeof UdpSocket.bind>[1]): Promise<UdpSocket> {
+async function bindSocket(
+  host: string,
+  port: number,
+  onDatagram: Parameters<typeof UdpSocket.bind>[1],
+): Promise<UdpSocket> {
   try {
     return await UdpSocket.bind({ host, port }, onDatagram);
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;
     if (code === "EADDRINUSE") {
-      throw environmentError("port-in-use", `UDP port ${port} of ${host} is in use. Stop what uses it, or choose another one with --listen.`);
+      throw environmentError(
+        "port-in-use",
+        `UDP port ${port} of ${host} is in use. Stop what uses it, or choose another one with --listen.`,
+      );
     }
-    throw environmentError("cannot-bind", `cannot listen on ${host} port ${port}: ${message}. Choose an address of this machine with --listen.`);
+    throw environmentError(
+      "cannot-bind",
+      `cannot listen on ${host} port ${port}: ${message}. Choose an address of this machine with --listen.`,
+    );
   }
 }

@@ -15,7 +15,8 @@ export function newKey(algorithm: SignatureAlgorithm): PrivateKey {
 export function writeKeyFiles(prefix: string, key: PrivateKey): { privateFile: string; publicFile: string } {
   const [privateFile, publicFile] = [`${prefix}.key.pem`, `${prefix}.pub.pem`];
   for (const file of [privateFile, publicFile]) {
-    if (existsSync(file)) throw usageError("file-exists", `${file} is there already; choose another --out, keys are never overwritten`);
+    if (existsSync(file))
+      throw usageError("file-exists", `${file} is there already; choose another --out, keys are never overwritten`);
   }
   const pem = { format: "pem" } as const;
   writeFileSync(privateFile, toPrivateKeyObject(key).export({ ...pem, type: "pkcs8" }), { mode: 0o600, flag: "wx" });
@@ -31,13 +32,20 @@ export function readPrivateKey(file: string): PrivateKey {
 }
 
 export function readPublicKey(file: string): PublicKey {
-  return publicKeyOf(file, readKey(file, (pem) => createPublicKey(pem), "a public key in PEM, such as the .pub.pem of `blockferry key new`"));
+  return publicKeyOf(
+    file,
+    readKey(file, (pem) => createPublicKey(pem), "a public key in PEM, such as the .pub.pem of `blockferry key new`"),
+  );
 }
 
 /** The given files, or all of `<state>/trust` when none are given. */
 export function readAnchors(files: readonly string[], state: string): PublicKey[] {
   const folder = join(state, "trust");
-  const own = existsSync(folder) ? readdirSync(folder).filter((name) => name.endsWith(".pem")).map((name) => join(folder, name)) : [];
+  const own = existsSync(folder)
+    ? readdirSync(folder)
+        .filter((name) => name.endsWith(".pem"))
+        .map((name) => join(folder, name))
+    : [];
   return [...files, ...own].map(readPublicKey);
 }
 
@@ -58,7 +66,8 @@ function readKey(file: string, parse: (pem: string) => KeyObject, expected: stri
 function publicKeyOf(file: string, key: KeyObject): PublicKey {
   const jwk = key.export({ format: "jwk" });
   if (jwk.crv === "Ed25519") return { algorithm: "Ed25519", bytes: decode(jwk.x!) };
-  if (jwk.crv === "P-256") return { algorithm: "ES256", bytes: concatBytes(Uint8Array.of(4), decode(jwk.x!), decode(jwk.y!)) };
+  if (jwk.crv === "P-256")
+    return { algorithm: "ES256", bytes: concatBytes(Uint8Array.of(4), decode(jwk.x!), decode(jwk.y!)) };
   throw usageError("bad-key", `${file} is neither a P-256 nor an Ed25519 key`);
 }
 

@@ -11,10 +11,14 @@ import { addSign } from "./commands/sign.ts";
 import { addSimulate } from "./commands/simulate.ts";
 import { ExitCode, UserError } from "./errors.ts";
 
-const { version } = JSON.parse(readFileSync(new URL("../../../package.json", import.meta.url), "utf8")) as { version: string };
+const { version } = JSON.parse(readFileSync(new URL("../../../package.json", import.meta.url), "utf8")) as {
+  version: string;
+};
 
 const program = new Command("blockferry")
-  .description("Update gateway for constrained networks: verifies signed firmware images, caches them, and ferries them block by block.")
+  .description(
+    "Update gateway for constrained networks: verifies signed firmware images, caches them, and ferries them block by block.",
+  )
   .version(version)
   .showHelpAfterError("(--help shows an example)")
   .exitOverride()
@@ -31,7 +35,8 @@ A first update, on one machine:
 Exit codes: 0 done, 1 failed, 2 wrong usage or input, 3 refused by the gateway, 4 no answer, 5 the machine does not allow it.`,
   );
 
-for (const add of [addServe, addKey, addSign, addPublish, addImages, addGet, addSimulate, addLimit, addDemo]) add(program);
+for (const add of [addServe, addKey, addSign, addPublish, addImages, addGet, addSimulate, addLimit, addDemo])
+  add(program);
 
 try {
   await program.parseAsync();

@@ -12,7 +12,12 @@ export class Progress {
     this.#enabled = enabled;
     if (!enabled || !process.stderr.isTTY) return;
     this.#bar = new cliProgress.SingleBar(
-      { format: "{label} [{bar}] {percentage}% {value}/{total} {unit}", hideCursor: true, clearOnComplete: true, stream: process.stderr },
+      {
+        format: "{label} [{bar}] {percentage}% {value}/{total} {unit}",
+        hideCursor: true,
+        clearOnComplete: true,
+        stream: process.stderr,
+      },
       cliProgress.Presets.legacy,
     );
   }

@@ -15,7 +15,9 @@ export function readScenario(file: string): Scenario {
 
 /** A chip profile by its name in simulator/profiles, or by its path. */
 export function readProfile(name: string): ChipProfile {
-  const shipped = fileURLToPath(new URL(`../../../simulator/profiles/${basename(name, ".json")}.json`, import.meta.url));
+  const shipped = fileURLToPath(
+    new URL(`../../../simulator/profiles/${basename(name, ".json")}.json`, import.meta.url),
+  );
   const file = existsSync(name) ? name : shipped;
   const text = readText(file, "profiles are in simulator/profiles");
   return checked(file, () => parseProfile(JSON.parse(text)));

@@ -73,7 +73,17 @@ export class BlockPath {
     const datagram = out.reserve(peer, 32 + blockSize(szx));
     if (datagram === undefined) return true;
     const more = end < body.length;
-    out.commit(writeBlock(datagram, { request: bytes, tokenLength }, resource.etag, (word & ~8) | (more ? 8 : 0), body, offset, end));
+    out.commit(
+      writeBlock(
+        datagram,
+        { request: bytes, tokenLength },
+        resource.etag,
+        (word & ~8) | (more ? 8 : 0),
+        body,
+        offset,
+        end,
+      ),
+    );
     resource.served(nowUs, peer, offset, end - offset);
     return true;
   }

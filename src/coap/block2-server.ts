@@ -34,7 +34,8 @@ export function respondWithBody(request: IncomingRequest, body: Body, preferredS
   const offset = num * size;
   const end = Math.min(offset + size, body.bytes.length);
   if (num > 0 && offset >= body.bytes.length) return refuse(Code.BAD_OPTION, "Block2: NUM is past the end");
-  if (body.bytes.length > (MAX_BLOCK_NUM + 1) * size) return refuse(Code.BAD_OPTION, "Block2: SZX is too small for this body");
+  if (body.bytes.length > (MAX_BLOCK_NUM + 1) * size)
+    return refuse(Code.BAD_OPTION, "Block2: SZX is too small for this body");
   const more = end < body.bytes.length;
   const options: CoapOption[] = [
     { number: Option.ETAG, value: body.etag },

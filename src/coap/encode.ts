@@ -31,13 +31,7 @@ export function writeMessage(out: Uint8Array, message: CoapMessage): number {
   return at;
 }
 
-export function writeHeader(
-  out: Uint8Array,
-  type: number,
-  code: number,
-  messageId: number,
-  token: Uint8Array,
-): number {
+export function writeHeader(out: Uint8Array, type: number, code: number, messageId: number, token: Uint8Array): number {
   out[0] = 0x40 | (type << 4) | token.length;
   out[1] = code;
   out[2] = messageId >> 8;

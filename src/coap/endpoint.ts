@@ -14,7 +14,14 @@ import { Code, codeText, isRequestCode, MessageType, Option } from "./numbers.ts
 import { unrecognisedCritical, uriPath, uriQuery, withoutUnrecognised } from "./options.ts";
 import { DEFAULT_PARAMETERS, type TransmissionParameters } from "./parameters.ts";
 import { Reliability, type CoapTimers } from "./reliability.ts";
-import type { ClientEvent, CoapResponse, HandlerResult, IncomingRequest, OutgoingRequest, RequestHandler } from "./request.ts";
+import type {
+  ClientEvent,
+  CoapResponse,
+  HandlerResult,
+  IncomingRequest,
+  OutgoingRequest,
+  RequestHandler,
+} from "./request.ts";
 import { ServerExchanges, type ServerExchange } from "./server-exchanges.ts";
 import { TransmitQueue } from "./transmit-queue.ts";
 
@@ -73,14 +80,22 @@ export class CoapEndpoint {
     this.#servers = new ServerExchanges(parameters, timers);
     const random = options.random.fork("token");
     this.#clients = new ClientExchanges({
-      ...{ parameters, random, timers, send, tokenLength },
+      parameters,
+      random,
+      timers,
+      send,
+      tokenLength,
       reliability: this.#reliability,
       messageIds: this.#messageIds,
     });
   }
 
   get stats(): { retransmitted: number; dropped: number; openExchanges: number } {
-    return { retransmitted: this.#reliability.retransmitted, dropped: this.#out.dropped, openExchanges: this.#servers.size };
+    return {
+      retransmitted: this.#reliability.retransmitted,
+      dropped: this.#out.dropped,
+      openExchanges: this.#servers.size,
+    };
   }
 
   handleDatagram(nowUs: number, bytes: Uint8Array, peer: PeerAddress): void {
@@ -162,7 +177,9 @@ export class CoapEndpoint {
       // Section 4.5: a repeated GET may as well be answered afresh.
       if (message.code === Code.GET) this.#servers.end(exchange);
     } else if (message.type === MessageType.CON) {
-      exchange.ackTimer = this.#timers.schedule(nowUs + this.#parameters.piggybackUs, () => this.#acknowledge(exchange));
+      exchange.ackTimer = this.#timers.schedule(nowUs + this.#parameters.piggybackUs, () =>
+        this.#acknowledge(exchange),
+      );
     }
   }
 
@@ -187,7 +204,11 @@ export class CoapEndpoint {
     const confirmable = message.type === MessageType.CON;
     const { peer, id } = exchange;
     const request: IncomingRequest = {
-      ...{ peer, confirmable, path, query, options },
+      peer,
+      confirmable,
+      path,
+      query,
+      options,
       method: message.code,
       payload: message.payload,
       exchange: id,

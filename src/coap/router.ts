@@ -47,7 +47,8 @@ export class Router implements RequestHandler {
     }
     const bytes = utf8(encodeLinks(links));
     const etag = this.#digest(bytes).subarray(0, 8);
-    return respondWithBody(request, { bytes, etag, contentFormat: ContentFormat.LINK_FORMAT }, this.#preferredSzx).response;
+    return respondWithBody(request, { bytes, etag, contentFormat: ContentFormat.LINK_FORMAT }, this.#preferredSzx)
+      .response;
   }
 }
 

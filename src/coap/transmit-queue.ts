@@ -31,7 +31,9 @@ export class TransmitQueue {
   /** Queues the first `length` bytes of the buffer that `reserve` gave last. */
   commit(length: number): void {
     const slot = this.#slots[this.#tail]!;
-    slot.bytes = slot.scratch.subarray(0, length);
+    if (slot.bytes.length !== length || slot.bytes.buffer !== slot.scratch.buffer) {
+      slot.bytes = slot.scratch.subarray(0, length);
+    }
     this.#tail++;
   }
 

@@ -39,13 +39,19 @@ export function verifyDetached(
 ): CoseResult {
   if (!isArray(block) || block.length !== 4) return { ok: false, reason: "malformed" };
   const [protectedBytes, unprotected, attached, authenticator] = block;
-  if (!isBytes(protectedBytes) || !isMap(unprotected) || !isBytes(authenticator)) return { ok: false, reason: "malformed" };
+  if (!isBytes(protectedBytes) || !isMap(unprotected) || !isBytes(authenticator))
+    return { ok: false, reason: "malformed" };
   // The payload is detached (nil), or must be the very bytes that are authenticated.
-  if (attached !== null && !(isBytes(attached) && bytesEqual(attached, payload))) return { ok: false, reason: "malformed" };
+  if (attached !== null && !(isBytes(attached) && bytesEqual(attached, payload)))
+    return { ok: false, reason: "malformed" };
   const algorithm = readAlgorithm(protectedBytes);
   if (algorithm === undefined) return { ok: false, reason: "malformed" };
   const isMac = tag === CoseTag.MAC0;
-  const kind = isMac ? (algorithm === CoseAlgorithm.HMAC_256 ? "HMAC-256" : undefined) : SIGNATURE_ALGORITHMS.get(algorithm);
+  const kind = isMac
+    ? algorithm === CoseAlgorithm.HMAC_256
+      ? "HMAC-256"
+      : undefined
+    : SIGNATURE_ALGORITHMS.get(algorithm);
   if (kind === undefined || (!isMac && tag !== CoseTag.SIGN1)) return { ok: false, reason: "algorithm-unsupported" };
   const toBeChecked = encodeCbor([isMac ? "MAC0" : "Signature1", protectedBytes, EMPTY, payload]);
   for (const key of keys) {

@@ -6,7 +6,9 @@ export interface Link {
 
 /** application/link-format (RFC 6690 section 2). Integers stand bare, text is quoted. */
 export function encodeLinks(links: readonly Link[]): string {
-  return links.map((link) => `<${link.target}>${Object.entries(link.attributes).map(encodeAttribute).join("")}`).join(",");
+  return links
+    .map((link) => `<${link.target}>${Object.entries(link.attributes).map(encodeAttribute).join("")}`)
+    .join(",");
 }
 
 function encodeAttribute([name, value]: [string, string | number | true]): string {

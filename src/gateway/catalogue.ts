@@ -82,7 +82,11 @@ export function imageOf(listing: Listing): WantedImage {
 export function listingOps(listing: Listing): StoreOp[] {
   const { release, digest, source, alias } = listing;
   return [
-    { kind: "put", key: RELEASE_PREFIX + release.key, value: encodeCbor([release.envelope, source ?? null, alias ?? null]) },
+    {
+      kind: "put",
+      key: RELEASE_PREFIX + release.key,
+      value: encodeCbor([release.envelope, source ?? null, alias ?? null]),
+    },
     { kind: "put", key: IMAGE_PREFIX + digest, value: encodeCbor([release.imageSize, source ?? null]) },
   ];
 }

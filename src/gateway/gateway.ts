@@ -76,9 +76,12 @@ export class Gateway {
     this.#parts = parts;
     const { crypto, log, metrics, budget, preferredSzx } = parts;
     const blockPath = new BlockPath();
-    this.#router = new Router(preferredSzx, crypto.sha256);
+    this.#router = new Router(preferredSzx, (bytes) => crypto.sha256(bytes));
     this.#endpoint = new CoapEndpoint({
-      ...{ random: parts.random.fork("coap"), handler: this.#router, blockPath, metrics },
+      random: parts.random.fork("coap"),
+      handler: this.#router,
+      blockPath,
+      metrics,
       ...(parts.parameters === undefined ? {} : { parameters: parts.parameters }),
     });
     const isPinned = (nowUs: number, digest: string): boolean => this.#isPinned(nowUs, digest);
@@ -116,7 +119,9 @@ export class Gateway {
     if ("kind" in opened) this.#refuse(opened);
     else {
       const image = imageOf(opened.listing);
-      const clash = [...this.#catalogue.images()].some((other) => other.digest !== image.digest && sameImagePath(other.digest, image.digest));
+      const clash = [...this.#catalogue.images()].some(
+        (other) => other.digest !== image.digest && sameImagePath(other.digest, image.digest),
+      );
       if (clash) this.#endRefused(opened, "image-path-clash", "another image has the same short identifier");
       else this.#cache.ensure(nowUs, image);
     }
@@ -162,11 +167,7 @@ export class Gateway {
   }
 
   pollTimeout(): number | undefined {
-    let next = this.#endpoint.pollTimeout();
-    for (const other of [this.#cache.pollTimeout(), this.#transfers.nextFlushUs]) {
-      if (other !== undefined && (next === undefined || other < next)) next = other;
-    }
-    return next;
+    return earlier(earlier(this.#endpoint.pollTimeout(), this.#cache.pollTimeout()), this.#transfers.nextFlushUs);
   }
 
   #recover(entries: Recovered["entries"]): void {
@@ -214,7 +215,8 @@ export class Gateway {
   }
 
   #settle(nowUs: number): void {
-    for (let event = this.#cache.pollEvent(); event !== undefined; event = this.#cache.pollEvent()) this.#onCacheEvent(nowUs, event);
+    for (let event = this.#cache.pollEvent(); event !== undefined; event = this.#cache.pollEvent())
+      this.#onCacheEvent(nowUs, event);
   }
 
   #onCacheEvent(nowUs: number, event: CacheEvent): void {
@@ -222,7 +224,10 @@ export class Gateway {
     if (event.kind === "validator") {
       const key = VALIDATOR_PREFIX + digest;
       const { validator } = event;
-      this.#store([validator === undefined ? { kind: "delete", key } : { kind: "put", key, value: utf8(validator) }], "lazy");
+      this.#store(
+        [validator === undefined ? { kind: "delete", key } : { kind: "put", key, value: utf8(validator) }],
+        "lazy",
+      );
     } else if (event.kind === "evicted") {
       if (this.#catalogue.isCurrent(digest)) return;
       this.#catalogue.forgetImage(digest);
@@ -283,8 +288,16 @@ export class Gateway {
   }
 
   #isPinned(nowUs: number, digest: string): boolean {
-    return this.#catalogue.isCurrent(digest) || this.#publications.waitsForImage(digest) || this.#transfers.hasUnfinished(nowUs, digest);
+    return (
+      this.#catalogue.isCurrent(digest) ||
+      this.#publications.waitsForImage(digest) ||
+      this.#transfers.hasUnfinished(nowUs, digest)
+    );
   }
+}
+
+function earlier(a: number | undefined, b: number | undefined): number | undefined {
+  return a === undefined || (b !== undefined && b < a) ? b : a;
 }
 
 function sameImagePath(a: string, b: string): boolean {

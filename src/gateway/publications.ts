@@ -46,7 +46,10 @@ export class Publications {
     const sequence = checkSequence(release, this.#catalogue.get(release.key)?.release);
     if (!sequence.ok) return refuse(sequence.reason, sequence.detail);
     if (this.#underWay.has(release.key)) {
-      return refuse("publication-under-way", "another release of this class is being published; try again when it is done");
+      return refuse(
+        "publication-under-way",
+        "another release of this class is being published; try again when it is done",
+      );
     }
     if (this.#underWay.size >= GATEWAY_LIMITS.maxPublications || this.#catalogue.size >= GATEWAY_LIMITS.maxReleases) {
       return refuse("too-many-releases", `at most ${GATEWAY_LIMITS.maxReleases} releases are kept`);

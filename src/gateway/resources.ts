@@ -47,7 +47,9 @@ export class ServedImages {
   }
 
   serve(path: readonly string[], image: WantedImage): void {
-    const resource = new ServedImage(this.#parts, image, (nowUs, request, served) => this.#park(nowUs, request, served));
+    const resource = new ServedImage(this.#parts, image, (nowUs, request, served) =>
+      this.#park(nowUs, request, served),
+    );
     this.#router.add(path, resource);
     this.#blockPath.register(path, resource);
   }

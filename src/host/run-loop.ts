@@ -83,7 +83,8 @@ export class RunLoop {
   #drain(): void {
     const core = this.#core;
     for (let out = core.pollTransmit(); out !== undefined; out = core.pollTransmit()) this.#ports.send(out);
-    for (let command = core.pollCommand?.(); command !== undefined; command = core.pollCommand?.()) this.#execute(command);
+    for (let command = core.pollCommand?.(); command !== undefined; command = core.pollCommand?.())
+      this.#execute(command);
   }
 
   #execute(command: Command): void {

@@ -50,29 +50,52 @@ export function createApi(control: GatewayControl): FastifyInstance {
   const app = fastify({ bodyLimit: 256 * 1_024, logger: false });
   app.setErrorHandler<Error & { statusCode?: number }>(async (error, _request, reply) => {
     const status = error.statusCode ?? 500;
-    return reply.code(status).type("application/problem+json").send(problem(status, "bad-request", error.message));
+    return reply
+      .code(status)
+      .type("application/problem+json")
+      .send(problem(status, "bad-request", error.message));
   });
   app.get("/healthz", () => ({ status: "ok", addresses: control.addresses }));
   app.get("/v1/metrics", () => ({ ...control.metrics(), ...prefixed("coap_", control.gateway.stats) }));
   app.get("/v1/images", () => [...control.gateway.listings()].map((listing) => viewOf(control.gateway, listing)));
   app.get("/v1/transfers", () =>
-    [...control.gateway.transfers()].map(({ device, digest, size, blocks, bytes, retransmissions, attempts, served, finished }) => ({
-      ...{ device, digest, size, blocks, bytes, retransmissions, attempts, finished },
-      servedBytes: served.covered,
-      firstMissing: finished ? null : served.firstGap(0),
-    })),
+    [...control.gateway.transfers()].map(
+      ({ device, digest, size, blocks, bytes, retransmissions, attempts, served, finished }) =>
+        Object.assign(
+          {
+            device,
+            digest,
+            size,
+            blocks,
+            bytes,
+            retransmissions,
+            attempts,
+            finished,
+          },
+          {
+            servedBytes: served.covered,
+            firstMissing: finished ? null : served.firstGap(0),
+          },
+        ),
+    ),
   );
   app.post("/v1/images", async (request, reply) => {
     const body = PublishBody.safeParse(request.body);
     if (!body.success) {
-      return reply.code(400).type("application/problem+json").send(problem(400, "bad-request", z.prettifyError(body.error)));
+      return reply
+        .code(400)
+        .type("application/problem+json")
+        .send(problem(400, "bad-request", z.prettifyError(body.error)));
     }
     const envelope = new Uint8Array(Buffer.from(body.data.envelope, "base64"));
     const outcome = await control.publish({ ...body.data, envelope });
     if (outcome.kind === "published") return reply.code(201).send(viewOf(control.gateway, outcome.listing));
     const { reason, detail } = outcome;
     const status = reason === "disk-full" || reason === "cache-full" ? 507 : 422;
-    return reply.code(status).type("application/problem+json").send(problem(status, reason, detail));
+    return reply
+      .code(status)
+      .type("application/problem+json")
+      .send(problem(status, reason, detail));
   });
   return app;
 }

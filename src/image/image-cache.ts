@@ -149,8 +149,10 @@ export class ImageCache {
   }
 
   pollTimeout(): number | undefined {
+    if (this.#jobs.size === 0) return undefined;
     let next: number | undefined;
-    for (const { wakeUs } of this.#jobs.values()) if (wakeUs !== undefined && (next ?? Infinity) > wakeUs) next = wakeUs;
+    for (const { wakeUs } of this.#jobs.values())
+      if (wakeUs !== undefined && (next ?? Infinity) > wakeUs) next = wakeUs;
     return next;
   }
 
@@ -177,7 +179,8 @@ export class ImageCache {
   #beginFetch(nowUs: number, job: Job): void {
     const { digest, size, uri } = job.image;
     const { maxImageBytes } = this.#parts.budget;
-    if (size > maxImageBytes) this.#fail(job, "image-too-large", `${size} bytes; at most ${maxImageBytes} are accepted`);
+    if (size > maxImageBytes)
+      this.#fail(job, "image-too-large", `${size} bytes; at most ${maxImageBytes} are accepted`);
     else if (uri === undefined) this.#fail(job, "no-source", "no URI says where the image can be fetched");
     else if (!this.#makeRoom(nowUs, size)) {
       this.#fail(job, "cache-full", `no room for ${size} bytes: what is cached is in use`);
@@ -279,7 +282,8 @@ export class ImageCache {
   #makeRoom(nowUs: number, bytes: number): boolean {
     const { diskBytes } = this.#parts.budget;
     let used = this.diskBytes;
-    for (const job of this.#jobs.values()) if (job.fetch !== undefined && job.stage !== "reading") used += job.image.size;
+    for (const job of this.#jobs.values())
+      if (job.fetch !== undefined && job.stage !== "reading") used += job.image.size;
     const victims: string[] = [];
     for (const [digest, size] of this.#disk) {
       if (used + bytes <= diskBytes) break;

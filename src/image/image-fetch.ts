@@ -30,7 +30,11 @@ export class ImageFetch {
   #attempt = 0;
   #digestFailures = 0;
 
-  constructor(image: WantedImage & { uri: string }, random: Random, part: { bytes: number; validator: string | undefined }) {
+  constructor(
+    image: WantedImage & { uri: string },
+    random: Random,
+    part: { bytes: number; validator: string | undefined },
+  ) {
     this.image = image;
     this.#random = random;
     // Without a validator nothing says that what is there and what would come are of one version.
@@ -53,23 +57,24 @@ export class ImageFetch {
     return { kind: "command", command: { kind: "fetch", id, digest, uri, ...resume, maxBytes: size } };
   }
 
+  /** What an event of the fetch calls for; undefined while it goes on. */
   handleEvent(nowUs: number, event: CommandEvent): FetchStep | undefined {
-    switch (event.kind) {
-      case "started":
-        this.#received = event.offset;
-        this.#validator = event.validator;
-        return undefined;
-      case "progress":
-        this.#received += event.bytes;
-        this.#attempt = 0;
-        return undefined;
-      case "done":
-        if (this.#received === this.image.size) return { kind: "fetched" };
-        return this.#retry(nowUs, "short", `the source ended after ${this.#received} of ${this.image.size} bytes`);
-      case "failed":
-        if (!event.retryable) return { kind: "failed", reason: event.reason, detail: event.detail };
-        return this.#retry(nowUs, event.reason, event.detail);
+    if (event.kind === "started") {
+      this.#received = event.offset;
+      this.#validator = event.validator;
+      return undefined;
     }
+    if (event.kind === "progress") {
+      this.#received += event.bytes;
+      this.#attempt = 0;
+      return undefined;
+    }
+    if (event.kind === "failed") {
+      const { reason, detail, retryable } = event;
+      return retryable ? this.#retry(nowUs, reason, detail) : { kind: "failed", reason, detail };
+    }
+    if (this.#received === this.image.size) return { kind: "fetched" };
+    return this.#retry(nowUs, "short", `the source ended after ${this.#received} of ${this.image.size} bytes`);
   }
 
   /** The whole is there but is not what the digest names: begin again, not too often. */
@@ -77,7 +82,11 @@ export class ImageFetch {
     this.#received = 0;
     this.#validator = undefined;
     if (++this.#digestFailures >= IMAGE_LIMITS.maxDigestFailures) {
-      return { kind: "failed", reason: "digest-mismatch", detail: `${this.image.uri} does not have the digest that was signed` };
+      return {
+        kind: "failed",
+        reason: "digest-mismatch",
+        detail: `${this.image.uri} does not have the digest that was signed`,
+      };
     }
     return this.#retry(nowUs, "digest-mismatch", "");
   }

@@ -3,7 +3,18 @@ import { signDetached } from "../codec/cose.ts";
 import type { Crypto, PrivateKey } from "../ports/crypto.ts";
 import { utf8 } from "../util/bytes.ts";
 import { decodeEnvelope } from "./envelope.ts";
-import { CommonKey, Condition, DigestAlgorithm, Directive, EnvelopeKey, ManifestKey, Parameter, REPORT_ALWAYS, SuitTag, TextKey } from "./keys.ts";
+import {
+  CommonKey,
+  Condition,
+  DigestAlgorithm,
+  Directive,
+  EnvelopeKey,
+  ManifestKey,
+  Parameter,
+  REPORT_ALWAYS,
+  SuitTag,
+  TextKey,
+} from "./keys.ts";
 
 /** One image for one component of one device class. */
 export interface ManifestDescription {
@@ -30,11 +41,18 @@ export function createEnvelope(crypto: Crypto, description: ManifestDescription)
       [Parameter.IMAGE_DIGEST, encodeCbor([DigestAlgorithm.SHA_256, description.imageDigest])],
       [Parameter.IMAGE_SIZE, description.imageSize],
     ]),
-    ...[Condition.VENDOR_IDENTIFIER, REPORT_ALWAYS, Condition.CLASS_IDENTIFIER, REPORT_ALWAYS],
+    Condition.VENDOR_IDENTIFIER,
+    REPORT_ALWAYS,
+    Condition.CLASS_IDENTIFIER,
+    REPORT_ALWAYS,
   ];
   const install: CborValue[] = [
-    ...[Directive.OVERRIDE_PARAMETERS, new Map([[Parameter.URI, description.uri]])],
-    ...[Directive.FETCH, REPORT_ALWAYS, Condition.IMAGE_MATCH, REPORT_ALWAYS],
+    Directive.OVERRIDE_PARAMETERS,
+    new Map([[Parameter.URI, description.uri]]),
+    Directive.FETCH,
+    REPORT_ALWAYS,
+    Condition.IMAGE_MATCH,
+    REPORT_ALWAYS,
   ];
   const common = new Map<CborValue, CborValue>([
     [CommonKey.COMPONENTS, [componentId]],

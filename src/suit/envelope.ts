@@ -126,9 +126,13 @@ export function decodeManifestMap(envelope: Envelope): CborMap {
 /** SUIT_Digest over the byte-string-wrapped content; throws where its algorithm is not SHA-256. */
 function matchesDigest(crypto: Crypto, digestBytes: Uint8Array, wrapped: Uint8Array): boolean {
   const digest = decode(digestBytes, "digest");
-  if (!isArray(digest) || !isBytes(digest[1])) throw new EnvelopeError("malformed", "a SUIT_Digest is [algorithm, bytes]");
+  if (!isArray(digest) || !isBytes(digest[1]))
+    throw new EnvelopeError("malformed", "a SUIT_Digest is [algorithm, bytes]");
   if (digest[0] !== DigestAlgorithm.SHA_256) {
-    throw new EnvelopeError("digest-algorithm-unsupported", `algorithm ${String(digest[0])}; only SHA-256 (-16) is`);
+    throw new EnvelopeError(
+      "digest-algorithm-unsupported",
+      `algorithm ${JSON.stringify(digest[0])}; only SHA-256 (-16) is`,
+    );
   }
   return bytesEqual(digest[1], crypto.sha256(wrapped));
 }

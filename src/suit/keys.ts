@@ -60,6 +60,5 @@ export const TextKey = { COMPONENT_VERSION: 6, COMPONENT_DESCRIPTION: 5 } as con
 /** Digest algorithm identifiers of COSE (RFC 9054); SHA-256 is the one that SUIT requires. */
 export const DigestAlgorithm = { SHA_256: -16 } as const;
 
-/** Reporting policy: send a record and system information on failure (section 8.4.8 of the draft). */
-export const REPORT_ON_FAILURE = 0b1010;
+/** Reporting policy: a record and system information on success and on failure (section 8.4.8 of the draft). */
 export const REPORT_ALWAYS = 0b1111;

@@ -49,7 +49,7 @@ function readComponents(value: CborValue | undefined): ComponentDescription[] {
   if (!isArray(value)) throw malformed("components must be a list");
   return value.map((id) => {
     if (!isArray(id) || !id.every(isBytes)) throw malformed("a component identifier is a list of byte strings");
-    return { id: id as readonly Uint8Array[] };
+    return { id: id };
   });
 }
 
@@ -59,7 +59,8 @@ function addDependencies(components: ComponentDescription[], value: CborValue | 
   if (!isMap(value)) throw malformed("dependencies must be a map");
   for (const index of value.keys()) {
     if (index === components.length) components.push({ id: [] });
-    else if (!isUint(index) || index > components.length) throw malformed(`dependency index ${String(index)} leaves a gap`);
+    else if (!isUint(index) || index > components.length)
+      throw malformed(`dependency index ${JSON.stringify(index)} leaves a gap`);
   }
 }
 
@@ -110,7 +111,7 @@ class SequenceReader {
     const indices = isArray(argument) ? argument : [argument];
     this.#current = indices.map((index) => {
       const component = isUint(index) ? this.#components[index] : undefined;
-      if (component === undefined) throw malformed(`component index ${String(index)} does not exist`);
+      if (component === undefined) throw malformed(`component index ${JSON.stringify(index)} does not exist`);
       return component;
     });
   }

@@ -2,7 +2,14 @@ import type { Verifier } from "../codec/cose.ts";
 import type { Crypto } from "../ports/crypto.ts";
 import { toHex } from "../util/bytes.ts";
 import { versionText } from "./author.ts";
-import { authenticate, checkSevered, decodeEnvelope, decodeManifestMap, EnvelopeError, type EnvelopeReason } from "./envelope.ts";
+import {
+  authenticate,
+  checkSevered,
+  decodeEnvelope,
+  decodeManifestMap,
+  EnvelopeError,
+  type EnvelopeReason,
+} from "./envelope.ts";
 import { readManifest, type ComponentDescription } from "./manifest.ts";
 
 /** An authenticated manifest for one image, as the catalogue keeps it. */
@@ -41,7 +48,10 @@ export function openRelease(crypto: Crypto, bytes: Uint8Array, anchors: readonly
     const manifest = readManifest(map, (key) => envelope.members.get(key) as Uint8Array | undefined);
     const [component, ...others] = manifest.components;
     if (component === undefined || others.length > 0) {
-      return refuse("several-components", `one component per manifest is served, this one has ${manifest.components.length}`);
+      return refuse(
+        "several-components",
+        `one component per manifest is served, this one has ${manifest.components.length}`,
+      );
     }
     return describe(bytes, manifest.sequenceNumber, component, versionText(map));
   } catch (error) {
@@ -64,12 +74,16 @@ function describe(
     return refuse("no-digest-or-size", "the manifest must give the image's SHA-256 and its size in bytes");
   }
   const key = [toHex(vendorId), toHex(classId), component.id.map(toHex).join(".")].join("/");
-  return { ok: true, release: { envelope, sequenceNumber, vendorId, classId, imageDigest, imageSize, uri, version, key } };
+  return {
+    ok: true,
+    release: { envelope, sequenceNumber, vendorId, classId, imageDigest, imageSize, uri, version, key },
+  };
 }
 
 /** Rollback check (draft -37 section 6.3; RFC 9124 REQ.SEC.SEQUENCE). */
 export function checkSequence(candidate: Release, current: Release | undefined): ReleaseResult {
-  if (current === undefined || candidate.sequenceNumber > current.sequenceNumber) return { ok: true, release: candidate };
+  if (current === undefined || candidate.sequenceNumber > current.sequenceNumber)
+    return { ok: true, release: candidate };
   const have = `sequence number ${candidate.sequenceNumber}; the class is at ${current.sequenceNumber}`;
   if (candidate.sequenceNumber < current.sequenceNumber) return refuse("older-sequence-number", have);
   return refuse("replayed", have);

@@ -34,7 +34,13 @@ export class BlockFetch {
   #failures = 0;
   #retryUs: number | undefined;
 
-  constructor(parts: { endpoint: CoapEndpoint; peer: PeerAddress; random: Random; policy: RetryPolicy; download: BlockDownload }) {
+  constructor(parts: {
+    endpoint: CoapEndpoint;
+    peer: PeerAddress;
+    random: Random;
+    policy: RetryPolicy;
+    download: BlockDownload;
+  }) {
     this.#endpoint = parts.endpoint;
     this.#peer = parts.peer;
     this.#random = parts.random;

@@ -78,7 +78,8 @@ export class BodyDownload {
       if (result === undefined) continue;
       this.#events.push(result);
       const { download } = this.#fetch;
-      if (result.kind === "block" && !result.last) this.#fetch.ask(nowUs, download.requestAt(result.offset + result.bytes.length));
+      if (result.kind === "block" && !result.last)
+        this.#fetch.ask(nowUs, download.requestAt(result.offset + result.bytes.length));
       else if (result.kind === "changed") this.#fetch.ask(nowUs, download.withSize(download.requestAt(0)));
     }
   }

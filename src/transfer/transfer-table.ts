@@ -8,8 +8,13 @@ export const TRANSFER_PREFIX = "transfer/";
 
 /** The transfers of all devices: recorded as blocks are served, written as checkpoints in batches. */
 export class TransferTable {
-  /** By digest, then by device: the inner loop builds no longer key than it has to. */
+  /** By digest, then by device. */
   readonly #byImage = new Map<string, Map<string, Transfer>>();
+  /**
+   * The transfer that each port asked for last: a block is mostly followed by the next one of the
+   * same device, and comparing an address is cheaper than building a key.
+   */
+  readonly #recent = new Map<number, { address: string; transfer: Transfer }>();
   readonly #dirty = new Set<Transfer>();
   readonly #forgotten: Transfer[] = [];
   #size = 0;
@@ -23,9 +28,19 @@ export class TransferTable {
     return true;
   }
 
-  record(nowUs: number, peer: PeerAddress, image: { digest: string; size: number }, offset: number, length: number): void {
-    const device = peerKey(peer);
-    const transfer = this.#byImage.get(image.digest)?.get(device) ?? this.#insert(new Transfer(device, image.digest, image.size));
+  record(
+    nowUs: number,
+    peer: PeerAddress,
+    image: { digest: string; size: number },
+    offset: number,
+    length: number,
+  ): void {
+    let recent = this.#recent.get(peer.port);
+    if (recent?.address !== peer.address || recent.transfer.digest !== image.digest) {
+      recent = { address: peer.address, transfer: this.#find(peer, image) };
+      this.#recent.set(peer.port, recent);
+    }
+    const { transfer } = recent;
     transfer.record(nowUs, offset, length);
     this.#dirty.add(transfer);
     this.#dueUs ??= nowUs + TRANSFER_LIMITS.flushUs;
@@ -40,7 +55,8 @@ export class TransferTable {
   takeWrites(): StoreOp[] {
     this.#dueUs = undefined;
     const ops: StoreOp[] = this.#forgotten.splice(0).map((transfer) => ({ kind: "delete", key: keyOf(transfer) }));
-    for (const transfer of this.#dirty) ops.push({ kind: "put", key: keyOf(transfer), value: encodeTransfer(transfer) });
+    for (const transfer of this.#dirty)
+      ops.push({ kind: "put", key: keyOf(transfer), value: encodeTransfer(transfer) });
     this.#dirty.clear();
     return ops;
   }
@@ -56,6 +72,12 @@ export class TransferTable {
 
   *all(): Iterable<Transfer> {
     for (const devices of this.#byImage.values()) yield* devices.values();
+  }
+
+  #find(peer: PeerAddress, image: { digest: string; size: number }): Transfer {
+    const device = peerKey(peer);
+    const known = this.#byImage.get(image.digest)?.get(device);
+    return known ?? this.#insert(new Transfer(device, image.digest, image.size));
   }
 
   #insert(transfer: Transfer): Transfer {
@@ -78,6 +100,7 @@ export class TransferTable {
     if (victim === undefined) return;
     const devices = this.#byImage.get(victim.digest)!;
     devices.delete(victim.device);
+    this.#recent.clear();
     if (devices.size === 0) this.#byImage.delete(victim.digest);
     this.#dirty.delete(victim);
     this.#forgotten.push(victim);

@@ -64,7 +64,7 @@ export function decodeTransfer(record: Uint8Array): Transfer | undefined {
     const [size, blocks, bytes, retransmissions, attempts] = counters as number[];
     const transfer = new Transfer(fromUtf8(device) ?? "", fromUtf8(digest) ?? "", size ?? 0);
     Object.assign(transfer, { blocks, bytes, retransmissions, attempts });
-    transfer.served = new IntervalSet(TRANSFER_LIMITS.maxIntervals, bounds as number[]);
+    transfer.served = new IntervalSet(TRANSFER_LIMITS.maxIntervals, bounds);
     return transfer;
   } catch {
     return undefined;

@@ -41,6 +41,7 @@ export class TimerQueue<T> {
 
   /** Time of the earliest live item. */
   nextUs(): number | undefined {
+    if (this.#live === 0) return undefined;
     for (;;) {
       const top = this.#heap.peek();
       if (top === undefined) return undefined;

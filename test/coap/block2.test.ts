@@ -5,7 +5,14 @@ import { BlockDownload } from "../../src/coap/block2-client.ts";
 import { decodeMessage } from "../../src/coap/decode.ts";
 import { encodeMessage } from "../../src/coap/encode.ts";
 import type { CoapEndpoint } from "../../src/coap/endpoint.ts";
-import { EMPTY_BYTES, encodeUint, optionValue, uintOption, type CoapMessage, type CoapOption } from "../../src/coap/message.ts";
+import {
+  EMPTY_BYTES,
+  encodeUint,
+  optionValue,
+  uintOption,
+  type CoapMessage,
+  type CoapOption,
+} from "../../src/coap/message.ts";
 import { codeText, Code, MessageType, Option } from "../../src/coap/numbers.ts";
 import { textOptions } from "../../src/coap/options.ts";
 import { SeededRandom } from "../../simulator/engine/random.ts";
@@ -17,7 +24,14 @@ const random = new SeededRandom(3, "block2");
 const path = textOptions(Option.URI_PATH, ["i", "x"]);
 
 function get(server: CoapEndpoint, options: CoapOption[], type: MessageType = MessageType.CON): CoapMessage {
-  const request = { type, code: Code.GET, messageId: 77, token: Uint8Array.of(1, 2), options: [...path, ...options], payload: EMPTY_BYTES };
+  const request = {
+    type,
+    code: Code.GET,
+    messageId: 77,
+    token: Uint8Array.of(1, 2),
+    options: [...path, ...options],
+    payload: EMPTY_BYTES,
+  };
   server.handleDatagram(0, encodeMessage(request), CLIENT);
   const decoded = decodeMessage(server.pollTransmit()!.bytes.slice());
   expect(server.pollTransmit()).toBeUndefined();
@@ -25,7 +39,10 @@ function get(server: CoapEndpoint, options: CoapOption[], type: MessageType = Me
   return decoded.message;
 }
 
-const block2 = (num: number, szx: number, more = false): CoapOption => ({ number: Option.BLOCK2, value: encodeBlock({ num, more, szx }) });
+const block2 = (num: number, szx: number, more = false): CoapOption => ({
+  number: Option.BLOCK2,
+  value: encodeBlock({ num, more, szx }),
+});
 
 describe.each([true, false])("Block2 as server (RFC 7959 section 2.4), short path %s", (short) => {
   const body = randomBytes(random, 5_000);
@@ -41,10 +58,21 @@ describe.each([true, false])("Block2 as server (RFC 7959 section 2.4), short pat
           expect(codeText(response.code)).toBe("4.02");
           return;
         }
-        expect(response).toMatchObject({ type: MessageType.ACK, code: Code.CONTENT, messageId: 77, token: Uint8Array.of(1, 2) });
+        expect(response).toMatchObject({
+          type: MessageType.ACK,
+          code: Code.CONTENT,
+          messageId: 77,
+          token: Uint8Array.of(1, 2),
+        });
         expect(response.payload).toEqual(body.subarray(offset, offset + blockSize(szx)));
-        expect(blockOption(response.options, Option.BLOCK2)).toEqual({ num, szx, more: offset + blockSize(szx) < body.length });
-        expect(optionValue(response.options, Option.ETAG)).toEqual(optionValue(get(server, [block2(0, 0)]).options, Option.ETAG));
+        expect(blockOption(response.options, Option.BLOCK2)).toEqual({
+          num,
+          szx,
+          more: offset + blockSize(szx) < body.length,
+        });
+        expect(optionValue(response.options, Option.ETAG)).toEqual(
+          optionValue(get(server, [block2(0, 0)]).options, Option.ETAG),
+        );
         expect(optionValue(response.options, Option.ETAG)).toHaveLength(8);
         expect(uintOption(response.options, Option.CONTENT_FORMAT)).toBe(42);
       }),
@@ -59,7 +87,9 @@ describe.each([true, false])("Block2 as server (RFC 7959 section 2.4), short pat
   });
 
   it("tells the size when Size2 asks, and picks the block size when the client names none", () => {
-    expect(uintOption(get(server, [block2(3, 2), { number: Option.SIZE2, value: EMPTY_BYTES }]).options, Option.SIZE2)).toBe(5_000);
+    expect(
+      uintOption(get(server, [block2(3, 2), { number: Option.SIZE2, value: EMPTY_BYTES }]).options, Option.SIZE2),
+    ).toBe(5_000);
     const response = get(server, []);
     expect(blockOption(response.options, Option.BLOCK2)).toEqual({ num: 0, more: true, szx: 2 });
     expect(uintOption(response.options, Option.SIZE2)).toBeUndefined();
@@ -75,7 +105,10 @@ describe.each([true, false])("Block2 as server (RFC 7959 section 2.4), short pat
   });
 
   it("answers NON by NON with a message ID of its own, and refuses another Accept", () => {
-    expect(get(server, [block2(1, 2)], MessageType.NON)).toMatchObject({ type: MessageType.NON, payload: body.subarray(64, 128) });
+    expect(get(server, [block2(1, 2)], MessageType.NON)).toMatchObject({
+      type: MessageType.NON,
+      payload: body.subarray(64, 128),
+    });
     expect(codeText(get(server, [{ number: Option.ACCEPT, value: encodeUint(50) }]).code)).toBe("4.06");
     expect(codeText(get(server, [{ number: Option.ACCEPT, value: encodeUint(42) }]).code)).toBe("2.05");
   });
@@ -86,7 +119,14 @@ it("the short path and the general one answer with the same bytes", () => {
   const [a, b] = [bodyServer(body, { short: true }), bodyServer(body)];
   fc.assert(
     fc.property(fc.nat(7), fc.nat(250), fc.uint8Array({ maxLength: 8 }), (szx, num, token) => {
-      const request = { type: MessageType.CON, code: Code.GET, messageId: num, token, options: [...path, block2(num, szx)], payload: EMPTY_BYTES };
+      const request = {
+        type: MessageType.CON,
+        code: Code.GET,
+        messageId: num,
+        token,
+        options: [...path, block2(num, szx)],
+        payload: EMPTY_BYTES,
+      };
       const bytes = encodeMessage(request);
       for (const server of [a, b]) server.handleDatagram(0, bytes, CLIENT);
       expect(a.pollTransmit()!.bytes.slice()).toEqual(b.pollTransmit()!.bytes.slice());
@@ -109,7 +149,8 @@ it("blocks beyond 65,535 are the right ones", () => {
 describe("Block2 as client", () => {
   const body = randomBytes(random, 1_000);
   const server = bodyServer(body);
-  const ask = (request: { options: readonly CoapOption[] }, to = server): CoapMessage => get(to, request.options.slice(path.length));
+  const ask = (request: { options: readonly CoapOption[] }, to = server): CoapMessage =>
+    get(to, request.options.slice(path.length));
 
   function fetchFrom(start: number, szx: Szx, to = server): Uint8Array {
     const download = new BlockDownload({ path: ["i", "x"], szx });
@@ -128,7 +169,10 @@ describe("Block2 as client", () => {
 
   it("learns the size, and sees 2.03", () => {
     const download = new BlockDownload({ path: ["i", "x"], szx: 2 });
-    expect(download.handleResponse(ask(download.withSize(download.requestAt(0))))).toMatchObject({ kind: "block", offset: 0 });
+    expect(download.handleResponse(ask(download.withSize(download.requestAt(0))))).toMatchObject({
+      kind: "block",
+      offset: 0,
+    });
     expect(download.size).toBe(1_000);
     expect(download.handleResponse(ask(download.validate(download.etag!)))).toEqual({ kind: "valid" });
   });

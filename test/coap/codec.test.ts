@@ -38,9 +38,11 @@ describe("the message codec", () => {
         const theirs = parse(Buffer.from(bytes));
         expect(theirs.code).toBe(codeText(original.code));
         expect(theirs.messageId).toBe(original.messageId);
-        expect(new Uint8Array(theirs.token!)).toEqual(original.token);
-        expect(theirs.options!.map(({ value }) => new Uint8Array(value as Buffer))).toEqual(original.options.map(({ value }) => value));
-        expect(new Uint8Array(theirs.payload!)).toEqual(original.payload);
+        expect(new Uint8Array(theirs.token)).toEqual(original.token);
+        expect(theirs.options.map(({ value }) => new Uint8Array(value))).toEqual(
+          original.options.map(({ value }) => value),
+        );
+        expect(new Uint8Array(theirs.payload)).toEqual(original.payload);
         expect(new Uint8Array(generate(theirs, 2_000))).toEqual(bytes);
       }),
       { numRuns: 2_000, seed: 2 },
@@ -64,7 +66,7 @@ describe("the message codec", () => {
     ["40010000d0", "option-past-end"],
     ["40010000e000", "option-past-end"],
     ["400100000e00", "option-past-end"],
-    ["40010000e0ffff" + "e0ffff", "option-number-overflow"],
+    ["40010000e0ffffe0ffff", "option-number-overflow"],
     ["40010000" + "00".repeat(65), "too-many-options"],
     ["40010000ff", "marker-without-payload"],
     ["40010000" + "00".repeat(2000), "too-long"],
@@ -84,7 +86,8 @@ describe("the message codec", () => {
   it("block values carry 20 bits of NUM (RFC 7959 section 2.2)", () => {
     for (const num of [0, 1, 15, 16, 4_095, 4_096, 65_535, 65_536, 1_048_575]) {
       for (const more of [false, true]) {
-        for (let szx = 0; szx < 8; szx++) expect(decodeBlock(encodeBlock({ num, more, szx }))).toEqual({ num, more, szx });
+        for (let szx = 0; szx < 8; szx++)
+          expect(decodeBlock(encodeBlock({ num, more, szx }))).toEqual({ num, more, szx });
       }
     }
     expect([16, 32, 64, 128, 256, 512, 1024].map(szxOf)).toEqual([0, 1, 2, 3, 4, 5, 6]);

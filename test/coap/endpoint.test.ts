@@ -15,7 +15,12 @@ const SECOND = 1_000_000;
 const GET = { code: Code.GET, options: textOptions(Option.URI_PATH, ["x"]) };
 const POST = { code: Code.POST, options: textOptions(Option.URI_PATH, ["x"]) };
 
-function makePair(handle: (nowUs: number, request: IncomingRequest) => HandlerResult = () => ({ code: Code.CONTENT, payload: Uint8Array.of(1) })) {
+function makePair(
+  handle: (nowUs: number, request: IncomingRequest) => HandlerResult = () => ({
+    code: Code.CONTENT,
+    payload: Uint8Array.of(1),
+  }),
+) {
   const calls: IncomingRequest[] = [];
   const handler = {
     handleRequest: (nowUs: number, request: IncomingRequest): HandlerResult => {
@@ -29,7 +34,15 @@ function makePair(handle: (nowUs: number, request: IncomingRequest) => HandlerRe
 }
 
 function message(fields: Partial<CoapMessage>): CoapMessage {
-  return { type: MessageType.CON, code: Code.GET, messageId: 1, token: EMPTY_BYTES, options: [], payload: EMPTY_BYTES, ...fields };
+  return {
+    type: MessageType.CON,
+    code: Code.GET,
+    messageId: 1,
+    token: EMPTY_BYTES,
+    options: [],
+    payload: EMPTY_BYTES,
+    ...fields,
+  };
 }
 
 function exchange(server: CoapEndpoint, bytes: Uint8Array, nowUs = 0): CoapMessage[] {
@@ -114,8 +127,12 @@ describe("the message layer (RFC 7252 section 4)", () => {
 
   it("answers a ping and a malformed CON by RST, and nothing else malformed (sections 4.2, 4.3)", () => {
     const { server } = makePair();
-    expect(exchange(server, Uint8Array.of(0x40, 0, 0x12, 0x34))).toEqual([message({ type: MessageType.RST, code: 0, messageId: 0x1234 })]);
-    expect(exchange(server, Uint8Array.of(0x40, 1, 0x12, 0x34, 0xff))).toMatchObject([{ type: MessageType.RST, messageId: 0x1234 }]);
+    expect(exchange(server, Uint8Array.of(0x40, 0, 0x12, 0x34))).toEqual([
+      message({ type: MessageType.RST, code: 0, messageId: 0x1234 }),
+    ]);
+    expect(exchange(server, Uint8Array.of(0x40, 1, 0x12, 0x34, 0xff))).toMatchObject([
+      { type: MessageType.RST, messageId: 0x1234 },
+    ]);
     expect(exchange(server, Uint8Array.of(0x50, 1, 0x12, 0x34, 0xff))).toEqual([]);
     expect(exchange(server, Uint8Array.of(0x80, 1, 0x12, 0x34))).toEqual([]);
     expect(exchange(server, encodeMessage(message({ type: MessageType.ACK })))).toEqual([]);
@@ -148,7 +165,8 @@ describe("the request layer (RFC 7252 section 5)", () => {
     if (!sent.ok) throw new Error("unreadable");
     const { token, messageId } = sent.message;
     const reply = message({ type: MessageType.ACK, code: Code.CONTENT, token, messageId });
-    const give = (fields: Partial<CoapMessage>, from = SERVER): void => client.handleDatagram(1, encodeMessage({ ...reply, ...fields }), from);
+    const give = (fields: Partial<CoapMessage>, from = SERVER): void =>
+      client.handleDatagram(1, encodeMessage({ ...reply, ...fields }), from);
     give({}, { ...SERVER, port: 5684 });
     give({}, { ...SERVER, address: "fd00::3" });
     give({ token: token.map((byte) => byte ^ 1) });

@@ -14,7 +14,12 @@ const value: fc.Arbitrary<CborValue> = fc.letrec<{ value: CborValue }>((tie) => 
     fc.uint8Array({ maxLength: 300 }),
     fc.constantFrom(true, false, null),
     fc.array(tie("value"), { maxLength: 5 }),
-    fc.uniqueArray(fc.tuple(fc.oneof(fc.integer(), fc.string()), tie("value")), { maxLength: 5, selector: ([key]) => String(key) }).map((entries) => new Map(entries)),
+    fc
+      .uniqueArray(fc.tuple(fc.oneof(fc.integer(), fc.string()), tie("value")), {
+        maxLength: 5,
+        selector: ([key]) => String(key),
+      })
+      .map((entries) => new Map(entries)),
   ),
 })).value;
 

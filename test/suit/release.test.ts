@@ -58,7 +58,8 @@ describe("a release", () => {
 
   it("is refused cut short anywhere, without an exception", () => {
     const signed = signEnvelope(nodeCrypto, es256, unsigned);
-    for (let length = 0; length < signed.length; length++) expect(reasonOf(signed.subarray(0, length))).toBe("malformed");
+    for (let length = 0; length < signed.length; length++)
+      expect(reasonOf(signed.subarray(0, length))).toBe("malformed");
     expect(reasonOf(Uint8Array.of(...signed, 0))).toBe("malformed");
     expect(reasonOf(new Uint8Array(70_000))).toBe("too-large");
     expect(reasonOf(encodeCbor(new Map()))).toBe("not-an-envelope");

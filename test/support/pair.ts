@@ -55,7 +55,8 @@ export class Pair {
   #move(from: "client" | "server"): boolean {
     const [source, target] = from === "client" ? [this.client, this.server] : [this.server, this.client];
     const datagrams: Uint8Array[] = [];
-    for (let out = source.pollTransmit(); out !== undefined; out = source.pollTransmit()) datagrams.push(out.bytes.slice());
+    for (let out = source.pollTransmit(); out !== undefined; out = source.pollTransmit())
+      datagrams.push(out.bytes.slice());
     for (const bytes of datagrams) {
       const flight = { from, bytes, atUs: this.nowUs };
       this.log.push(flight);

@@ -7,10 +7,16 @@ import { nobleCrypto } from "../../src/crypto/noble-crypto.ts";
 import { SeededRandom } from "../../simulator/engine/random.ts";
 
 /** A server endpoint with one body at /i/x, and where `short` is given, the block path too. */
-export function bodyServer(bytes: Uint8Array, options: { short?: boolean; seed?: number } & Partial<EndpointOptions> = {}): CoapEndpoint {
+export function bodyServer(
+  bytes: Uint8Array,
+  options: { short?: boolean; seed?: number } & Partial<EndpointOptions> = {},
+): CoapEndpoint {
   const body: Body = { bytes, etag: nobleCrypto.sha256(bytes).subarray(0, 8), contentFormat: 42 };
-  const router = new Router(2, nobleCrypto.sha256);
-  router.add(["i", "x"], { attributes: { ct: 42 }, get: (_nowUs, request) => respondWithBody(request, body, 2).response });
+  const router = new Router(2, (input) => nobleCrypto.sha256(input));
+  router.add(["i", "x"], {
+    attributes: { ct: 42 },
+    get: (_nowUs, request) => respondWithBody(request, body, 2).response,
+  });
   const blockPath = new BlockPath();
   blockPath.register(["i", "x"], { etag: body.etag, size: bytes.length, bytes: () => bytes, served: () => {} });
   return new CoapEndpoint({

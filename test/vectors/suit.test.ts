@@ -4,7 +4,13 @@ import { describe, expect, it } from "vitest";
 import { nodeCrypto } from "../../src/adapters/node-crypto.ts";
 import type { Verifier } from "../../src/codec/cose.ts";
 import { nobleCrypto } from "../../src/crypto/noble-crypto.ts";
-import { authenticate, checkSevered, decodeEnvelope, decodeManifestMap, EnvelopeError } from "../../src/suit/envelope.ts";
+import {
+  authenticate,
+  checkSevered,
+  decodeEnvelope,
+  decodeManifestMap,
+  EnvelopeError,
+} from "../../src/suit/envelope.ts";
 import { readManifest } from "../../src/suit/manifest.ts";
 import { noShared, readHex, vectorPath } from "../support/shared.ts";
 

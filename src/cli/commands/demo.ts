@@ -50,7 +50,8 @@ async function demo(options: DemoOptions): Promise<void> {
   const [blockBytes, ackTimeoutMs] = [Number(options.blockSize), Number(options.ackTimeoutMs)];
   if (!Number.isInteger(motes) || motes < 1 || motes > 200) throw usageError("bad-motes", "--motes is 1 to 200");
   if (!(loss >= 0 && loss <= 0.8)) throw usageError("bad-loss", "--loss is 0 to 0.8");
-  if (szxOf(blockBytes) === undefined) throw usageError("bad-block-size", "--block-size is 16, 32, 64, 128, 256, 512 or 1024");
+  if (szxOf(blockBytes) === undefined)
+    throw usageError("bad-block-size", "--block-size is 16, 32, 64, 128, 256, 512 or 1024");
   if (!(ackTimeoutMs >= 1)) throw usageError("bad-ack-timeout", "--ack-timeout-ms is 1 or more");
   const say = (text: string): void => {
     if (options.json !== true) console.log(text);
@@ -59,12 +60,29 @@ async function demo(options: DemoOptions): Promise<void> {
   const startedMs = performance.now();
   try {
     const site = await setUp(folder, say);
-    say(`${motes} motes run image 1 (${site.factoryImage.length} bytes) and look for an update. Their links lose ${loss * 100} % each way, double 5 % and reorder 5 %.`);
-    say(`block size ${blockBytes} bytes, ACK_TIMEOUT ${ackTimeoutMs} ms: picked for loopback (RFC 7252 section 4.8); on 802.15.4 it would be 2 s.\n`);
+    say(
+      `${motes} motes run image 1 (${site.factoryImage.length} bytes) and look for an update. Their links lose ${loss * 100} % each way, double 5 % and reorder 5 %.`,
+    );
+    say(
+      `block size ${blockBytes} bytes, ACK_TIMEOUT ${ackTimeoutMs} ms: picked for loopback (RFC 7252 section 4.8); on 802.15.4 it would be 2 s.\n`,
+    );
     const fleetOptions = {
-      ...{ motes, seed, blockBytes, ackTimeoutMs, gateway: parsePeer(site.child.address)!, targetSequence: TARGET_SEQUENCE },
-      ...{ classId: site.classId, anchor: site.anchor, factoryImage: site.factoryImage, newImage: site.newImage },
-      quality: { loss, duplicate: 0.05, reorder: 0.05, reorderMs: 20 },
+      motes,
+      seed,
+      blockBytes,
+      ackTimeoutMs,
+      gateway: parsePeer(site.child.address)!,
+      targetSequence: TARGET_SEQUENCE,
+      classId: site.classId,
+      anchor: site.anchor,
+      factoryImage: site.factoryImage,
+      newImage: site.newImage,
+      quality: {
+        loss,
+        duplicate: 0.05,
+        reorder: 0.05,
+        reorderMs: 20,
+      },
       profile: readProfile("nrf52840"),
     };
     const fleet = await runFleet(fleetOptions, site, options.json === true);
@@ -86,7 +104,8 @@ interface Site {
 
 /** Key, gateway, signature, publication: what an author and an operator do. */
 async function setUp(folder: string, say: (text: string) => void): Promise<Site> {
-  const image = (version: number): string => fileURLToPath(new URL(`../../../../firmware/sensor-${version}.bin`, import.meta.url));
+  const image = (version: number): string =>
+    fileURLToPath(new URL(`../../../../firmware/sensor-${version}.bin`, import.meta.url));
   const newImage = readFileSync(image(2));
   const key = newKey("ES256");
   const { publicFile: trust } = writeKeyFiles(join(folder, "author"), key);
@@ -99,12 +118,22 @@ async function setUp(folder: string, say: (text: string) => void): Promise<Site>
     const classId = identifier("sensor-a", vendorId);
     const imageDigest = nodeCrypto.sha256(newImage);
     const uri = `/${imagePath(imageDigest).join("/")}`;
-    const description = { sequenceNumber: TARGET_SEQUENCE, vendorId, classId, imageDigest, imageSize: newImage.length, uri, version: "2.0.0" };
+    const description = {
+      sequenceNumber: TARGET_SEQUENCE,
+      vendorId,
+      classId,
+      imageDigest,
+      imageSize: newImage.length,
+      uri,
+      version: "2.0.0",
+    };
     const envelope = signEnvelope(nodeCrypto, key, createEnvelope(nodeCrypto, description));
     writeFileSync(join(folder, "sensor-2.suit"), envelope);
     const body = { envelope: Buffer.from(envelope).toString("base64"), source: pathToFileURL(image(2)).href };
     await callGateway(state, "POST", "/v1/images", body);
-    say(`signed and published image 2: ${newImage.length} bytes, SHA-256 ${toHex(imageDigest).slice(0, 16)}…, at ${uri}`);
+    say(
+      `signed and published image 2: ${newImage.length} bytes, SHA-256 ${toHex(imageDigest).slice(0, 16)}…, at ${uri}`,
+    );
     return { child, state, trust, classId, anchor: key.publicKey, factoryImage: readFileSync(image(1)), newImage };
   } catch (error) {
     await child.kill();
@@ -122,7 +151,9 @@ async function runFleet(options: FleetOptions, site: Site, quiet: boolean): Prom
     await until(() => stored() >= half);
     await site.child.kill();
     for (const mote of fleet) mote.atKill = { resumes: mote.mote.resumesAtNonZero, blocks: mote.blocks.stored };
-    progress.say(`killed the gateway (SIGKILL) with ${stored()} of ${half * 2} blocks stored; it stays away until every mote has noticed`);
+    progress.say(
+      `killed the gateway (SIGKILL) with ${stored()} of ${half * 2} blocks stored; it stays away until every mote has noticed`,
+    );
     await until(() => fleet.every((mote) => mote.done || mote.mote.agent.isPaused));
     site.child = await GatewayChild.start(site.state, site.child.address, site.trust);
     progress.say("started it again on the same state folder");
@@ -138,7 +169,8 @@ async function runFleet(options: FleetOptions, site: Site, quiet: boolean): Prom
 async function until(condition: () => boolean): Promise<void> {
   const deadlineMs = performance.now() + LIMIT_S * 1_000;
   while (!condition()) {
-    if (performance.now() > deadlineMs) throw new UserError(ExitCode.FAILED, "demo-timeout", `the fleet did not get there within ${LIMIT_S} s`);
+    if (performance.now() > deadlineMs)
+      throw new UserError(ExitCode.FAILED, "demo-timeout", `the fleet did not get there within ${LIMIT_S} s`);
     await sleep(20);
   }
 }
@@ -157,10 +189,18 @@ function report(fleet: readonly DemoMote[], options: FleetOptions, seconds: numb
   };
   if (!json) {
     console.log(`\n${fleetTable(fleet)}\n`);
-    console.log("est. mJ: frames, CPU and flash on an nRF52840; waiting with the receiver on is left out (blockferry simulate counts it).");
-    console.log(`${result.updated} of ${result.motes} motes run image 2, digest checked; ${result.resumedAtNonZero} went on behind block 0 after the kill; ${result.refetchedBlocks} stored blocks were fetched again; ${result.seconds} s.`);
+    console.log(
+      "est. mJ: frames, CPU and flash on an nRF52840; waiting with the receiver on is left out (blockferry simulate counts it).",
+    );
+    console.log(
+      `${result.updated} of ${result.motes} motes run image 2, digest checked; ${result.resumedAtNonZero} went on behind block 0 after the kill; ${result.refetchedBlocks} stored blocks were fetched again; ${result.seconds} s.`,
+    );
   } else console.log(JSON.stringify(result));
   if (result.updated !== result.motes || result.refetchedBlocks > 0) {
-    throw new UserError(ExitCode.FAILED, "demo-failed", "not every mote runs image 2, or a stored block was fetched again");
+    throw new UserError(
+      ExitCode.FAILED,
+      "demo-failed",
+      "not every mote runs image 2, or a stored block was fetched again",
+    );
   }
 }

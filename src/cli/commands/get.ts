@@ -50,9 +50,22 @@ async function get(uri: string, options: GetOptions): Promise<void> {
   const offset = file.etag === undefined ? 0 : Math.floor(file.bytes / blockSize(szx)) * blockSize(szx);
   file.truncate(offset);
   const download = new BodyDownload({
-    ...{ random: systemRandom, peer, path: target.path, query: target.query, szx, offset, etag: file.etag },
-    parameters: { ...DEFAULT_PARAMETERS, ackTimeoutUs },
-    policy: { backoffUs: 1_000_000, maxBackoffUs: 8_000_000, maxFailures: 3 },
+    random: systemRandom,
+    peer,
+    path: target.path,
+    query: target.query,
+    szx,
+    offset,
+    etag: file.etag,
+    parameters: {
+      ...DEFAULT_PARAMETERS,
+      ackTimeoutUs,
+    },
+    policy: {
+      backoffUs: 1e6,
+      maxBackoffUs: 8e6,
+      maxFailures: 3,
+    },
   });
   const progress = new Progress(options.json !== true);
   const startedMs = performance.now();
@@ -67,7 +80,11 @@ async function get(uri: string, options: GetOptions): Promise<void> {
   const digest = toHex(nodeCrypto.sha256(file.content()));
   if (options.sha256 !== undefined && options.sha256.toLowerCase() !== digest) {
     file.discard();
-    throw new UserError(ExitCode.FAILED, "digest-mismatch", `the body has SHA-256 ${digest}, not ${options.sha256}; it was thrown away`);
+    throw new UserError(
+      ExitCode.FAILED,
+      "digest-mismatch",
+      `the body has SHA-256 ${digest}, not ${options.sha256}; it was thrown away`,
+    );
   }
   const { bytes } = file;
   file.commit();
@@ -105,7 +122,15 @@ async function run(download: BodyDownload, file: ResumeFile, host: string, progr
 
 function failure(reason: string): UserError {
   if (reason === "timeout" || reason === "reset" || reason === "server-error") {
-    return new UserError(ExitCode.UNREACHABLE, reason, `the server does not answer (${reason}). Run the same command again: it goes on where it stopped.`);
+    return new UserError(
+      ExitCode.UNREACHABLE,
+      reason,
+      `the server does not answer (${reason}). Run the same command again: it goes on where it stopped.`,
+    );
   }
-  return new UserError(ExitCode.REFUSED, "coap-error", `the server answered ${reason}; \`blockferry images\` lists what a gateway offers`);
+  return new UserError(
+    ExitCode.REFUSED,
+    "coap-error",
+    `the server answered ${reason}; \`blockferry images\` lists what a gateway offers`,
+  );
 }

@@ -30,7 +30,14 @@ export function addImages(program: Command): void {
       }
       if (images.length === 0) console.log("no images are published yet: blockferry publish --help shows how");
       else {
-        const rows = images.map((image) => [image.imagePath, image.class, image.sequenceNumber, image.version ?? "-", image.bytes, image.state]);
+        const rows = images.map((image) => [
+          image.imagePath,
+          image.class,
+          image.sequenceNumber,
+          image.version ?? "-",
+          image.bytes,
+          image.state,
+        ]);
         console.log(formatTable(["image", "class", "sequence", "version", "bytes", "state"], rows));
       }
       if (transfers.length === 0) return;

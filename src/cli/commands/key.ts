@@ -13,7 +13,8 @@ export function addKey(program: Command): void {
     .addHelpText("after", "\nExample:\n  blockferry key new --out author\n  blockferry serve --trust author.pub.pem")
     .action((options: { out: string; algorithm: string; json?: boolean }) => {
       const { algorithm } = options;
-      if (algorithm !== "ES256" && algorithm !== "Ed25519") throw usageError("bad-algorithm", "--algorithm is ES256 or Ed25519");
+      if (algorithm !== "ES256" && algorithm !== "Ed25519")
+        throw usageError("bad-algorithm", "--algorithm is ES256 or Ed25519");
       const files = writeKeyFiles(options.out, newKey(algorithm));
       if (options.json === true) console.log(JSON.stringify({ algorithm, ...files }));
       else {

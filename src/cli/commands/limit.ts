@@ -15,16 +15,25 @@ export function addLimit(program: Command): void {
       const scenario = readScenario(file);
       const profile = readProfile(options.profile ?? scenario.profile);
       const seen = new Map<string, { per: number; imageBytes: number }>();
-      for (const { link, imageBytes } of expand(scenario)) seen.set(`${meanPer(link)}/${imageBytes}`, { per: meanPer(link), imageBytes });
-      const rows = [...seen.values()].map(({ per, imageBytes }) => ({ per, imageBytes, ...oneHopLimit(profile, per, imageBytes) }));
+      for (const { link, imageBytes } of expand(scenario))
+        seen.set(`${meanPer(link)}/${imageBytes}`, { per: meanPer(link), imageBytes });
+      const rows = [...seen.values()].map((point) =>
+        Object.assign(oneHopLimit(profile, point.per, point.imageBytes), point),
+      );
       if (options.json === true) {
         console.log(JSON.stringify({ scenario: scenario.name, profile: profile.name, limits: rows }));
         return;
       }
-      console.log(`${scenario.name}, ${profile.name}\n${rows[0]?.formula ?? ""}\np is the error rate of the longest frame (133 bytes on air).\n`);
+      console.log(
+        `${scenario.name}, ${profile.name}\n${rows[0]?.formula ?? ""}\np is the error rate of the longest frame (133 bytes on air).\n`,
+      );
       const table = rows.map((row) => [
-        ...[row.per, row.imageBytes, row.timeUsPerByte.toFixed(2), row.timeS.toFixed(2)],
-        ...[row.energyUjPerByte.toFixed(3), row.energyMj.toFixed(1)],
+        row.per,
+        row.imageBytes,
+        row.timeUsPerByte.toFixed(2),
+        row.timeS.toFixed(2),
+        row.energyUjPerByte.toFixed(3),
+        row.energyMj.toFixed(1),
       ]);
       console.log(formatTable(["p", "image B", "us/B", "s", "uJ/B", "mJ"], table));
     });

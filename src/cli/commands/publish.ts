@@ -11,7 +11,10 @@ export function addPublish(program: Command): void {
   program
     .command("publish <envelope>")
     .description("give a signed manifest to a running gateway, which fetches and verifies its image")
-    .option("--image <file|uri>", "where the gateway fetches the image: a local file, or a file:, http(s): or coap: URI")
+    .option(
+      "--image <file|uri>",
+      "where the gateway fetches the image: a local file, or a file:, http(s): or coap: URI",
+    )
     .option("--alias <name>", "offer the image at /<name> too, for clients whose URI is fixed")
     .option("--state <folder>", "state folder of the gateway", ".blockferry")
     .option("--json", "print one JSON object")
@@ -32,11 +35,17 @@ Example:
       };
       const progress = new Progress(options.json !== true);
       progress.start("fetching and verifying", 0);
-      const image = (await callGateway(options.state, "POST", "/v1/images", body).finally(() => progress.stop())) as ImageView;
+      const image = (await callGateway(options.state, "POST", "/v1/images", body).finally(() =>
+        progress.stop(),
+      )) as ImageView;
       if (options.json === true) console.log(JSON.stringify(image));
       else {
-        console.log(`published: sequence ${image.sequenceNumber}${image.version === null ? "" : `, version ${image.version}`}, ${image.bytes} bytes`);
-        console.log(`  image    ${image.imagePath}${image.aliasPath === null ? "" : `  and ${image.aliasPath}`}\n  manifest ${image.manifestPath}`);
+        console.log(
+          `published: sequence ${image.sequenceNumber}${image.version === null ? "" : `, version ${image.version}`}, ${image.bytes} bytes`,
+        );
+        console.log(
+          `  image    ${image.imagePath}${image.aliasPath === null ? "" : `  and ${image.aliasPath}`}\n  manifest ${image.manifestPath}`,
+        );
       }
     });
 }

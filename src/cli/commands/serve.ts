@@ -59,7 +59,8 @@ async function serve(options: ServeOptions): Promise<void> {
     throw error;
   });
   log.event("info", "serving", { addresses: host.addresses.join(" "), state: config.state });
-  if (options.json === true) console.log(JSON.stringify({ event: "serving", addresses: host.addresses, state: config.state, pid: process.pid }));
+  if (options.json === true)
+    console.log(JSON.stringify({ event: "serving", addresses: host.addresses, state: config.state, pid: process.pid }));
   const signal = await nextSignal();
   log.event("info", "stopping", { reason: signal });
   setTimeout(() => process.exit(0), STOP_TIMEOUT_MS).unref();
@@ -76,7 +77,8 @@ async function listenApi(api: ReturnType<typeof createApi>, config: Config): Pro
     process.umask(0o077);
     await api.listen({ path });
   } catch (error) {
-    const hint = path.length > 100 ? "its path is too long for a socket: choose a shorter --state" : "choose another --state";
+    const hint =
+      path.length > 100 ? "its path is too long for a socket: choose a shorter --state" : "choose another --state";
     throw environmentError("control-socket", `cannot open ${path}: ${(error as Error).message}; ${hint}`);
   }
 }

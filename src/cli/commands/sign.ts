@@ -58,7 +58,11 @@ function sign(imageFile: string, options: SignOptions): void {
   const classId = identifier(options.class, vendorId);
   const imageDigest = nodeCrypto.sha256(image);
   const description = {
-    ...{ sequenceNumber, vendorId, classId, imageDigest, imageSize: image.length },
+    sequenceNumber,
+    vendorId,
+    classId,
+    imageDigest,
+    imageSize: image.length,
     uri: options.uri ?? `/${imagePath(imageDigest).join("/")}`,
     ...(options.label === undefined ? {} : { version: options.label }),
   };

@@ -47,13 +47,28 @@ export class DemoMote {
     this.energy = new WorkEstimate(options.profile);
     const { profile, classId, anchor, gateway, blockBytes, factoryImage, newImage } = options;
     this.mote = new Mote({
-      ...{ profile, crypto: nobleCrypto, classId, gateway, blockBytes, random: random.fork("mote") },
+      profile,
+      crypto: nobleCrypto,
+      classId,
+      gateway,
+      blockBytes,
+      random: random.fork("mote"),
       anchors: [anchor],
       szx: szxOf(blockBytes)!,
-      parameters: { ...DEFAULT_PARAMETERS, ackTimeoutUs: options.ackTimeoutMs * 1_000 },
-      policy: { backoffUs: 200_000, maxBackoffUs: 1_000_000, maxFailures: 200 },
+      parameters: {
+        ...DEFAULT_PARAMETERS,
+        ackTimeoutUs: options.ackTimeoutMs * 1e3,
+      },
+      policy: {
+        backoffUs: 2e5,
+        maxBackoffUs: 1e6,
+        maxFailures: 200,
+      },
       maxImageBytes: Math.max(factoryImage.length, newImage.length),
-      factoryImage: { bytes: factoryImage, sequenceNumber: options.targetSequence - 1 },
+      factoryImage: {
+        bytes: factoryImage,
+        sequenceNumber: options.targetSequence - 1,
+      },
       onBusy: (state, us) => this.energy.worked(state, us),
     });
   }
@@ -112,6 +127,7 @@ export class DemoMote {
   }
 
   #onSettled(): void {
-    if (!this.done && this.mote.outcome(this.#options.targetSequence) !== undefined) this.#finishedUs = systemClock.nowUs();
+    if (!this.done && this.mote.outcome(this.#options.targetSequence) !== undefined)
+      this.#finishedUs = systemClock.nowUs();
   }
 }

@@ -18,7 +18,19 @@ export class GatewayChild {
   }
 
   static async start(state: string, listen: string, trust: string): Promise<GatewayChild> {
-    const args = [BIN, "serve", "--json", "--state", state, "--listen", listen, "--trust", trust, "--log-level", "error"];
+    const args = [
+      BIN,
+      "serve",
+      "--json",
+      "--state",
+      state,
+      "--listen",
+      listen,
+      "--trust",
+      trust,
+      "--log-level",
+      "error",
+    ];
     const child = spawn(process.execPath, args, { stdio: ["ignore", "pipe", "inherit"] });
     const exited = new Promise<void>((resolve) => child.once("exit", () => resolve()));
     const lines = createInterface({ input: child.stdout });
@@ -29,7 +41,11 @@ export class GatewayChild {
       });
     });
     const failed = exited.then(() => {
-      throw new UserError(ExitCode.FAILED, "gateway-failed", "the gateway ended before it was ready; its message is above");
+      throw new UserError(
+        ExitCode.FAILED,
+        "gateway-failed",
+        "the gateway ended before it was ready; its message is above",
+      );
     });
     const address = await Promise.race([ready, failed]);
     failed.catch(() => {}); // later ends are the demo's own doing

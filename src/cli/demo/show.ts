@@ -16,7 +16,10 @@ export class FleetProgress {
     const terminal = !quiet && process.stdout.isTTY;
     if (terminal) {
       const format = "mote {id} [{bar}] {value}/{total} blocks  {state}";
-      this.#multi = new cliProgress.MultiBar({ format, hideCursor: true, barsize: 30, forceRedraw: true }, cliProgress.Presets.legacy);
+      this.#multi = new cliProgress.MultiBar(
+        { format, hideCursor: true, barsize: 30, forceRedraw: true },
+        cliProgress.Presets.legacy,
+      );
       for (const mote of motes) {
         this.#bars.push(this.#multi.create(mote.blocks.total, 0, { id: String(mote.id).padStart(2), state: "" }));
       }
@@ -49,7 +52,9 @@ export class FleetProgress {
       this.#motes.reduce((sum, mote) => sum + mote.blocks.total, 0),
       this.#motes.filter((mote) => mote.done).length,
     ];
-    console.log(`${Math.floor((100 * stored) / total)} % of the blocks are stored, ${done} of ${this.#motes.length} motes are done`);
+    console.log(
+      `${Math.floor((100 * stored) / total)} % of the blocks are stored, ${done} of ${this.#motes.length} motes are done`,
+    );
   }
 }
 
@@ -61,10 +66,28 @@ function stateOf(mote: DemoMote): string {
 
 export function fleetTable(motes: readonly DemoMote[]): string {
   const rows = motes.map(({ id, mote, link, energy, seconds, runsNewImage }) => [
-    ...[id, runsNewImage ? "image 2" : (mote.agent.failure ?? mote.agent.state), mote.imageBytesReceived, mote.refetch.requests],
-    ...[mote.counters.snapshot()["coap_repeated_responses"] ?? 0, link.lost, mote.retransmitted, mote.resumesAtNonZero],
-    ...[seconds.toFixed(1), energy.mj.toFixed(0)],
+    id,
+    runsNewImage ? "image 2" : (mote.agent.failure ?? mote.agent.state),
+    mote.imageBytesReceived,
+    mote.refetch.requests,
+    mote.counters.snapshot()["coap_repeated_responses"] ?? 0,
+    link.lost,
+    mote.retransmitted,
+    mote.resumesAtNonZero,
+    seconds.toFixed(1),
+    energy.mj.toFixed(0),
   ]);
-  const header = ["mote", "runs", "bytes", "blocks", "duplicates", "lost", "retransmitted", "resumes", "seconds", "est. mJ"];
+  const header = [
+    "mote",
+    "runs",
+    "bytes",
+    "blocks",
+    "duplicates",
+    "lost",
+    "retransmitted",
+    "resumes",
+    "seconds",
+    "est. mJ",
+  ];
   return formatTable(header, rows);
 }

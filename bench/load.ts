@@ -1,0 +1,66 @@
+import { execFile, execFileSync, spawn, type ChildProcess } from "node:child_process";
+import { existsSync } from "node:fs";
+import { join, resolve } from "node:path";
+import { createInterface } from "node:readline";
+import { promisify } from "node:util";
+
+const run = promisify(execFile);
+
+/** What the load generator printed. */
+export interface LoadResult {
+  readonly reqPerS: number;
+  readonly p99Us: number;
+  readonly rssMiB: number;
+  readonly bad: number;
+  readonly retransmissions: number;
+}
+
+const hasTaskset = ((): boolean => {
+  try {
+    execFileSync("taskset", ["-c", "0", "true"], { stdio: "ignore" });
+    return true;
+  } catch {
+    return false;
+  }
+})();
+
+/** A command pinned to one core, where the machine can do that. */
+function pinned(core: number, command: string, args: readonly string[]): [string, string[]] {
+  return hasTaskset ? ["taskset", ["-c", String(core), command, ...args]] : [command, [...args]];
+}
+
+/** Compiles the generator, a C program for N closed-loop clients; undefined when there is none or no compiler. */
+export function compileGenerator(folder: string): string | undefined {
+  const source = resolve(process.env["BLOCKFERRY_SHARED"] ?? "../shared", "tools/coapload.c");
+  if (!existsSync(source)) return undefined;
+  const binary = join(folder, "coapload");
+  try {
+    execFileSync("gcc", ["-O2", "-o", binary, source], { stdio: "inherit" });
+    return binary;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Starts a server on core 0 and waits for its JSON line. */
+export async function startServer(args: readonly string[]): Promise<{ child: ChildProcess; ready: Record<string, unknown> }> {
+  const child = spawn(...pinned(0, process.execPath, args), { stdio: ["ignore", "pipe", "inherit"] });
+  const line = await new Promise<string>((done, fail) => {
+    createInterface({ input: child.stdout! }).once("line", done);
+    child.once("exit", (code) => fail(new Error(`server ended with ${code}`)));
+  });
+  return { child, ready: JSON.parse(line) as Record<string, unknown> };
+}
+
+/** One measurement from core 1. */
+export async function load(generator: string, args: readonly (string | number)[]): Promise<LoadResult> {
+  const { stdout } = await run(...pinned(1, generator, args.map(String)), { maxBuffer: 1_048_576 });
+  const out = JSON.parse(stdout) as Record<string, number>;
+  return {
+    reqPerS: out["req_s"]!,
+    p99Us: out["p99_us"]!,
+    rssMiB: out["srv_rss_MiB"]!,
+    bad: out["bad"]! + out["giveup"]!,
+    retransmissions: out["retrans"]!,
+  };
+}

@@ -1,0 +1,92 @@
+import { randomBytes } from "node:crypto";
+import { execFileSync } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { cpus, tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { compileGenerator, load, startServer, type LoadResult } from "./load.ts";
+
+// npm run bench -- blocks [--json]: block-wise GETs of a 1 MiB image by 64 clients, beside a bare
+// node:dgram echo of datagrams of the same size, in turns. The ratio is what counts; the absolute
+// figures are this machine's.
+
+const CLIENTS = 64;
+const IMAGE_BYTES = 1_048_576;
+const ROUNDS = 3;
+const BIN = fileURLToPath(new URL("../../bin/blockferry.js", import.meta.url));
+const ECHO = fileURLToPath(new URL("./echo.js", import.meta.url));
+const DURATION = ["-d", 4, "-w", 1] as const;
+
+const median = (values: readonly number[]): number => values.toSorted((a, b) => a - b)[values.length >> 1]!;
+
+async function blocks(json: boolean): Promise<void> {
+  const folder = mkdtempSync(join(tmpdir(), "blockferry-bench-"));
+  try {
+    const generator = compileGenerator(folder);
+    if (generator === undefined) {
+      console.error("bench: needs gcc and the load generator coapload.c (set BLOCKFERRY_SHARED to the folder that has tools/coapload.c)");
+      process.exitCode = 2;
+      return;
+    }
+    const image = join(folder, "image.bin");
+    writeFileSync(image, randomBytes(IMAGE_BYTES));
+    const { server, port } = await startGateway(folder, image);
+    const echo = await startServer([ECHO]);
+    try {
+      for (const block of [64, 1_024]) {
+        const [ours, ceiling]: [LoadResult[], LoadResult[]] = [[], []];
+        for (let round = 0; round < ROUNDS; round++) {
+          const common = ["-n", CLIENTS, "-b", block, ...DURATION];
+          ceiling.push(await load(generator, ["-p", echo.ready["port"] as number, "-P", echo.child.pid!, "-E", block, "-l", IMAGE_BYTES, ...common]));
+          ours.push(await load(generator, ["-p", port, "-P", server.pid!, "-f", image, "-l", IMAGE_BYTES, ...common]));
+        }
+        print(block, ours, ceiling, json);
+      }
+    } finally {
+      server.kill("SIGTERM");
+      echo.child.kill("SIGTERM");
+    }
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+async function startGateway(folder: string, image: string): Promise<{ server: Awaited<ReturnType<typeof startServer>>["child"]; port: number }> {
+  const cli = (...args: string[]): void => void execFileSync(process.execPath, [BIN, ...args], { stdio: "ignore" });
+  const [author, envelope, state] = [join(folder, "author"), join(folder, "fw.suit"), join(folder, "gw")];
+  cli("key", "new", "--out", author);
+  cli("sign", image, "--key", `${author}.key.pem`, "--vendor", "example.com", "--class", "bench", "--sequence", "1", "--out", envelope);
+  const serve = [BIN, "serve", "--json", "--state", state, "--listen", "127.0.0.1:0", "--trust", `${author}.pub.pem`, "--log-level", "error"];
+  const { child, ready } = await startServer(serve);
+  cli("publish", envelope, "--image", image, "--alias", "fw", "--state", state);
+  return { server: child, port: Number((ready["addresses"] as string[])[0]!.split(":").at(-1)) };
+}
+
+function print(block: number, ours: readonly LoadResult[], ceiling: readonly LoadResult[], json: boolean): void {
+  const reqPerS = median(ours.map((result) => result.reqPerS));
+  const ceilingReqPerS = median(ceiling.map((result) => result.reqPerS));
+  const row = {
+    block,
+    reqPerS,
+    ceilingReqPerS,
+    ratioToCeiling: Number((reqPerS / ceilingReqPerS).toFixed(3)),
+    p99Us: median(ours.map((result) => result.p99Us)),
+    rssMiB: Math.max(...ours.map((result) => result.rssMiB)),
+    badReplies: ours.reduce((sum, result) => sum + result.bad, 0),
+    retransmissions: ours.reduce((sum, result) => sum + result.retransmissions, 0),
+    clients: CLIENTS,
+    imageBytes: IMAGE_BYTES,
+    machine: `${cpus().length} x ${cpus()[0]!.model.trim()}, Node ${process.version}`,
+  };
+  if (json) console.log(JSON.stringify(row));
+  else {
+    console.log(`${block} B blocks: ${row.reqPerS} requests/s, ${row.ratioToCeiling} of a bare node:dgram echo (${ceilingReqPerS}/s); p99 ${row.p99Us} us, ${row.rssMiB} MiB; ${row.machine}`);
+  }
+}
+
+const [what, ...flags] = process.argv.slice(2);
+if (what === "blocks") await blocks(flags.includes("--json"));
+else {
+  console.error("usage: npm run bench -- blocks [--json]");
+  process.exitCode = 2;
+}
