@@ -24,7 +24,10 @@ export class Engine {
   run(untilUs: number, done: () => boolean): void {
     while (!done()) {
       const next = this.#queue.nextUs();
-      if (next === undefined || next > untilUs) return;
+      if (next === undefined || next > untilUs) {
+        if (Number.isFinite(untilUs)) this.#nowUs = untilUs;
+        return;
+      }
       this.#nowUs = next;
       this.events++;
       this.#queue.popDue(next)!();

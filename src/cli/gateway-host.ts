@@ -41,7 +41,7 @@ export class GatewayHost {
     this.#loop = new RunLoop(this.gateway, {
       clock: systemClock,
       executor: this.#executor,
-      send: (transmit) => (transmit.peer.address.includes(":") ? this.#sockets.v6 : this.#sockets.v4)?.send(transmit),
+      send: (transmit) => this.#socketFor(transmit.peer.address)?.send(transmit),
       setTimer: (atUs) => this.#setTimer(atUs),
       onSettled: () => this.#deliverOutcomes(),
     });
@@ -99,6 +99,12 @@ export class GatewayHost {
     await this.#executor.stop();
     clearTimeout(this.#timer);
     await this.#store.close();
+  }
+
+  #socketFor(address: string): UdpSocket | undefined {
+    const { v4, v6 } = this.#sockets;
+    if (v4 === undefined || v6 === undefined) return v4 ?? v6;
+    return address.includes(":") ? v6 : v4;
   }
 
   async #bind(listen: readonly string[]): Promise<void> {

@@ -1,0 +1,27 @@
+import { encodeBlock } from "../../src/coap/block.ts";
+import { decodeMessage } from "../../src/coap/decode.ts";
+import { encodeMessage } from "../../src/coap/encode.ts";
+import { EMPTY_BYTES, type CoapMessage } from "../../src/coap/message.ts";
+import { Code, MessageType, Option } from "../../src/coap/numbers.ts";
+import { textOptions } from "../../src/coap/options.ts";
+
+/** A CON GET for one block. */
+export function getBlock(path: readonly string[], num: number, szx: number, messageId: number): Uint8Array {
+  return encodeMessage({
+    type: MessageType.CON,
+    code: Code.GET,
+    messageId,
+    token: Uint8Array.of(messageId >> 8, messageId & 0xff),
+    options: [
+      ...textOptions(Option.URI_PATH, path),
+      { number: Option.BLOCK2, value: encodeBlock({ num, more: false, szx }) },
+    ],
+    payload: EMPTY_BYTES,
+  });
+}
+
+export function decoded(bytes: Uint8Array): CoapMessage {
+  const result = decodeMessage(bytes);
+  if (!result.ok) throw new Error(result.error.reason);
+  return result.message;
+}
