@@ -1,0 +1,245 @@
+import { chmodSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { createSocket } from "node:dgram";
+import { join } from "node:path";
+import { describe, expect, it } from "vitest";
+import { authorFiles, cli, FIRMWARE, lastJson, Served, temporaryFolder } from "../support/process.ts";
+
+const folder = temporaryFolder();
+const files = await authorFiles(folder);
+let states = 0;
+const newState = (): string => join(folder, `state-${states++}`);
+const publish = (state: string, envelope = files.envelope) =>
+  cli("publish", envelope, "--image", FIRMWARE(1), "--state", state, "--alias", "fw", "--json");
+const get = (port: number, name: string, ...more: string[]) =>
+  cli("get", `coap://127.0.0.1:${port}/fw`, "--out", join(folder, name), "--ack-timeout-ms", "50", "--json", ...more);
+
+describe("serve", () => {
+  it("publishes, serves, lists, and stops within two seconds", async () => {
+    const state = newState();
+    const gateway = await Served.start(state, { trust: files.trust });
+    const published = await publish(state);
+    expect(published.code).toBe(0);
+    expect(lastJson(published.stdout)).toMatchObject({
+      sequenceNumber: 1,
+      bytes: readFileSync(FIRMWARE(1)).length,
+      aliasPath: "/fw",
+    });
+    expect((await get(gateway.port, "copy.bin")).code).toBe(0);
+    expect(readFileSync(join(folder, "copy.bin")).equals(readFileSync(FIRMWARE(1)))).toBe(true);
+    const listed = lastJson((await cli("images", "--state", state, "--json")).stdout);
+    expect(listed).toMatchObject({ images: [{ state: "memory" }], transfers: [{ finished: true }] });
+    const { code, ms } = await gateway.stop();
+    expect(code).toBe(0);
+    expect(ms).toBeLessThan(2_000);
+  });
+
+  it("has what it acknowledged after kill -9, and a broken download goes on behind its start", async () => {
+    const state = newState();
+    let gateway = await Served.start(state, { trust: files.trust });
+    expect((await publish(state)).code).toBe(0);
+    const half = get(gateway.port, "resumed.bin", "--block-size", "16");
+    await new Promise((resolve) => setTimeout(resolve, 700));
+    await gateway.kill();
+    const broken = await half;
+    const port = `127.0.0.1:${gateway.port}`;
+    gateway = await Served.start(state, { trust: files.trust, listen: port });
+    if (broken.code !== 0) {
+      expect(broken.code).toBe(4);
+      expect(broken.stderr).toMatch(/goes on where it stopped/);
+      const resumed = lastJson((await get(gateway.port, "resumed.bin", "--block-size", "16")).stdout);
+      expect(resumed["resumedAt"]).toBeGreaterThan(0);
+    }
+    expect(readFileSync(join(folder, "resumed.bin")).equals(readFileSync(FIRMWARE(1)))).toBe(true);
+    await gateway.stop();
+  });
+
+  it("killed while publishing: what was acknowledged is there, what was not can be published again", async () => {
+    const state = newState();
+    for (let round = 0; round < 8; round++) {
+      const gateway = await Served.start(state, { trust: files.trust });
+      const sequence = round + 10;
+      const envelope = join(folder, `round-${round}.suit`);
+      await cli(
+        "sign",
+        FIRMWARE(2),
+        "--key",
+        files.key,
+        "--vendor",
+        "example.com",
+        "--class",
+        "k",
+        "--sequence",
+        String(sequence),
+        "--out",
+        envelope,
+      );
+      const publishing = cli("publish", envelope, "--image", FIRMWARE(2), "--state", state);
+      await new Promise((resolve) => setTimeout(resolve, 60 + round * 15));
+      await gateway.kill();
+      const acknowledged = (await publishing).code === 0;
+      const again = await Served.start(state, { trust: files.trust });
+      const { images } = lastJson((await cli("images", "--state", state, "--json")).stdout) as {
+        images: { sequenceNumber: number }[];
+      };
+      if (acknowledged) expect(images[0]?.sequenceNumber).toBe(sequence);
+      if (images[0]?.sequenceNumber !== sequence) {
+        expect((await cli("publish", envelope, "--image", FIRMWARE(2), "--state", state)).code).toBe(0);
+      }
+      await again.kill();
+    }
+  });
+
+  it("a port in use: exit 5, and how to choose another", async () => {
+    const socket = createSocket("udp4");
+    await new Promise<void>((resolve) => socket.bind(0, "127.0.0.1", resolve));
+    const { port } = socket.address();
+    const result = await cli("serve", "--state", newState(), "--listen", `127.0.0.1:${port}`, "--log-level", "error");
+    socket.close();
+    expect(result.code).toBe(5);
+    expect(result.stderr).toMatch(new RegExp(`UDP port ${port} of 127.0.0.1 is in use.*--listen`));
+  });
+
+  it("a state folder that cannot be written: exit 5, and what to do", async () => {
+    const blocked = join(folder, "file");
+    writeFileSync(blocked, "");
+    const result = await cli("serve", "--state", join(blocked, "state"), "--listen", "127.0.0.1:0");
+    expect(result.code).toBe(5);
+    expect(result.stderr).toMatch(/cannot write to the state folder .*--state/);
+    if (process.getuid?.() !== 0) {
+      const readOnly = newState();
+      mkdirSync(readOnly);
+      chmodSync(readOnly, 0o500);
+      expect((await cli("serve", "--state", readOnly, "--listen", "127.0.0.1:0")).code).toBe(5);
+    }
+  });
+
+  it("a second gateway on the same folder: exit 5, and the first goes on", async () => {
+    const state = newState();
+    const gateway = await Served.start(state, { trust: files.trust });
+    const second = await cli("serve", "--state", state, "--listen", "127.0.0.1:0");
+    expect(second.code).toBe(5);
+    expect(second.stderr).toMatch(/another gateway is running/);
+    expect((await publish(state)).code).toBe(0);
+    await gateway.stop();
+  });
+
+  it("a disk that is full: the publication is refused with the reason, and goes well once there is room", async () => {
+    const state = newState();
+    const full = await Served.start(state, { trust: files.trust, fileLimitKiB: 40 });
+    const refused = await publish(state);
+    expect(refused.code).toBe(3);
+    expect(refused.stderr).toMatch(/disk-full/);
+    expect(lastJson((await cli("images", "--state", state, "--json")).stdout)).toEqual({ images: [], transfers: [] });
+    await full.stop();
+    const gateway = await Served.start(state, { trust: files.trust });
+    expect((await publish(state)).code).toBe(0);
+    await gateway.stop();
+  });
+});
+
+describe("a wrong configuration", () => {
+  it.each([
+    ["listen: 5683", /listen/],
+    ["listen: ['nonsense']", /write an address and a port/],
+    ["listen: ['127.0.0.1:1', '127.0.0.1:2']", /one IPv4 and one IPv6/],
+    ["coap: { blockSize: 100 }", /coap\.blockSize: a block has 16, 32/],
+    ["limits: { maxImageBytes: 2000000, memoryBytes: 1000000 }", /room for one image/],
+    ["colour: blue", /colour/],
+    ["a: [", /bad\.yaml/],
+    ["- list", /must be a map/],
+  ])("%s: exit 2, naming file and key", async (yaml, message) => {
+    const file = join(folder, "bad.yaml");
+    writeFileSync(file, yaml);
+    const result = await cli("serve", "--config", file, "--state", newState());
+    expect(result.code).toBe(2);
+    expect(result.stderr).toMatch(message);
+    expect(result.stderr).not.toMatch(/defect/);
+  });
+
+  it("a file that is not there: exit 2", async () => {
+    expect((await cli("serve", "--config", join(folder, "none.yaml"))).code).toBe(2);
+  });
+
+  it("the example configuration is valid, and shows the defaults", async () => {
+    const { loadConfig } = await import("../../src/cli/config.ts");
+    const example = loadConfig(new URL("../../config/gateway.yaml", import.meta.url).pathname, {});
+    expect({ ...example, state: "", trust: [] }).toEqual({ ...loadConfig(undefined, {}), state: "", trust: [] });
+  });
+});
+
+describe("refusals", () => {
+  it("a truncated, a wrongly signed, a replayed envelope and a missing image: exit 3 with the reason, and all goes on", async () => {
+    const state = newState();
+    const gateway = await Served.start(state, { trust: files.trust });
+    const envelope = readFileSync(files.envelope);
+    const cut = join(folder, "cut.suit");
+    writeFileSync(cut, envelope.subarray(0, 100));
+    const stranger = join(folder, "stranger");
+    await cli("key", "new", "--out", stranger, "--algorithm", "Ed25519");
+    const foreign = join(folder, "foreign.suit");
+    await cli(
+      "sign",
+      FIRMWARE(1),
+      "--key",
+      `${stranger}.key.pem`,
+      "--vendor",
+      "v",
+      "--class",
+      "c",
+      "--sequence",
+      "1",
+      "--out",
+      foreign,
+    );
+    for (const [file, reason] of [
+      [cut, "malformed"],
+      [foreign, "signature-invalid"],
+    ] as const) {
+      const result = await publish(state, file);
+      expect(result.code).toBe(3);
+      expect(lastJson(result.stdout)).toMatchObject({ error: { reason } });
+    }
+    const elsewhere = await cli("publish", files.envelope, "--image", "file:///nowhere/at/all.bin", "--state", state);
+    expect(elsewhere.stderr).toMatch(/not-found/);
+    expect((await publish(state)).code).toBe(0);
+    expect(lastJson((await publish(state)).stdout)).toMatchObject({ error: { reason: "replayed" } });
+    await gateway.stop();
+  });
+
+  it("no gateway: exit 4, and how to start one", async () => {
+    const result = await cli("images", "--state", newState());
+    expect(result.code).toBe(4);
+    expect(result.stderr).toMatch(/blockferry serve --state/);
+  });
+
+  it("wrong usage: exit 2; --help shows an example for every command", async () => {
+    expect((await cli("sign")).code).toBe(2);
+    expect((await cli("nonsense")).code).toBe(2);
+    for (const command of ["serve", "key new", "sign", "publish", "images", "get", "simulate", "limit", "demo"]) {
+      const help = await cli(...command.split(" "), "--help");
+      expect(help.code, command).toBe(0);
+      expect(help.stdout).toMatch(/Example:/);
+      expect(help.stdout).toMatch(/--json/);
+    }
+  });
+
+  it("keys are never overwritten, and other files are no keys", async () => {
+    expect((await cli("key", "new", "--out", join(folder, "author"))).code).toBe(2);
+    const result = await cli(
+      "sign",
+      FIRMWARE(1),
+      "--key",
+      files.trust,
+      "--vendor",
+      "v",
+      "--class",
+      "c",
+      "--sequence",
+      "1",
+      "--out",
+      join(folder, "x"),
+    );
+    expect(result.code).toBe(2);
+    expect(result.stderr).toMatch(/not a private key/);
+  });
+});
