@@ -11,6 +11,7 @@ const config: ViteUserConfig = defineConfig({
           include: ["test/**/*.test.ts"],
           exclude: [interop],
           testTimeout: 120_000,
+          execArgv: ["--expose-gc"],
         },
       },
       { test: { name: "interop", include: [interop], testTimeout: 120_000, fileParallelism: false } },
