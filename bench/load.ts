@@ -43,10 +43,12 @@ export function compileGenerator(folder: string): string | undefined {
 }
 
 /** Starts a server on core 0 and waits for its JSON line. */
-export async function startServer(args: readonly string[]): Promise<{ child: ChildProcess; ready: Record<string, unknown> }> {
+export async function startServer(
+  args: readonly string[],
+): Promise<{ child: ChildProcess; ready: Record<string, unknown> }> {
   const child = spawn(...pinned(0, process.execPath, args), { stdio: ["ignore", "pipe", "inherit"] });
   const line = await new Promise<string>((done, fail) => {
-    createInterface({ input: child.stdout! }).once("line", done);
+    createInterface({ input: child.stdout }).once("line", done);
     child.once("exit", (code) => fail(new Error(`server ended with ${code}`)));
   });
   return { child, ready: JSON.parse(line) as Record<string, unknown> };

@@ -7,56 +7,155 @@ import { fileURLToPath } from "node:url";
 import { compileGenerator, load, startServer, type LoadResult } from "./load.ts";
 
 // npm run bench -- blocks [--json]: block-wise GETs of a 1 MiB image by 64 clients, beside a bare
-// node:dgram echo of datagrams of the same size, in turns. The ratio is what counts; the absolute
-// figures are this machine's.
+// node:dgram echo of datagrams of the same size, in turns.
+// npm run bench -- peers [--json]: the same in blocks of 64 bytes beside node-coap's server and a
+// server on coap-packet (docs/adr/0002).
+// The ratio is what counts; the absolute figures are this machine's.
 
 const CLIENTS = 64;
 const IMAGE_BYTES = 1_048_576;
 const ROUNDS = 3;
 const BIN = fileURLToPath(new URL("../../bin/blockferry.js", import.meta.url));
-const ECHO = fileURLToPath(new URL("./echo.js", import.meta.url));
+const script = (name: string): string => fileURLToPath(new URL(`./${name}.js`, import.meta.url));
+const MACHINE = `${cpus().length} x ${cpus()[0]!.model.trim()}, Node ${process.version}`;
 const DURATION = ["-d", 4, "-w", 1] as const;
 
 const median = (values: readonly number[]): number => values.toSorted((a, b) => a - b)[values.length >> 1]!;
 
-async function blocks(json: boolean): Promise<void> {
+interface Site {
+  readonly generator: string;
+  readonly image: string;
+  readonly port: number;
+  readonly pid: number;
+}
+
+/** Sets gateway, generator and image up, runs `measure`, and takes all down again. */
+async function withSite(measure: (site: Site) => Promise<void>): Promise<void> {
   const folder = mkdtempSync(join(tmpdir(), "blockferry-bench-"));
   try {
     const generator = compileGenerator(folder);
     if (generator === undefined) {
-      console.error("bench: needs gcc and the load generator coapload.c (set BLOCKFERRY_SHARED to the folder that has tools/coapload.c)");
+      console.error(
+        "bench: needs gcc and the load generator coapload.c (set BLOCKFERRY_SHARED to the folder that has tools/coapload.c)",
+      );
       process.exitCode = 2;
       return;
     }
     const image = join(folder, "image.bin");
     writeFileSync(image, randomBytes(IMAGE_BYTES));
     const { server, port } = await startGateway(folder, image);
-    const echo = await startServer([ECHO]);
     try {
-      for (const block of [64, 1_024]) {
-        const [ours, ceiling]: [LoadResult[], LoadResult[]] = [[], []];
-        for (let round = 0; round < ROUNDS; round++) {
-          const common = ["-n", CLIENTS, "-b", block, ...DURATION];
-          ceiling.push(await load(generator, ["-p", echo.ready["port"] as number, "-P", echo.child.pid!, "-E", block, "-l", IMAGE_BYTES, ...common]));
-          ours.push(await load(generator, ["-p", port, "-P", server.pid!, "-f", image, "-l", IMAGE_BYTES, ...common]));
-        }
-        print(block, ours, ceiling, json);
-      }
+      await measure({ generator, image, port, pid: server.pid! });
     } finally {
       server.kill("SIGTERM");
-      echo.child.kill("SIGTERM");
     }
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
 }
 
-async function startGateway(folder: string, image: string): Promise<{ server: Awaited<ReturnType<typeof startServer>>["child"]; port: number }> {
+async function withServer(
+  args: readonly string[],
+  measure: (port: number, pid: number) => Promise<void>,
+): Promise<void> {
+  const { child, ready } = await startServer(args);
+  try {
+    await measure(ready["port"] as number, child.pid!);
+  } finally {
+    child.kill("SIGTERM");
+  }
+}
+
+const loadArgs = (port: number, pid: number, block: number): (string | number)[] => [
+  "-p",
+  port,
+  "-P",
+  pid,
+  "-n",
+  CLIENTS,
+  "-b",
+  block,
+  "-l",
+  IMAGE_BYTES,
+  ...DURATION,
+];
+
+async function blocks(json: boolean): Promise<void> {
+  await withSite(async ({ generator, image, port, pid }) => {
+    await withServer([script("echo")], async (echoPort, echoPid) => {
+      for (const block of [64, 1_024]) {
+        const [ours, ceiling]: [LoadResult[], LoadResult[]] = [[], []];
+        for (let round = 0; round < ROUNDS; round++) {
+          ceiling.push(await load(generator, [...loadArgs(echoPort, echoPid, block), "-E", block]));
+          ours.push(await load(generator, [...loadArgs(port, pid, block), "-f", image]));
+        }
+        print(block, ours, ceiling, json);
+      }
+    });
+  });
+}
+
+async function peers(json: boolean): Promise<void> {
+  const block = 64;
+  await withSite(async ({ generator, image, port, pid }) => {
+    const ours = await load(generator, [...loadArgs(port, pid, block), "-f", image]);
+    for (const peer of ["coap-packet-server", "node-coap-server"]) {
+      await withServer([script(peer), image], async (peerPort, peerPid) => {
+        const theirs = await load(generator, [...loadArgs(peerPort, peerPid, block), "-f", image]);
+        const row = {
+          peer,
+          block,
+          reqPerS: ours.reqPerS,
+          peerReqPerS: theirs.reqPerS,
+          timesThePeer: Number((ours.reqPerS / theirs.reqPerS).toFixed(2)),
+          peerRssMiB: theirs.rssMiB,
+          rssMiB: ours.rssMiB,
+          machine: MACHINE,
+        };
+        console.log(
+          json
+            ? JSON.stringify(row)
+            : `${row.timesThePeer} times ${peer} (${row.reqPerS} to ${row.peerReqPerS} requests/s, ${row.rssMiB} to ${row.peerRssMiB} MiB; ${MACHINE})`,
+        );
+      });
+    }
+  });
+}
+
+async function startGateway(
+  folder: string,
+  image: string,
+): Promise<{ server: Awaited<ReturnType<typeof startServer>>["child"]; port: number }> {
   const cli = (...args: string[]): void => void execFileSync(process.execPath, [BIN, ...args], { stdio: "ignore" });
   const [author, envelope, state] = [join(folder, "author"), join(folder, "fw.suit"), join(folder, "gw")];
   cli("key", "new", "--out", author);
-  cli("sign", image, "--key", `${author}.key.pem`, "--vendor", "example.com", "--class", "bench", "--sequence", "1", "--out", envelope);
-  const serve = [BIN, "serve", "--json", "--state", state, "--listen", "127.0.0.1:0", "--trust", `${author}.pub.pem`, "--log-level", "error"];
+  cli(
+    "sign",
+    image,
+    "--key",
+    `${author}.key.pem`,
+    "--vendor",
+    "example.com",
+    "--class",
+    "bench",
+    "--sequence",
+    "1",
+    "--out",
+    envelope,
+  );
+  const serve = [
+    BIN,
+    "serve",
+    "--json",
+    "--state",
+    state,
+    "--listen",
+    "127.0.0.1:0",
+    "--trust",
+    `${author}.pub.pem`,
+    "--log-level",
+    "error",
+  ];
   const { child, ready } = await startServer(serve);
   cli("publish", envelope, "--image", image, "--alias", "fw", "--state", state);
   return { server: child, port: Number((ready["addresses"] as string[])[0]!.split(":").at(-1)) };
@@ -76,17 +175,21 @@ function print(block: number, ours: readonly LoadResult[], ceiling: readonly Loa
     retransmissions: ours.reduce((sum, result) => sum + result.retransmissions, 0),
     clients: CLIENTS,
     imageBytes: IMAGE_BYTES,
-    machine: `${cpus().length} x ${cpus()[0]!.model.trim()}, Node ${process.version}`,
+    machine: MACHINE,
   };
   if (json) console.log(JSON.stringify(row));
   else {
-    console.log(`${block} B blocks: ${row.reqPerS} requests/s, ${row.ratioToCeiling} of a bare node:dgram echo (${ceilingReqPerS}/s); p99 ${row.p99Us} us, ${row.rssMiB} MiB; ${row.machine}`);
+    console.log(
+      `${block} B blocks: ${row.reqPerS} requests/s, ${row.ratioToCeiling} of a bare node:dgram echo (${ceilingReqPerS}/s); p99 ${row.p99Us} us, ${row.rssMiB} MiB; ${row.machine}`,
+    );
   }
 }
 
 const [what, ...flags] = process.argv.slice(2);
-if (what === "blocks") await blocks(flags.includes("--json"));
+const json = flags.includes("--json");
+if (what === "blocks") await blocks(json);
+else if (what === "peers") await peers(json);
 else {
-  console.error("usage: npm run bench -- blocks [--json]");
+  console.error("usage: npm run bench -- blocks|peers [--json]");
   process.exitCode = 2;
 }

@@ -112,7 +112,7 @@ describe("http sources", () => {
     ],
     ["sends other bytes", (response: ServerResponse) => response.end(makeImage(14, 200_000)), "digest-mismatch"],
   ])("a source that %s is refused, and nothing is left of it", async (_what, respond, reason) => {
-    const { base } = await startHttp((_request, response) => void respond(response));
+    const { base } = await startHttp((_request, response) => respond(response));
     const host = await startHost();
     expect(await host.publish(image, 1, base)).toBe(reason);
     expect([...host.host.gateway.listings()]).toEqual([]);

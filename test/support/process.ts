@@ -71,9 +71,9 @@ export class Served {
     const child = spawn(...command, { stdio: ["ignore", "pipe", "pipe"] });
     const exited = new Promise<number | null>((resolve) => child.once("exit", (code) => resolve(code)));
     let stderr = "";
-    child.stderr!.on("data", (chunk: Buffer) => (stderr += chunk.toString()));
+    child.stderr.on("data", (chunk: Buffer) => (stderr += chunk.toString()));
     const line = await new Promise<string>((resolve, reject) => {
-      createInterface({ input: child.stdout! }).once("line", resolve);
+      createInterface({ input: child.stdout }).once("line", resolve);
       void exited.then((code) => reject(new Error(`serve ended with ${code}: ${stderr}`)));
     });
     const { addresses } = JSON.parse(line) as { addresses: string[] };
