@@ -32,6 +32,7 @@ import {
   type Listing,
 } from "./catalogue.ts";
 import { Publications, type Publication, type PublishOutcome, type PublishRequest } from "./publications.ts";
+import { RefusalLog } from "./refusal-log.ts";
 import { manifestResource, ServedImages } from "./resources.ts";
 
 export interface GatewayParts {
@@ -70,11 +71,14 @@ export class Gateway {
   readonly #commands: Command[] = [];
   readonly #outcomes: PublishOutcome[] = [];
   readonly #storeWrites = new Map<number, Publication | undefined>();
+  readonly #refusals: RefusalLog;
   #nextId = 1;
 
   constructor(parts: GatewayParts, recovered: Recovered) {
     this.#parts = parts;
-    const { crypto, log, metrics, budget, preferredSzx } = parts;
+    const { crypto, log, budget, preferredSzx } = parts;
+    this.#refusals = new RefusalLog(parts.metrics, log);
+    const metrics = this.#refusals;
     const blockPath = new BlockPath();
     this.#router = new Router(preferredSzx, (bytes) => crypto.sha256(bytes));
     this.#endpoint = new CoapEndpoint({
@@ -215,6 +219,7 @@ export class Gateway {
   }
 
   #settle(nowUs: number): void {
+    this.#refusals.flush(nowUs);
     for (let event = this.#cache.pollEvent(); event !== undefined; event = this.#cache.pollEvent())
       this.#onCacheEvent(nowUs, event);
   }

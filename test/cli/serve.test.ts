@@ -89,6 +89,42 @@ describe("serve", () => {
     }
   });
 
+  it("keeps the progress of the devices but for the last second, and serves IPv6 too", async () => {
+    const state = newState();
+    let gateway = await Served.start(state, { trust: files.trust, listen: "[::1]:0" });
+    expect((await publish(state)).code).toBe(0);
+    const fetched = await cli(
+      "get",
+      `coap://[::1]:${gateway.port}/fw`,
+      "--out",
+      join(folder, "v6.bin"),
+      "--block-size",
+      "64",
+      "--json",
+    );
+    expect(fetched.code).toBe(0);
+    await new Promise((resolve) => setTimeout(resolve, 1_000));
+    await gateway.kill();
+    gateway = await Served.start(state, { trust: files.trust });
+    const { transfers } = lastJson((await cli("images", "--state", state, "--json")).stdout) as { transfers: object[] };
+    const bytes = readFileSync(FIRMWARE(1)).length;
+    expect(transfers).toMatchObject([
+      { servedBytes: bytes, bytes, blocks: Math.ceil(bytes / 64), attempts: 1, finished: true },
+    ]);
+    await gateway.stop();
+  });
+
+  it("an image larger than the limit: exit 3, and the limit is named", async () => {
+    const config = join(folder, "small.yaml");
+    const state = newState();
+    writeFileSync(config, "limits: { maxImageBytes: 50000 }\nlisten: ['127.0.0.1:0']\nlog: { level: error }\n");
+    const gateway = await Served.start(state, { trust: files.trust, config });
+    const result = await publish(state);
+    expect(result.code).toBe(3);
+    expect(result.stderr).toMatch(/image-too-large: 69656 bytes; at most 50000 are accepted/);
+    await gateway.stop();
+  });
+
   it("a port in use: exit 5, and how to choose another", async () => {
     const socket = createSocket("udp4");
     await new Promise<void>((resolve) => socket.bind(0, "127.0.0.1", resolve));

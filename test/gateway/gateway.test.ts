@@ -100,6 +100,23 @@ describe("publishing", () => {
   });
 });
 
+describe("refused messages", () => {
+  it("are logged by reason: the first at once, a flood of them in sums", () => {
+    const bench = new GatewayBench();
+    for (let i = 0; i < 1_000; i++) bench.loop.datagram(Uint8Array.of(0x40, 1, 0, i & 0xff, 0xff), CLIENT);
+    expect(bench.events).toEqual([{ event: "coap-refused", reason: "marker-without-payload" }]);
+    bench.run(11);
+    bench.loop.datagram(Uint8Array.of(0x40), CLIENT);
+    expect(
+      bench.events
+        .slice(1)
+        .map(({ reason }) => reason)
+        .toSorted(),
+    ).toEqual(["marker-without-payload", "too-short"]);
+    expect(bench.counters.snapshot()["coap_refused.marker-without-payload"]).toBe(1_000);
+  });
+});
+
 describe("after a crash", () => {
   it("what was acknowledged is served, and what was not leaves nothing behind", () => {
     for (let cutUs = 0; cutUs <= 60_000; cutUs += 500) {

@@ -50,7 +50,7 @@ export class Served {
   /** `fileLimitKiB` bounds the size of any file that the process writes: a disk that is full, without root. */
   static async start(
     state: string,
-    options: { trust?: string; listen?: string; fileLimitKiB?: number } = {},
+    options: { trust?: string; listen?: string; fileLimitKiB?: number; config?: string } = {},
   ): Promise<Served> {
     const args = [
       BIN,
@@ -63,6 +63,7 @@ export class Served {
       "--log-level",
       "error",
     ];
+    if (options.config !== undefined) args.push("--config", options.config);
     if (options.trust !== undefined) args.push("--trust", options.trust);
     const command: [string, string[]] =
       options.fileLimitKiB === undefined

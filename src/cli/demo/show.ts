@@ -61,6 +61,7 @@ export class FleetProgress {
 function stateOf(mote: DemoMote): string {
   const { state, failure } = mote.mote.agent;
   if (state === "up-to-date") return mote.runsNewImage ? "runs image 2" : "has nothing to fetch yet";
+  if (state === "download" && mote.mote.agent.isPaused) return "no answer from the gateway";
   return failure ?? state;
 }
 

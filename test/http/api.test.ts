@@ -1,0 +1,65 @@
+import { describe, expect, it } from "vitest";
+import { createApi } from "../../src/http/api.ts";
+import { GatewayBench, makeImage, sign } from "../support/gateway.ts";
+
+function setUp() {
+  const bench = new GatewayBench();
+  const api = createApi({
+    gateway: bench.gateway,
+    addresses: ["127.0.0.1:5683"],
+    metrics: () => bench.counters.snapshot(),
+    publish: async ({ envelope, source, alias }) =>
+      Promise.resolve(bench.publishEnvelope(envelope, source!, alias === undefined ? {} : { alias })!),
+  });
+  return { bench, api };
+}
+
+const post = (api: ReturnType<typeof createApi>, payload: string | object) =>
+  api.inject({ method: "POST", url: "/v1/images", headers: { "content-type": "application/json" }, payload });
+
+describe("the operator's API", () => {
+  const image = makeImage(1, 3_000);
+
+  it("publishes, and lists what is offered, how far devices are, and what was counted", async () => {
+    const { bench, api } = setUp();
+    bench.disk.upstream.set("sim:1", image);
+    const created = await post(api, {
+      envelope: Buffer.from(sign(image, 1)).toString("base64"),
+      source: "sim:1",
+      alias: "fw",
+    });
+    expect(created.statusCode).toBe(201);
+    expect(created.json()).toMatchObject({ sequenceNumber: 1, bytes: 3_000, aliasPath: "/fw", state: "memory" });
+    expect((await api.inject("/v1/images")).json()).toEqual([created.json()]);
+    expect((await api.inject("/v1/transfers")).json()).toEqual([]);
+    expect((await api.inject("/v1/metrics")).json()).toMatchObject({ "publish.published": 1 });
+    expect((await api.inject("/healthz")).json()).toEqual({ status: "ok", addresses: ["127.0.0.1:5683"] });
+  });
+
+  it.each([
+    ["no JSON", "{"],
+    ["no envelope", {}],
+    ["an envelope that is not base64", { envelope: "***" }],
+    ["an unknown member", { envelope: "", colour: "blue" }],
+    ["a list", "[]"],
+    ["an envelope beyond the limit", { envelope: "A".repeat(100_000) }],
+  ])("%s is a problem document, not a crash", async (_what, payload) => {
+    const { api } = setUp();
+    const response = await post(api, payload);
+    expect(response.statusCode).toBe(400);
+    expect(response.headers["content-type"]).toMatch(/application\/problem\+json/);
+    expect(response.json()).toMatchObject({ title: "bad-request", status: 400 });
+  });
+
+  it("a body larger than any envelope is refused unread", async () => {
+    const { api } = setUp();
+    expect((await post(api, { envelope: "A".repeat(300_000) })).statusCode).toBe(413);
+  });
+
+  it("a refusal carries its reason as title", async () => {
+    const { api } = setUp();
+    const response = await post(api, { envelope: Buffer.from("nonsense").toString("base64"), source: "sim:1" });
+    expect(response.statusCode).toBe(422);
+    expect(response.json()).toMatchObject({ title: "malformed" });
+  });
+});
