@@ -163,11 +163,11 @@ export class Gateway {
   }
 
   pollCommand(): Command | undefined {
-    return this.#commands.shift() ?? this.#cache.pollCommand();
+    return this.#commands.length > 0 ? this.#commands.shift() : this.#cache.pollCommand();
   }
 
   pollOutcome(): PublishOutcome | undefined {
-    return this.#outcomes.shift();
+    return this.#outcomes.length === 0 ? undefined : this.#outcomes.shift();
   }
 
   pollTimeout(): number | undefined {

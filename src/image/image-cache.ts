@@ -141,11 +141,11 @@ export class ImageCache {
   }
 
   pollCommand(): Command | undefined {
-    return this.#commands.shift();
+    return this.#commands.length === 0 ? undefined : this.#commands.shift();
   }
 
   pollEvent(): CacheEvent | undefined {
-    return this.#events.shift();
+    return this.#events.length === 0 ? undefined : this.#events.shift();
   }
 
   pollTimeout(): number | undefined {
