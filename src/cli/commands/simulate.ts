@@ -108,8 +108,11 @@ function printEstimates(report: ScenarioReport, count: number, cases: readonly C
   );
   const rows = cases.map((run) => [
     ...caseCells(run),
-    ...[plusMinus(run.completionP50S, 2), plusMinus(run.energyMj, 1), plusMinus(run.energyPerByteUj, 3)],
-    ...[run.limitPerByteUj.toFixed(3), plusMinus(run.energyOverLimit, 3)],
+    plusMinus(run.completionP50S, 2),
+    plusMinus(run.energyMj, 1),
+    plusMinus(run.energyPerByteUj, 3),
+    run.limitPerByteUj.toFixed(3),
+    plusMinus(run.energyOverLimit, 3),
   ]);
   console.log(formatTable([...CASE_HEADER, "updated", "p50 s", "mJ", "uJ/B", "limit", "x limit"], rows));
   printNotes(report);
