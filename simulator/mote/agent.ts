@@ -167,7 +167,8 @@ export class MoteAgent {
   #onManifest(nowUs: number, event: FetchEvent): void {
     if (event.kind === "paused") return;
     if (event.kind === "changed") {
-      this.#askManifest(nowUs); // a newer release came while this one was being read
+      this.#manifest = []; // a newer release came while this one was being read
+      this.#fetch!.ask(nowUs, this.#fetch!.download.requestAt(0));
       return;
     }
     if (event.kind !== "block") {
@@ -249,7 +250,10 @@ export class MoteAgent {
     let us = this.#programBlock(offset, bytes);
     const complete = end % journal.blockBytes === 0 || end === journal.size;
     this.#pieceOffset = complete ? undefined : end;
-    if (complete) us += journal.markStored(Math.floor((end - 1) / journal.blockBytes));
+    // Mostly one block; a gateway that ignores Block2 sends all of a small image at once.
+    const first = Math.floor(offset / journal.blockBytes);
+    const behind = complete ? Math.ceil(end / journal.blockBytes) : Math.floor(end / journal.blockBytes);
+    for (let block = first; block < behind; block++) us += journal.markStored(block);
     this.#after(nowUs, us, (now) => this.#askNext(now));
   }
 

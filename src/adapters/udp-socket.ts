@@ -21,7 +21,8 @@ export class UdpSocket {
   readonly #slots: Slot[] = [];
   #next = 0;
   #stuck = false;
-  /** Datagrams that were too long, or found all buffers on their way. */
+  #closed = false;
+  /** Datagrams that could not be sent: too long, all buffers on their way, or an address that the system refuses. */
   dropped = 0;
 
   private constructor(socket: Socket) {
@@ -40,7 +41,10 @@ export class UdpSocket {
       // Peers are addresses already: the resolver would cost a tick per datagram.
       lookup: (address, _options, callback) => callback(null, address, family),
     });
-    socket.on("message", (bytes: Buffer, peer: RemoteInfo) => onDatagram(bytes, peer));
+    socket.on("message", (bytes: Buffer, peer: RemoteInfo) => {
+      // Port 0 means that no reply is wanted (RFC 768), and none could be sent.
+      if (peer.port !== 0) onDatagram(bytes, peer);
+    });
     await new Promise<void>((resolve, reject) => {
       socket.once("error", reject);
       socket.bind({ port: at.port, address: at.host }, () => {
@@ -65,7 +69,7 @@ export class UdpSocket {
     if (this.#next % CHECK_EVERY === 0 || this.#stuck) {
       this.#stuck = this.#socket.getSendQueueCount() >= SLOTS - 2 * CHECK_EVERY;
     }
-    if (this.#stuck || bytes.length > SLOT_BYTES) {
+    if (this.#stuck || this.#closed || bytes.length > SLOT_BYTES) {
       this.dropped++;
       return;
     }
@@ -73,10 +77,15 @@ export class UdpSocket {
     this.#next = (this.#next + 1) % SLOTS;
     slot.buffer.set(bytes);
     if (slot.view.length !== bytes.length) slot.view = slot.buffer.subarray(0, bytes.length);
-    this.#socket.send(slot.view, peer.port, peer.address);
+    try {
+      this.#socket.send(slot.view, peer.port, peer.address);
+    } catch {
+      this.dropped++; // what a peer claims as its address must not stop the others
+    }
   }
 
   async close(): Promise<void> {
+    this.#closed = true;
     await new Promise<void>((resolve) => void this.#socket.close(() => resolve()));
   }
 }

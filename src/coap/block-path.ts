@@ -1,6 +1,6 @@
 import type { PeerAddress } from "../ports/datagram.ts";
 import { utf8 } from "../util/bytes.ts";
-import { blockSize } from "./block.ts";
+import { blockSize, MAX_BLOCK_NUM } from "./block.ts";
 import { writeOptionHeader } from "./encode.ts";
 import { Code, MessageType, Option } from "./numbers.ts";
 import type { TransmitQueue } from "./transmit-queue.ts";
@@ -66,7 +66,7 @@ export class BlockPath {
     const resource = this.#find(bytes, pathStart, pathEnd);
     if (resource === undefined) return false;
     const offset = (word >>> 4) * blockSize(szx);
-    if (offset >= resource.size) return false;
+    if (offset >= resource.size || resource.size > (MAX_BLOCK_NUM + 1) * blockSize(szx)) return false;
     const body = resource.bytes();
     if (body === undefined) return false;
     const end = Math.min(offset + blockSize(szx), body.length);

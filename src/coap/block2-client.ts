@@ -1,5 +1,5 @@
 import { bytesEqual } from "../util/bytes.ts";
-import { blockOption, blockSize, encodeBlock, type Szx } from "./block.ts";
+import { blockOption, blockSize, encodeBlock, MAX_BLOCK_NUM, type Szx } from "./block.ts";
 import { encodeUint, optionValue, uintOption, type CoapOption } from "./message.ts";
 import { Code, codeText, Option } from "./numbers.ts";
 import { textOptions } from "./options.ts";
@@ -32,7 +32,10 @@ export class BlockDownload {
   readonly #path: readonly CoapOption[];
   #szx: Szx;
   #etag: Uint8Array | undefined;
-  #asked: { offset: number; szx: Szx } | undefined;
+  /** True once `#etag`, or that there is none, is known of the representation in question. */
+  #identified: boolean;
+  #receivedSome = false;
+  #asked: { offset: number; szx: Szx; validates: boolean } | undefined;
   #size: number | undefined;
 
   constructor(options: BlockDownloadOptions) {
@@ -43,6 +46,7 @@ export class BlockDownload {
     ];
     this.#szx = options.szx;
     this.#etag = options.etag;
+    this.#identified = options.etag !== undefined;
   }
 
   get szx(): Szx {
@@ -61,7 +65,7 @@ export class BlockDownload {
   /** The request for the block at `offset`, a multiple of the block size in use. */
   requestAt(offset: number): OutgoingRequest {
     if (offset % blockSize(this.#szx) !== 0) throw new RangeError(`offset ${offset} is inside a block`);
-    this.#asked = { offset, szx: this.#szx };
+    this.#asked = { offset, szx: this.#szx, validates: false };
     const block = { num: offset / blockSize(this.#szx), more: false, szx: this.#szx };
     const options = [...this.#path, { number: Option.BLOCK2, value: encodeBlock(block) }];
     return { code: Code.GET, options };
@@ -75,22 +79,40 @@ export class BlockDownload {
   /** The request for the first block, unless the representation is still the one of `etag` (2.03). */
   validate(etag: Uint8Array): OutgoingRequest {
     const { code, options } = this.requestAt(0);
+    this.#asked!.validates = true;
     return { code, options: [...options, { number: Option.ETAG, value: etag }] };
   }
 
   handleResponse(response: IncomingResponse): BlockEvent {
     const asked = this.#asked;
     if (asked === undefined) return { kind: "failed", reason: "no block was asked for" };
-    if (response.code === Code.VALID) return { kind: "valid" };
-    if (response.code !== Code.CONTENT) return { kind: "failed", reason: codeText(response.code) };
-    const etag = optionValue(response.options, Option.ETAG);
-    if (this.#etag !== undefined && etag !== undefined && !bytesEqual(etag, this.#etag)) {
-      this.#etag = etag;
+    if (response.code === Code.VALID && asked.validates) return { kind: "valid" };
+    const refused = response.code === Code.BAD_REQUEST || response.code === Code.BAD_OPTION;
+    if (refused && asked.offset > 0 && !this.#receivedSome) {
+      // The body has become shorter than what is at hand: it is another one.
+      this.#forget();
       return { kind: "changed" };
     }
-    this.#etag ??= etag;
+    if (response.code !== Code.CONTENT) return { kind: "failed", reason: codeText(response.code) };
+    // Section 2.4: blocks belong together only when their ETags are the same, or all have none.
+    const etag = optionValue(response.options, Option.ETAG);
+    const same = etag === undefined || this.#etag === undefined ? etag === this.#etag : bytesEqual(etag, this.#etag);
+    if (this.#identified && !same) {
+      this.#forget();
+      this.#etag = etag;
+      this.#identified = true;
+      return { kind: "changed" };
+    }
+    this.#etag = etag;
+    this.#identified = true;
     this.#size = uintOption(response.options, Option.SIZE2) ?? this.#size;
     return this.#readBlock(asked, response);
+  }
+
+  #forget(): void {
+    this.#etag = undefined;
+    this.#identified = false;
+    this.#size = undefined;
   }
 
   #readBlock(asked: { offset: number; szx: Szx }, response: IncomingResponse): BlockEvent {
@@ -99,6 +121,7 @@ export class BlockDownload {
     if (block === undefined) {
       // Without Block2 the response is the whole body (section 2.3).
       if (asked.offset > 0) return { kind: "failed", reason: "response without Block2 to a later block" };
+      this.#receivedSome = true;
       return { kind: "block", offset: 0, bytes: payload, last: true };
     }
     if (block.szx > asked.szx) return { kind: "failed", reason: "block larger than asked for" };
@@ -108,7 +131,10 @@ export class BlockDownload {
     if (block.more ? !full : payload.length > blockSize(szx)) {
       return { kind: "failed", reason: "payload is not of the block's size" };
     }
+    if (block.more && block.num === MAX_BLOCK_NUM)
+      return { kind: "failed", reason: "the body has more blocks than NUM can count" };
     this.#szx = szx;
+    this.#receivedSome = true;
     return { kind: "block", offset: asked.offset, bytes: payload, last: !block.more };
   }
 }

@@ -9,7 +9,7 @@ import { COAP_LIMITS } from "./limits.ts";
 import { EMPTY_BYTES, type CoapMessage } from "./message.ts";
 import type { MessageIds } from "./message-ids.ts";
 import { MessageType } from "./numbers.ts";
-import { unrecognisedCritical } from "./options.ts";
+import { unrecognisedCritical, withoutUnrecognised } from "./options.ts";
 import { exchangeLifetimeUs, type TransmissionParameters } from "./parameters.ts";
 import type { CoapTimers, Outcome, Reliability } from "./reliability.ts";
 import type { ClientEvent, OutgoingRequest, RequestFailure } from "./request.ts";
@@ -39,6 +39,8 @@ export class ClientExchanges {
   readonly #tokenLength: number;
   readonly #byToken = new Map<string, ClientExchange>();
   readonly #byId = new Map<number, ClientExchange>();
+  /** NON requests, which only a RST answers on the message layer. */
+  readonly #nonByMessageId = new Map<string, ClientExchange>();
   readonly #finished = new Set<string>();
   readonly #events: ClientEvent[] = [];
   #nextId = 1;
@@ -65,13 +67,15 @@ export class ClientExchanges {
   start(nowUs: number, peer: PeerAddress, request: OutgoingRequest): number | undefined {
     if (this.#byToken.size >= COAP_LIMITS.maxClientExchanges) return undefined;
     const to = { peer, peerKey: peerKey(peer) };
+    const messageId = this.#messageIds.take(nowUs, to.peerKey);
+    if (messageId === undefined) return undefined;
     const token = this.#freshToken(to.peerKey);
     const confirmable = request.confirmable ?? true;
     const exchange: ClientExchange = {
       id: this.#nextId++,
       key: `${to.peerKey}/${toHex(token)}`,
       peerKey: to.peerKey,
-      messageId: this.#messageIds.take(to.peerKey),
+      messageId,
       responseTimeoutUs: request.responseTimeoutUs ?? exchangeLifetimeUs(this.#parameters),
       timer: undefined,
     };
@@ -87,11 +91,12 @@ export class ClientExchanges {
     this.#byToken.set(exchange.key, exchange);
     this.#byId.set(exchange.id, exchange);
     if (!confirmable) {
+      this.#nonByMessageId.set(`${to.peerKey}/${messageId}`, exchange);
       this.#send(peer, bytes);
       this.#awaitResponse(nowUs, exchange);
       return exchange.id;
     }
-    const sent = this.#reliability.send(nowUs, to, { bytes, messageId: exchange.messageId }, (now, outcome) =>
+    const sent = this.#reliability.send(nowUs, to, { bytes, messageId }, (now, outcome) =>
       this.#onOutcome(now, exchange, outcome),
     );
     if (sent) return exchange.id;
@@ -120,9 +125,17 @@ export class ClientExchanges {
       return "rejected";
     }
     this.#remember(key);
-    const { code, options, payload } = message;
-    this.#events.push({ kind: "response", request: exchange.id, response: { code, options, payload } });
+    const { code, payload } = message;
+    // Section 5.4.3: an elective option of a wrong length is as good as none.
+    const response = { code, options: withoutUnrecognised(message.options), payload };
+    this.#events.push({ kind: "response", request: exchange.id, response });
     return "accepted";
+  }
+
+  /** The peer reset a NON request of ours. */
+  handleReset(fromKey: string, messageId: number): void {
+    const exchange = this.#nonByMessageId.get(`${fromKey}/${messageId}`);
+    if (exchange !== undefined) this.#fail(exchange, "reset");
   }
 
   poll(): ClientEvent | undefined {
@@ -148,6 +161,7 @@ export class ClientExchanges {
     exchange.timer?.cancel();
     this.#byToken.delete(exchange.key);
     this.#byId.delete(exchange.id);
+    this.#nonByMessageId.delete(`${exchange.peerKey}/${exchange.messageId}`);
   }
 
   #remember(key: string): void {

@@ -12,7 +12,7 @@ import { EMPTY_BYTES, optionValue, type CoapMessage } from "./message.ts";
 import { MessageIds } from "./message-ids.ts";
 import { Code, codeText, isRequestCode, MessageType, Option } from "./numbers.ts";
 import { unrecognisedCritical, uriPath, uriQuery, withoutUnrecognised } from "./options.ts";
-import { DEFAULT_PARAMETERS, type TransmissionParameters } from "./parameters.ts";
+import { DEFAULT_PARAMETERS, exchangeLifetimeUs, type TransmissionParameters } from "./parameters.ts";
 import { Reliability, type CoapTimers } from "./reliability.ts";
 import type {
   ClientEvent,
@@ -22,7 +22,7 @@ import type {
   OutgoingRequest,
   RequestHandler,
 } from "./request.ts";
-import { ServerExchanges, type ServerExchange } from "./server-exchanges.ts";
+import { isRepetition, ServerExchanges, type ServerExchange } from "./server-exchanges.ts";
 import { TransmitQueue } from "./transmit-queue.ts";
 
 export interface EndpointOptions {
@@ -75,7 +75,7 @@ export class CoapEndpoint {
     const send = (peer: PeerAddress, bytes: Uint8Array): void => this.#out.push(peer, bytes);
     const parameters = this.#parameters;
     const timers = this.#timers;
-    this.#messageIds = new MessageIds(options.random.fork("message-id"));
+    this.#messageIds = new MessageIds(options.random.fork("message-id"), exchangeLifetimeUs(parameters));
     this.#reliability = new Reliability(parameters, options.random.fork("retransmission"), timers, send);
     this.#servers = new ServerExchanges(parameters, timers);
     const random = options.random.fork("token");
@@ -124,8 +124,10 @@ export class CoapEndpoint {
   respond(nowUs: number, exchangeId: number, response: CoapResponse): boolean {
     const exchange = this.#servers.byId(exchangeId);
     if (exchange === undefined || exchange.answered) return false;
-    this.#sendResponse(nowUs, exchange, response);
-    return true;
+    if (this.#sendResponse(nowUs, exchange, response)) return true;
+    this.#metrics.count("coap_refused", "too-many-separate-responses");
+    this.#servers.end(exchange);
+    return false;
   }
 
   pollTransmit(): Transmit | undefined {
@@ -149,7 +151,9 @@ export class CoapEndpoint {
   #handleEmpty(nowUs: number, message: CoapMessage, peer: PeerAddress): void {
     if (message.type === MessageType.ACK || message.type === MessageType.RST) {
       const outcome = message.type === MessageType.ACK ? "acknowledged" : "reset";
-      this.#reliability.settle(nowUs, peerKey(peer), message.messageId, outcome);
+      const key = peerKey(peer);
+      const settled = this.#reliability.settle(nowUs, key, message.messageId, outcome);
+      if (!settled && outcome === "reset") this.#clients.handleReset(key, message.messageId);
     } else if (message.type === MessageType.CON) {
       this.#sendEmpty(MessageType.RST, message.messageId, peer); // CoAP ping, section 4.3
     }
@@ -160,10 +164,9 @@ export class CoapEndpoint {
       this.#metrics.count("coap_refused", "request-in-ack-or-rst"); // section 4.2: silently ignored
       return;
     }
-    const duplicate = this.#servers.size > 0 ? this.#servers.findDuplicate(peerKey(peer), message) : undefined;
-    if (duplicate !== undefined) {
-      this.#metrics.count("coap_duplicates");
-      if (message.type === MessageType.CON && duplicate.reply !== undefined) this.#out.push(peer, duplicate.reply);
+    const earlier = this.#servers.size > 0 ? this.#servers.find(peerKey(peer), message) : undefined;
+    if (earlier !== undefined) {
+      this.#handleDuplicate(earlier, message, peer);
       return;
     }
     const exchange = this.#servers.open(nowUs, peer, message);
@@ -172,7 +175,10 @@ export class CoapEndpoint {
       return;
     }
     const result = this.#dispatch(nowUs, message, exchange);
-    if (result !== "deferred") {
+    if (result === "rejected") {
+      this.#servers.end(exchange);
+      this.#sendEmpty(MessageType.RST, message.messageId, peer);
+    } else if (result !== "deferred") {
       this.#sendResponse(nowUs, exchange, result);
       // Section 4.5: a repeated GET may as well be answered afresh.
       if (message.code === Code.GET) this.#servers.end(exchange);
@@ -183,11 +189,21 @@ export class CoapEndpoint {
     }
   }
 
+  /** Section 4.5: the reply is repeated. A newcomer under a message ID in use has to come again. */
+  #handleDuplicate(earlier: ServerExchange, message: CoapMessage, peer: PeerAddress): void {
+    if (!isRepetition(earlier, message)) this.#metrics.count("coap_refused", "message-id-in-use");
+    else {
+      this.#metrics.count("coap_duplicates");
+      if (message.type === MessageType.CON && earlier.reply !== undefined) this.#out.push(peer, earlier.reply);
+    }
+  }
+
   /** Sections 5.4.1, 5.7.2 and 5.10.2: what must be refused before a handler sees it. */
-  #dispatch(nowUs: number, message: CoapMessage, exchange: ServerExchange): HandlerResult {
+  #dispatch(nowUs: number, message: CoapMessage, exchange: ServerExchange): HandlerResult | "rejected" {
     const refused = unrecognisedCritical(message.options, (option) => SERVER_OPTIONS.has(option));
     if (refused !== undefined) {
       this.#metrics.count("coap_refused", "critical-option");
+      if (message.type === MessageType.NON) return "rejected"; // section 5.4.1, by way of 4.3
       return { code: Code.BAD_OPTION, payload: utf8(`option ${refused} is not understood`) };
     }
     if ([Option.PROXY_URI, Option.PROXY_SCHEME].some((option) => optionValue(message.options, option) !== undefined)) {
@@ -237,7 +253,7 @@ export class CoapEndpoint {
   }
 
   /** Piggybacked while the request is not acknowledged yet, else a CON of its own (section 5.2). */
-  #sendResponse(nowUs: number, exchange: ServerExchange, response: CoapResponse): void {
+  #sendResponse(nowUs: number, exchange: ServerExchange, response: CoapResponse): boolean {
     exchange.ackTimer?.cancel();
     exchange.answered = true;
     this.#metrics.count("coap_responses", codeText(response.code));
@@ -246,7 +262,7 @@ export class CoapEndpoint {
     const message: CoapMessage = {
       type: piggybacked ? MessageType.ACK : request.type,
       code: response.code,
-      messageId: piggybacked ? request.messageId : this.#messageIds.take(key),
+      messageId: piggybacked ? request.messageId : this.#messageIds.next(key),
       token: request.token,
       options: response.options ?? [],
       payload: response.payload ?? EMPTY_BYTES,
@@ -254,11 +270,11 @@ export class CoapEndpoint {
     const bytes = encodeMessage(message);
     if (request.type === MessageType.CON && exchange.acknowledged) {
       const { messageId } = message;
-      this.#reliability.send(nowUs, { peer, peerKey: key }, { bytes, messageId }, () => {});
-    } else {
-      exchange.reply = piggybacked ? bytes : undefined;
-      this.#out.push(peer, bytes);
+      return this.#reliability.send(nowUs, { peer, peerKey: key }, { bytes, messageId }, () => {});
     }
+    exchange.reply = piggybacked ? bytes : undefined;
+    this.#out.push(peer, bytes);
+    return true;
   }
 
   #sendEmpty(type: MessageType, messageId: number, peer: PeerAddress): void {

@@ -10,8 +10,8 @@ export const COAP_LIMITS = {
   maxServerExchangesPerPeer: 64,
   /** Requests of ours without an answer, in all. */
   maxClientExchanges: 4_096,
-  /** Requests of ours that wait for NSTART, per peer. */
-  maxQueuedPerPeer: 16,
+  /** Requests and separate responses of ours that wait for NSTART, per peer. */
+  maxQueuedPerPeer: 64,
   /** Peers for which a message-ID counter is kept. */
   maxPeers: 16_384,
   /** Datagrams that wait for the host. */

@@ -3,7 +3,7 @@ import { utf8 } from "../util/bytes.ts";
 import type { Szx } from "./block.ts";
 import { respondWithBody } from "./block2-server.ts";
 import { Code, ContentFormat } from "./numbers.ts";
-import type { HandlerResult, IncomingRequest, RequestHandler } from "./request.ts";
+import type { Body, HandlerResult, IncomingRequest, RequestHandler } from "./request.ts";
 
 export interface ResourceHandler {
   /** Attributes shown in /.well-known/core; undefined hides the resource. */
@@ -16,6 +16,8 @@ export class Router implements RequestHandler {
   readonly #resources = new Map<string, ResourceHandler>();
   readonly #preferredSzx: Szx;
   readonly #digest: (bytes: Uint8Array) => Uint8Array;
+  /** The list, made once per change of the resources. */
+  #listing: Body | undefined;
 
   /** `digest` makes the ETag of the resource list; SHA-256 in the gateway. */
   constructor(preferredSzx: Szx, digest: (bytes: Uint8Array) => Uint8Array) {
@@ -25,10 +27,12 @@ export class Router implements RequestHandler {
 
   add(path: readonly string[], resource: ResourceHandler): void {
     this.#resources.set(pathText(path), resource);
+    this.#listing = undefined;
   }
 
   remove(path: readonly string[]): void {
     this.#resources.delete(pathText(path));
+    this.#listing = undefined;
   }
 
   handleRequest(nowUs: number, request: IncomingRequest): HandlerResult {
@@ -41,14 +45,17 @@ export class Router implements RequestHandler {
   }
 
   #list(request: IncomingRequest): HandlerResult {
+    this.#listing ??= this.#makeListing();
+    return respondWithBody(request, this.#listing, this.#preferredSzx).response;
+  }
+
+  #makeListing(): Body {
     const links: Link[] = [];
     for (const [path, { attributes }] of this.#resources) {
       if (attributes !== undefined) links.push({ target: `/${path}`, attributes });
     }
     const bytes = utf8(encodeLinks(links));
-    const etag = this.#digest(bytes).subarray(0, 8);
-    return respondWithBody(request, { bytes, etag, contentFormat: ContentFormat.LINK_FORMAT }, this.#preferredSzx)
-      .response;
+    return { bytes, etag: this.#digest(bytes).subarray(0, 8), contentFormat: ContentFormat.LINK_FORMAT };
   }
 }
 

@@ -45,14 +45,13 @@ export class ServerExchanges {
   }
 
   /**
-   * The exchange that `message` repeats. A message ID that comes back with another token or code
-   * is a new request, of a peer that rebooted and started its counter again.
+   * The exchange that stands in the way of `message`: one that it repeats, or one with its message
+   * ID that is still worked on. A message ID that comes back with another token or code is a new
+   * request, of a peer that rebooted and started its counter again; it replaces an answered one.
    */
-  findDuplicate(fromKey: string, message: CoapMessage): ServerExchange | undefined {
+  find(fromKey: string, message: CoapMessage): ServerExchange | undefined {
     const found = this.#byKey.get(`${fromKey}/${message.messageId}`);
-    if (found === undefined) return undefined;
-    const same = found.request.code === message.code && bytesEqual(found.request.token, message.token);
-    if (same) return found;
+    if (found === undefined || isRepetition(found, message) || !found.answered) return found;
     this.end(found);
     return undefined;
   }
@@ -108,4 +107,8 @@ export class ServerExchanges {
     }
     return false;
   }
+}
+
+export function isRepetition({ request }: ServerExchange, message: CoapMessage): boolean {
+  return request.code === message.code && bytesEqual(request.token, message.token);
 }

@@ -1,6 +1,6 @@
 import type { BlockPath, BlockResource } from "../coap/block-path.ts";
 import type { Link } from "../codec/link-format.ts";
-import { respondWithBody } from "../coap/block2-server.ts";
+import { respondWithBody, type BlockResult } from "../coap/block2-server.ts";
 import type { Szx } from "../coap/block.ts";
 import { encodeUint } from "../coap/message.ts";
 import { Code, ContentFormat, Option } from "../coap/numbers.ts";
@@ -65,7 +65,9 @@ export class ServedImages {
     this.#parked.delete(digest);
     this.#parkedCount -= waiting.length;
     for (const { request, resource } of waiting) {
-      this.#parts.respond(nowUs, request.exchange, resource.answer(nowUs, request) ?? UNAVAILABLE);
+      const { response, sent } = resource.answer(request) ?? { response: UNAVAILABLE, sent: undefined };
+      const answered = this.#parts.respond(nowUs, request.exchange, response);
+      if (answered && sent !== undefined) resource.served(nowUs, request.peer, sent.offset, sent.length);
     }
   }
 
@@ -110,17 +112,18 @@ class ServedImage implements BlockResource, ResourceHandler {
   }
 
   get(nowUs: number, request: IncomingRequest): HandlerResult {
-    return this.answer(nowUs, request) ?? this.#park(nowUs, request, this);
+    const answer = this.answer(request);
+    if (answer === undefined) return this.#park(nowUs, request, this);
+    if (answer.sent !== undefined) this.served(nowUs, request.peer, answer.sent.offset, answer.sent.length);
+    return answer.response;
   }
 
   /** The response when the bytes are at hand. */
-  answer(nowUs: number, request: IncomingRequest): CoapResponse | undefined {
+  answer(request: IncomingRequest): BlockResult | undefined {
     const bytes = this.bytes();
     if (bytes === undefined) return undefined;
     const body = { bytes, etag: this.etag, contentFormat: ContentFormat.OCTET_STREAM };
-    const { response, sent } = respondWithBody(request, body, this.#parts.preferredSzx);
-    if (sent !== undefined) this.served(nowUs, request.peer, sent.offset, sent.length);
-    return response;
+    return respondWithBody(request, body, this.#parts.preferredSzx);
   }
 }
 

@@ -20,6 +20,9 @@ export interface RetryPolicy {
   readonly maxFailures: number;
 }
 
+/** Changes of the representation that a fetch follows before it gives up. */
+const MAX_RESTARTS = 4;
+
 /**
  * One body from one peer, a block at a time: the receiver's half of a transfer. The caller asks for
  * an offset, stores what comes, and asks for the next; a lost gateway only costs a pause.
@@ -32,6 +35,7 @@ export class BlockFetch {
   readonly download: BlockDownload;
   #current: { request: OutgoingRequest; id: number | undefined } | undefined;
   #failures = 0;
+  #restarts = 0;
   #retryUs: number | undefined;
 
   constructor(parts: {
@@ -62,7 +66,11 @@ export class BlockFetch {
     if (response.code >> 5 === 5) return this.#pause(nowUs, "server-error");
     this.#failures = 0;
     this.#current = undefined;
-    return this.download.handleResponse(response);
+    const result = this.download.handleResponse(response);
+    // Two servers behind one address, or a hostile one: a receiver would begin again for ever.
+    if (result.kind === "changed" && ++this.#restarts > MAX_RESTARTS)
+      return { kind: "failed", reason: "keeps-changing" };
+    return result;
   }
 
   handleTimeout(nowUs: number): void {

@@ -31,6 +31,16 @@ async function get(
   });
 }
 
+it("a datagram that claims port 0, or an address that is none, stops nobody", async () => {
+  const { UdpSocket } = await import("../../src/adapters/udp-socket.ts");
+  const socket = await UdpSocket.bind({ host: "127.0.0.1", port: 0 }, () => {});
+  socket.send({ bytes: Uint8Array.of(1), peer: { address: "127.0.0.1", port: 0 } });
+  expect(socket.dropped).toBe(1);
+  await socket.close();
+  socket.send({ bytes: Uint8Array.of(1), peer: { address: "127.0.0.1", port: 9 } });
+  expect(socket.dropped).toBe(2);
+});
+
 describe("node-coap as a client of ours", () => {
   it("fetches a whole image", async () => {
     const response = await get("/fw", (message) => message.setOption("Block2", Buffer.of(6)));

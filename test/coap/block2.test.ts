@@ -135,6 +135,12 @@ it("the short path and the general one answer with the same bytes", () => {
   );
 });
 
+it("a body with more blocks than NUM can count is 4.02 in blocks that small, on either path", () => {
+  const body = new Uint8Array(16 * 0x10_0000 + 1);
+  for (const short of [true, false])
+    expect(codeText(get(bodyServer(body, { short }), [block2(5, 0)]).code)).toBe("4.02");
+});
+
 it("blocks beyond 65,535 are the right ones", () => {
   const body = randomBytes(random, 16 * 70_000 + 5);
   const server = bodyServer(body, { short: true });
@@ -183,6 +189,27 @@ describe("Block2 as client", () => {
     const other = bodyServer(randomBytes(random, 900));
     expect(download.handleResponse(ask(download.requestAt(64), other))).toEqual({ kind: "changed" });
     expect(download.handleResponse(ask(download.requestAt(0), other))).toMatchObject({ kind: "block", offset: 0 });
+  });
+
+  it("takes blocks with and without an ETag for different versions (RFC 7959 section 2.4)", () => {
+    const withEtag = new BlockDownload({ path: ["i", "x"], szx: 2, etag: new Uint8Array(8) });
+    const { code, options, payload } = ask(withEtag.requestAt(64));
+    const bare = { code, payload, options: options.filter(({ number }) => number !== Option.ETAG) };
+    expect(withEtag.handleResponse(bare)).toEqual({ kind: "changed" });
+    const without = new BlockDownload({ path: ["i", "x"], szx: 2 });
+    without.requestAt(64);
+    expect(without.handleResponse(bare)).toMatchObject({ kind: "block" });
+    without.requestAt(64);
+    expect(without.handleResponse({ code, options, payload })).toEqual({ kind: "changed" });
+  });
+
+  it("a 2.03 that was not asked for, and a body beyond the last NUM, are failures", () => {
+    const download = new BlockDownload({ path: ["i", "x"], szx: 0 });
+    download.requestAt(0);
+    expect(download.handleResponse({ code: Code.VALID, options: [], payload: EMPTY_BYTES }).kind).toBe("failed");
+    download.requestAt(16 * 0xfffff);
+    const last = { code: Code.CONTENT, options: [block2(0xfffff, 0, true)], payload: new Uint8Array(16) };
+    expect(download.handleResponse(last).kind).toBe("failed");
   });
 
   it("goes on at the right offset when the server lowers the block size", () => {

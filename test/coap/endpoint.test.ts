@@ -145,6 +145,46 @@ describe("the message layer (RFC 7252 section 4)", () => {
     expect(calls).toHaveLength(2);
   });
 
+  it("a newcomer under the message ID of an exchange still worked on has to come again", () => {
+    const { server, calls } = makePair(() => "deferred");
+    for (let i = 0; i < 100; i++) exchange(server, encodeMessage(message({ token: Uint8Array.of(i) })));
+    expect(calls).toHaveLength(1);
+    expect(server.stats.openExchanges).toBe(1);
+    server.handleTimeout(SECOND);
+    expect(server.pollTransmit()?.bytes[1]).toBe(Code.EMPTY);
+    // The empty ACK was for the first: the newcomer must not take it for its own.
+    expect(exchange(server, encodeMessage(message({ token: Uint8Array.of(7) })), SECOND)).toEqual([]);
+  });
+
+  it("all deferred responses to one peer find room in its queue", () => {
+    const { server, calls } = makePair(() => "deferred");
+    const many = COAP_LIMITS.maxServerExchangesPerPeer;
+    for (let i = 0; i < many; i++) exchange(server, encodeMessage(message({ messageId: i, token: Uint8Array.of(i) })));
+    server.handleTimeout(SECOND);
+    const sent = calls.map((call) => server.respond(SECOND, call.exchange, { code: Code.CONTENT }));
+    expect(sent.every(Boolean)).toBe(true);
+    expect(calls).toHaveLength(many);
+  });
+
+  it("uses no message ID twice within EXCHANGE_LIFETIME", () => {
+    const client = new CoapEndpoint({ random: new SeededRandom(1, "client") });
+    const seen = new Set<number>();
+    let refused = 0;
+    for (let i = 0; i < 70_000; i++) {
+      const id = client.request(i * 1_000, SERVER, { ...GET, confirmable: false });
+      const sent = client.pollTransmit();
+      if (id === undefined || sent === undefined) {
+        refused++;
+        continue;
+      }
+      seen.add((sent.bytes[2]! << 8) | sent.bytes[3]!);
+      client.cancel(i * 1_000, id);
+    }
+    expect(seen.size + refused).toBe(70_000);
+    expect(refused).toBeGreaterThan(4_000);
+    expect(client.request(400 * SECOND, SERVER, GET)).toBeDefined();
+  });
+
   it("keeps to NSTART: the second request waits for the first", () => {
     const { pair, client } = makePair();
     client.request(0, SERVER, GET);
@@ -194,6 +234,36 @@ describe("the request layer (RFC 7252 section 5)", () => {
     }
     expect(client.pollEvent()?.kind).toBe("response");
     expect(client.pollEvent()).toBeUndefined();
+  });
+
+  it("rejects a NON with an unknown critical option by RST (sections 5.4.1, 4.3)", () => {
+    const { server, calls } = makePair();
+    const bytes = encodeMessage(message({ type: MessageType.NON, options: [{ number: 65_001, value: EMPTY_BYTES }] }));
+    expect(exchange(server, bytes)).toMatchObject([{ type: MessageType.RST, messageId: 1 }]);
+    expect(calls).toHaveLength(0);
+  });
+
+  it("a RST ends a NON request too, and elective options of a wrong length are dropped", () => {
+    const { client } = makePair();
+    const id = client.request(0, SERVER, { ...GET, confirmable: false });
+    const [, , high, low] = client.pollTransmit()!.bytes;
+    client.handleDatagram(1, Uint8Array.of(0x70, 0, high!, low!), SERVER);
+    expect(client.pollEvent()).toEqual({ kind: "failed", request: id, reason: "reset" });
+    client.request(0, SERVER, GET);
+    const sent = client.pollTransmit()!.bytes;
+    const options = [
+      { number: Option.ETAG, value: new Uint8Array(9) },
+      { number: Option.SIZE2, value: new Uint8Array(200) },
+    ];
+    const reply = {
+      type: MessageType.ACK,
+      code: Code.CONTENT,
+      messageId: (sent[2]! << 8) | sent[3]!,
+      token: sent.slice(4, 8),
+      options,
+    };
+    client.handleDatagram(1, encodeMessage(message(reply)), SERVER);
+    expect(client.pollEvent()).toMatchObject({ kind: "response", response: { options: [] } });
   });
 
   it.each([

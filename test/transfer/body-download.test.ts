@@ -83,6 +83,19 @@ describe("a body download", () => {
     expect(Buffer.compare(received(events, new Uint8Array(0)), second)).toBe(0);
   });
 
+  it("restarts when what it has is longer than the new version", () => {
+    const short = makeImage(43, 300);
+    const events = run(newDownload(512, etagOf(first)), () => short);
+    expect(events[0]).toEqual({ kind: "changed" });
+    expect(Buffer.compare(received(events, first.subarray(0, 512)), short)).toBe(0);
+  });
+
+  it("gives up on a body that changes for ever", () => {
+    const events = run(newDownload(0, undefined), (request) => (request % 2 === 0 ? first : second));
+    expect(events.at(-1)).toEqual({ kind: "failed", reason: "keeps-changing" });
+    expect(events.length).toBeLessThan(20);
+  });
+
   it("pauses while nobody answers and goes on with the same block; in the end it fails", () => {
     const lost = run(newDownload(0, undefined), (request) => (request >= 3 && request < 9 ? undefined : first));
     expect(lost.filter(({ kind }) => kind === "paused")).toHaveLength(1);

@@ -47,7 +47,9 @@ async function get(uri: string, options: GetOptions): Promise<void> {
   const target = parseCoapUri(uri);
   const peer = await resolvePeer(target);
   const file = new ResumeFile(options.out, uri);
-  const offset = file.etag === undefined ? 0 : Math.floor(file.bytes / blockSize(szx)) * blockSize(szx);
+  // The last block is fetched again, so that there is one to compare the ETag with even when all is there.
+  const offset =
+    file.etag === undefined ? 0 : Math.floor(Math.max(0, file.bytes - 1) / blockSize(szx)) * blockSize(szx);
   file.truncate(offset);
   const download = new BodyDownload({
     random: systemRandom,

@@ -1,0 +1,93 @@
+import { describe, expect, it } from "vitest";
+import { readFileSync } from "node:fs";
+import { decodeMessage } from "../../src/coap/decode.ts";
+import { encodeMessage } from "../../src/coap/encode.ts";
+import { Code, ContentFormat, MessageType, Option } from "../../src/coap/numbers.ts";
+import { uriPath } from "../../src/coap/options.ts";
+import { blockOption, encodeBlock } from "../../src/coap/block.ts";
+import { DEFAULT_PARAMETERS } from "../../src/coap/parameters.ts";
+import { nobleCrypto } from "../../src/crypto/noble-crypto.ts";
+import { SeededRandom } from "../../simulator/engine/random.ts";
+import { Mote } from "../../simulator/mote/mote.ts";
+import { parseProfile } from "../../simulator/mote/profile.ts";
+import { author, classId, makeImage, sign } from "../support/gateway.ts";
+import { SERVER } from "../support/pair.ts";
+
+const profile = parseProfile(
+  JSON.parse(readFileSync(new URL("../../simulator/profiles/nrf52840.json", import.meta.url), "utf8")),
+);
+
+interface Reply {
+  readonly payload: Uint8Array;
+  readonly etag: number;
+  readonly whole?: boolean;
+}
+
+/** A mote against a gateway that answers as told; returns it after at most 20,000 steps. */
+function runMote(reply: (path: string, request: number) => Reply): Mote {
+  const mote = new Mote({
+    profile,
+    crypto: nobleCrypto,
+    random: new SeededRandom(1, "mote"),
+    classId,
+    anchors: [author.publicKey],
+    gateway: SERVER,
+    blockBytes: 64,
+    szx: 2,
+    parameters: DEFAULT_PARAMETERS,
+    policy: { backoffUs: 1_000_000, maxBackoffUs: 4_000_000, maxFailures: 3 },
+    maxImageBytes: 4_096,
+    factoryImage: { bytes: makeImage(50, 500), sequenceNumber: 1 },
+  });
+  let [nowUs, requests] = [0, 0];
+  mote.start(nowUs);
+  for (let step = 0; step < 20_000 && mote.outcome(2) === undefined; step++) {
+    for (let out = mote.pollTransmit(); out !== undefined; out = mote.pollTransmit()) {
+      const decoded = decodeMessage(out.bytes.slice());
+      if (!decoded.ok) throw new Error("unreadable");
+      const { messageId, token, options } = decoded.message;
+      const { payload, etag, whole } = reply(uriPath(options)![0]!, requests++);
+      const { num } = blockOption(options, Option.BLOCK2)!;
+      const end = Math.min((num + 1) * 64, payload.length);
+      const more = end < payload.length;
+      const answer = [
+        { number: Option.ETAG, value: new Uint8Array(8).fill(etag) },
+        { number: Option.CONTENT_FORMAT, value: Uint8Array.of(ContentFormat.OCTET_STREAM) },
+        ...(whole === true ? [] : [{ number: Option.BLOCK2, value: encodeBlock({ num, more, szx: 2 }) }]),
+      ];
+      const body = whole === true ? payload : payload.subarray(num * 64, end);
+      const message = { type: MessageType.ACK, code: Code.CONTENT, messageId, token, options: answer, payload: body };
+      mote.handleDatagram(nowUs, encodeMessage(message), SERVER);
+    }
+    const next = mote.pollTimeout();
+    if (next === undefined) break;
+    nowUs = Math.max(nowUs, next);
+    mote.handleTimeout(nowUs);
+  }
+  return mote;
+}
+
+describe("a mote with an odd gateway", () => {
+  const image = makeImage(51, 1_000);
+  const envelope = sign(image, 2);
+
+  it("takes a small image whole from one that ignores Block2", () => {
+    const mote = runMote((path) => ({ payload: path === "m" ? envelope : image, etag: 1, whole: path === "i" }));
+    expect(mote.outcome(2)).toBe("updated");
+    expect(mote.refetch.violations).toBe(0);
+  });
+
+  it("gives up on a manifest whose ETag changes for ever, instead of draining its battery", () => {
+    const mote = runMote((_path, request) => ({ payload: envelope, etag: request % 2 }));
+    expect(mote.outcome(2)).toBe("failed");
+    expect(mote.agent.failure).toBe("manifest-keeps-changing");
+    expect(mote.datagramsSent).toBeLessThan(20);
+  });
+
+  it("installs nothing that does not have the signed digest, and boots what it had", () => {
+    const mote = runMote((path) => ({ payload: path === "m" ? envelope : makeImage(52, 1_000), etag: 1 }));
+    expect(mote.agent.failure).toBe("digest-mismatch");
+    mote.reboot(1e9);
+    expect(mote.agent.booted?.info.sequenceNumber).toBe(1);
+  });
+});
