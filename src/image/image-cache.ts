@@ -44,6 +44,8 @@ export interface CacheParts {
 export class ImageCache {
   readonly #parts: CacheParts;
   readonly #memory: LRUCache<string, Uint8Array>;
+  /** What was asked for last, and so is the most recently used: the inner loop's short way. */
+  #last: { digest: string; bytes: Uint8Array } | undefined;
   /** Blobs on disk by digest, least recently used first. */
   readonly #disk = new Map<string, number>();
   readonly #partial = new Map<string, number>();
@@ -58,13 +60,20 @@ export class ImageCache {
     this.#parts = parts;
     this.#newId = newId;
     const sizeOf = (bytes: Uint8Array): number => Math.max(1, bytes.length);
-    this.#memory = new LRUCache({ maxSize: parts.budget.memoryBytes, sizeCalculation: sizeOf });
+    this.#memory = new LRUCache({
+      maxSize: parts.budget.memoryBytes,
+      sizeCalculation: sizeOf,
+      dispose: () => (this.#last = undefined),
+    });
     for (const blob of recovered) (blob.complete ? this.#disk : this.#partial).set(blob.digest, blob.bytes);
   }
 
   /** The verified bytes when they are in memory. */
   memory(digest: string): Uint8Array | undefined {
-    return this.#memory.get(digest);
+    if (this.#last?.digest === digest) return this.#last.bytes;
+    const bytes = this.#memory.get(digest);
+    if (bytes !== undefined) this.#last = { digest, bytes };
+    return bytes;
   }
 
   onDisk(digest: string): boolean {
