@@ -1,4 +1,4 @@
-import { open } from "node:fs/promises";
+import { open, stat } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { SourceError, type ImageSource } from "../ports/image-source.ts";
 
@@ -14,11 +14,15 @@ export const fileSource: ImageSource = {
     } catch {
       throw new SourceError("bad-uri", `${uri} is no local file; write file:///folder/image.bin`, false);
     }
-    const file = await open(path, "r").catch((error: NodeJS.ErrnoException) => {
+    const fail = (error: NodeJS.ErrnoException): never => {
       const reason = error.code === "ENOENT" ? "not-found" : "unreadable";
       throw new SourceError(reason, `${path}: ${error.message}`, false);
-    });
-    const { size, mtimeMs } = await file.stat();
+    };
+    // Opening a pipe would wait for its other end; a folder or a device is no image either.
+    const info = await stat(path).catch(fail);
+    if (!info.isFile()) throw new SourceError("not-a-file", `${path} is not a regular file`, false);
+    const { size, mtimeMs } = info;
+    const file = await open(path, "r").catch(fail);
     const current = `${size}-${mtimeMs}`;
     const start = validator === current && offset <= size ? offset : 0;
     const body = async function* (): AsyncGenerator<Uint8Array> {

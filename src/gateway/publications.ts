@@ -54,9 +54,15 @@ export class Publications {
     if (this.#underWay.size >= GATEWAY_LIMITS.maxPublications || this.#catalogue.size >= GATEWAY_LIMITS.maxReleases) {
       return refuse("too-many-releases", `at most ${GATEWAY_LIMITS.maxReleases} releases are kept`);
     }
-    const { alias } = request;
+    // A client with a fixed URI must not lose it because a release was published without the option.
+    const alias = request.alias ?? this.#catalogue.get(release.key)?.alias;
     if (alias !== undefined && !/^[A-Za-z0-9_-]{1,32}$/.test(alias)) {
       return refuse("bad-alias", "an alias is one path segment of 1 to 32 letters, digits, - or _");
+    }
+    for (const other of this.#catalogue.listings()) {
+      if (alias !== undefined && other.alias === alias && other.release.key !== release.key) {
+        return refuse("alias-in-use", `/${alias} is the alias of another class's image`);
+      }
     }
     const signed = release.uri !== undefined && /^[a-z][a-z0-9+.-]*:/i.test(release.uri) ? release.uri : undefined;
     const listing: Listing = { release, digest: toHex(release.imageDigest), source: request.source ?? signed, alias };

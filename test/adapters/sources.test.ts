@@ -136,7 +136,8 @@ describe("other sources", () => {
     expect(await host.publish(image, 1, pathToFileURL(file).href)).toBe("published");
     const other = makeImage(15, 1_000);
     expect(await host.publish(other, 2, pathToFileURL(`${file}.none`).href)).toBe("not-found");
-    expect(await host.publish(other, 2, pathToFileURL(folder).href)).not.toBe("published");
+    expect(await host.publish(other, 2, pathToFileURL(folder).href)).toBe("not-a-file");
+    expect(await host.publish(other, 2, "file:///dev/zero")).toBe("not-a-file");
     expect(await host.publish(other, 2, pathToFileURL(file).href)).toBe("larger-than-signed");
     expect(await host.publish(other, 2, "ftp://127.0.0.1/x")).toBe("scheme-unsupported");
     expect(await host.publish(other, 2, "nonsense")).toBe("scheme-unsupported");

@@ -232,5 +232,10 @@ describe("the cache", () => {
     bench.publish(next, 2, { alias: "fw" });
     expect(ask(bench, ["fw"], 0, 2).payload).toEqual(next.subarray(0, 64));
     expect(bench.publish(makeImage(8, 100), 3, { alias: "a/b" })).toMatchObject({ reason: "bad-alias" });
+    const third = makeImage(9, 2_000);
+    bench.publish(third, 4);
+    expect(ask(bench, ["fw"], 0, 3).payload).toEqual(third.subarray(0, 64));
+    const otherClass = { change: { classId: new Uint8Array(16) }, alias: "fw" };
+    expect(bench.publish(makeImage(10, 100), 1, otherClass)).toMatchObject({ reason: "alias-in-use" });
   });
 });

@@ -15,7 +15,7 @@ export function addPublish(program: Command): void {
       "--image <file|uri>",
       "where the gateway fetches the image: a local file, or a file:, http(s): or coap: URI",
     )
-    .option("--alias <name>", "offer the image at /<name> too, for clients whose URI is fixed")
+    .option("--alias <name>", "offer the image at /<name> too, for clients whose URI is fixed; later releases keep it")
     .option("--state <folder>", "state folder of the gateway", ".blockferry")
     .option("--json", "print one JSON object")
     .addHelpText(
