@@ -69,8 +69,7 @@ export class SimExecutor implements CommandExecutor {
         return;
       case "blob-remove":
         later(DISK_US, () => {
-          disk.blobs.delete(command.digest);
-          disk.parts.delete(command.digest);
+          (command.part ? disk.parts : disk.blobs).delete(command.digest);
           return { kind: "done" };
         });
         return;

@@ -19,21 +19,20 @@ async function openCoap({ uri, maxBytes, signal }: SourceRequest): Promise<Sourc
   const port = url.port === "" ? 5683 : Number(url.port);
   try {
     const response = await new Promise<IncomingMessage>((resolve, reject) => {
-      const fail = (reason: string, detail: string): void => reject(new SourceError(reason, `${uri}: ${detail}`, true));
-      const timer = setTimeout(() => fail("timeout", `no answer within ${TIMEOUT_MS / 1_000} s`), TIMEOUT_MS);
       const outgoing = coapRequest({ hostname: host, port, pathname: url.pathname, query: url.search.slice(1), agent });
-      outgoing.on("response", (incoming: IncomingMessage) => {
+      const settle = (action: () => void): void => {
         clearTimeout(timer);
-        resolve(incoming);
-      });
-      outgoing.on("error", (error: Error) => {
-        clearTimeout(timer);
-        fail("connection-failed", error.message);
-      });
-      signal.addEventListener("abort", () => {
-        clearTimeout(timer);
-        fail("stopped", "the gateway is stopping");
-      });
+        signal.removeEventListener("abort", onAbort);
+        action();
+      };
+      const fail = (reason: string, detail: string, retryable: boolean): void =>
+        settle(() => reject(new SourceError(reason, `${uri}: ${detail}`, retryable)));
+      const onAbort = (): void => fail("stopped", "the gateway is stopping", false);
+      // A silent server is not asked again: the whole body would have to come anew.
+      const timer = setTimeout(() => fail("timeout", `no answer within ${TIMEOUT_MS / 1_000} s`, false), TIMEOUT_MS);
+      signal.addEventListener("abort", onAbort);
+      outgoing.on("response", (incoming: IncomingMessage) => settle(() => resolve(incoming)));
+      outgoing.on("error", (error: Error) => fail("connection-failed", error.message, true));
       outgoing.end();
     });
     if (response.code !== "2.05")

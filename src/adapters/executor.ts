@@ -1,6 +1,6 @@
-import type { BlobStore } from "../ports/blob-store.ts";
+import type { BlobStore, PartWriter } from "../ports/blob-store.ts";
 import type { Command, CommandEvent, CommandExecutor } from "../ports/commands.ts";
-import { SourceError, type ImageSource } from "../ports/image-source.ts";
+import { RESUME_REFUSED, SourceError, type ImageSource, type SourceResponse } from "../ports/image-source.ts";
 import type { Store } from "../ports/store.ts";
 
 type Emit = (event: CommandEvent) => void;
@@ -58,7 +58,7 @@ export class StoreExecutor implements CommandExecutor {
         emit({ kind: "done" });
         return;
       case "blob-remove":
-        await this.#blobs.remove(command.digest);
+        await this.#blobs.remove(command.digest, command.part);
         emit({ kind: "done" });
         return;
       case "fetch":
@@ -76,12 +76,11 @@ export class StoreExecutor implements CommandExecutor {
     const { uri, offset, validator, maxBytes } = command;
     const response = await source.open({ uri, offset, validator, maxBytes, signal: this.#abort.signal });
     emit({ kind: "started", offset: response.offset, validator: response.validator });
-    const part = await this.#blobs.openPart(command.digest, response.offset);
+    const part = await this.#openPart(command, response);
     let [received, reported] = [response.offset, response.offset];
     try {
       for await (const bytes of response.body) {
-        received += bytes.length;
-        if (received > maxBytes) {
+        if (received + bytes.length > maxBytes) {
           throw new SourceError(
             "larger-than-signed",
             `${uri} is larger than the ${maxBytes} bytes that were signed`,
@@ -89,6 +88,7 @@ export class StoreExecutor implements CommandExecutor {
           );
         }
         await part.append(bytes);
+        received += bytes.length;
         if (received - reported >= PROGRESS_BYTES) {
           emit({ kind: "progress", bytes: received - reported });
           reported = received;
@@ -96,9 +96,21 @@ export class StoreExecutor implements CommandExecutor {
       }
     } finally {
       await part.close();
-      if (received > reported && received <= maxBytes) emit({ kind: "progress", bytes: received - reported });
+      if (received > reported) emit({ kind: "progress", bytes: received - reported });
     }
     emit({ kind: "done" });
+  }
+
+  /** A part that is gone, or shorter than it was, can't be gone on with; the source is let go either way. */
+  async #openPart(command: Fetch, { offset, body }: SourceResponse): Promise<PartWriter> {
+    try {
+      return await this.#blobs.openPart(command.digest, offset);
+    } catch (error) {
+      await body[Symbol.asyncIterator]().return?.();
+      const { code, message } = error as NodeJS.ErrnoException;
+      if (code === "ENOENT" && offset > 0) throw new SourceError(RESUME_REFUSED, message, true);
+      throw error;
+    }
   }
 }
 

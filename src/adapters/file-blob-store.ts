@@ -22,8 +22,9 @@ export class FileBlobStore implements BlobStore {
     for (const name of await readdir(this.#folder)) {
       const digest = name.replace(/\.part$/, "");
       if (!/^[0-9a-f]{64}$/.test(digest)) continue;
-      const { size } = await stat(join(this.#folder, name));
-      out.push({ digest, bytes: size, complete: !name.endsWith(PART) });
+      // A link to nowhere, or a folder, is none of ours.
+      const info = await stat(join(this.#folder, name)).catch(() => undefined);
+      if (info?.isFile() === true) out.push({ digest, bytes: info.size, complete: !name.endsWith(PART) });
     }
     return out;
   }
@@ -31,6 +32,8 @@ export class FileBlobStore implements BlobStore {
   async openPart(digest: string, offset: number): Promise<PartWriter> {
     const file = await open(this.#path(digest + PART), offset === 0 ? "w" : "r+", 0o600);
     try {
+      if ((await file.stat()).size < offset)
+        throw Object.assign(new Error(`${digest}${PART} is too short`), { code: "ENOENT" });
       await file.truncate(offset);
     } catch (error) {
       await file.close();
@@ -63,9 +66,8 @@ export class FileBlobStore implements BlobStore {
     return await this.#read(digest);
   }
 
-  async remove(digest: string): Promise<void> {
-    await rm(this.#path(digest), { force: true });
-    await rm(this.#path(digest + PART), { force: true });
+  async remove(digest: string, part: boolean): Promise<void> {
+    await rm(this.#path(digest + (part ? PART : "")), { force: true, recursive: true });
   }
 
   /** As plain bytes: views of a Buffer are slower to make, and one is made for each block served. */

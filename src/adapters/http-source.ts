@@ -1,4 +1,10 @@
-import { SourceError, type ImageSource, type SourceRequest, type SourceResponse } from "../ports/image-source.ts";
+import {
+  RESUME_REFUSED,
+  SourceError,
+  type ImageSource,
+  type SourceRequest,
+  type SourceResponse,
+} from "../ports/image-source.ts";
 
 export const HTTP_SOURCE_LIMITS = { maxRedirects: 5, headerTimeoutMs: 15_000, stallTimeoutMs: 30_000 } as const;
 
@@ -56,16 +62,15 @@ async function followRedirects(uri: string, headers: Record<string, string>, sig
 async function checkStatus(response: Response, target: URL): Promise<Response> {
   if (response.status === 200 || response.status === 206) return response;
   await response.body?.cancel();
-  // 416: what we have is longer than what there is; the next try begins at 0 since it has no validator.
+  if (response.status === 416) throw new SourceError(RESUME_REFUSED, `${target.href} has no such range`, true);
   const retryable = response.status >= 500 || response.status === 429 || response.status === 408;
   throw new SourceError(`http-${response.status}`, `${target.href} answered ${response.status}`, retryable);
 }
 
 function contentRangeStart(response: Response, asked: number): number {
   const start = /^bytes (\d+)-/.exec(response.headers.get("content-range") ?? "")?.[1];
-  if (Number(start) !== asked)
-    throw new SourceError("bad-content-range", `asked for byte ${asked}, got ${start ?? "none"}`, false);
-  return asked;
+  if (Number(start) === asked) return asked;
+  throw new SourceError(RESUME_REFUSED, `asked for byte ${asked}, was offered ${start ?? "none"}`, true);
 }
 
 /** The body, broken off when nothing has come for a while. */

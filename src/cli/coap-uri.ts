@@ -20,15 +20,16 @@ export function parseCoapUri(text: string): CoapTarget {
   if (url.protocol !== "coap:" || url.hostname === "" || url.hash !== "") {
     throw usageError("bad-uri", `${text} is not a coap URI; write coap://host[:port]/path`);
   }
-  const path =
-    url.pathname === "" || url.pathname === "/" ? [] : url.pathname.slice(1).split("/").map(decodeURIComponent);
-  const query = url.search === "" ? [] : url.search.slice(1).split("&").map(decodeURIComponent);
-  return {
-    host: url.hostname.replace(/^\[(.*)\]$/, "$1"),
-    port: url.port === "" ? 5683 : Number(url.port),
-    path,
-    query,
-  };
+  const port = url.port === "" ? 5683 : Number(url.port);
+  if (port === 0) throw usageError("bad-uri", `${text}: port 0 cannot be asked`);
+  const host = url.hostname.replace(/^\[(.*)\]$/, "$1");
+  const parts = (joined: string, separator: string): string[] =>
+    joined === "" ? [] : joined.split(separator).map(decodeURIComponent);
+  try {
+    return { host, port, path: parts(url.pathname.slice(1), "/"), query: parts(url.search.slice(1), "&") };
+  } catch {
+    throw usageError("bad-uri", `${text}: its path or query is not percent-encoded UTF-8`);
+  }
 }
 
 export async function resolvePeer({ host, port }: CoapTarget): Promise<PeerAddress> {

@@ -1,11 +1,11 @@
 import { readFileSync } from "node:fs";
 import { dirname, resolve } from "node:path";
-import { parse, YAMLParseError } from "yaml";
+import { parse } from "yaml";
 import { z } from "zod";
 import { szxOf, type Szx } from "../coap/block.ts";
 import type { CacheBudget } from "../image/limits.ts";
 import { parsePeer } from "../util/peer.ts";
-import { usageError } from "./errors.ts";
+import { usageError, UserError } from "./errors.ts";
 
 const MIB = 1_048_576;
 
@@ -104,8 +104,8 @@ function readYaml(file: string): Record<string, unknown> {
     if (typeof value === "object" && !Array.isArray(value)) return value as Record<string, unknown>;
     throw usageError("bad-config", `${file}: must be a map of settings; config/gateway.yaml is an example`);
   } catch (error) {
-    if (error instanceof YAMLParseError) throw usageError("bad-config", `${file}: ${error.message}`);
-    throw error;
+    if (error instanceof UserError) throw error;
+    throw usageError("bad-config", `${file}: ${(error as Error).message}`);
   }
 }
 

@@ -1,9 +1,20 @@
 import { request } from "node:http";
 import { join } from "node:path";
-import { ExitCode, UserError } from "./errors.ts";
+import { environmentError, ExitCode, UserError } from "./errors.ts";
 
 /** The operator's socket of the gateway on a state folder. */
-export const controlSocket = (state: string): string => join(state, "control.sock");
+export function controlSocket(state: string): string {
+  const path = join(state, "control.sock");
+  // The system cuts a longer one without a word, and two gateways could meet at the same name.
+  if (Buffer.byteLength(path) <= MAX_SOCKET_PATH_BYTES) return path;
+  throw environmentError(
+    "state-path-too-long",
+    `${path} has more than ${MAX_SOCKET_PATH_BYTES} bytes, which is too long for a socket: choose a shorter --state`,
+  );
+}
+
+/** `sun_path` of unix(7), less its ending zero. */
+const MAX_SOCKET_PATH_BYTES = 107;
 
 /** Calls the API of the gateway that runs on `state`; a problem document becomes a UserError. */
 export async function callGateway(

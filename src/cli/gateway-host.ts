@@ -17,6 +17,7 @@ import { RunLoop } from "../host/run-loop.ts";
 import type { Log } from "../ports/log.ts";
 import { parsePeer } from "../util/peer.ts";
 import { preferredSzx, type Config } from "./config.ts";
+import { controlSocket } from "./control-client.ts";
 import { environmentError } from "./errors.ts";
 import { readAnchors } from "./keys.ts";
 
@@ -48,13 +49,14 @@ export class GatewayHost {
   }
 
   static async start(config: Config, log: Log): Promise<GatewayHost> {
+    controlSocket(config.state); // too long a path is said before anything is touched
+    prepareFolder(config.state);
     const anchors = readAnchors(config.trust, config.state);
     if (anchors.length === 0)
       log.event("warn", "no-trust-anchor", { reason: "nothing can be published until --trust names a public key" });
-    prepareFolder(config.state);
     const store = await openStore(config.state);
     try {
-      const blobs = await FileBlobStore.open(join(config.state, "images"));
+      const blobs = await openBlobs(join(config.state, "images"));
       const executor = new StoreExecutor(store, blobs, [fileSource, httpSource, coapSource]);
       const counters = new Counters();
       const ackTimeoutUs = Math.round(config.coap.ackTimeoutMs * 1_000);
@@ -144,6 +146,17 @@ function prepareFolder(folder: string): void {
     throw environmentError(
       "state-not-writable",
       `cannot write to the state folder ${folder}: ${(error as Error).message}. Choose another one with --state, or fix its owner.`,
+    );
+  }
+}
+
+async function openBlobs(folder: string): Promise<FileBlobStore> {
+  try {
+    return await FileBlobStore.open(folder);
+  } catch (error) {
+    throw environmentError(
+      "state-not-writable",
+      `cannot use ${folder}: ${(error as Error).message}. Move what is there away, or choose another --state.`,
     );
   }
 }

@@ -1,11 +1,11 @@
 import { createPrivateKey, createPublicKey, randomBytes, type KeyObject } from "node:crypto";
-import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { toPrivateKeyObject, toPublicKeyObject } from "../adapters/node-crypto.ts";
 import { keyPairOf } from "../crypto/noble-crypto.ts";
 import type { PrivateKey, PublicKey, SignatureAlgorithm } from "../ports/crypto.ts";
 import { concatBytes } from "../util/bytes.ts";
-import { usageError } from "./errors.ts";
+import { environmentError, usageError } from "./errors.ts";
 
 export function newKey(algorithm: SignatureAlgorithm): PrivateKey {
   return keyPairOf(algorithm, new Uint8Array(randomBytes(32)));
@@ -19,8 +19,13 @@ export function writeKeyFiles(prefix: string, key: PrivateKey): { privateFile: s
       throw usageError("file-exists", `${file} is there already; choose another --out, keys are never overwritten`);
   }
   const pem = { format: "pem" } as const;
-  writeFileSync(privateFile, toPrivateKeyObject(key).export({ ...pem, type: "pkcs8" }), { mode: 0o600, flag: "wx" });
-  writeFileSync(publicFile, toPublicKeyObject(key.publicKey).export({ ...pem, type: "spki" }), { flag: "wx" });
+  try {
+    const [secret, shown] = [toPrivateKeyObject(key), toPublicKeyObject(key.publicKey)];
+    writeFileSync(privateFile, secret.export({ ...pem, type: "pkcs8" }), { mode: 0o600, flag: "wx" });
+    writeFileSync(publicFile, shown.export({ ...pem, type: "spki" }), { flag: "wx" });
+  } catch (error) {
+    throw environmentError("file-not-writable", `cannot write the key files: ${(error as Error).message}`);
+  }
   return { privateFile, publicFile };
 }
 
@@ -38,15 +43,12 @@ export function readPublicKey(file: string): PublicKey {
   );
 }
 
-/** The given files, or all of `<state>/trust` when none are given. */
+/** The given files, and all of `<state>/trust`. */
 export function readAnchors(files: readonly string[], state: string): PublicKey[] {
   const folder = join(state, "trust");
-  const own = existsSync(folder)
-    ? readdirSync(folder)
-        .filter((name) => name.endsWith(".pem"))
-        .map((name) => join(folder, name))
-    : [];
-  return [...files, ...own].map(readPublicKey);
+  const isFolder = statSync(folder, { throwIfNoEntry: false })?.isDirectory() ?? false;
+  const names = isFolder ? readdirSync(folder).filter((name) => name.endsWith(".pem")) : [];
+  return [...files, ...names.map((name) => join(folder, name))].map(readPublicKey);
 }
 
 function readKey(file: string, parse: (pem: string) => KeyObject, expected: string): KeyObject {

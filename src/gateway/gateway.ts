@@ -196,7 +196,15 @@ export class Gateway {
     }
     for (const image of this.#catalogue.images()) this.#serveImage(image.digest);
     for (const listing of listings) this.#offer(listing);
-    this.#cache.removeStrays((digest) => this.#catalogue.image(digest) !== undefined);
+    const known = [...this.#catalogue.images()].length > 0;
+    if (!known && this.#cache.diskBytes > 0) {
+      // A store that lost its records is no reason to throw the images away as well.
+      log.event("error", "store-lost-records", {
+        reason: "there are images, but no record names one",
+        bytes: this.#cache.diskBytes,
+      });
+      this.#parts.metrics.count("store_lost_records");
+    } else this.#cache.removeStrays((digest) => this.#catalogue.image(digest) !== undefined);
   }
 
   /** Puts a listing on the air in place of the one before. */

@@ -20,7 +20,7 @@ export type CacheEvent =
 /** An image on its way into memory: read from disk, or fetched, verified and committed. */
 interface Job {
   readonly image: WantedImage;
-  stage: "reading" | "fetching" | "waiting" | "verifying" | "committing";
+  stage: "queued" | "reading" | "fetching" | "waiting" | "verifying" | "committing";
   fetch: ImageFetch | undefined;
   wakeUs: number | undefined;
   bytes: Uint8Array | undefined;
@@ -102,22 +102,35 @@ export class ImageCache {
     for (const digest of this.#disk.keys()) {
       if (isKnown(digest)) continue;
       this.#disk.delete(digest);
-      this.#commands.push({ kind: "blob-remove", id: this.#newId(), digest });
+      this.#removeBlob(digest);
     }
   }
 
   /** Sees to it that the image gets into memory; `ready` or `failed` follows. */
   ensure(nowUs: number, image: WantedImage): void {
-    const { digest } = image;
-    if (this.#memory.has(digest)) {
-      this.#events.push({ kind: "ready", digest });
-      return;
-    }
+    const { digest, size } = image;
     if (this.#jobs.has(digest)) return;
-    const job: Job = { image, stage: "reading", fetch: undefined, wakeUs: undefined, bytes: undefined };
+    const job: Job = { image, stage: "queued", fetch: undefined, wakeUs: undefined, bytes: undefined };
     this.#jobs.set(digest, job);
-    if (this.#disk.has(digest)) this.#readBlob(job);
-    else this.#beginFetch(nowUs, job);
+    const { maxImageBytes } = this.#parts.budget;
+    const inMemory = this.#memory.get(digest);
+    if (size > maxImageBytes) {
+      this.#fail(nowUs, job, "image-too-large", `${size} bytes; at most ${maxImageBytes} are accepted`);
+    } else if (inMemory !== undefined) this.#finish(nowUs, job, inMemory);
+    else this.#startQueued(nowUs);
+  }
+
+  /** Begins what waits, as far as the images under way fit into the memory budget together. */
+  #startQueued(nowUs: number): void {
+    let underWay = 0;
+    for (const { stage, image } of this.#jobs.values()) if (stage !== "queued") underWay += image.size;
+    for (const job of this.#jobs.values()) {
+      if (job.stage !== "queued") continue;
+      if (underWay > 0 && underWay + job.image.size > this.#parts.budget.memoryBytes) return;
+      underWay += job.image.size;
+      if (this.#disk.has(job.image.digest)) this.#readBlob(job);
+      else this.#beginFetch(nowUs, job);
+    }
   }
 
   handleEvent(nowUs: number, id: number, event: CommandEvent): void {
@@ -136,8 +149,9 @@ export class ImageCache {
         this.#onPartRead(nowUs, job, event);
         break;
       case "committing":
-        this.#onCommitted(job, event);
+        this.#onCommitted(nowUs, job, event);
         break;
+      case "queued":
       case "waiting":
         break;
     }
@@ -145,7 +159,7 @@ export class ImageCache {
 
   handleTimeout(nowUs: number): void {
     for (const job of this.#jobs.values()) {
-      if (job.stage === "waiting" && job.wakeUs! <= nowUs) this.#startFetch(job);
+      if (job.stage === "waiting" && job.wakeUs! <= nowUs) this.#startFetch(nowUs, job);
     }
   }
 
@@ -173,37 +187,38 @@ export class ImageCache {
   #onRead(nowUs: number, job: Job, event: CommandEvent): void {
     const { digest } = job.image;
     if (event.kind === "done" && event.bytes !== undefined && this.#hasDigest(event.bytes, digest)) {
-      this.#finish(job, event.bytes);
+      this.#finish(nowUs, job, event.bytes);
       return;
     }
-    // Corrupt or unreadable: drop the copy and fetch the image anew.
     const reason = event.kind === "failed" ? event.reason : "digest-mismatch";
+    if (event.kind === "failed" && reason !== "not-found") {
+      // The disk is in trouble, or there are too many files open: nothing says that the copy is bad.
+      this.#fail(nowUs, job, reason, event.detail);
+      return;
+    }
     this.#parts.log.event("warn", "cache-file-corrupt", { digest, reason });
     this.#parts.metrics.count("cache_corrupt", reason);
     this.#disk.delete(digest);
-    this.#commands.push({ kind: "blob-remove", id: this.#newId(), digest });
+    this.#removeBlob(digest);
     this.#beginFetch(nowUs, job);
   }
 
   #beginFetch(nowUs: number, job: Job): void {
     const { digest, size, uri } = job.image;
-    const { maxImageBytes } = this.#parts.budget;
-    if (size > maxImageBytes)
-      this.#fail(job, "image-too-large", `${size} bytes; at most ${maxImageBytes} are accepted`);
-    else if (uri === undefined) this.#fail(job, "no-source", "no URI says where the image can be fetched");
+    if (uri === undefined) this.#fail(nowUs, job, "no-source", "no URI says where the image can be fetched");
     else if (!this.#makeRoom(nowUs, size)) {
-      this.#fail(job, "cache-full", `no room for ${size} bytes: what is cached is in use`);
+      this.#fail(nowUs, job, "cache-full", `no room for ${size} bytes: what is cached is in use`);
     } else {
       const part = { bytes: this.#partial.get(digest) ?? 0, validator: this.#validators.get(digest) };
       job.fetch = new ImageFetch({ digest, size, uri }, this.#parts.random, part);
-      this.#startFetch(job);
+      this.#startFetch(nowUs, job);
     }
   }
 
-  #startFetch(job: Job): void {
+  #startFetch(nowUs: number, job: Job): void {
     job.stage = "fetching";
     job.wakeUs = undefined;
-    this.#apply(job, job.fetch!.start(this.#newId()));
+    this.#apply(nowUs, job, job.fetch!.start(this.#newId()));
   }
 
   #onFetchEvent(nowUs: number, job: Job, event: CommandEvent): void {
@@ -218,10 +233,10 @@ export class ImageCache {
       this.#parts.log.event("warn", "fetch-failed", { digest, reason: event.reason, detail: event.detail });
       this.#parts.metrics.count("fetch_failed", event.reason);
     }
-    if (step !== undefined) this.#apply(job, step);
+    if (step !== undefined) this.#apply(nowUs, job, step);
   }
 
-  #apply(job: Job, step: FetchStep): void {
+  #apply(nowUs: number, job: Job, step: FetchStep): void {
     const { digest } = job.image;
     this.#partial.set(digest, job.fetch!.received);
     if (step.kind === "command") {
@@ -230,19 +245,25 @@ export class ImageCache {
     } else if (step.kind === "wait") {
       job.stage = "waiting";
       job.wakeUs = step.untilUs;
+      this.#parts.log.event("warn", "fetch-retried", { digest, reason: step.reason, detail: step.detail });
     } else if (step.kind === "fetched") {
       job.stage = "verifying";
       this.#send(job, (id) => ({ kind: "blob-read", id, digest, part: true }));
     } else {
-      if (step.reason === "digest-mismatch") this.#removePart(digest);
-      this.#fail(job, step.reason, step.detail);
+      // What no later try can go on with would only take up room.
+      if (["digest-mismatch", "disk-full", "larger-than-signed"].includes(step.reason)) this.#removePart(digest);
+      this.#fail(nowUs, job, step.reason, step.detail);
     }
   }
 
   #removePart(digest: string): void {
     this.#partial.delete(digest);
     this.#validators.delete(digest);
-    this.#commands.push({ kind: "blob-remove", id: this.#newId(), digest });
+    this.#commands.push({ kind: "blob-remove", id: this.#newId(), digest, part: true });
+  }
+
+  #removeBlob(digest: string): void {
+    this.#commands.push({ kind: "blob-remove", id: this.#newId(), digest, part: false });
   }
 
   #onPartRead(nowUs: number, job: Job, event: CommandEvent): void {
@@ -255,36 +276,42 @@ export class ImageCache {
     }
     this.#parts.log.event("warn", "fetched-image-refused", { digest, reason: "digest-mismatch", uri: job.image.uri });
     this.#parts.metrics.count("fetch_failed", "digest-mismatch");
-    this.#apply(job, job.fetch!.handleDigestMismatch(nowUs));
+    this.#apply(nowUs, job, job.fetch!.handleDigestMismatch(nowUs));
   }
 
-  #onCommitted(job: Job, event: CommandEvent): void {
+  #onCommitted(nowUs: number, job: Job, event: CommandEvent): void {
     if (event.kind === "failed") {
-      this.#fail(job, event.reason, event.detail);
+      this.#fail(nowUs, job, event.reason, event.detail);
       return;
     }
-    const { digest, size } = job.image;
+    const { digest } = job.image;
     this.#partial.delete(digest);
     this.#validators.delete(digest);
-    this.#disk.set(digest, size);
-    this.#finish(job, job.bytes!);
+    this.#finish(nowUs, job, job.bytes!);
   }
 
-  #finish(job: Job, bytes: Uint8Array): void {
+  /** The bytes have the digest; whoever asked must also have named the right size. */
+  #finish(nowUs: number, job: Job, bytes: Uint8Array): void {
     const { digest, size } = job.image;
-    this.#jobs.delete(digest);
     this.#memory.set(digest, bytes);
     this.#disk.delete(digest);
-    this.#disk.set(digest, size); // used last
+    this.#disk.set(digest, bytes.length); // used last
+    if (bytes.length !== size) {
+      this.#fail(nowUs, job, "size-mismatch", `the image has ${bytes.length} bytes, not ${size}`);
+      return;
+    }
+    this.#jobs.delete(digest);
     this.#events.push({ kind: "ready", digest });
+    this.#startQueued(nowUs);
   }
 
-  #fail(job: Job, reason: string, detail: string): void {
+  #fail(nowUs: number, job: Job, reason: string, detail: string): void {
     const { digest } = job.image;
     this.#jobs.delete(digest);
     this.#parts.log.event("error", "image-unavailable", { digest, reason, detail });
     this.#parts.metrics.count("image_unavailable", reason);
     this.#events.push({ kind: "failed", digest, reason, detail });
+    this.#startQueued(nowUs);
   }
 
   /** Evicts least recently used images that nobody needs until `bytes` more fit. */
@@ -293,6 +320,11 @@ export class ImageCache {
     let used = this.diskBytes;
     for (const job of this.#jobs.values())
       if (job.fetch !== undefined && job.stage !== "reading") used += job.image.size;
+    for (const [digest, size] of this.#partial) {
+      if (this.#jobs.has(digest)) continue;
+      if (used + size + bytes > diskBytes) this.#removePart(digest);
+      else used += size;
+    }
     const victims: string[] = [];
     for (const [digest, size] of this.#disk) {
       if (used + bytes <= diskBytes) break;
@@ -304,7 +336,7 @@ export class ImageCache {
     for (const digest of victims) {
       this.#disk.delete(digest);
       this.#memory.delete(digest);
-      this.#commands.push({ kind: "blob-remove", id: this.#newId(), digest });
+      this.#removeBlob(digest);
       this.#events.push({ kind: "evicted", digest });
       this.#parts.log.event("info", "image-evicted", { digest });
     }

@@ -1,4 +1,5 @@
 import type { Command, CommandEvent } from "../ports/commands.ts";
+import { RESUME_REFUSED } from "../ports/image-source.ts";
 import type { Random } from "../ports/random.ts";
 import { unitFloat } from "../util/random.ts";
 import { IMAGE_LIMITS } from "./limits.ts";
@@ -13,7 +14,7 @@ export interface WantedImage {
 
 export type FetchStep =
   | { readonly kind: "command"; readonly command: Command }
-  | { readonly kind: "wait"; readonly untilUs: number }
+  | { readonly kind: "wait"; readonly untilUs: number; readonly reason: string; readonly detail: string }
   | { readonly kind: "fetched" }
   | { readonly kind: "failed"; readonly reason: string; readonly detail: string };
 
@@ -26,6 +27,8 @@ export class ImageFetch {
   readonly image: WantedImage & { uri: string };
   readonly #random: Random;
   #received: number;
+  /** The most that was ever there: only what goes beyond it is progress. */
+  #furthest: number;
   #validator: string | undefined;
   #attempt = 0;
   #digestFailures = 0;
@@ -39,6 +42,7 @@ export class ImageFetch {
     this.#random = random;
     // Without a validator nothing says that what is there and what would come are of one version.
     this.#received = part.validator === undefined || part.bytes > image.size ? 0 : part.bytes;
+    this.#furthest = this.#received;
     this.#validator = part.validator;
   }
 
@@ -66,11 +70,15 @@ export class ImageFetch {
     }
     if (event.kind === "progress") {
       this.#received += event.bytes;
-      this.#attempt = 0;
+      if (this.#received > this.#furthest) {
+        this.#furthest = this.#received;
+        this.#attempt = 0;
+      }
       return undefined;
     }
     if (event.kind === "failed") {
       const { reason, detail, retryable } = event;
+      if (reason === RESUME_REFUSED) this.#forget();
       return retryable ? this.#retry(nowUs, reason, detail) : { kind: "failed", reason, detail };
     }
     if (this.#received === this.image.size) return { kind: "fetched" };
@@ -79,8 +87,7 @@ export class ImageFetch {
 
   /** The whole is there but is not what the digest names: begin again, not too often. */
   handleDigestMismatch(nowUs: number): FetchStep {
-    this.#received = 0;
-    this.#validator = undefined;
+    this.#forget();
     if (++this.#digestFailures >= IMAGE_LIMITS.maxDigestFailures) {
       return {
         kind: "failed",
@@ -91,9 +98,16 @@ export class ImageFetch {
     return this.#retry(nowUs, "digest-mismatch", "");
   }
 
+  /** What is there can't be gone on with: the next try begins at 0. */
+  #forget(): void {
+    this.#received = 0;
+    this.#validator = undefined;
+  }
+
   #retry(nowUs: number, reason: string, detail: string): FetchStep {
     if (++this.#attempt >= IMAGE_LIMITS.maxFetchAttempts) return { kind: "failed", reason, detail };
     const backoffUs = Math.min(IMAGE_LIMITS.fetchBackoffUs * 2 ** (this.#attempt - 1), IMAGE_LIMITS.maxFetchBackoffUs);
-    return { kind: "wait", untilUs: nowUs + Math.round(backoffUs * (0.5 + unitFloat(this.#random))) };
+    const untilUs = nowUs + Math.round(backoffUs * (0.5 + unitFloat(this.#random)));
+    return { kind: "wait", untilUs, reason, detail };
   }
 }

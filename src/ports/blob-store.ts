@@ -15,8 +15,8 @@ export interface BlobStore {
   /** Makes the part a blob, durably. */
   commit(digest: string): Promise<void>;
   read(digest: string): Promise<Uint8Array>;
-  /** Removes blob and part; nothing is there afterwards, whether or not it was before. */
-  remove(digest: string): Promise<void>;
+  /** Removes the blob, or its part; it is gone afterwards, whether or not it was there before. */
+  remove(digest: string, part: boolean): Promise<void>;
 }
 
 export interface PartWriter {

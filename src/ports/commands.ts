@@ -8,7 +8,7 @@ export type Command =
   | { readonly kind: "store"; readonly id: number; readonly ops: readonly StoreOp[]; readonly durability: Durability }
   | { readonly kind: "blob-read"; readonly id: number; readonly digest: string; readonly part: boolean }
   | { readonly kind: "blob-commit"; readonly id: number; readonly digest: string }
-  | { readonly kind: "blob-remove"; readonly id: number; readonly digest: string }
+  | { readonly kind: "blob-remove"; readonly id: number; readonly digest: string; readonly part: boolean }
   | {
       readonly kind: "fetch";
       readonly id: number;

@@ -1,3 +1,6 @@
+/** Reason of a SourceError: the fetch can't go on at its offset, and has to begin at 0. */
+export const RESUME_REFUSED = "resume-refused";
+
 /** A source that could not give an image. `retryable` says whether the same again may go well. */
 export class SourceError extends Error {
   readonly reason: string;

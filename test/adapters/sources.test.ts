@@ -118,6 +118,18 @@ describe("http sources", () => {
     expect([...host.host.gateway.listings()]).toEqual([]);
   });
 
+  it("begin at 0 when the range is refused or another one comes, or the part is lost", async () => {
+    let broken = 0;
+    const serve = rangeServer(image, 1);
+    const { base, requests } = await startHttp((request, response) => {
+      if (request.headers.range === undefined) serve(request, response);
+      else if (broken++ === 0) response.writeHead(416).end();
+    });
+    const host = await startHost();
+    expect(await host.publish(image, 1, base)).toBe("published");
+    expect(requests.map(({ headers }) => headers.range)).toEqual([undefined, "bytes=70000-", undefined]);
+  });
+
   it("one fetch serves two publications' worth of askers", async () => {
     const { base, requests } = await startHttp(rangeServer(image, 0));
     const host = await startHost();

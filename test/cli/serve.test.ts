@@ -183,6 +183,7 @@ describe("a wrong configuration", () => {
     ["colour: blue", /colour/],
     ["a: [", /bad\.yaml/],
     ["- list", /must be a map/],
+    ["state: *nowhere", /bad\.yaml/],
   ])("%s: exit 2, naming file and key", async (yaml, message) => {
     const file = join(folder, "bad.yaml");
     writeFileSync(file, yaml);
@@ -239,6 +240,64 @@ describe("refusals", () => {
     expect(elsewhere.stderr).toMatch(/not-found/);
     expect((await publish(state)).code).toBe(0);
     expect(lastJson((await publish(state)).stdout)).toMatchObject({ error: { reason: "replayed" } });
+    await gateway.stop();
+  });
+
+  it.each([
+    [
+      [
+        "sign",
+        FIRMWARE(1),
+        "--key",
+        files.key,
+        "--vendor",
+        "v",
+        "--class",
+        "c",
+        "--sequence",
+        "1",
+        "--out",
+        "/nowhere/x",
+      ],
+      5,
+    ],
+    [["sign", FIRMWARE(1), "--key", files.key, "--vendor", "v", "--class", "c", "--sequence", "", "--out", "x"], 2],
+    [["key", "new", "--out", "/nowhere/k"], 5],
+    [["get", "coap://127.0.0.1/%ff", "--out", "x"], 2],
+    [["get", "coap://127.0.0.1:0/x", "--out", "x"], 2],
+    [["get", "coap://127.0.0.1/x", "--out", "x", "--ack-timeout-ms", "Infinity"], 2],
+    [["images", "--state", "d".repeat(110)], 5],
+    [["serve", "--state", "d".repeat(110), "--listen", "127.0.0.1:0"], 5],
+  ])("%j: exit %i, as an error and not as a defect", async (args, code) => {
+    const result = await cli(...args);
+    expect(result.code).toBe(code);
+    expect(result.stderr).not.toMatch(/defect/);
+  });
+
+  it("get throws bytes away that are not what their content-addressed path names", async () => {
+    const state = newState();
+    const gateway = await Served.start(state, { trust: files.trust });
+    const { imagePath } = lastJson((await publish(state)).stdout) as { imagePath: string };
+    const uri = `coap://127.0.0.1:${gateway.port}${imagePath}`;
+    const digest = lastJson((await get(gateway.port, "whole")).stdout)["sha256"] as string;
+    writeFileSync(join(folder, "bad.part"), new Uint8Array(5_120));
+    writeFileSync(join(folder, "bad.part.json"), JSON.stringify({ uri, etag: digest.slice(0, 16) }));
+    const result = await cli("get", uri, "--out", join(folder, "bad"));
+    expect(result.code).toBe(1);
+    expect(result.stderr).toMatch(/thrown away/);
+    expect((await cli("get", uri, "--out", join(folder, "bad"))).code).toBe(0);
+    await gateway.stop();
+  });
+
+  it("a reader of the log that goes away does not take the gateway with it", async () => {
+    const state = newState();
+    const gateway = await Served.start(state, { trust: files.trust, logLevel: "debug" });
+    gateway.child.stderr!.destroy();
+    gateway.child.stdout!.destroy();
+    const cut = join(folder, "cut2.suit");
+    writeFileSync(cut, readFileSync(files.envelope).subarray(0, 50));
+    for (let i = 0; i < 3; i++) expect((await publish(state, cut)).code).toBe(3);
+    expect((await publish(state)).code).toBe(0);
     await gateway.stop();
   });
 

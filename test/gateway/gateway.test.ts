@@ -193,6 +193,78 @@ describe("after a crash", () => {
 });
 
 describe("the cache", () => {
+  it("a signed manifest that names another size for a cached image is refused, and poisons nothing", () => {
+    const bench = new GatewayBench();
+    bench.publish(image, 1);
+    const other = { classId: new Uint8Array(16) };
+    for (const [imageSize, reason] of [
+      [Number.MAX_SAFE_INTEGER, "image-too-large"],
+      [4_999, "size-mismatch"],
+      [5_001, "size-mismatch"],
+    ] as const) {
+      expect(bench.publish(image, 1, { change: { ...other, imageSize } })).toMatchObject({ reason });
+    }
+    bench.restart();
+    expect(bench.publish(image, 1, { change: { ...other, imageSize: 4_000 } })).toMatchObject({
+      reason: "size-mismatch",
+    });
+    expect(ask(bench, pathOf(image), 0, 1).code).toBe("2.05");
+    expect(bench.publish(makeImage(61, 1_000), 2)).toMatchObject({ kind: "published" });
+  });
+
+  it("a part that lies beside a whole image does not take it along", () => {
+    const bench = new GatewayBench();
+    bench.publish(image, 1);
+    const digest = toHex(nodeCrypto.sha256(image));
+    bench.disk.parts.set(digest, Uint8Array.of(1));
+    bench.disk.upstream.clear();
+    bench.restart();
+    expect(bench.disk.parts.size).toBe(0);
+    expect(ask(bench, pathOf(image), 0, 1).code).toBe("2.05");
+  });
+
+  it("a read that fails for another reason leaves the file where it is", () => {
+    const bench = new GatewayBench();
+    bench.publish(image, 1);
+    bench.restart();
+    bench.intercept = (command) => (command.kind === "blob-read" ? failed("io-error") : undefined);
+    expect(ask(bench, pathOf(image), 0, 1).code).toBe("5.03");
+    bench.intercept = () => undefined;
+    expect(ask(bench, pathOf(image), 0, 2).code).toBe("2.05");
+    expect(bench.commands.filter(({ kind }) => kind === "blob-remove" || kind === "fetch")).toHaveLength(1);
+  });
+
+  it("a store that lost its records does not take the images with it", () => {
+    const bench = new GatewayBench();
+    bench.publish(image, 1);
+    bench.disk.entries.clear();
+    bench.restart();
+    expect(bench.disk.blobs.size).toBe(1);
+    expect(bench.events.map(({ event }) => event)).toContain("store-lost-records");
+  });
+
+  it("a source that never gets further is given up, with a log line for each try", () => {
+    const bench = new GatewayBench();
+    bench.disk.upstream.set("sim:short", image.subarray(0, 3_000));
+    expect(bench.publish(image, 1, { source: "sim:short", seconds: 120 })).toMatchObject({ reason: "short" });
+    expect(bench.commands.filter(({ kind }) => kind === "fetch")).toHaveLength(6);
+    expect(bench.events.filter(({ event }) => event === "fetch-retried")).toHaveLength(5);
+  });
+
+  it("reads no more images at once than the memory budget holds", () => {
+    const bench = new GatewayBench({ budget: { maxImageBytes: 6_000, diskBytes: 100_000, memoryBytes: 12_000 } });
+    const images = [1, 2, 3, 4, 5, 6].map((seed) => makeImage(70 + seed, 5_000));
+    for (const [i, each] of images.entries()) bench.publish(each, i + 1);
+    bench.restart();
+    bench.commands.length = 0;
+    bench.sent.length = 0;
+    for (const [i, each] of images.entries())
+      bench.loop.datagram(getBlock(pathOf(each), 0, 2, i), { ...CLIENT, port: 2_000 + i });
+    expect(bench.commands.filter(({ kind }) => kind === "blob-read")).toHaveLength(2);
+    bench.run(0.2);
+    expect(bench.sent.map((bytes) => codeText(decoded(bytes).code))).toEqual(Array.from({ length: 6 }, () => "2.05"));
+  });
+
   it("fetches once however many motes ask for an image that is not in memory", () => {
     const bench = new GatewayBench();
     bench.publish(image, 1);

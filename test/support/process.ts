@@ -50,7 +50,7 @@ export class Served {
   /** `fileLimitKiB` bounds the size of any file that the process writes: a disk that is full, without root. */
   static async start(
     state: string,
-    options: { trust?: string; listen?: string; fileLimitKiB?: number; config?: string } = {},
+    options: { trust?: string; listen?: string; fileLimitKiB?: number; config?: string; logLevel?: string } = {},
   ): Promise<Served> {
     const args = [
       BIN,
@@ -61,7 +61,7 @@ export class Served {
       "--listen",
       options.listen ?? "127.0.0.1:0",
       "--log-level",
-      "error",
+      options.logLevel ?? "error",
     ];
     if (options.config !== undefined) args.push("--config", options.config);
     if (options.trust !== undefined) args.push("--trust", options.trust);

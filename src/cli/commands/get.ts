@@ -4,8 +4,9 @@ import { systemRandom } from "../../adapters/system.ts";
 import { blockSize, szxOf } from "../../coap/block.ts";
 import { DEFAULT_PARAMETERS } from "../../coap/parameters.ts";
 import { BodyDownload } from "../../transfer/body-download.ts";
-import { toHex } from "../../util/bytes.ts";
-import { parseCoapUri, resolvePeer } from "../coap-uri.ts";
+import { imagePath } from "../../gateway/catalogue.ts";
+import { fromHex, toHex } from "../../util/bytes.ts";
+import { parseCoapUri, resolvePeer, type CoapTarget } from "../coap-uri.ts";
 import { ExitCode, UserError, usageError } from "../errors.ts";
 import { Progress } from "../progress.ts";
 import { ResumeFile } from "../resume-file.ts";
@@ -43,7 +44,8 @@ async function get(uri: string, options: GetOptions): Promise<void> {
   const szx = szxOf(Number(options.blockSize));
   if (szx === undefined) throw usageError("bad-block-size", "--block-size is 16, 32, 64, 128, 256, 512 or 1024");
   const ackTimeoutUs = Math.round(Number(options.ackTimeoutMs) * 1_000);
-  if (!(ackTimeoutUs > 0)) throw usageError("bad-ack-timeout", "--ack-timeout-ms is a number above 0");
+  if (!(ackTimeoutUs > 0 && ackTimeoutUs <= 600e6))
+    throw usageError("bad-ack-timeout", "--ack-timeout-ms is above 0, at most 600000");
   const target = parseCoapUri(uri);
   const peer = await resolvePeer(target);
   const file = new ResumeFile(options.out, uri);
@@ -80,20 +82,29 @@ async function get(uri: string, options: GetOptions): Promise<void> {
     progress.stop();
   }
   const digest = toHex(nodeCrypto.sha256(file.content()));
-  if (options.sha256 !== undefined && options.sha256.toLowerCase() !== digest) {
-    file.discard();
-    throw new UserError(
-      ExitCode.FAILED,
-      "digest-mismatch",
-      `the body has SHA-256 ${digest}, not ${options.sha256}; it was thrown away`,
-    );
-  }
+  checkDigest(digest, target, options.sha256, file);
   const { bytes } = file;
   file.commit();
   const seconds = (performance.now() - startedMs) / 1_000;
   const result = { file: options.out, bytes, resumedAt: offset, sha256: digest, seconds: Number(seconds.toFixed(3)) };
   if (options.json === true) console.log(JSON.stringify(result));
   else console.log(`${options.out}: ${bytes} bytes${offset > 0 ? `, gone on at ${offset}` : ""}, SHA-256 ${digest}`);
+}
+
+/** The digest must be the one asked for, and the one that a content-addressed path names. */
+function checkDigest(digest: string, { path }: CoapTarget, expected: string | undefined, file: ResumeFile): void {
+  const named = path[0] === "i" && path.length === 2 ? path[1]! : undefined;
+  const fits =
+    (expected === undefined || expected.toLowerCase() === digest) &&
+    (named === undefined || named === imagePath(fromHex(digest)!)[1]);
+  if (fits) return;
+  file.discard();
+  const wanted = expected ?? `the one that /i/${named} names`;
+  throw new UserError(
+    ExitCode.FAILED,
+    "digest-mismatch",
+    `the body has SHA-256 ${digest}, not ${wanted}; it was thrown away`,
+  );
 }
 
 /** Runs the download to its end, writing each block as it comes. */

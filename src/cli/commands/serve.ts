@@ -46,6 +46,8 @@ async function serve(options: ServeOptions): Promise<void> {
   const number = (text: string | undefined): number | undefined => (text === undefined ? undefined : Number(text));
   const overrides = { ...options, blockSize: number(options.blockSize), ackTimeoutMs: number(options.ackTimeoutMs) };
   const config = loadConfig(options.config, overrides);
+  // A reader of our output that goes away must not take the gateway with it.
+  for (const stream of [process.stdout, process.stderr]) stream.on("error", () => {});
   const log = pinoLog(config.log.level, process.stderr);
   const host = await GatewayHost.start(config, log);
   const api = createApi({
@@ -71,15 +73,16 @@ async function serve(options: ServeOptions): Promise<void> {
 
 async function listenApi(api: ReturnType<typeof createApi>, config: Config): Promise<void> {
   const path = controlSocket(config.state);
-  // The store's lock is ours, so a socket that is there was left by a gateway that died.
-  rmSync(path, { force: true });
   try {
+    // The store's lock is ours, so a socket that is there was left by a gateway that died.
+    rmSync(path, { force: true });
     process.umask(0o077);
     await api.listen({ path });
   } catch (error) {
-    const hint =
-      path.length > 100 ? "its path is too long for a socket: choose a shorter --state" : "choose another --state";
-    throw environmentError("control-socket", `cannot open ${path}: ${(error as Error).message}; ${hint}`);
+    throw environmentError(
+      "control-socket",
+      `cannot open ${path}: ${(error as Error).message}; choose another --state`,
+    );
   }
 }
 

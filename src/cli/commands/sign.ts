@@ -5,7 +5,7 @@ import { nodeCrypto } from "../../adapters/node-crypto.ts";
 import { imagePath } from "../../gateway/catalogue.ts";
 import { createEnvelope, signEnvelope, uuid5 } from "../../suit/author.ts";
 import { fromHex, toHex } from "../../util/bytes.ts";
-import { usageError } from "../errors.ts";
+import { environmentError, usageError } from "../errors.ts";
 import { readPrivateKey } from "../keys.ts";
 
 interface SignOptions {
@@ -51,7 +51,7 @@ function sign(imageFile: string, options: SignOptions): void {
   const image = readInput(imageFile);
   if (image.length === 0) throw usageError("empty-image", `${imageFile} is empty`);
   const sequenceNumber = Number(options.sequence);
-  if (!Number.isSafeInteger(sequenceNumber) || sequenceNumber < 0) {
+  if (!/^\d+$/.test(options.sequence) || !Number.isSafeInteger(sequenceNumber)) {
     throw usageError("bad-sequence", "--sequence is a whole number of 0 or more");
   }
   const vendorId = identifier(options.vendor, DNS_NAMESPACE);
@@ -67,7 +67,11 @@ function sign(imageFile: string, options: SignOptions): void {
     ...(options.label === undefined ? {} : { version: options.label }),
   };
   const envelope = signEnvelope(nodeCrypto, key, createEnvelope(nodeCrypto, description));
-  writeFileSync(options.out, envelope);
+  try {
+    writeFileSync(options.out, envelope);
+  } catch (error) {
+    throw environmentError("file-not-writable", `cannot write ${options.out}: ${(error as Error).message}`);
+  }
   const summary = {
     envelope: options.out,
     envelopeBytes: envelope.length,
