@@ -7,14 +7,17 @@ import { FileBlobStore } from "../adapters/file-blob-store.ts";
 import { fileSource } from "../adapters/file-source.ts";
 import { httpSource } from "../adapters/http-source.ts";
 import { causeCode, LevelStore } from "../adapters/level-store.ts";
+import { MirroredStore } from "../adapters/mirrored-store.ts";
 import { nodeCrypto } from "../adapters/node-crypto.ts";
 import { systemClock, systemRandom } from "../adapters/system.ts";
 import { UdpSocket } from "../adapters/udp-socket.ts";
 import { DEFAULT_PARAMETERS } from "../coap/parameters.ts";
+import { RELEASE_PREFIX } from "../gateway/catalogue.ts";
 import { Gateway } from "../gateway/gateway.ts";
 import type { PublishOutcome, PublishRequest } from "../gateway/publications.ts";
 import { RunLoop } from "../host/run-loop.ts";
 import type { Log } from "../ports/log.ts";
+import type { Store } from "../ports/store.ts";
 import { parsePeer } from "../util/peer.ts";
 import { preferredSzx, type Config } from "./config.ts";
 import { controlSocket } from "./control-client.ts";
@@ -27,14 +30,14 @@ export class GatewayHost {
   readonly counters: Counters;
   readonly addresses: string[] = [];
   readonly #loop: RunLoop;
-  readonly #store: LevelStore;
+  readonly #store: Store;
   readonly #executor: StoreExecutor;
   readonly #sockets: { v4?: UdpSocket; v6?: UdpSocket } = {};
   readonly #waiting = new Map<number, (outcome: PublishOutcome) => void>();
   #timer: NodeJS.Timeout | undefined;
   #nextOperation = 1;
 
-  private constructor(parts: { gateway: Gateway; counters: Counters; store: LevelStore; executor: StoreExecutor }) {
+  private constructor(parts: { gateway: Gateway; counters: Counters; store: Store; executor: StoreExecutor }) {
     this.gateway = parts.gateway;
     this.counters = parts.counters;
     this.#store = parts.store;
@@ -59,6 +62,13 @@ export class GatewayHost {
       const blobs = await openBlobs(join(config.state, "images"));
       const executor = new StoreExecutor(store, blobs, [fileSource, httpSource, coapSource]);
       const counters = new Counters();
+      const entries = await store.entries();
+      if (store.recovered > 0) {
+        log.event("error", "store-lost-records", {
+          reason: "releases came back from their own files",
+          count: store.recovered,
+        });
+      }
       const ackTimeoutUs = Math.round(config.coap.ackTimeoutMs * 1_000);
       const gateway = new Gateway(
         {
@@ -74,7 +84,7 @@ export class GatewayHost {
             ackTimeoutUs,
           },
         },
-        { entries: await store.entries(), blobs: await blobs.list() },
+        { entries, blobs: await blobs.list() },
       );
       const host = new GatewayHost({ gateway, counters, store, executor });
       await host.#bind(config.listen);
@@ -161,9 +171,13 @@ async function openBlobs(folder: string): Promise<FileBlobStore> {
   }
 }
 
-async function openStore(folder: string): Promise<LevelStore> {
+async function openStore(folder: string): Promise<MirroredStore> {
   try {
-    return await LevelStore.open(join(folder, "store"));
+    return await MirroredStore.open(
+      await LevelStore.open(join(folder, "store")),
+      join(folder, "releases"),
+      RELEASE_PREFIX,
+    );
   } catch (error) {
     if (causeCode(error) === "LEVEL_LOCKED") {
       throw environmentError(

@@ -180,12 +180,12 @@ export class Gateway {
       log.event("warn", "record-not-recovered", { key, reason });
       this.#parts.metrics.count("records_not_recovered", reason);
     };
-    const listings: Listing[] = [];
+    const listings = new Map<string, Listing>();
     for (const [key, value] of entries) {
       if (key.startsWith(RELEASE_PREFIX)) {
         const listing = recoverListing(crypto, value, anchors);
         if (typeof listing === "string") damaged(key, listing);
-        else listings.push(listing);
+        else keepNewer(listings, listing);
       } else if (key.startsWith(IMAGE_PREFIX)) {
         const image = recoverImage(key.slice(IMAGE_PREFIX.length), value);
         if (image === undefined) damaged(key, "record-damaged");
@@ -195,7 +195,7 @@ export class Gateway {
       } else if (key.startsWith(TRANSFER_PREFIX) && !this.#transfers.recover(value)) damaged(key, "record-damaged");
     }
     for (const image of this.#catalogue.images()) this.#serveImage(image.digest);
-    for (const listing of listings) this.#offer(listing);
+    for (const listing of listings.values()) this.#offer(listing);
     const known = [...this.#catalogue.images()].length > 0;
     if (!known && this.#cache.diskBytes > 0) {
       // A store that lost its records is no reason to throw the images away as well.
@@ -307,6 +307,13 @@ export class Gateway {
       this.#transfers.hasUnfinished(nowUs, digest)
     );
   }
+}
+
+/** A damaged store may bring an old record back beside the newer one: no release goes backwards. */
+function keepNewer(listings: Map<string, Listing>, listing: Listing): void {
+  const { key, sequenceNumber } = listing.release;
+  const other = listings.get(key);
+  if (other === undefined || other.release.sequenceNumber < sequenceNumber) listings.set(key, listing);
 }
 
 function earlier(a: number | undefined, b: number | undefined): number | undefined {

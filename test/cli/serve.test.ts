@@ -1,4 +1,4 @@
-import { chmodSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { createSocket } from "node:dgram";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
@@ -123,6 +123,43 @@ describe("serve", () => {
     expect(result.code).toBe(3);
     expect(result.stderr).toMatch(/image-too-large: 69656 bytes; at most 50000 are accepted/);
     await gateway.stop();
+  });
+
+  it("a flipped byte in the store loses no release, and opens no way back to an older one", async () => {
+    const state = newState();
+    const gateway = await Served.start(state, { trust: files.trust });
+    const newer = join(folder, "flip.suit");
+    await cli(
+      "sign",
+      FIRMWARE(2),
+      "--key",
+      files.key,
+      "--vendor",
+      "example.com",
+      "--class",
+      "sensor-a",
+      "--sequence",
+      "3",
+      "--out",
+      newer,
+    );
+    expect((await cli("publish", newer, "--image", FIRMWARE(2), "--state", state, "--alias", "fw")).code).toBe(0);
+    await gateway.kill();
+    const log = join(
+      state,
+      "store",
+      readdirSync(join(state, "store")).find((name) => name.endsWith(".log"))!,
+    );
+    const bytes = readFileSync(log);
+    for (let at = 0; at < bytes.length; at += 64) bytes[at]! ^= 0xff;
+    writeFileSync(log, bytes);
+    const again = await Served.start(state, { trust: files.trust });
+    const { images } = lastJson((await cli("images", "--state", state, "--json")).stdout) as { images: object[] };
+    expect(images).toMatchObject([{ sequenceNumber: 3, aliasPath: "/fw" }]);
+    expect(lastJson((await publish(state)).stdout)).toMatchObject({ error: { reason: "older-sequence-number" } });
+    expect((await get(again.port, "flip.bin")).code).toBe(0);
+    expect(readFileSync(join(folder, "flip.bin")).equals(readFileSync(FIRMWARE(2)))).toBe(true);
+    await again.stop();
   });
 
   it("a port in use: exit 5, and how to choose another", async () => {
