@@ -7,7 +7,7 @@ type Emit = (event: CommandEvent) => void;
 type Fetch = Command & { kind: "fetch" };
 
 /** Bytes between two `progress` events of a fetch. */
-const PROGRESS_BYTES = 65_536;
+const PROGRESS_BYTES = 8_192;
 
 /** Runs commands on store, blobs and sources; those that touch one blob run one after another. */
 export class StoreExecutor implements CommandExecutor {

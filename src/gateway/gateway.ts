@@ -142,6 +142,11 @@ export class Gateway {
     return this.#catalogue.listings();
   }
 
+  /** Publications that wait for their image or their record. */
+  publications(): Iterable<Publication> {
+    return this.#publications.underWay();
+  }
+
   transfers(): Iterable<Transfer> {
     return this.#transfers.all();
   }

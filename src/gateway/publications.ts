@@ -71,6 +71,10 @@ export class Publications {
     return publication;
   }
 
+  underWay(): Iterable<Publication> {
+    return this.#underWay.values();
+  }
+
   /** Those that wait for an image. */
   waitingFor(digest: string): Publication[] {
     return [...this.#underWay.values()].filter(({ stage, listing }) => stage === "image" && listing.digest === digest);

@@ -58,6 +58,9 @@ export function createApi(control: GatewayControl): FastifyInstance {
   app.get("/healthz", () => ({ status: "ok", addresses: control.addresses }));
   app.get("/v1/metrics", () => ({ ...control.metrics(), ...prefixed("coap_", control.gateway.stats) }));
   app.get("/v1/images", () => [...control.gateway.listings()].map((listing) => viewOf(control.gateway, listing)));
+  app.get("/v1/publications", () =>
+    [...control.gateway.publications()].map(({ listing }) => viewOf(control.gateway, listing)),
+  );
   app.get("/v1/transfers", () =>
     [...control.gateway.transfers()].map(
       ({ device, digest, size, blocks, bytes, retransmissions, attempts, served, finished }) =>

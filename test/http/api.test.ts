@@ -36,6 +36,17 @@ describe("the operator's API", () => {
     expect((await api.inject("/healthz")).json()).toEqual({ status: "ok", addresses: ["127.0.0.1:5683"] });
   });
 
+  it("shows a publication while its image is fetched", async () => {
+    const { bench, api } = setUp();
+    bench.disk.upstream.set("sim:1", image);
+    bench.loop.call((nowUs) => bench.gateway.publish(nowUs, 9, { envelope: sign(image, 1), source: "sim:1" }));
+    expect((await api.inject("/v1/publications")).json()).toMatchObject([
+      { bytes: 3_000, fetchedBytes: 0, state: "fetching" },
+    ]);
+    bench.run(1);
+    expect((await api.inject("/v1/publications")).json()).toEqual([]);
+  });
+
   it.each([
     ["no JSON", "{"],
     ["no envelope", {}],

@@ -33,11 +33,7 @@ Example:
         ...(options.image === undefined ? {} : { source: toUri(options.image) }),
         ...(options.alias === undefined ? {} : { alias: options.alias }),
       };
-      const progress = new Progress(options.json !== true);
-      progress.start("fetching and verifying", 0);
-      const image = (await callGateway(options.state, "POST", "/v1/images", body).finally(() =>
-        progress.stop(),
-      )) as ImageView;
+      const image = await withProgress(options.state, options.json !== true, body);
       if (options.json === true) console.log(JSON.stringify(image));
       else {
         console.log(
@@ -48,6 +44,28 @@ Example:
         );
       }
     });
+}
+
+/** Publishes; meanwhile the gateway is asked twice a second how much it has fetched. */
+async function withProgress(state: string, show: boolean, body: object): Promise<ImageView> {
+  const progress = new Progress(show);
+  let started = false;
+  const look = async (): Promise<void> => {
+    const underWay = (await callGateway(state, "GET", "/v1/publications")) as ImageView[];
+    const [first] = underWay.filter(({ fetchedBytes }) => fetchedBytes !== null);
+    if (first === undefined) return;
+    if (!started) progress.start("fetching and verifying", first.bytes);
+    started = true;
+    progress.update(first.fetchedBytes!);
+  };
+  // How it goes is only told; how it ends is what the publication itself answers.
+  const timer = setInterval(() => void look().catch(() => {}), 500);
+  try {
+    return (await callGateway(state, "POST", "/v1/images", body)) as ImageView;
+  } finally {
+    clearInterval(timer);
+    progress.stop();
+  }
 }
 
 function readEnvelope(file: string): Buffer {
