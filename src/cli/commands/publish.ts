@@ -52,7 +52,7 @@ async function withProgress(state: string, show: boolean, body: object): Promise
   let started = false;
   const look = async (): Promise<void> => {
     const underWay = (await callGateway(state, "GET", "/v1/publications")) as ImageView[];
-    const [first] = underWay.filter(({ fetchedBytes }) => fetchedBytes !== null);
+    const first = underWay.find(({ fetchedBytes }) => fetchedBytes !== null);
     if (first === undefined) return;
     if (!started) progress.start("fetching and verifying", first.bytes);
     started = true;
