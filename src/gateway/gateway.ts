@@ -254,8 +254,11 @@ export class Gateway {
     } else {
       this.#served.settle(nowUs, digest);
       for (const publication of this.#publications.waitingFor(digest)) {
+        const bytes = this.#cache.memory(digest)?.length ?? 0;
+        const { imageSize } = publication.listing.release;
         if (event.kind === "failed") this.#endRefused(publication, event.reason, event.detail);
-        else this.#record(publication);
+        else if (bytes === imageSize) this.#record(publication);
+        else this.#endRefused(publication, "size-mismatch", `the image has ${bytes} bytes, not ${imageSize}`);
       }
     }
   }

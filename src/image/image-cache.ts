@@ -120,16 +120,20 @@ export class ImageCache {
     else this.#startQueued(nowUs);
   }
 
-  /** Begins what waits, as far as the images under way fit into the memory budget together. */
+  /** Begins what waits, as far as the images on their way into memory fit into its budget together. */
   #startQueued(nowUs: number): void {
     let underWay = 0;
-    for (const { stage, image } of this.#jobs.values()) if (stage !== "queued") underWay += image.size;
+    // A fetch holds no bytes, and must not keep what is on the disk waiting while its upstream hangs.
+    for (const { stage, image } of this.#jobs.values()) {
+      if (stage === "reading" || stage === "verifying" || stage === "committing") underWay += image.size;
+    }
     for (const job of this.#jobs.values()) {
       if (job.stage !== "queued") continue;
       if (underWay > 0 && underWay + job.image.size > this.#parts.budget.memoryBytes) return;
-      underWay += job.image.size;
-      if (this.#disk.has(job.image.digest)) this.#readBlob(job);
-      else this.#beginFetch(nowUs, job);
+      if (this.#disk.has(job.image.digest)) {
+        underWay += job.image.size;
+        this.#readBlob(job);
+      } else this.#beginFetch(nowUs, job);
     }
   }
 

@@ -212,6 +212,19 @@ describe("the cache", () => {
     expect(bench.publish(makeImage(61, 1_000), 2)).toMatchObject({ kind: "published" });
   });
 
+  it("two publications that fetch one image: only the one that names its size is accepted", () => {
+    const bench = new GatewayBench();
+    bench.disk.upstream.set("sim:1", image);
+    const envelopes = [sign(image, 1), sign(image, 1, { classId: new Uint8Array(16), imageSize: 4_000 })];
+    for (const [i, envelope] of envelopes.entries()) {
+      bench.loop.call((nowUs) => bench.gateway.publish(nowUs, i + 1, { envelope, source: "sim:1" }));
+    }
+    bench.run(1);
+    expect(bench.commands.filter(({ kind }) => kind === "fetch")).toHaveLength(1);
+    const outcomes = bench.outcomes.map((outcome) => (outcome.kind === "refused" ? outcome.reason : outcome.kind));
+    expect(outcomes.toSorted()).toEqual(["published", "size-mismatch"]);
+  });
+
   it("a part that lies beside a whole image does not take it along", () => {
     const bench = new GatewayBench();
     bench.publish(image, 1);
