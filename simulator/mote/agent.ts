@@ -11,6 +11,7 @@ import type { Random } from "../../src/ports/random.ts";
 import { openRelease, type Release } from "../../src/suit/release.ts";
 import { BlockFetch, type FetchEvent, type RetryPolicy } from "../../src/transfer/block-fetch.ts";
 import { bytesEqual, concatBytes } from "../../src/util/bytes.ts";
+import { earlier } from "../../src/util/deadline.ts";
 import { boot, type BootResult } from "./bootloader.ts";
 import type { Flash } from "./flash.ts";
 import { Journal } from "./journal.ts";
@@ -135,11 +136,7 @@ export class MoteAgent {
   }
 
   pollTimeout(): number | undefined {
-    let next = this.#endpoint.pollTimeout();
-    for (const other of [this.#fetch?.pollTimeout(), this.#busy?.untilUs]) {
-      if (other !== undefined && (next === undefined || other < next)) next = other;
-    }
-    return next;
+    return earlier(earlier(this.#endpoint.pollTimeout(), this.#fetch?.pollTimeout()), this.#busy?.untilUs);
   }
 
   #takeEvents(nowUs: number): void {

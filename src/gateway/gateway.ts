@@ -17,6 +17,7 @@ import type { Durability, StoreOp } from "../ports/store.ts";
 import type { Transfer } from "../transfer/transfer.ts";
 import { TRANSFER_PREFIX, TransferTable } from "../transfer/transfer-table.ts";
 import { fromHex, fromUtf8, utf8 } from "../util/bytes.ts";
+import { earlier } from "../util/deadline.ts";
 import {
   Catalogue,
   componentOf,
@@ -322,10 +323,6 @@ function keepNewer(listings: Map<string, Listing>, listing: Listing): void {
   const { key, sequenceNumber } = listing.release;
   const other = listings.get(key);
   if (other === undefined || other.release.sequenceNumber < sequenceNumber) listings.set(key, listing);
-}
-
-function earlier(a: number | undefined, b: number | undefined): number | undefined {
-  return a === undefined || (b !== undefined && b < a) ? b : a;
 }
 
 function sameImagePath(a: string, b: string): boolean {

@@ -6,6 +6,7 @@ import type { Log } from "../ports/log.ts";
 import type { Metrics } from "../ports/metrics.ts";
 import type { Random } from "../ports/random.ts";
 import { toHex } from "../util/bytes.ts";
+import { earlier } from "../util/deadline.ts";
 import { ImageFetch, type FetchStep, type WantedImage } from "./image-fetch.ts";
 import type { CacheBudget } from "./limits.ts";
 
@@ -178,8 +179,7 @@ export class ImageCache {
   pollTimeout(): number | undefined {
     if (this.#jobs.size === 0) return undefined;
     let next: number | undefined;
-    for (const { wakeUs } of this.#jobs.values())
-      if (wakeUs !== undefined && (next ?? Infinity) > wakeUs) next = wakeUs;
+    for (const { wakeUs } of this.#jobs.values()) next = earlier(next, wakeUs);
     return next;
   }
 

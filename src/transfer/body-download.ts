@@ -4,6 +4,7 @@ import { CoapEndpoint } from "../coap/endpoint.ts";
 import type { TransmissionParameters } from "../coap/parameters.ts";
 import type { PeerAddress, Transmit } from "../ports/datagram.ts";
 import type { Random } from "../ports/random.ts";
+import { earlier } from "../util/deadline.ts";
 import { BlockFetch, type FetchEvent, type RetryPolicy } from "./block-fetch.ts";
 
 export interface BodyDownloadParts {
@@ -68,8 +69,7 @@ export class BodyDownload {
   }
 
   pollTimeout(): number | undefined {
-    const [a, b] = [this.#endpoint.pollTimeout(), this.#fetch.pollTimeout()];
-    return a === undefined ? b : b === undefined ? a : Math.min(a, b);
+    return earlier(this.#endpoint.pollTimeout(), this.#fetch.pollTimeout());
   }
 
   #takeEvents(nowUs: number): void {

@@ -8,7 +8,7 @@ import { nodeCrypto } from "../../adapters/node-crypto.ts";
 import { szxOf } from "../../coap/block.ts";
 import { imagePath } from "../../gateway/catalogue.ts";
 import { createEnvelope, signEnvelope } from "../../suit/author.ts";
-import { fromHex, toHex } from "../../util/bytes.ts";
+import { toHex } from "../../util/bytes.ts";
 import { parsePeer } from "../../util/peer.ts";
 import { callGateway } from "../control-client.ts";
 import { DemoMote, type FleetOptions } from "../demo/fleet.ts";
@@ -17,7 +17,7 @@ import { fleetTable, FleetProgress } from "../demo/show.ts";
 import { ExitCode, UserError, usageError } from "../errors.ts";
 import { newKey, writeKeyFiles } from "../keys.ts";
 import { readProfile } from "../scenario-files.ts";
-import { identifier } from "./sign.ts";
+import { identifiers } from "./sign.ts";
 
 interface DemoOptions {
   motes: string;
@@ -114,8 +114,7 @@ async function setUp(folder: string, say: (text: string) => void): Promise<Site>
   const child = await GatewayChild.start(state, "127.0.0.1:0", trust);
   say(`the gateway runs on ${child.address} with an empty state folder`);
   try {
-    const vendorId = identifier("example.com", fromHex("6ba7b8109dad11d180b400c04fd430c8")!);
-    const classId = identifier("sensor-a", vendorId);
+    const { vendorId, classId } = identifiers("example.com", "sensor-a");
     const imageDigest = nodeCrypto.sha256(newImage);
     const uri = `/${imagePath(imageDigest).join("/")}`;
     const description = {

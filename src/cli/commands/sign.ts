@@ -54,8 +54,7 @@ function sign(imageFile: string, options: SignOptions): void {
   if (!/^\d+$/.test(options.sequence) || !Number.isSafeInteger(sequenceNumber)) {
     throw usageError("bad-sequence", "--sequence is a whole number of 0 or more");
   }
-  const vendorId = identifier(options.vendor, DNS_NAMESPACE);
-  const classId = identifier(options.class, vendorId);
+  const { vendorId, classId } = identifiers(options.vendor, options.class);
   const imageDigest = nodeCrypto.sha256(image);
   const description = {
     sequenceNumber,
@@ -97,8 +96,14 @@ function readInput(file: string): Uint8Array {
   }
 }
 
+/** The vendor's UUID, and that of its class; each is taken as it is written, or made of a name. */
+export function identifiers(vendor: string, className: string): { vendorId: Uint8Array; classId: Uint8Array } {
+  const vendorId = identifier(vendor, DNS_NAMESPACE);
+  return { vendorId, classId: identifier(className, vendorId) };
+}
+
 /** A UUID as it is written, or one of version 5 for a name. */
-export function identifier(text: string, namespace: Uint8Array): Uint8Array {
+function identifier(text: string, namespace: Uint8Array): Uint8Array {
   const bytes = fromHex(text.replaceAll("-", ""));
   if (bytes?.length === 16) return bytes;
   return uuid5((input) => new Uint8Array(createHash("sha1").update(input).digest()), namespace, text);
