@@ -56,7 +56,14 @@ describe.skipIf(!haveTool(CLIENT, "libcoap3-bin"))("libcoap's coap-client", () =
   });
 
   it("fetches it over a link that loses every twentieth datagram", async () => {
-    expect(Buffer.compare(await fetchTo("lossy", "-b", "1024", "-l", "5%"), image)).toBe(0);
+    // The losses are drawn by the client, without a seed; now and then its own time is up before the
+    // image is whole. It may then try again, but not one byte of what it got may be wrong.
+    for (let attempt = 1; ; attempt++) {
+      const got = await fetchTo(`lossy-${attempt}`, "-b", "1024", "-l", "5%", "-B", "30");
+      expect(Buffer.compare(got, image.subarray(0, got.length))).toBe(0);
+      if (got.length === image.length) return;
+      expect(attempt).toBeLessThan(3);
+    }
   }, 120_000);
 
   it("gets the resource list, and answers to its ping", async () => {
