@@ -2,7 +2,7 @@
 import { createSocket } from "node:dgram";
 import { readFileSync } from "node:fs";
 import { generate, parse } from "coap-packet";
-import { blockSize, decodeBlock, encodeBlock } from "../src/coap/block.ts";
+import { blockSize, decodeBlock, encodeBlock } from "../src/coap/blockwise/block.ts";
 
 const body = readFileSync(process.argv[2]!);
 const socket = createSocket({

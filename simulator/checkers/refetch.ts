@@ -1,4 +1,4 @@
-import { blockOption, blockSize } from "../../src/coap/block.ts";
+import { blockOption, blockSize } from "../../src/coap/blockwise/block.ts";
 import { decodeMessage } from "../../src/coap/decode.ts";
 import { Code, Option } from "../../src/coap/numbers.ts";
 import { uriPath } from "../../src/coap/options.ts";

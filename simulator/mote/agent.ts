@@ -1,5 +1,5 @@
-import { BlockDownload } from "../../src/coap/block2-client.ts";
-import { blockSize, type Szx } from "../../src/coap/block.ts";
+import { BlockDownload } from "../../src/coap/blockwise/block2-client.ts";
+import { blockSize, type Szx } from "../../src/coap/blockwise/block.ts";
 import { CoapEndpoint } from "../../src/coap/endpoint.ts";
 import type { TransmissionParameters } from "../../src/coap/parameters.ts";
 import type { Verifier } from "../../src/codec/cose.ts";

@@ -1,5 +1,5 @@
 import type { TransmissionParameters } from "../../src/coap/parameters.ts";
-import type { Szx } from "../../src/coap/block.ts";
+import type { Szx } from "../../src/coap/blockwise/block.ts";
 import type { Verifier } from "../../src/codec/cose.ts";
 import type { Crypto } from "../../src/ports/crypto.ts";
 import type { PeerAddress, Transmit } from "../../src/ports/datagram.ts";

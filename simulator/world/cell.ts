@@ -1,4 +1,4 @@
-import { szxOf } from "../../src/coap/block.ts";
+import { szxOf } from "../../src/coap/blockwise/block.ts";
 import { DEFAULT_PARAMETERS, type TransmissionParameters } from "../../src/coap/parameters.ts";
 import { keyPairOf, nobleCrypto } from "../../src/crypto/noble-crypto.ts";
 import { Gateway } from "../../src/gateway/gateway.ts";

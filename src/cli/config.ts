@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { parse } from "yaml";
 import { z } from "zod";
-import { szxOf, type Szx } from "../coap/block.ts";
+import { szxOf, type Szx } from "../coap/blockwise/block.ts";
 import type { CacheBudget } from "../image/limits.ts";
 import { parsePeer } from "../util/peer.ts";
 import { usageError, UserError } from "./errors.ts";

@@ -36,16 +36,19 @@ export function decodeMessage(bytes: Uint8Array): Decoded {
   if (first >> 6 !== 1) return failure("bad-version");
   const header = { type: ((first >> 4) & 3) as MessageType, messageId: (bytes[2]! << 8) | bytes[3]! };
   if (bytes.length > COAP_LIMITS.maxDatagramBytes) return failure("too-long", header);
-  const tokenLength = first & 15;
-  if (tokenLength > 8 || 4 + tokenLength > bytes.length) return failure("bad-token-length", header);
+  const tokenStart = tokenOffset(bytes);
+  const tokenEnd = tokenStart + tokenLength(bytes);
+  // A TKL of 15 is reserved; NaN, of a length that was cut off, fails the comparison too.
+  if (!(tokenEnd <= bytes.length)) return failure("bad-token-length", header);
   const code = bytes[1]!;
   if (code === Code.EMPTY) {
-    if (bytes.length !== 4) return failure("empty-with-content", header);
+    // Section 4.1: nothing behind the message ID, and so no token.
+    if (bytes.length !== 4 || (first & 15) !== 0) return failure("empty-with-content", header);
     return { ok: true, message: { ...header, code, token: EMPTY_BYTES, options: [], payload: EMPTY_BYTES } };
   }
   if (!isRequestCode(code) && !isResponseCode(code)) return failure("reserved-code", header);
   const options: CoapOption[] = [];
-  const end = readOptions(bytes, 4 + tokenLength, options);
+  const end = readOptions(bytes, tokenEnd, options);
   if (typeof end === "string") return failure(end, header);
   let payload = EMPTY_BYTES;
   if (end < bytes.length) {
@@ -54,8 +57,22 @@ export function decodeMessage(bytes: Uint8Array): Decoded {
   }
   return {
     ok: true,
-    message: { ...header, code, token: bytes.subarray(4, 4 + tokenLength), options, payload },
+    message: { ...header, code, token: bytes.subarray(tokenStart, tokenEnd), options, payload },
   };
+}
+
+/** Where the token begins: behind the extended length of RFC 8974 section 2.1, if there is one. */
+function tokenOffset(bytes: Uint8Array): number {
+  const tkl = bytes[0]! & 15;
+  return tkl < 13 ? 4 : tkl === 13 ? 5 : 6;
+}
+
+/** Length of the token (RFC 8974 section 2.1); NaN when the field is reserved or cut off. */
+function tokenLength(bytes: Uint8Array): number {
+  const tkl = bytes[0]! & 15;
+  if (tkl < 13) return tkl;
+  if (tkl === 13) return 13 + bytes[4]!;
+  return tkl === 14 ? 269 + bytes[4]! * 256 + bytes[5]! : Number.NaN;
 }
 
 function failure(reason: FormatReason, header?: MessageFormatError["header"]): Decoded {

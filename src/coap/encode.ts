@@ -2,7 +2,7 @@ import type { CoapMessage, CoapOption } from "./message.ts";
 
 /** Bytes that `message` takes at most. */
 export function encodedSizeBound(message: CoapMessage): number {
-  let size = 4 + message.token.length + 1 + message.payload.length;
+  let size = 6 + message.token.length + 1 + message.payload.length;
   for (const option of message.options) size += 5 + option.value.length;
   return size;
 }
@@ -32,12 +32,14 @@ export function writeMessage(out: Uint8Array, message: CoapMessage): number {
 }
 
 export function writeHeader(out: Uint8Array, type: number, code: number, messageId: number, token: Uint8Array): number {
-  out[0] = 0x40 | (type << 4) | token.length;
+  out[0] = 0x40 | (type << 4) | nibble(token.length);
   out[1] = code;
   out[2] = messageId >> 8;
   out[3] = messageId & 0xff;
-  out.set(token, 4);
-  return 4 + token.length;
+  // Tokens of more than 12 bytes have an extended length (RFC 8974 section 2.1).
+  const at = writeExtended(out, 4, token.length);
+  out.set(token, at);
+  return at + token.length;
 }
 
 /** Option header with extended delta and length (section 3.1); returns where the value goes. */

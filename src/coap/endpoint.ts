@@ -4,7 +4,7 @@ import type { Random } from "../ports/random.ts";
 import { utf8 } from "../util/bytes.ts";
 import { peerKey } from "../util/peer.ts";
 import { TimerQueue } from "../util/timer-queue.ts";
-import type { BlockPath } from "./block-path.ts";
+import type { BlockPath } from "./blockwise/block-path.ts";
 import { ClientExchanges } from "./client-exchanges.ts";
 import { decodeMessage, type MessageFormatError } from "./decode.ts";
 import { encodeMessage } from "./encode.ts";

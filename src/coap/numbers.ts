@@ -1,4 +1,4 @@
-/** Registry numbers of CoAP: RFC 7252 section 12, RFC 7641, RFC 7959, RFC 8132, RFC 8516. */
+/** Registry numbers of CoAP: RFC 7252 section 12, RFC 7641, 7959, 7967, 8132, 8516, 8768, 9175, 9177. */
 
 export const MessageType = { CON: 0, NON: 1, ACK: 2, RST: 3 } as const;
 export type MessageType = (typeof MessageType)[keyof typeof MessageType];
@@ -10,21 +10,36 @@ export const Code = {
   POST: 0x02,
   PUT: 0x03,
   DELETE: 0x04,
+  FETCH: 0x05,
+  PATCH: 0x06,
+  IPATCH: 0x07,
   CREATED: 0x41,
   DELETED: 0x42,
   VALID: 0x43,
   CHANGED: 0x44,
   CONTENT: 0x45,
+  CONTINUE: 0x5f,
   BAD_REQUEST: 0x80,
+  UNAUTHORIZED: 0x81,
   BAD_OPTION: 0x82,
   FORBIDDEN: 0x83,
   NOT_FOUND: 0x84,
   METHOD_NOT_ALLOWED: 0x85,
   NOT_ACCEPTABLE: 0x86,
+  REQUEST_ENTITY_INCOMPLETE: 0x88,
+  CONFLICT: 0x89,
+  PRECONDITION_FAILED: 0x8c,
+  REQUEST_ENTITY_TOO_LARGE: 0x8d,
+  UNSUPPORTED_CONTENT_FORMAT: 0x8f,
+  UNPROCESSABLE_ENTITY: 0x96,
+  TOO_MANY_REQUESTS: 0x9d,
   INTERNAL_SERVER_ERROR: 0xa0,
   NOT_IMPLEMENTED: 0xa1,
+  BAD_GATEWAY: 0xa2,
   SERVICE_UNAVAILABLE: 0xa3,
+  GATEWAY_TIMEOUT: 0xa4,
   PROXYING_NOT_SUPPORTED: 0xa5,
+  HOP_LIMIT_REACHED: 0xa8,
 } as const;
 
 /** `2.05` for 69. */
@@ -52,17 +67,29 @@ export const Option = {
   CONTENT_FORMAT: 12,
   MAX_AGE: 14,
   URI_QUERY: 15,
+  HOP_LIMIT: 16,
   ACCEPT: 17,
+  Q_BLOCK1: 19,
   LOCATION_QUERY: 20,
   BLOCK2: 23,
   BLOCK1: 27,
   SIZE2: 28,
+  Q_BLOCK2: 31,
   PROXY_URI: 35,
   PROXY_SCHEME: 39,
   SIZE1: 60,
+  ECHO: 252,
+  NO_RESPONSE: 258,
+  REQUEST_TAG: 292,
 } as const;
 
-export const ContentFormat = { TEXT_PLAIN: 0, LINK_FORMAT: 40, OCTET_STREAM: 42 } as const;
+export const ContentFormat = {
+  TEXT_PLAIN: 0,
+  LINK_FORMAT: 40,
+  OCTET_STREAM: 42,
+  /** application/missing-blocks+cbor-seq (RFC 9177 section 12.3). */
+  MISSING_BLOCKS: 272,
+} as const;
 
 export interface OptionDefinition {
   readonly name: string;
@@ -78,7 +105,10 @@ const define = (name: string, minLength: number, maxLength: number, repeatable =
   repeatable,
 });
 
-/** Lengths and repeatability: RFC 7252 table 4, RFC 7959 table 1, RFC 7641 table 1. */
+/**
+ * Lengths and repeatability: RFC 7252 table 4, RFC 7641 table 1, RFC 7959 table 1, RFC 7967 table 1,
+ * RFC 8768 table 1, RFC 9175 tables 1 and 2, RFC 9177 table 2.
+ */
 export const OPTION_DEFINITIONS: ReadonlyMap<number, OptionDefinition> = new Map([
   [Option.IF_MATCH, define("If-Match", 0, 8, true)],
   [Option.URI_HOST, define("Uri-Host", 1, 255)],
@@ -91,15 +121,28 @@ export const OPTION_DEFINITIONS: ReadonlyMap<number, OptionDefinition> = new Map
   [Option.CONTENT_FORMAT, define("Content-Format", 0, 2)],
   [Option.MAX_AGE, define("Max-Age", 0, 4)],
   [Option.URI_QUERY, define("Uri-Query", 0, 255, true)],
+  [Option.HOP_LIMIT, define("Hop-Limit", 1, 1)],
   [Option.ACCEPT, define("Accept", 0, 2)],
+  [Option.Q_BLOCK1, define("Q-Block1", 0, 3)],
   [Option.LOCATION_QUERY, define("Location-Query", 0, 255, true)],
   [Option.BLOCK2, define("Block2", 0, 3)],
   [Option.BLOCK1, define("Block1", 0, 3)],
   [Option.SIZE2, define("Size2", 0, 4)],
+  [Option.Q_BLOCK2, define("Q-Block2", 0, 3, true)],
   [Option.PROXY_URI, define("Proxy-Uri", 1, 1034)],
   [Option.PROXY_SCHEME, define("Proxy-Scheme", 1, 255)],
   [Option.SIZE1, define("Size1", 0, 4)],
+  [Option.ECHO, define("Echo", 1, 40)],
+  [Option.NO_RESPONSE, define("No-Response", 0, 1)],
+  [Option.REQUEST_TAG, define("Request-Tag", 0, 8, true)],
 ]);
 
 /** Critical options have odd numbers (RFC 7252 section 5.4.6). */
 export const isCritical = (optionNumber: number): boolean => (optionNumber & 1) === 1;
+/** A proxy that does not know an unsafe option must not forward it (RFC 7252 section 5.4.2). */
+export const isUnsafe = (optionNumber: number): boolean => (optionNumber & 2) === 2;
+/** Options that do not tell one cached response from another (RFC 7252 section 5.4.2). */
+export const isNoCacheKey = (optionNumber: number): boolean => (optionNumber & 0x1e) === 0x1c;
+
+/** GET and FETCH ask and change nothing (RFC 7252 section 5.1, RFC 8132 section 2). */
+export const isSafe = (method: number): boolean => method === Code.GET || method === Code.FETCH;

@@ -4,6 +4,7 @@ import { unitFloat } from "../util/random.ts";
 import type { Timer, TimerQueue } from "../util/timer-queue.ts";
 import { COAP_LIMITS } from "./limits.ts";
 import type { TransmissionParameters } from "./parameters.ts";
+import { FixedTimer, type RetransmissionPlan, type RetransmissionTimer, type TimerChoice } from "./retransmission.ts";
 
 export type Outcome = "acknowledged" | "reset" | "timeout";
 export type CoapTimers = TimerQueue<(nowUs: number) => void>;
@@ -14,6 +15,8 @@ interface Confirmable {
   readonly messageId: number;
   readonly bytes: Uint8Array;
   readonly onOutcome: (nowUs: number, outcome: Outcome) => void;
+  plan: RetransmissionPlan | undefined;
+  startedUs: number;
   timeoutUs: number;
   retransmissions: number;
   timer: Timer | undefined;
@@ -23,6 +26,9 @@ interface PeerQueue {
   outstanding: number;
   readonly waiting: Confirmable[];
 }
+
+/** Peers whose own timers are kept: what they have measured survives between messages. */
+const MAX_TIMERS = COAP_LIMITS.maxPeers;
 
 /**
  * Confirmable messages on their way: retransmission with exponential back-off (RFC 7252 section
@@ -35,6 +41,9 @@ export class Reliability {
   readonly #send: (peer: PeerAddress, bytes: Uint8Array) => void;
   readonly #outstanding = new Map<string, Confirmable>();
   readonly #peers = new Map<string, PeerQueue>();
+  readonly #choice: TimerChoice | undefined;
+  readonly #fixed: RetransmissionTimer;
+  readonly #timersOf = new Map<string, RetransmissionTimer>();
   retransmitted = 0;
 
   constructor(
@@ -42,7 +51,10 @@ export class Reliability {
     random: Random,
     timers: CoapTimers,
     send: (peer: PeerAddress, bytes: Uint8Array) => void,
+    choice?: TimerChoice,
   ) {
+    this.#choice = choice;
+    this.#fixed = new FixedTimer(parameters);
     this.#parameters = parameters;
     this.#random = random;
     this.#timers = timers;
@@ -59,7 +71,16 @@ export class Reliability {
     const queue = this.#peers.get(to.peerKey) ?? { outstanding: 0, waiting: [] };
     if (queue.waiting.length >= COAP_LIMITS.maxQueuedPerPeer) return false;
     this.#peers.set(to.peerKey, queue);
-    const entry: Confirmable = { ...to, ...message, onOutcome, timeoutUs: 0, retransmissions: 0, timer: undefined };
+    const entry: Confirmable = {
+      ...to,
+      ...message,
+      onOutcome,
+      plan: undefined,
+      startedUs: 0,
+      timeoutUs: 0,
+      retransmissions: 0,
+      timer: undefined,
+    };
     if (queue.outstanding < this.#parameters.nstart) this.#start(nowUs, queue, entry);
     else queue.waiting.push(entry);
     return true;
@@ -69,8 +90,16 @@ export class Reliability {
   settle(nowUs: number, peerKey: string, messageId: number, outcome: Outcome): boolean {
     const entry = this.#outstanding.get(`${peerKey}/${messageId}`);
     if (entry === undefined) return false;
+    this.#measure(nowUs, entry);
     this.#end(nowUs, entry, outcome);
     return true;
+  }
+
+  /** The response came before the ACK, or in place of it: nothing is sent again. */
+  answered(nowUs: number, peerKey: string, messageId: number): void {
+    const entry = this.#outstanding.get(`${peerKey}/${messageId}`);
+    if (entry !== undefined) this.#measure(nowUs, entry);
+    this.cancel(nowUs, peerKey, messageId);
   }
 
   /** Stops sending a message without an outcome, whether it has been sent or still waits. */
@@ -85,11 +114,26 @@ export class Reliability {
     if (at >= 0) waiting!.splice(at, 1);
   }
 
+  #timerOf({ peer, peerKey }: Confirmable): RetransmissionTimer {
+    const known = this.#timersOf.get(peerKey) ?? this.#choice?.(peer);
+    if (known === undefined) return this.#fixed;
+    this.#timersOf.delete(peerKey);
+    this.#timersOf.set(peerKey, known);
+    if (this.#timersOf.size > MAX_TIMERS) this.#timersOf.delete(this.#timersOf.keys().next().value!);
+    return known;
+  }
+
+  #measure(nowUs: number, entry: Confirmable): void {
+    this.#timerOf(entry).measured(nowUs, nowUs - entry.startedUs, entry.retransmissions);
+  }
+
   #start(nowUs: number, queue: PeerQueue, entry: Confirmable): void {
     queue.outstanding++;
     this.#outstanding.set(`${entry.peerKey}/${entry.messageId}`, entry);
-    const { ackTimeoutUs, ackRandomFactor } = this.#parameters;
-    entry.timeoutUs = Math.round(ackTimeoutUs * (1 + unitFloat(this.#random) * (ackRandomFactor - 1)));
+    const plan = this.#timerOf(entry).plan(nowUs);
+    entry.plan = plan;
+    entry.startedUs = nowUs;
+    entry.timeoutUs = Math.round(plan.timeoutUs * (1 + unitFloat(this.#random) * (plan.randomFactor - 1)));
     this.#transmit(nowUs, entry);
   }
 
@@ -99,12 +143,12 @@ export class Reliability {
   }
 
   #onTimer(nowUs: number, entry: Confirmable): void {
-    if (entry.retransmissions === this.#parameters.maxRetransmit) {
+    if (entry.retransmissions >= entry.plan!.maxRetransmit) {
       this.#end(nowUs, entry, "timeout");
       return;
     }
     entry.retransmissions++;
-    entry.timeoutUs *= 2;
+    entry.timeoutUs = Math.round(entry.plan!.backoff(entry.timeoutUs));
     this.retransmitted++;
     this.#transmit(nowUs, entry);
   }

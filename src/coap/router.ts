@@ -1,7 +1,7 @@
 import { encodeLinks, type Link } from "../codec/link-format.ts";
 import { utf8 } from "../util/bytes.ts";
-import type { Szx } from "./block.ts";
-import { respondWithBody } from "./block2-server.ts";
+import type { Szx } from "./blockwise/block.ts";
+import { respondWithBody } from "./blockwise/block2-server.ts";
 import { Code, ContentFormat } from "./numbers.ts";
 import type { Body, HandlerResult, IncomingRequest, RequestHandler } from "./request.ts";
 

@@ -1,5 +1,5 @@
-import { BlockPath } from "../coap/block-path.ts";
-import type { Szx } from "../coap/block.ts";
+import { BlockPath } from "../coap/blockwise/block-path.ts";
+import type { Szx } from "../coap/blockwise/block.ts";
 import { CoapEndpoint } from "../coap/endpoint.ts";
 import type { TransmissionParameters } from "../coap/parameters.ts";
 import { Router } from "../coap/router.ts";

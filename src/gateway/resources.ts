@@ -1,7 +1,7 @@
-import type { BlockPath, BlockResource } from "../coap/block-path.ts";
+import type { BlockPath, BlockResource } from "../coap/blockwise/block-path.ts";
 import type { Link } from "../codec/link-format.ts";
-import { respondWithBody, type BlockResult } from "../coap/block2-server.ts";
-import type { Szx } from "../coap/block.ts";
+import { respondWithBody, type BlockResult } from "../coap/blockwise/block2-server.ts";
+import type { Szx } from "../coap/blockwise/block.ts";
 import { encodeUint } from "../coap/message.ts";
 import { Code, ContentFormat, Option } from "../coap/numbers.ts";
 import type { CoapResponse, HandlerResult, IncomingRequest } from "../coap/request.ts";

@@ -1,4 +1,4 @@
-import type { BlockDownload } from "../coap/block2-client.ts";
+import type { BlockDownload } from "../coap/blockwise/block2-client.ts";
 import type { CoapEndpoint } from "../coap/endpoint.ts";
 import type { ClientEvent, OutgoingRequest } from "../coap/request.ts";
 import type { PeerAddress } from "../ports/datagram.ts";

@@ -1,5 +1,5 @@
-import { BlockDownload } from "../coap/block2-client.ts";
-import type { Szx } from "../coap/block.ts";
+import { BlockDownload } from "../coap/blockwise/block2-client.ts";
+import type { Szx } from "../coap/blockwise/block.ts";
 import { CoapEndpoint } from "../coap/endpoint.ts";
 import type { TransmissionParameters } from "../coap/parameters.ts";
 import type { PeerAddress, Transmit } from "../ports/datagram.ts";

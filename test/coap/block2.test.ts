@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { blockOption, blockSize, encodeBlock, type Szx } from "../../src/coap/block.ts";
-import { BlockDownload } from "../../src/coap/block2-client.ts";
+import { blockOption, blockSize, encodeBlock, type Szx } from "../../src/coap/blockwise/block.ts";
+import { BlockDownload } from "../../src/coap/blockwise/block2-client.ts";
 import { decodeMessage } from "../../src/coap/decode.ts";
 import { encodeMessage } from "../../src/coap/encode.ts";
 import type { CoapEndpoint } from "../../src/coap/endpoint.ts";

@@ -1,7 +1,7 @@
 import { generate, parse } from "coap-packet";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { blockSize, decodeBlock, encodeBlock, szxOf } from "../../src/coap/block.ts";
+import { blockSize, decodeBlock, encodeBlock, szxOf } from "../../src/coap/blockwise/block.ts";
 import { decodeMessage } from "../../src/coap/decode.ts";
 import { encodeMessage } from "../../src/coap/encode.ts";
 import { decodeUint, encodeUint, type CoapMessage } from "../../src/coap/message.ts";

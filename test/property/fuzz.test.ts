@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { BlockPath } from "../../src/coap/block-path.ts";
+import { BlockPath } from "../../src/coap/blockwise/block-path.ts";
 import { COAP_LIMITS } from "../../src/coap/limits.ts";
 import { encodeMessage } from "../../src/coap/encode.ts";
 import { EMPTY_BYTES } from "../../src/coap/message.ts";

@@ -4,7 +4,7 @@ import { decodeMessage } from "../../src/coap/decode.ts";
 import { encodeMessage } from "../../src/coap/encode.ts";
 import { Code, ContentFormat, MessageType, Option } from "../../src/coap/numbers.ts";
 import { uriPath } from "../../src/coap/options.ts";
-import { blockOption, encodeBlock } from "../../src/coap/block.ts";
+import { blockOption, encodeBlock } from "../../src/coap/blockwise/block.ts";
 import { DEFAULT_PARAMETERS } from "../../src/coap/parameters.ts";
 import { nobleCrypto } from "../../src/crypto/noble-crypto.ts";
 import { SeededRandom } from "../../simulator/engine/random.ts";

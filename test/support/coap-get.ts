@@ -1,4 +1,4 @@
-import { encodeBlock } from "../../src/coap/block.ts";
+import { encodeBlock } from "../../src/coap/blockwise/block.ts";
 import { decodeMessage } from "../../src/coap/decode.ts";
 import { encodeMessage } from "../../src/coap/encode.ts";
 import { EMPTY_BYTES, type CoapMessage } from "../../src/coap/message.ts";

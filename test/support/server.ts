@@ -1,5 +1,5 @@
-import { BlockPath } from "../../src/coap/block-path.ts";
-import { respondWithBody } from "../../src/coap/block2-server.ts";
+import { BlockPath } from "../../src/coap/blockwise/block-path.ts";
+import { respondWithBody } from "../../src/coap/blockwise/block2-server.ts";
 import { CoapEndpoint, type EndpointOptions } from "../../src/coap/endpoint.ts";
 import { Router } from "../../src/coap/router.ts";
 import type { Body } from "../../src/coap/request.ts";

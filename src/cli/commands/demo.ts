@@ -5,7 +5,7 @@ import { fileURLToPath, pathToFileURL } from "node:url";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Command } from "commander";
 import { nodeCrypto } from "../../adapters/node-crypto.ts";
-import { szxOf } from "../../coap/block.ts";
+import { szxOf } from "../../coap/blockwise/block.ts";
 import { imagePath } from "../../gateway/catalogue.ts";
 import { createEnvelope, signEnvelope } from "../../suit/author.ts";
 import { toHex } from "../../util/bytes.ts";

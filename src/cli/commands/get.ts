@@ -1,7 +1,7 @@
 import type { Command } from "commander";
 import { nodeCrypto } from "../../adapters/node-crypto.ts";
 import { systemRandom } from "../../adapters/system.ts";
-import { blockSize, szxOf } from "../../coap/block.ts";
+import { blockSize, szxOf } from "../../coap/blockwise/block.ts";
 import { DEFAULT_PARAMETERS } from "../../coap/parameters.ts";
 import { BodyDownload } from "../../transfer/body-download.ts";
 import { imagePath } from "../../gateway/catalogue.ts";

@@ -1,6 +1,6 @@
 import { systemClock } from "../../adapters/system.ts";
 import { DEFAULT_PARAMETERS } from "../../coap/parameters.ts";
-import { szxOf } from "../../coap/block.ts";
+import { szxOf } from "../../coap/blockwise/block.ts";
 import { nobleCrypto } from "../../crypto/noble-crypto.ts";
 import type { PublicKey } from "../../ports/crypto.ts";
 import type { PeerAddress } from "../../ports/datagram.ts";

@@ -1,8 +1,8 @@
-import { bytesEqual } from "../util/bytes.ts";
+import { bytesEqual } from "../../util/bytes.ts";
 import { blockSize, encodeBlock, MAX_BLOCK_NUM, blockOption, type Szx } from "./block.ts";
-import { encodeUint, EMPTY_BYTES, optionValue, optionValues, uintOption, type CoapOption } from "./message.ts";
-import { Code, Option } from "./numbers.ts";
-import type { Body, CoapResponse, IncomingRequest } from "./request.ts";
+import { encodeUint, EMPTY_BYTES, optionValue, optionValues, uintOption, type CoapOption } from "../message.ts";
+import { Code, Option } from "../numbers.ts";
+import type { Body, CoapResponse, IncomingRequest } from "../request.ts";
 
 const text = (message: string): Uint8Array => new TextEncoder().encode(message);
 

@@ -1,9 +1,9 @@
-import { bytesEqual } from "../util/bytes.ts";
+import { bytesEqual } from "../../util/bytes.ts";
 import { blockOption, blockSize, encodeBlock, MAX_BLOCK_NUM, type Szx } from "./block.ts";
-import { encodeUint, optionValue, uintOption, type CoapOption } from "./message.ts";
-import { Code, codeText, Option } from "./numbers.ts";
-import { textOptions } from "./options.ts";
-import type { IncomingResponse, OutgoingRequest } from "./request.ts";
+import { encodeUint, optionValue, uintOption, type CoapOption } from "../message.ts";
+import { Code, codeText, Option } from "../numbers.ts";
+import { textOptions } from "../options.ts";
+import type { IncomingResponse, OutgoingRequest } from "../request.ts";
 
 export type BlockEvent =
   /** Bytes of the body at `offset`; `last` when the body ends behind them. */

@@ -1,9 +1,9 @@
-import type { PeerAddress } from "../ports/datagram.ts";
-import { utf8 } from "../util/bytes.ts";
+import type { PeerAddress } from "../../ports/datagram.ts";
+import { utf8 } from "../../util/bytes.ts";
 import { blockSize, MAX_BLOCK_NUM } from "./block.ts";
-import { writeOptionHeader } from "./encode.ts";
-import { Code, MessageType, Option } from "./numbers.ts";
-import type { TransmitQueue } from "./transmit-queue.ts";
+import { writeOptionHeader } from "../encode.ts";
+import { Code, MessageType, Option } from "../numbers.ts";
+import type { TransmitQueue } from "../transmit-queue.ts";
 
 /** A representation that never changes while it is registered, such as an image. */
 export interface BlockResource {

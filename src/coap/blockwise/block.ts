@@ -1,4 +1,4 @@
-import { decodeUint, encodeUint, optionValue, type CoapOption } from "./message.ts";
+import { decodeUint, encodeUint, optionValue, type CoapOption } from "../message.ts";
 
 /** Block size exponent: a block has 2^(szx + 4) bytes; 0 to 6 (RFC 7959 section 2.2). */
 export type Szx = 0 | 1 | 2 | 3 | 4 | 5 | 6;
