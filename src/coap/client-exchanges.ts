@@ -1,42 +1,64 @@
 import type { PeerAddress } from "../ports/datagram.ts";
 import type { Random } from "../ports/random.ts";
-import { randomBytes } from "../util/random.ts";
 import { toHex } from "../util/bytes.ts";
 import { peerKey } from "../util/peer.ts";
+import { randomBytes, unitFloat } from "../util/random.ts";
 import type { Timer } from "../util/timer-queue.ts";
 import { encodeMessage } from "./encode.ts";
 import { COAP_LIMITS } from "./limits.ts";
-import { EMPTY_BYTES, type CoapMessage } from "./message.ts";
+import { EMPTY_BYTES, encodeUint, optionValue, uintOption, type CoapMessage, type CoapOption } from "./message.ts";
 import type { MessageIds } from "./message-ids.ts";
-import { MessageType } from "./numbers.ts";
+import { Code, codeClass, MessageType, Option } from "./numbers.ts";
+import { isNewer, type Notified } from "./observe/freshness.ts";
 import { unrecognisedCritical, withoutUnrecognised } from "./options.ts";
 import { exchangeLifetimeUs, type TransmissionParameters } from "./parameters.ts";
+import { Probing } from "./probing.ts";
 import type { CoapTimers, Outcome, Reliability } from "./reliability.ts";
-import type { ClientEvent, OutgoingRequest, RequestFailure } from "./request.ts";
+import type { ClientEvent, IncomingResponse, OutgoingRequest, RequestFailure } from "./request.ts";
 
 interface ClientExchange {
   readonly id: number;
-  readonly key: string;
+  readonly peer: PeerAddress;
   readonly peerKey: string;
-  readonly messageId: number;
+  readonly request: OutgoingRequest;
   readonly responseTimeoutUs: number;
+  token: Uint8Array;
+  key: string;
+  messageId: number;
+  /** The Echo value that the peer asked for (RFC 9175 section 2.3). */
+  echo: Uint8Array | undefined;
+  /** The newest notification, once there was one. */
+  notified: Notified | undefined;
   timer: Timer | undefined;
 }
 
 /** What an arriving response calls for on the message layer. */
 export type ResponseVerdict = "accepted" | "repeated" | "unknown" | "rejected";
 
+/** Max-Age where a response has none, in seconds (RFC 7252 section 5.10.5). */
+const DEFAULT_MAX_AGE_S = 60;
+/** After Max-Age a client waits 5 to 15 seconds before it registers anew (RFC 7641 section 3.3.1). */
+const REREGISTER_AFTER_US = 5_000_000;
+const REREGISTER_SPREAD_US = 10_000_000;
+/** A Max-Age of more than a day does not keep a client from asking whether it is still on the list. */
+const MAX_REREGISTER_S = 86_400;
+
 const UNDERSTOOD = (): boolean => true;
+
+export interface ClientParts {
+  readonly parameters: TransmissionParameters;
+  readonly random: Random;
+  readonly timers: CoapTimers;
+  readonly reliability: Reliability;
+  readonly messageIds: MessageIds;
+  readonly send: (peer: PeerAddress, bytes: Uint8Array) => void;
+  readonly tokenLength: number;
+}
 
 /** Requests that this endpoint sent and their responses, matched by peer and token (RFC 7252 section 5.3.2). */
 export class ClientExchanges {
-  readonly #parameters: TransmissionParameters;
-  readonly #random: Random;
-  readonly #timers: CoapTimers;
-  readonly #reliability: Reliability;
-  readonly #messageIds: MessageIds;
-  readonly #send: (peer: PeerAddress, bytes: Uint8Array) => void;
-  readonly #tokenLength: number;
+  readonly #parts: ClientParts;
+  readonly #probing: Probing;
   readonly #byToken = new Map<string, ClientExchange>();
   readonly #byId = new Map<number, ClientExchange>();
   /** NON requests, which only a RST answers on the message layer. */
@@ -45,90 +67,76 @@ export class ClientExchanges {
   readonly #events: ClientEvent[] = [];
   #nextId = 1;
 
-  constructor(parts: {
-    parameters: TransmissionParameters;
-    random: Random;
-    timers: CoapTimers;
-    reliability: Reliability;
-    messageIds: MessageIds;
-    send: (peer: PeerAddress, bytes: Uint8Array) => void;
-    tokenLength: number;
-  }) {
-    this.#parameters = parts.parameters;
-    this.#random = parts.random;
-    this.#timers = parts.timers;
-    this.#reliability = parts.reliability;
-    this.#messageIds = parts.messageIds;
-    this.#send = parts.send;
-    this.#tokenLength = parts.tokenLength;
+  constructor(parts: ClientParts) {
+    this.#parts = parts;
+    this.#probing = new Probing(parts.parameters.probingRate);
+  }
+
+  get size(): number {
+    return this.#byId.size;
   }
 
   /** Sends a request; undefined when a bound of COAP_LIMITS forbids it. */
   start(nowUs: number, peer: PeerAddress, request: OutgoingRequest): number | undefined {
     if (this.#byToken.size >= COAP_LIMITS.maxClientExchanges) return undefined;
-    const to = { peer, peerKey: peerKey(peer) };
-    const messageId = this.#messageIds.take(nowUs, to.peerKey);
-    if (messageId === undefined) return undefined;
-    const token = this.#freshToken(to.peerKey);
-    const confirmable = request.confirmable ?? true;
     const exchange: ClientExchange = {
       id: this.#nextId++,
-      key: `${to.peerKey}/${toHex(token)}`,
-      peerKey: to.peerKey,
-      messageId,
-      responseTimeoutUs: request.responseTimeoutUs ?? exchangeLifetimeUs(this.#parameters),
+      peer,
+      peerKey: request.toGroup === true ? "*" : peerKey(peer),
+      request,
+      responseTimeoutUs: request.responseTimeoutUs ?? exchangeLifetimeUs(this.#parts.parameters),
+      token: EMPTY_BYTES,
+      key: "",
+      messageId: 0,
+      echo: undefined,
+      notified: undefined,
       timer: undefined,
     };
-    const message: CoapMessage = {
-      type: confirmable ? MessageType.CON : MessageType.NON,
-      code: request.code,
-      messageId: exchange.messageId,
-      token,
-      options: request.options,
-      payload: request.payload ?? EMPTY_BYTES,
-    };
-    const bytes = encodeMessage(message);
-    this.#byToken.set(exchange.key, exchange);
+    this.#giveToken(exchange);
     this.#byId.set(exchange.id, exchange);
-    if (!confirmable) {
-      this.#nonByMessageId.set(`${to.peerKey}/${messageId}`, exchange);
-      this.#send(peer, bytes);
-      this.#awaitResponse(nowUs, exchange);
-      return exchange.id;
-    }
-    const sent = this.#reliability.send(nowUs, to, { bytes, messageId }, (now, outcome) =>
-      this.#onOutcome(now, exchange, outcome),
-    );
-    if (sent) return exchange.id;
+    if (this.#transmit(nowUs, exchange, request.observe === true ? 0 : undefined)) return exchange.id;
     this.#forget(exchange);
     return undefined;
   }
 
-  /** Gives up on a request; no event follows. */
+  /** Gives up on a request; no event follows. An observation ends when its next notification is rejected. */
   cancel(nowUs: number, id: number): void {
     const exchange = this.#byId.get(id);
     if (exchange === undefined) return;
-    this.#reliability.cancel(nowUs, exchange.peerKey, exchange.messageId);
+    this.#parts.reliability.cancel(nowUs, exchange.peerKey, exchange.messageId);
     this.#forget(exchange);
   }
 
-  handleResponse(nowUs: number, fromKey: string, message: CoapMessage): ResponseVerdict {
-    const key = `${fromKey}/${toHex(message.token)}`;
-    const exchange = this.#byToken.get(key);
-    if (exchange === undefined) return this.#finished.has(key) ? "repeated" : "unknown";
+  /** Ends an observation by asking for it (RFC 7641 section 3.6); the answer is the last event. */
+  unobserve(nowUs: number, id: number): boolean {
+    const exchange = this.#byId.get(id);
+    if (exchange?.notified === undefined) return false;
+    exchange.notified = undefined;
+    exchange.timer?.cancel();
+    return this.#transmit(nowUs, exchange, 1);
+  }
+
+  handleResponse(nowUs: number, from: PeerAddress, message: CoapMessage): ResponseVerdict {
+    const fromKey = peerKey(from);
+    const token = toHex(message.token);
+    const exchange = this.#byToken.get(`${fromKey}/${token}`) ?? this.#byToken.get(`*/${token}`);
+    if (exchange === undefined) return this.#finished.has(`${fromKey}/${token}`) ? "repeated" : "unknown";
     // An ACK carries the message ID of its request (section 5.3.2); another one is a stray.
     if (message.type === MessageType.ACK && message.messageId !== exchange.messageId) return "unknown";
-    this.#reliability.cancel(nowUs, exchange.peerKey, exchange.messageId);
-    this.#forget(exchange);
+    this.#parts.reliability.answered(nowUs, exchange.peerKey, exchange.messageId);
+    this.#probing.heard(fromKey);
     if (unrecognisedCritical(message.options, UNDERSTOOD) !== undefined) {
-      this.#events.push({ kind: "failed", request: exchange.id, reason: "bad-option" });
+      this.#fail(exchange, "bad-option");
       return "rejected";
     }
-    this.#remember(key);
-    const { code, payload } = message;
     // Section 5.4.3: an elective option of a wrong length is as good as none.
-    const response = { code, options: withoutUnrecognised(message.options), payload };
-    this.#events.push({ kind: "response", request: exchange.id, response });
+    const options = withoutUnrecognised(message.options);
+    const response = { code: message.code, options, payload: message.payload, from };
+    // What is piggybacked on the ACK of a new registration is the newest state, even of a server that
+    // restarted and counts from the beginning.
+    if (message.type === MessageType.ACK && exchange.notified !== undefined)
+      exchange.notified = { ...exchange.notified, atUs: Number.NEGATIVE_INFINITY };
+    if (!this.#repeatWithEcho(nowUs, exchange, response)) this.#deliver(nowUs, exchange, response);
     return "accepted";
   }
 
@@ -142,14 +150,98 @@ export class ClientExchanges {
     return this.#events.shift();
   }
 
-  #onOutcome(nowUs: number, exchange: ClientExchange, outcome: Outcome): void {
-    if (!this.#byId.has(exchange.id)) return;
+  #transmit(nowUs: number, exchange: ClientExchange, observe: number | undefined): boolean {
+    const { messageIds, reliability, send, timers } = this.#parts;
+    const { request, peer } = exchange;
+    const messageId = messageIds.take(nowUs, exchange.peerKey);
+    if (messageId === undefined) return false;
+    this.#nonByMessageId.delete(`${exchange.peerKey}/${exchange.messageId}`);
+    exchange.messageId = messageId;
+    const extra: CoapOption[] = [];
+    if (observe !== undefined) extra.push({ number: Option.OBSERVE, value: encodeUint(observe) });
+    if (exchange.echo !== undefined) extra.push({ number: Option.ECHO, value: exchange.echo });
+    const confirmable = request.toGroup !== true && (request.confirmable ?? true);
+    const bytes = encodeMessage({
+      type: confirmable ? MessageType.CON : MessageType.NON,
+      code: request.code,
+      messageId,
+      token: exchange.token,
+      options: extra.length === 0 ? request.options : [...request.options, ...extra],
+      payload: request.payload ?? EMPTY_BYTES,
+    });
+    if (confirmable) {
+      const to = { peer, peerKey: exchange.peerKey };
+      return reliability.send(nowUs, to, { bytes, messageId }, (now, outcome) =>
+        this.#onOutcome(now, exchange, messageId, outcome),
+      );
+    }
+    this.#nonByMessageId.set(`${exchange.peerKey}/${messageId}`, exchange);
+    const atUs = request.paced === true ? nowUs : this.#probing.take(nowUs, exchange.peerKey, bytes.length);
+    const sendNow = (now: number): void => {
+      send(peer, bytes);
+      this.#awaitResponse(now, exchange);
+    };
+    if (atUs <= nowUs) sendNow(nowUs);
+    else exchange.timer = timers.schedule(atUs, sendNow);
+    return true;
+  }
+
+  /** RFC 9175 section 2.3: the same request once more, with the value that the server wants to see. */
+  #repeatWithEcho(nowUs: number, exchange: ClientExchange, { code, options }: IncomingResponse): boolean {
+    const echo = optionValue(options, Option.ECHO);
+    if (code !== Code.UNAUTHORIZED || echo === undefined || exchange.echo !== undefined) return false;
+    exchange.echo = echo;
+    exchange.timer?.cancel();
+    this.#byToken.delete(exchange.key);
+    this.#remember(exchange.key);
+    this.#giveToken(exchange);
+    if (this.#transmit(nowUs, exchange, exchange.request.observe === true ? 0 : undefined)) return true;
+    this.#fail(exchange, "timeout");
+    return true;
+  }
+
+  #deliver(nowUs: number, exchange: ClientExchange, response: IncomingResponse): void {
+    const { request, id } = exchange;
+    const sequence = uintOption(response.options, Option.OBSERVE);
+    if (request.observe === true && sequence !== undefined && codeClass(response.code) === 2) {
+      this.#deliverNotification(nowUs, exchange, { sequence, atUs: nowUs }, response);
+      return;
+    }
+    this.#events.push({ kind: "response", request: id, response });
+    if (request.many === true || request.toGroup === true) {
+      if (exchange.timer === undefined) this.#awaitResponse(nowUs, exchange);
+      return;
+    }
+    this.#forget(exchange);
+    this.#remember(exchange.key);
+  }
+
+  #deliverNotification(nowUs: number, exchange: ClientExchange, now: Notified, response: IncomingResponse): void {
+    const { random, timers } = this.#parts;
+    const first = exchange.notified === undefined;
+    if (!first && !isNewer(exchange.notified!, now)) return; // overtaken, or a copy
+    exchange.notified = now;
+    this.#events.push({ kind: first ? "response" : "notification", request: exchange.id, response });
+    exchange.timer?.cancel();
+    const maxAgeS = Math.min(uintOption(response.options, Option.MAX_AGE) ?? DEFAULT_MAX_AGE_S, MAX_REREGISTER_S);
+    const waitUs = maxAgeS * 1_000_000 + REREGISTER_AFTER_US + Math.floor(unitFloat(random) * REREGISTER_SPREAD_US);
+    exchange.timer = timers.schedule(nowUs + waitUs, (later) => {
+      // Section 3.3.1: under the same token, so that the server does not list the client twice.
+      if (!this.#transmit(later, exchange, 0)) this.#fail(exchange, "timeout");
+    });
+  }
+
+  #onOutcome(nowUs: number, exchange: ClientExchange, messageId: number, outcome: Outcome): void {
+    if (!this.#byId.has(exchange.id) || exchange.messageId !== messageId) return;
+    if (outcome !== "timeout") this.#probing.heard(exchange.peerKey);
     if (outcome === "acknowledged") this.#awaitResponse(nowUs, exchange);
     else this.#fail(exchange, outcome);
   }
 
   #awaitResponse(nowUs: number, exchange: ClientExchange): void {
-    exchange.timer = this.#timers.schedule(nowUs + exchange.responseTimeoutUs, () => this.#fail(exchange, "timeout"));
+    const { timers } = this.#parts;
+    exchange.timer?.cancel();
+    exchange.timer = timers.schedule(nowUs + exchange.responseTimeoutUs, () => this.#fail(exchange, "timeout"));
   }
 
   #fail(exchange: ClientExchange, reason: RequestFailure): void {
@@ -171,11 +263,11 @@ export class ClientExchanges {
     }
   }
 
-  #freshToken(peer: string): Uint8Array {
-    for (;;) {
-      const token = randomBytes(this.#random, this.#tokenLength);
-      const key = `${peer}/${toHex(token)}`;
-      if (!this.#byToken.has(key) && !this.#finished.has(key)) return token;
-    }
+  #giveToken(exchange: ClientExchange): void {
+    do {
+      exchange.token = randomBytes(this.#parts.random, this.#parts.tokenLength);
+      exchange.key = `${exchange.peerKey}/${toHex(exchange.token)}`;
+    } while (this.#byToken.has(exchange.key) || this.#finished.has(exchange.key));
+    this.#byToken.set(exchange.key, exchange);
   }
 }

@@ -1,3 +1,4 @@
+import type { MessageType } from "./numbers.ts";
 import type { CoapMessage, CoapOption } from "./message.ts";
 
 /** Bytes that `message` takes at most. */
@@ -69,4 +70,9 @@ function sorted(options: readonly CoapOption[]): readonly CoapOption[] {
     if (options[i]!.number < options[i - 1]!.number) return options.toSorted((a, b) => a.number - b.number);
   }
   return options;
+}
+
+/** An empty message: ACK, RST, or as CON a ping (section 4.1). */
+export function encodeEmpty(type: MessageType, messageId: number): Uint8Array {
+  return Uint8Array.of(0x40 | (type << 4), 0, messageId >> 8, messageId & 0xff);
 }

@@ -2,6 +2,8 @@
 export const COAP_LIMITS = {
   /** Largest datagram that is parsed: RFC 7252 section 4.6's 1152 bytes, with room for options. */
   maxDatagramBytes: 1500,
+  /** Longest token that a request may have (RFC 8974 section 2.2.2). */
+  maxTokenBytes: 64,
   /** Options in one message; RFC 7252 sets no limit, a mote's request has under ten. */
   maxOptions: 64,
   /** Exchanges whose duplicates are remembered (RFC 7252 section 4.5), in all. */
@@ -16,6 +18,26 @@ export const COAP_LIMITS = {
   maxPeers: 16_384,
   /** Datagrams that wait for the host. */
   maxTransmits: 4_096,
+  /** Clients that observe, in all. */
+  maxObservations: 8_192,
+  /** Of those, the ones of one peer. */
+  maxObservationsPerPeer: 32,
+  /** Addresses of which it is known whether they hear what is sent to them. */
+  maxAddresses: 16_384,
+  /** How long an address stays proven. */
+  addressProofUs: 3_600_000_000,
+  /** How long an Echo value shows that a request is fresh. */
+  echoFreshUs: 60_000_000,
+  /** Bytes of request bodies that are being put together, in all. */
+  maxBlock1Bytes: 8_388_608,
+  /** Request bodies that are being put together, in all. */
+  maxBlock1Contexts: 1_024,
+  /** Of those, the ones of one peer. */
+  maxBlock1ContextsPerPeer: 4,
+  /** Bodies that are being sent by Q-Block2, in all. */
+  maxQBlock2Jobs: 1_024,
+  /** Answers to multicast requests that wait for their turn within the leisure. */
+  maxLeisurely: 256,
   /** Answered exchanges of ours that are remembered, so that a repeated CON response is acknowledged. */
   maxFinishedClientExchanges: 1_024,
 } as const;

@@ -7,6 +7,8 @@ export interface TransmissionParameters {
   /** How long a handler may take before an empty ACK is sent (section 5.2.2). */
   readonly piggybackUs: number;
   readonly maxLatencyUs: number;
+  /** PROBING_RATE in bytes per second (section 4.7). */
+  readonly probingRate: number;
 }
 
 export const DEFAULT_PARAMETERS: TransmissionParameters = {
@@ -16,6 +18,7 @@ export const DEFAULT_PARAMETERS: TransmissionParameters = {
   nstart: 1,
   piggybackUs: 500_000,
   maxLatencyUs: 100_000_000,
+  probingRate: 1,
 };
 
 /** EXCHANGE_LIFETIME of section 4.8.2: how long a message ID of a CON stays in use. */

@@ -10,6 +10,11 @@ export interface IncomingRequest {
   readonly query: readonly string[];
   readonly options: readonly CoapOption[];
   readonly payload: Uint8Array;
+  readonly token: Uint8Array;
+  /** The request came to a group: only a useful answer is sent, and not at once (RFC 7252 section 8.2). */
+  readonly multicast: boolean;
+  /** An Echo option showed that the request was made just now (RFC 9175 section 2.3). */
+  readonly fresh: boolean;
   /** Names the exchange to `CoapEndpoint.respond` when the handler answers later. */
   readonly exchange: number;
 }
@@ -17,22 +22,49 @@ export interface IncomingRequest {
 /** A whole representation, to be sent in as many blocks as the client asks for. */
 export interface Body {
   readonly bytes: Uint8Array;
-  /** 8 bytes, the same for every block of one representation. */
+  /** 1 to 8 bytes, the same for every block of one representation. */
   readonly etag: Uint8Array;
   readonly contentFormat: number;
+  /** Called for each part of the body that was put on its way. */
+  readonly sent?: (nowUs: number, offset: number, length: number) => void;
 }
 
 export interface CoapResponse {
   readonly code: number;
   readonly options?: readonly CoapOption[];
   readonly payload?: Uint8Array;
+  /** In place of a payload: what the response is a block, or several, of. */
+  readonly body?: Body;
+  /** Names the resource to `notify`, when its clients may observe it (RFC 7641 section 4.1). */
+  readonly observable?: string;
+  /** The request is to come again with an Echo value, to show that it is fresh (RFC 9175 section 2.3). */
+  readonly challenge?: boolean;
 }
 
 /** What a handler returns: the response, or the promise to call `respond` later. */
-export type HandlerResult = CoapResponse | "deferred";
+export type HandlerResult =
+  | CoapResponse
+  | "deferred"
+  /** No response at all, as for a block of several that will be answered together. */
+  | "silent";
+
+/** A response to a request that was deferred, from a handler that keeps its own deadlines. */
+export interface LaterResponse {
+  readonly exchange: number;
+  /** "silent" ends the exchange without a response. */
+  readonly response: CoapResponse | "silent";
+  /** More responses to the same request will follow; only after a NON. */
+  readonly more?: boolean;
+}
 
 export interface RequestHandler {
+  /** Critical options that it acts on besides Uri-*, Accept, Block2 and Q-Block2. */
+  readonly understood?: ReadonlySet<number>;
   handleRequest(nowUs: number, request: IncomingRequest): HandlerResult;
+  /** Forgets what has waited too long; called when `pollTimeout` is due. */
+  handleTimeout?(nowUs: number): void;
+  pollTimeout?(): number | undefined;
+  pollResponse?(): LaterResponse | undefined;
 }
 
 /** A request that this endpoint sends. */
@@ -44,12 +76,24 @@ export interface OutgoingRequest {
   readonly confirmable?: boolean;
   /** How long to wait for the response once the request was acknowledged or sent as NON. */
   readonly responseTimeoutUs?: number;
+  /** Stay informed of changes (RFC 7641 section 3); the Observe option is added. */
+  readonly observe?: boolean;
+  /** More than one response may come: from a group, or in blocks of Q-Block2. Only time or `cancel` ends it. */
+  readonly many?: boolean;
+  /** The address is a group's: whoever answers is asked (RFC 7252 section 8.1). A NON. */
+  readonly toGroup?: boolean;
+  /** Sent by a transfer that keeps the pace of RFC 9177 itself, in place of PROBING_RATE. */
+  readonly paced?: boolean;
 }
 
-export interface IncomingResponse {
+export interface ResponseContent {
   readonly code: number;
   readonly options: readonly CoapOption[];
   readonly payload: Uint8Array;
+}
+
+export interface IncomingResponse extends ResponseContent {
+  readonly from: PeerAddress;
 }
 
 export type RequestFailure = "timeout" | "reset" | "bad-option";
@@ -57,4 +101,6 @@ export type RequestFailure = "timeout" | "reset" | "bad-option";
 /** What became of a request of ours. */
 export type ClientEvent =
   | { readonly kind: "response"; readonly request: number; readonly response: IncomingResponse }
+  /** A newer state of what is observed; the observation goes on. */
+  | { readonly kind: "notification"; readonly request: number; readonly response: IncomingResponse }
   | { readonly kind: "failed"; readonly request: number; readonly reason: RequestFailure };

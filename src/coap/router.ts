@@ -1,28 +1,79 @@
-import { encodeLinks, type Link } from "../codec/link-format.ts";
+import { encodeLinks, matchesQuery, type Link } from "../codec/link-format.ts";
 import { utf8 } from "../util/bytes.ts";
-import type { Szx } from "./blockwise/block.ts";
-import { respondWithBody } from "./blockwise/block2-server.ts";
-import { Code, ContentFormat } from "./numbers.ts";
-import type { Body, HandlerResult, IncomingRequest, RequestHandler } from "./request.ts";
+import { earlier } from "../util/deadline.ts";
+import { BodyAssembly, type BodyPiece } from "./blockwise/body-assembly.ts";
+import { blockOption, type Szx } from "./blockwise/block.ts";
+import { QBlock1Server } from "./blockwise/q-block1-server.ts";
+import { optionValue, uintOption } from "./message.ts";
+import { Code, ContentFormat, isSafe, Option } from "./numbers.ts";
+import { DEFAULT_PARAMETERS, exchangeLifetimeUs, type TransmissionParameters } from "./parameters.ts";
+import { preconditionsHold } from "./preconditions.ts";
+import type { Body, CoapResponse, HandlerResult, IncomingRequest, LaterResponse, RequestHandler } from "./request.ts";
 
+type Method = (nowUs: number, request: IncomingRequest) => HandlerResult;
+
+/** A resource: a function for each method that it knows, and what its requests must fulfil. */
 export interface ResourceHandler {
   /** Attributes shown in /.well-known/core; undefined hides the resource. */
   readonly attributes?: Link["attributes"];
-  get(nowUs: number, request: IncomingRequest): HandlerResult;
+  get?(nowUs: number, request: IncomingRequest): HandlerResult;
+  post?(nowUs: number, request: IncomingRequest): HandlerResult;
+  put?(nowUs: number, request: IncomingRequest): HandlerResult;
+  delete?(nowUs: number, request: IncomingRequest): HandlerResult;
+  fetch?(nowUs: number, request: IncomingRequest): HandlerResult;
+  patch?(nowUs: number, request: IncomingRequest): HandlerResult;
+  ipatch?(nowUs: number, request: IncomingRequest): HandlerResult;
+  /** ETag of what is there now, for If-Match; undefined when nothing is, "unknown" when it has none. */
+  currentEtag?(): Uint8Array | "unknown" | undefined;
+  /** Content-Formats of request bodies; others are answered 4.15. */
+  readonly acceptedFormats?: readonly number[];
+  /** Largest request body, in one message or in blocks; one message when absent. */
+  readonly maxBodyBytes?: number;
+  /** Takes a body piece by piece as its blocks come, in place of the methods above. */
+  receive?(nowUs: number, request: IncomingRequest, piece: BodyPiece): HandlerResult;
+  /** Requests that change something must show by Echo that they are fresh (RFC 9175 section 2.3). */
+  readonly needsFreshness?: boolean;
 }
+
+const METHODS = {
+  [Code.GET]: "get",
+  [Code.POST]: "post",
+  [Code.PUT]: "put",
+  [Code.DELETE]: "delete",
+  [Code.FETCH]: "fetch",
+  [Code.PATCH]: "patch",
+  [Code.IPATCH]: "ipatch",
+} as const;
+
+/** A body that comes in one message, where a resource names no bound. */
+const ONE_MESSAGE_BYTES = 1_024;
 
 /** Resources by path, and the list of them (RFC 7252 section 7.2, RFC 6690 section 4). */
 export class Router implements RequestHandler {
+  readonly understood: ReadonlySet<number> = new Set([
+    Option.IF_MATCH,
+    Option.IF_NONE_MATCH,
+    Option.BLOCK1,
+    Option.Q_BLOCK1,
+  ]);
   readonly #resources = new Map<string, ResourceHandler>();
   readonly #preferredSzx: Szx;
   readonly #digest: (bytes: Uint8Array) => Uint8Array;
-  /** The list, made once per change of the resources. */
+  readonly #assembly: BodyAssembly;
+  readonly #qBlock1: QBlock1Server;
+  /** The whole list, made once per change of the resources. */
   #listing: Body | undefined;
 
   /** `digest` makes the ETag of the resource list; SHA-256 in the gateway. */
-  constructor(preferredSzx: Szx, digest: (bytes: Uint8Array) => Uint8Array) {
+  constructor(
+    preferredSzx: Szx,
+    digest: (bytes: Uint8Array) => Uint8Array,
+    parameters: TransmissionParameters = DEFAULT_PARAMETERS,
+  ) {
     this.#preferredSzx = preferredSzx;
     this.#digest = digest;
+    this.#assembly = new BodyAssembly(exchangeLifetimeUs(parameters));
+    this.#qBlock1 = new QBlock1Server(parameters);
   }
 
   add(path: readonly string[], resource: ResourceHandler): void {
@@ -37,26 +88,95 @@ export class Router implements RequestHandler {
 
   handleRequest(nowUs: number, request: IncomingRequest): HandlerResult {
     const path = pathText(request.path);
-    const listed = path === ".well-known/core";
     const resource = this.#resources.get(path);
-    if (!listed && resource === undefined) return { code: Code.NOT_FOUND };
-    if (request.method !== Code.GET) return { code: Code.METHOD_NOT_ALLOWED };
-    return resource?.get(nowUs, request) ?? this.#list(request);
+    if (path === ".well-known/core") return request.method === Code.GET ? this.#list(request) : NOT_ALLOWED;
+    if (resource === undefined) return { code: Code.NOT_FOUND };
+    const refusal = refusalOf(resource, request);
+    if (refusal !== undefined) return refusal;
+    if (optionValue(request.options, Option.Q_BLOCK1) !== undefined)
+      return this.#acceptQBlock1(nowUs, resource, request);
+    if (blockOption(request.options, Option.BLOCK1) !== undefined) return this.#acceptBlock(nowUs, resource, request);
+    return this.#call(nowUs, resource, request);
   }
 
+  handleTimeout(nowUs: number): void {
+    this.#assembly.handleTimeout(nowUs);
+    this.#qBlock1.handleTimeout(nowUs);
+  }
+
+  pollTimeout(): number | undefined {
+    return earlier(this.#assembly.pollTimeout(), this.#qBlock1.pollTimeout());
+  }
+
+  pollResponse(): LaterResponse | undefined {
+    return this.#qBlock1.pollResponse();
+  }
+
+  #acceptBlock(nowUs: number, resource: ResourceHandler, request: IncomingRequest): HandlerResult {
+    const streaming = resource.receive !== undefined;
+    const maxBodyBytes = resource.maxBodyBytes ?? ONE_MESSAGE_BYTES;
+    const step = this.#assembly.accept(nowUs, request, { maxBodyBytes, streaming, preferredSzx: this.#preferredSzx });
+    if (step.kind === "respond") return step.response;
+    if (step.kind === "whole") return this.#call(nowUs, resource, step.request);
+    return resource.receive!(nowUs, request, step.piece);
+  }
+
+  #acceptQBlock1(nowUs: number, resource: ResourceHandler, request: IncomingRequest): HandlerResult {
+    const maxBodyBytes = resource.maxBodyBytes ?? ONE_MESSAGE_BYTES;
+    const step = this.#qBlock1.accept(nowUs, request, maxBodyBytes);
+    if (step === "deferred" || step === "silent" || "code" in step) return step;
+    return this.#call(nowUs, resource, step.whole);
+  }
+
+  #call(nowUs: number, resource: ResourceHandler, request: IncomingRequest): HandlerResult {
+    if (resource.receive !== undefined && request.payload.length > 0) {
+      const piece = { offset: 0, bytes: request.payload, last: true, size: request.payload.length };
+      return resource.receive(nowUs, request, piece);
+    }
+    const name = METHODS[request.method as keyof typeof METHODS];
+    return (resource[name] as Method).call(resource, nowUs, request);
+  }
+
+  /** RFC 6690 section 4.1: the query filters; to a group, an empty list is not worth an answer. */
   #list(request: IncomingRequest): HandlerResult {
-    this.#listing ??= this.#makeListing();
-    return respondWithBody(request, this.#listing, this.#preferredSzx).response;
+    if (request.query.length === 0) return { code: Code.CONTENT, body: (this.#listing ??= this.#makeListing([])) };
+    const body = this.#makeListing(request.query);
+    return body.bytes.length === 0 && request.multicast ? "silent" : { code: Code.CONTENT, body };
   }
 
-  #makeListing(): Body {
+  #makeListing(query: readonly string[]): Body {
     const links: Link[] = [];
     for (const [path, { attributes }] of this.#resources) {
-      if (attributes !== undefined) links.push({ target: `/${path}`, attributes });
+      if (attributes === undefined) continue;
+      const link = { target: `/${path}`, attributes };
+      if (query.every((filter) => matchesQuery(link, filter))) links.push(link);
     }
     const bytes = utf8(encodeLinks(links));
     return { bytes, etag: this.#digest(bytes).subarray(0, 8), contentFormat: ContentFormat.LINK_FORMAT };
   }
+}
+
+const NOT_ALLOWED: CoapResponse = { code: Code.METHOD_NOT_ALLOWED };
+
+/** What can be refused before the body is whole (RFC 7252 sections 5.8, 5.10.3, 5.10.8, RFC 8132). */
+function refusalOf(resource: ResourceHandler, request: IncomingRequest): CoapResponse | undefined {
+  const { options, method } = request;
+  const name = METHODS[method as keyof typeof METHODS];
+  const streams = resource.receive !== undefined && (method === Code.PUT || method === Code.POST);
+  if (name === undefined || (resource[name] === undefined && !streams)) return NOT_ALLOWED;
+  if (resource.needsFreshness === true && !isSafe(method) && !request.fresh)
+    return { code: Code.UNAUTHORIZED, challenge: true };
+  if (!preconditionsHold(options, resource.currentEtag === undefined ? "unknown" : resource.currentEtag()))
+    return { code: Code.PRECONDITION_FAILED };
+  const format = uintOption(options, Option.CONTENT_FORMAT);
+  // FETCH and PATCH mean nothing without the format of their body (RFC 8132 sections 2.2 and 3.1).
+  const needsFormat = method === Code.FETCH || method === Code.PATCH || method === Code.IPATCH;
+  const { acceptedFormats } = resource;
+  if (format === undefined ? needsFormat : acceptedFormats !== undefined && !acceptedFormats.includes(format))
+    return { code: Code.UNSUPPORTED_CONTENT_FORMAT };
+  if (request.payload.length > (resource.maxBodyBytes ?? ONE_MESSAGE_BYTES))
+    return { code: Code.REQUEST_ENTITY_TOO_LARGE };
+  return undefined;
 }
 
 /** Segments are escaped, so that a slash inside one is not taken for a border. */

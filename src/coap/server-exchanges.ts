@@ -7,6 +7,7 @@ import type { CoapMessage } from "./message.ts";
 import { MessageType } from "./numbers.ts";
 import { exchangeLifetimeUs, nonLifetimeUs, type TransmissionParameters } from "./parameters.ts";
 import type { CoapTimers } from "./reliability.ts";
+import type { IncomingRequest } from "./request.ts";
 
 /** One request of a peer that is being answered, or was. */
 export interface ServerExchange {
@@ -15,6 +16,9 @@ export interface ServerExchange {
   readonly peer: PeerAddress;
   readonly peerKey: string;
   readonly request: CoapMessage;
+  /** The request as handlers see it, once its options are checked. */
+  incoming: IncomingRequest | undefined;
+  multicast: boolean;
   /** What a repetition of the request is answered with: nothing yet, an empty ACK, the response. */
   reply: Uint8Array | undefined;
   answered: boolean;
@@ -68,6 +72,8 @@ export class ServerExchanges {
       peer: { address: peer.address, port: peer.port },
       peerKey: key,
       request: message,
+      incoming: undefined,
+      multicast: false,
       reply: undefined,
       answered: false,
       acknowledged: false,

@@ -16,3 +16,23 @@ function encodeAttribute([name, value]: [string, string | number | true]): strin
   if (typeof value === "number") return `;${name}=${value}`;
   return `;${name}="${value.replaceAll(/["\\]/g, (character) => `\\${character}`)}"`;
 }
+
+/**
+ * Whether a link passes one filter of a query (RFC 6690 section 4.1): `name=value`, where a value
+ * that ends in `*` stands for all that begin so, `href` is the target, and the words of an
+ * attribute each count. A filter without `=` passes nothing.
+ */
+export function matchesQuery(link: Link, filter: string): boolean {
+  const at = filter.indexOf("=");
+  if (at < 0) return false;
+  const name = filter.slice(0, at);
+  const wanted = filter.slice(at + 1);
+  const matches = wanted.endsWith("*")
+    ? (text: string): boolean => text.startsWith(wanted.slice(0, -1))
+    : (text: string): boolean => text === wanted;
+  if (name === "href") return matches(link.target);
+  const value = link.attributes[name];
+  if (value === undefined || value === true) return false;
+  const text = String(value);
+  return matches(text) || text.split(" ").some(matches);
+}

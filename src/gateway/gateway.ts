@@ -86,6 +86,7 @@ export class Gateway {
       random: parts.random.fork("coap"),
       handler: this.#router,
       blockPath,
+      preferredSzx,
       metrics,
       ...(parts.parameters === undefined ? {} : { parameters: parts.parameters }),
     });
@@ -93,7 +94,7 @@ export class Gateway {
     const cacheParts = { crypto, random: parts.random.fork("fetch"), log, metrics, budget, isPinned };
     this.#cache = new ImageCache(cacheParts, recovered.blobs, () => this.#nextId++);
     const respond = this.#endpoint.respond.bind(this.#endpoint);
-    const servedParts = { cache: this.#cache, transfers: this.#transfers, metrics, preferredSzx, respond };
+    const servedParts = { cache: this.#cache, transfers: this.#transfers, metrics, respond };
     this.#served = new ServedImages(servedParts, this.#router, blockPath);
     this.#publications = new Publications(crypto, parts.anchors, this.#catalogue);
     this.#recover(recovered.entries);
@@ -222,7 +223,7 @@ export class Gateway {
     if (listing.alias !== undefined) this.#served.serve([listing.alias], imageOf(listing));
     const { release } = listing;
     const etag = this.#parts.crypto.sha256(release.envelope).subarray(0, 8);
-    const resource = manifestResource(release.envelope, etag, this.#parts.preferredSzx);
+    const resource = manifestResource(release.envelope, etag);
     this.#router.add(manifestPath(release.classId, componentOf(release)), resource);
   }
 

@@ -1,7 +1,5 @@
 import type { BlockPath, BlockResource } from "../coap/blockwise/block-path.ts";
 import type { Link } from "../codec/link-format.ts";
-import { respondWithBody, type BlockResult } from "../coap/blockwise/block2-server.ts";
-import type { Szx } from "../coap/blockwise/block.ts";
 import { encodeUint } from "../coap/message.ts";
 import { Code, ContentFormat, Option } from "../coap/numbers.ts";
 import type { CoapResponse, HandlerResult, IncomingRequest } from "../coap/request.ts";
@@ -18,7 +16,6 @@ interface ServedParts {
   readonly cache: ImageCache;
   readonly transfers: TransferTable;
   readonly metrics: Metrics;
-  readonly preferredSzx: Szx;
   readonly respond: (nowUs: number, exchange: number, response: CoapResponse) => boolean;
 }
 
@@ -65,9 +62,7 @@ export class ServedImages {
     this.#parked.delete(digest);
     this.#parkedCount -= waiting.length;
     for (const { request, resource } of waiting) {
-      const { response, sent } = resource.answer(request) ?? { response: UNAVAILABLE, sent: undefined };
-      const answered = this.#parts.respond(nowUs, request.exchange, response);
-      if (answered && sent !== undefined) resource.served(nowUs, request.peer, sent.offset, sent.length);
+      this.#parts.respond(nowUs, request.exchange, resource.answer(request) ?? UNAVAILABLE);
     }
   }
 
@@ -112,26 +107,23 @@ class ServedImage implements BlockResource, ResourceHandler {
   }
 
   get(nowUs: number, request: IncomingRequest): HandlerResult {
-    const answer = this.answer(request);
-    if (answer === undefined) return this.#park(nowUs, request, this);
-    if (answer.sent !== undefined) this.served(nowUs, request.peer, answer.sent.offset, answer.sent.length);
-    return answer.response;
+    return this.answer(request) ?? this.#park(nowUs, request, this);
   }
 
   /** The response when the bytes are at hand. */
-  answer(request: IncomingRequest): BlockResult | undefined {
+  answer({ peer }: IncomingRequest): CoapResponse | undefined {
     const bytes = this.bytes();
     if (bytes === undefined) return undefined;
-    const body = { bytes, etag: this.etag, contentFormat: ContentFormat.OCTET_STREAM };
-    return respondWithBody(request, body, this.#parts.preferredSzx);
+    const sent = (nowUs: number, offset: number, length: number): void => this.served(nowUs, peer, offset, length);
+    return { code: Code.CONTENT, body: { bytes, etag: this.etag, contentFormat: ContentFormat.OCTET_STREAM, sent } };
   }
 }
 
 /** The envelope of a class's current release. Its ETag lets a mote ask cheaply whether it is still that one. */
-export function manifestResource(envelope: Uint8Array, etag: Uint8Array, preferredSzx: Szx): ResourceHandler {
+export function manifestResource(envelope: Uint8Array, etag: Uint8Array): ResourceHandler {
   const body = { bytes: envelope, etag, contentFormat: ContentFormat.OCTET_STREAM };
   return {
     attributes: { ct: ContentFormat.OCTET_STREAM, sz: envelope.length, rt: "blockferry.manifest" },
-    get: (_nowUs, request) => respondWithBody(request, body, preferredSzx).response,
+    get: () => ({ code: Code.CONTENT, body }),
   };
 }

@@ -1,5 +1,5 @@
 import { BlockPath } from "../../src/coap/blockwise/block-path.ts";
-import { respondWithBody } from "../../src/coap/blockwise/block2-server.ts";
+import { Code } from "../../src/coap/numbers.ts";
 import { CoapEndpoint, type EndpointOptions } from "../../src/coap/endpoint.ts";
 import { Router } from "../../src/coap/router.ts";
 import type { Body } from "../../src/coap/request.ts";
@@ -15,13 +15,14 @@ export function bodyServer(
   const router = new Router(2, (input) => nobleCrypto.sha256(input));
   router.add(["i", "x"], {
     attributes: { ct: 42 },
-    get: (_nowUs, request) => respondWithBody(request, body, 2).response,
+    get: () => ({ code: Code.CONTENT, body }),
   });
   const blockPath = new BlockPath();
   blockPath.register(["i", "x"], { etag: body.etag, size: bytes.length, bytes: () => bytes, served: () => {} });
   return new CoapEndpoint({
     random: new SeededRandom(options.seed ?? 1, "server"),
     handler: router,
+    preferredSzx: 2,
     ...(options.short === true ? { blockPath } : {}),
     ...options,
   });

@@ -3,7 +3,7 @@ import { blockOption, blockSize, encodeBlock, MAX_BLOCK_NUM, type Szx } from "./
 import { encodeUint, optionValue, uintOption, type CoapOption } from "../message.ts";
 import { Code, codeText, Option } from "../numbers.ts";
 import { textOptions } from "../options.ts";
-import type { IncomingResponse, OutgoingRequest } from "../request.ts";
+import type { ResponseContent, OutgoingRequest } from "../request.ts";
 
 export type BlockEvent =
   /** Bytes of the body at `offset`; `last` when the body ends behind them. */
@@ -83,7 +83,7 @@ export class BlockDownload {
     return { code, options: [...options, { number: Option.ETAG, value: etag }] };
   }
 
-  handleResponse(response: IncomingResponse): BlockEvent {
+  handleResponse(response: ResponseContent): BlockEvent {
     const asked = this.#asked;
     if (asked === undefined) return { kind: "failed", reason: "no block was asked for" };
     if (response.code === Code.VALID && asked.validates) return { kind: "valid" };
@@ -115,7 +115,7 @@ export class BlockDownload {
     this.#size = undefined;
   }
 
-  #readBlock(asked: { offset: number; szx: Szx }, response: IncomingResponse): BlockEvent {
+  #readBlock(asked: { offset: number; szx: Szx }, response: ResponseContent): BlockEvent {
     const { payload } = response;
     const block = blockOption(response.options, Option.BLOCK2);
     if (block === undefined) {

@@ -1,0 +1,92 @@
+import type { Random } from "../ports/random.ts";
+import { bytesEqual } from "../util/bytes.ts";
+import { randomBytes } from "../util/random.ts";
+import { COAP_LIMITS } from "./limits.ts";
+
+/** What may be sent to an address for each byte that came from it, until it is proven (RFC 9175 section 2.4). */
+const AMPLIFICATION = 3;
+const ECHO_BYTES = 8;
+
+export interface AddressProofOptions {
+  readonly random: Random;
+  /** True of addresses that nobody outside can claim, such as those of a mesh whose border router filters. */
+  readonly isTrusted: (address: string) => boolean;
+}
+
+interface Challenge {
+  readonly value: Uint8Array;
+  readonly issuedUs: number;
+}
+
+/**
+ * Which addresses are known to hear what is sent to them (RFC 9175 section 2.4): those that gave an
+ * Echo value back. All others have a budget, so that a forged address is not flooded.
+ */
+export class AddressProof {
+  readonly #random: Random;
+  readonly #isTrusted: (address: string) => boolean;
+  readonly #proven = new Map<string, number>();
+  readonly #credit = new Map<string, number>();
+  readonly #challenges = new Map<string, Challenge>();
+
+  constructor({ random, isTrusted }: AddressProofOptions) {
+    this.#random = random;
+    this.#isTrusted = isTrusted;
+  }
+
+  isProven(nowUs: number, address: string): boolean {
+    if (this.#isTrusted(address)) return true;
+    const provenUs = this.#proven.get(address);
+    return provenUs !== undefined && nowUs - provenUs < COAP_LIMITS.addressProofUs;
+  }
+
+  /** `length` bytes came from `address`. */
+  heard(nowUs: number, address: string, length: number): void {
+    if (this.isProven(nowUs, address)) return;
+    put(this.#credit, address, (this.#credit.get(address) ?? 0) + length * AMPLIFICATION);
+  }
+
+  /** Whether so many bytes may go to `address`. */
+  allows(nowUs: number, address: string, length: number): boolean {
+    return this.isProven(nowUs, address) || (this.#credit.get(address) ?? 0) >= length;
+  }
+
+  spent(address: string, length: number): void {
+    const credit = this.#credit.get(address);
+    if (credit !== undefined) this.#credit.set(address, credit - length);
+  }
+
+  /** An Echo value for `address`: the one it has already, while that is fresh. */
+  challenge(nowUs: number, address: string): Uint8Array {
+    const known = this.#challenges.get(address);
+    if (known !== undefined && isFresh(known, nowUs)) return known.value;
+    const value = randomBytes(this.#random, ECHO_BYTES);
+    put(this.#challenges, address, { value, issuedUs: nowUs });
+    return value;
+  }
+
+  /** Whether `echo` shows that the request is fresh (section 2.3); it proves the address as well. */
+  verify(nowUs: number, address: string, echo: Uint8Array): boolean {
+    const known = this.#challenges.get(address);
+    if (known === undefined || !isFresh(known, nowUs) || !bytesEqual(known.value, echo)) return false;
+    this.prove(nowUs, address);
+    return true;
+  }
+
+  /** The address answered something that it could not have guessed, such as a token. */
+  prove(nowUs: number, address: string): void {
+    put(this.#proven, address, nowUs);
+    this.#credit.delete(address);
+  }
+}
+
+function isFresh({ issuedUs }: Challenge, nowUs: number): boolean {
+  return nowUs - issuedUs < COAP_LIMITS.echoFreshUs;
+}
+
+/** The address heard of longest ago makes room. */
+function put<T>(map: Map<string, T>, address: string, value: T): void {
+  map.delete(address);
+  map.set(address, value);
+  if (map.size > COAP_LIMITS.maxAddresses) map.delete(map.keys().next().value!);
+}

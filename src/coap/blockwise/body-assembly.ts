@@ -1,0 +1,206 @@
+import { concatBytes, toHex } from "../../util/bytes.ts";
+import { peerKey } from "../../util/peer.ts";
+import { COAP_LIMITS } from "../limits.ts";
+import { encodeUint, uintOption, type CoapOption } from "../message.ts";
+import { Code, isNoCacheKey, Option } from "../numbers.ts";
+import type { CoapResponse, IncomingRequest } from "../request.ts";
+import { blockOption, blockSize, encodeBlock, type BlockValue } from "./block.ts";
+
+/** What a request with Block1 leads to. */
+export type AssemblyStep =
+  | { readonly kind: "respond"; readonly response: CoapResponse }
+  /** The body is whole; `request` carries it as its payload. */
+  | { readonly kind: "whole"; readonly request: IncomingRequest }
+  /** For a resource that takes bodies piece by piece: the next piece. */
+  | { readonly kind: "piece"; readonly piece: BodyPiece };
+
+export interface BodyPiece {
+  readonly offset: number;
+  readonly bytes: Uint8Array;
+  readonly last: boolean;
+  /** Size1, where the client gave it. */
+  readonly size: number | undefined;
+}
+
+export interface AssemblyRules {
+  readonly maxBodyBytes: number;
+  /** Pieces are handed on as they come, and none is kept. */
+  readonly streaming: boolean;
+  /** Block size that is asked for from the second block on, where the client's is larger. */
+  readonly preferredSzx: number;
+}
+
+interface Context {
+  readonly key: string;
+  readonly peerKey: string;
+  readonly pieces: Uint8Array[];
+  received: number;
+  /** Bytes kept; none of a streaming one. */
+  kept: number;
+  touchedUs: number;
+}
+
+/**
+ * Request bodies that come in blocks (RFC 7959 section 2.5): atomic ones are put together here,
+ * streaming ones only followed. One context per peer, resource and Request-Tag (RFC 9175 section
+ * 3.3); the one touched longest ago makes room, and the total is bounded.
+ */
+export class BodyAssembly {
+  readonly #lifetimeUs: number;
+  readonly #contexts = new Map<string, Context>();
+  #bytes = 0;
+
+  /** `lifetimeUs`: how long a context waits for its next block; EXCHANGE_LIFETIME. */
+  constructor(lifetimeUs: number) {
+    this.#lifetimeUs = lifetimeUs;
+  }
+
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  get size(): number {
+    return this.#contexts.size;
+  }
+
+  /** Takes a request with a Block1 option. */
+  accept(nowUs: number, request: IncomingRequest, rules: AssemblyRules): AssemblyStep {
+    this.handleTimeout(nowUs);
+    const block = blockOption(request.options, Option.BLOCK1)!;
+    const size1 = uintOption(request.options, Option.SIZE1);
+    const length = request.payload.length;
+    if (block.szx === 7) return refuse(Code.BAD_REQUEST, "Block1: SZX 7 is reserved");
+    const size = blockSize(block.szx);
+    // Section 2.2: all blocks but the last are of the size that SZX gives.
+    if (block.more ? length !== size : length > size) return refuse(Code.BAD_REQUEST, "the payload is not a block");
+    const offset = block.num * size;
+    if (Math.max(size1 ?? 0, offset + length) > rules.maxBodyBytes) {
+      this.#end(this.#contexts.get(assemblyKey(request)));
+      return tooLarge(rules.maxBodyBytes);
+    }
+    const context = block.num === 0 ? this.#open(nowUs, request) : this.#contexts.get(assemblyKey(request));
+    // Section 2.9.2: a block of which the ones before are missing.
+    if (context === undefined || context.received !== offset)
+      return refuse(Code.REQUEST_ENTITY_INCOMPLETE, "a block is missing");
+    if (!rules.streaming && !this.#makeRoom(context, length)) {
+      this.#end(context);
+      return { kind: "respond", response: { code: Code.SERVICE_UNAVAILABLE, options: [maxAge(30)] } };
+    }
+    return this.#take(nowUs, context, request, { block, size1, rules });
+  }
+
+  /** Forgets bodies whose next block did not come. */
+  handleTimeout(nowUs: number): void {
+    for (const context of this.#contexts.values()) {
+      if (context.touchedUs + this.#lifetimeUs > nowUs) return; // the rest were touched later
+      this.#end(context);
+    }
+  }
+
+  pollTimeout(): number | undefined {
+    for (const context of this.#contexts.values()) return context.touchedUs + this.#lifetimeUs;
+    return undefined;
+  }
+
+  #take(
+    nowUs: number,
+    context: Context,
+    request: IncomingRequest,
+    { block, size1, rules }: { block: BlockValue; size1: number | undefined; rules: AssemblyRules },
+  ): AssemblyStep {
+    const { payload } = request;
+    const offset = context.received;
+    context.received += payload.length;
+    if (!rules.streaming) {
+      context.pieces.push(payload);
+      context.kept += payload.length;
+      this.#bytes += payload.length;
+    }
+    if (block.more) {
+      context.touchedUs = nowUs;
+      this.#contexts.delete(context.key);
+      this.#contexts.set(context.key, context);
+    } else this.#end(context);
+    if (rules.streaming) return { kind: "piece", piece: { offset, bytes: payload, last: !block.more, size: size1 } };
+    if (block.more) return { kind: "respond", response: continued(block, rules.preferredSzx) };
+    const body = context.pieces.length === 1 ? payload : concatBytes(...context.pieces);
+    return { kind: "whole", request: { ...request, payload: body } };
+  }
+
+  /** Section 2.5: block 0 begins anew, whatever was there before. */
+  #open(nowUs: number, request: IncomingRequest): Context {
+    const key = assemblyKey(request);
+    this.#end(this.#contexts.get(key));
+    const peer = peerKey(request.peer);
+    const context: Context = { key, peerKey: peer, pieces: [], received: 0, kept: 0, touchedUs: nowUs };
+    const ofPeer = [...this.#contexts.values()].filter((other) => other.peerKey === peer);
+    if (ofPeer.length >= COAP_LIMITS.maxBlock1ContextsPerPeer) this.#end(ofPeer[0]);
+    if (this.#contexts.size >= COAP_LIMITS.maxBlock1Contexts) this.#end(this.#contexts.values().next().value);
+    this.#contexts.set(key, context);
+    return context;
+  }
+
+  /** Room for `length` bytes more, if need be at the cost of bodies of others that stand still. */
+  #makeRoom(context: Context, length: number): boolean {
+    for (const other of this.#contexts.values()) {
+      if (this.#bytes + length <= COAP_LIMITS.maxBlock1Bytes) return true;
+      if (other !== context && other.peerKey === context.peerKey) this.#end(other);
+    }
+    return this.#bytes + length <= COAP_LIMITS.maxBlock1Bytes;
+  }
+
+  #end(context: Context | undefined): void {
+    if (context === undefined || !this.#contexts.delete(context.key)) return;
+    this.#bytes -= context.kept;
+  }
+}
+
+/** What must be equal for two blocks to be of one body (RFC 9175 section 3.3). */
+export function assemblyKey(request: IncomingRequest): string {
+  const parts = [peerKey(request.peer), String(request.method)];
+  for (const { number, value } of request.options) {
+    if (isPerBlock(number) || (isNoCacheKey(number) && number !== Option.REQUEST_TAG)) continue;
+    parts.push(`${number}=${toHex(value)}`);
+  }
+  return parts.join("/");
+}
+
+function isPerBlock(optionNumber: number): boolean {
+  return (
+    optionNumber === Option.BLOCK1 ||
+    optionNumber === Option.BLOCK2 ||
+    optionNumber === Option.Q_BLOCK1 ||
+    optionNumber === Option.Q_BLOCK2 ||
+    optionNumber === Option.ECHO ||
+    optionNumber === Option.OBSERVE ||
+    optionNumber === Option.IF_NONE_MATCH ||
+    optionNumber === Option.NO_RESPONSE
+  );
+}
+
+/** 2.31 for a block that was taken, with the size that is wanted from here on (section 2.3). */
+export function continued({ num, szx }: BlockValue, preferredSzx: number): CoapResponse {
+  const value = encodeBlock({ num, more: true, szx: Math.min(szx, preferredSzx) });
+  return { code: Code.CONTINUE, options: [{ number: Option.BLOCK1, value }] };
+}
+
+/** The Block1 option of a response to a block: M is only left set where more is awaited (section 2.3). */
+export function block1Echo(request: IncomingRequest, optionNumber: number, code: number): Uint8Array | undefined {
+  const block = blockOption(request.options, optionNumber);
+  if (block === undefined || block.szx === 7) return undefined;
+  return encodeBlock({ ...block, more: code === Code.CONTINUE });
+}
+
+/** 4.13 with Size1, which says how large a body may be (section 2.9.3). */
+export function tooLarge(maxBodyBytes: number): AssemblyStep & { readonly kind: "respond" } {
+  const options = [{ number: Option.SIZE1, value: encodeUint(maxBodyBytes) }];
+  return { kind: "respond", response: { code: Code.REQUEST_ENTITY_TOO_LARGE, options } };
+}
+
+function maxAge(seconds: number): CoapOption {
+  return { number: Option.MAX_AGE, value: encodeUint(seconds) };
+}
+
+function refuse(code: number, diagnostic: string): AssemblyStep {
+  return { kind: "respond", response: { code, payload: new TextEncoder().encode(diagnostic) } };
+}

@@ -1,0 +1,180 @@
+import { peerKey } from "../../util/peer.ts";
+import { COAP_LIMITS } from "../limits.ts";
+import { encodeUint, optionValue, uintOption } from "../message.ts";
+import { Code, ContentFormat, Option } from "../numbers.ts";
+import type { TransmissionParameters } from "../parameters.ts";
+import type { CoapResponse, IncomingRequest, LaterResponse } from "../request.ts";
+import { blockOption, blockSize, encodeBlock } from "./block.ts";
+import { assemblyKey, tooLarge } from "./body-assembly.ts";
+import {
+  BlockMap,
+  encodeMissingBlocks,
+  MAX_PAYLOADS,
+  nonMaxRetransmit,
+  nonPartialTimeoutUs,
+  nonReceiveTimeoutUs,
+  setEnd,
+} from "./q-block.ts";
+
+interface Context {
+  readonly key: string;
+  readonly peerKey: string;
+  readonly body: Uint8Array;
+  readonly szx: number;
+  readonly map: BlockMap;
+  /** The exchange of the block that came last: reports go to its token. Undefined when it was a CON. */
+  exchange: number | undefined;
+  /** Blocks up to here are known to the client to have arrived, or to be missing. */
+  reported: number;
+  repeats: number;
+  /** When the missing blocks are asked for. */
+  dueUs: number;
+  expiryUs: number;
+}
+
+export type QBlock1Step = CoapResponse | "deferred" | "silent" | { readonly whole: IncomingRequest };
+
+/**
+ * Request bodies that come in sets of blocks in any order (RFC 9177 section 4.3). The client hears
+ * of each set that is whole by 2.31, and of what is missing by 4.08, both under the token that came last.
+ */
+export class QBlock1Server {
+  readonly #parameters: TransmissionParameters;
+  readonly #contexts = new Map<string, Context>();
+  readonly #responses: LaterResponse[] = [];
+  #bytes = 0;
+
+  constructor(parameters: TransmissionParameters) {
+    this.#parameters = parameters;
+  }
+
+  accept(nowUs: number, request: IncomingRequest, maxBodyBytes: number): QBlock1Step {
+    const { options, payload } = request;
+    const block = blockOption(options, Option.Q_BLOCK1)!;
+    const size1 = uintOption(options, Option.SIZE1);
+    const tagged = optionValue(options, Option.REQUEST_TAG) !== undefined;
+    if (!tagged || size1 === undefined || block.szx === 7) return { code: Code.BAD_REQUEST };
+    if (size1 > maxBodyBytes) return tooLarge(maxBodyBytes).response;
+    const size = blockSize(block.szx);
+    const count = Math.max(1, Math.ceil(size1 / size));
+    const length = block.num === count - 1 ? size1 - block.num * size : size;
+    if (block.num >= count || payload.length !== length || block.more !== block.num < count - 1)
+      return { code: Code.BAD_REQUEST };
+    const context = this.#context(nowUs, request, { size1, szx: block.szx, count });
+    if (context === undefined) return { code: Code.SERVICE_UNAVAILABLE };
+    this.#release(context);
+    if (context.map.add(block.num)) {
+      context.body.set(payload, block.num * size);
+      context.repeats = 0;
+    }
+    context.dueUs = nowUs + nonReceiveTimeoutUs(this.#parameters);
+    context.expiryUs = nowUs + nonPartialTimeoutUs(this.#parameters);
+    if (context.map.whole) {
+      this.#forget(context);
+      return { whole: { ...request, payload: context.body } };
+    }
+    // A CON is acknowledged one by one, and its sender knows itself what did not arrive (section 5).
+    if (request.confirmable) return "silent";
+    context.exchange = request.exchange;
+    this.#report(context, block.num);
+    return "deferred";
+  }
+
+  handleTimeout(nowUs: number): void {
+    for (const context of this.#contexts.values()) {
+      const given = context.repeats > nonMaxRetransmit(this.#parameters) || context.expiryUs <= nowUs;
+      if (context.dueUs > nowUs && !given) continue;
+      if (given || context.exchange === undefined) {
+        if (given) this.#forget(context);
+        else context.dueUs = context.expiryUs;
+        continue;
+      }
+      context.repeats++;
+      context.dueUs = nowUs + nonReceiveTimeoutUs(this.#parameters) * 2 ** context.repeats;
+      const end = setEnd(context.map.highest);
+      const missing = context.map.missing(end, MAX_PAYLOADS);
+      this.#askFor(context, missing.length > 0 ? missing : context.map.missing(end + MAX_PAYLOADS, MAX_PAYLOADS));
+    }
+  }
+
+  pollTimeout(): number | undefined {
+    let next: number | undefined;
+    for (const { dueUs } of this.#contexts.values()) if (next === undefined || dueUs < next) next = dueUs;
+    return next;
+  }
+
+  pollResponse(): LaterResponse | undefined {
+    return this.#responses.shift();
+  }
+
+  /** After block `num`: 2.31 when its set and all before are there, 4.08 when an earlier set has gaps. */
+  #report(context: Context, num: number): void {
+    const { map, szx } = context;
+    const end = setEnd(map.highest);
+    if (map.missing(end, 1).length === 0) {
+      if (context.reported >= end) return;
+      context.reported = end;
+      const value = encodeBlock({ num: end - 1, more: true, szx });
+      this.#push(context, { code: Code.CONTINUE, options: [{ number: Option.Q_BLOCK1, value }] });
+      return;
+    }
+    const before = end - MAX_PAYLOADS;
+    if (num < before || context.reported >= before) return;
+    const missing = map.missing(before, MAX_PAYLOADS);
+    context.reported = before;
+    if (missing.length > 0) this.#askFor(context, missing);
+  }
+
+  #askFor(context: Context, nums: readonly number[]): void {
+    const options = [{ number: Option.CONTENT_FORMAT, value: encodeUint(ContentFormat.MISSING_BLOCKS) }];
+    this.#push(context, { code: Code.REQUEST_ENTITY_INCOMPLETE, options, payload: encodeMissingBlocks(nums) });
+  }
+
+  #push({ exchange }: Context, response: CoapResponse): void {
+    if (exchange !== undefined) this.#responses.push({ exchange, response, more: true });
+  }
+
+  /** The exchange before the one that came last will not be answered any more. */
+  #release(context: Context): void {
+    if (context.exchange === undefined) return;
+    this.#responses.push({ exchange: context.exchange, response: "silent" });
+    context.exchange = undefined;
+  }
+
+  #context(
+    nowUs: number,
+    request: IncomingRequest,
+    { size1, szx, count }: { size1: number; szx: number; count: number },
+  ): Context | undefined {
+    const key = assemblyKey(request);
+    const known = this.#contexts.get(key);
+    if (known !== undefined && known.body.length === size1 && known.szx === szx) return known;
+    if (known !== undefined) this.#forget(known);
+    const peer = peerKey(request.peer);
+    const ofPeer = [...this.#contexts.values()].filter((other) => other.peerKey === peer);
+    if (ofPeer.length >= COAP_LIMITS.maxBlock1ContextsPerPeer) this.#forget(ofPeer[0]!);
+    const full = this.#contexts.size >= COAP_LIMITS.maxBlock1Contexts;
+    if (full || this.#bytes + size1 > COAP_LIMITS.maxBlock1Bytes) return undefined;
+    const context: Context = {
+      key,
+      peerKey: peer,
+      body: new Uint8Array(size1),
+      szx,
+      map: new BlockMap(count),
+      exchange: undefined,
+      reported: 0,
+      repeats: 0,
+      dueUs: nowUs,
+      expiryUs: nowUs,
+    };
+    this.#bytes += size1;
+    this.#contexts.set(key, context);
+    return context;
+  }
+
+  #forget(context: Context): void {
+    if (!this.#contexts.delete(context.key)) return;
+    this.#release(context);
+    this.#bytes -= context.body.length;
+  }
+}

@@ -1,0 +1,160 @@
+import type { PeerAddress } from "../../ports/datagram.ts";
+import type { Random } from "../../ports/random.ts";
+import { peerKey } from "../../util/peer.ts";
+import { unitFloat } from "../../util/random.ts";
+import type { Timer } from "../../util/timer-queue.ts";
+import { COAP_LIMITS } from "../limits.ts";
+import { encodeUint, optionValues, type CoapOption } from "../message.ts";
+import { Code, Option } from "../numbers.ts";
+import type { TransmissionParameters } from "../parameters.ts";
+import type { CoapTimers } from "../reliability.ts";
+import type { Body, CoapResponse, IncomingRequest } from "../request.ts";
+import { blockSize, decodeBlock, encodeBlock, type BlockValue } from "./block.ts";
+import { assemblyKey } from "./body-assembly.ts";
+import { MAX_PAYLOADS, nonTimeoutUs, setEnd } from "./q-block.ts";
+
+/** Puts one response of several on its way, under the token of `request`; false when there is no room. */
+export type SendOne = (nowUs: number, request: IncomingRequest, response: CoapResponse) => boolean;
+
+interface Job {
+  readonly key: string;
+  readonly peer: PeerAddress;
+  request: IncomingRequest;
+  readonly body: Body;
+  readonly code: number;
+  readonly szx: number;
+  readonly options: readonly CoapOption[];
+  next: number;
+  readonly end: number;
+  timer: Timer | undefined;
+}
+
+/**
+ * Response bodies sent in sets of MAX_PAYLOADS blocks (RFC 9177 section 4.4): after a set it waits
+ * for NON_TIMEOUT_RANDOM, or for the client's word to go on. Missing blocks are sent at once.
+ */
+export class QBlock2Server {
+  readonly #parameters: TransmissionParameters;
+  readonly #random: Random;
+  readonly #timers: CoapTimers;
+  readonly #send: SendOne;
+  readonly #jobs = new Map<string, Job>();
+
+  constructor(parameters: TransmissionParameters, random: Random, timers: CoapTimers, send: SendOne) {
+    this.#parameters = parameters;
+    this.#random = random;
+    this.#timers = timers;
+    this.#send = send;
+  }
+
+  get size(): number {
+    return this.#jobs.size;
+  }
+
+  /** Answers a request with Q-Block2; a response is returned only to refuse. */
+  respond(
+    nowUs: number,
+    request: IncomingRequest,
+    { code, body, options }: { code: number; body: Body; options: readonly CoapOption[] },
+  ): CoapResponse | undefined {
+    const asked = optionValues(request.options, Option.Q_BLOCK2).map(decodeBlock);
+    const { szx } = asked[0]!;
+    const count = Math.max(1, Math.ceil(body.bytes.length / blockSize(szx)));
+    const nums = numbersAsked(asked, count);
+    if (nums === undefined) return { code: Code.BAD_REQUEST };
+    const key = assemblyKey(request);
+    const whole = asked.length === 1 && asked[0]!.more && asked[0]!.num % MAX_PAYLOADS === 0;
+    const running = this.#jobs.get(key);
+    if (!whole) {
+      const parts: Job = {
+        key,
+        peer: request.peer,
+        request,
+        body,
+        code,
+        szx,
+        options,
+        next: 0,
+        end: 0,
+        timer: undefined,
+      };
+      for (const num of nums) if (!this.#sendBlock(nowUs, parts, num)) break;
+      return undefined;
+    }
+    // The word to go on, or a first request: either way from NUM up to the end of the body.
+    if (running !== undefined) this.#stop(running);
+    const { address, port } = request.peer;
+    const job: Job = {
+      key,
+      peer: { address, port },
+      request,
+      body,
+      code,
+      szx,
+      options,
+      next: asked[0]!.num,
+      end: count,
+      timer: undefined,
+    };
+    this.#sendSet(nowUs, job);
+    return undefined;
+  }
+
+  #sendSet(nowUs: number, job: Job): void {
+    const end = Math.min(setEnd(job.next), job.end);
+    while (job.next < end) if (!this.#sendBlock(nowUs, job, job.next++)) return this.#stop(job);
+    if (job.next >= job.end || !this.#hasRoom(job)) return this.#stop(job);
+    this.#jobs.set(job.key, job);
+    const pauseUs = Math.round(
+      nonTimeoutUs(this.#parameters) * (1 + unitFloat(this.#random) * (this.#parameters.ackRandomFactor - 1)),
+    );
+    job.timer = this.#timers.schedule(nowUs + pauseUs, (now) => this.#sendSet(now, job));
+  }
+
+  #sendBlock(nowUs: number, job: Job, num: number): boolean {
+    const { body, szx } = job;
+    const offset = num * blockSize(szx);
+    const bytes = body.bytes.subarray(offset, offset + blockSize(szx));
+    const more = offset + bytes.length < body.bytes.length;
+    const options: CoapOption[] = [
+      { number: Option.ETAG, value: body.etag },
+      ...job.options,
+      { number: Option.CONTENT_FORMAT, value: encodeUint(body.contentFormat) },
+      { number: Option.SIZE2, value: encodeUint(body.bytes.length) },
+      { number: Option.Q_BLOCK2, value: encodeBlock({ num, more, szx }) },
+    ];
+    if (!this.#send(nowUs, job.request, { code: job.code, options, payload: bytes })) return false;
+    body.sent?.(nowUs, offset, bytes.length);
+    return true;
+  }
+
+  #hasRoom(job: Job): boolean {
+    if (this.#jobs.has(job.key)) return true;
+    const peer = peerKey(job.peer);
+    let ofPeer = 0;
+    for (const other of this.#jobs.values()) if (peerKey(other.peer) === peer) ofPeer++;
+    return this.#jobs.size < COAP_LIMITS.maxQBlock2Jobs && ofPeer < COAP_LIMITS.maxBlock1ContextsPerPeer;
+  }
+
+  #stop(job: Job): void {
+    job.timer?.cancel();
+    this.#jobs.delete(job.key);
+  }
+}
+
+/**
+ * The blocks that the options name; undefined when they are not strictly ascending, differ in size
+ * or lie past the end. With M set a block stands for itself and the rest of its set.
+ */
+function numbersAsked(asked: readonly BlockValue[], count: number): number[] | undefined {
+  const out: number[] = [];
+  let previous = -1;
+  for (const { num, more, szx } of asked) {
+    if (num <= previous || num >= count || szx !== asked[0]!.szx || szx === 7) return undefined;
+    previous = num;
+    const end = more ? Math.min(setEnd(num), count) : num + 1;
+    for (let next = Math.max(num, (out.at(-1) ?? -1) + 1); next < end && out.length < MAX_PAYLOADS; next++)
+      out.push(next);
+  }
+  return out;
+}

@@ -1,0 +1,108 @@
+import type { PeerAddress } from "../../ports/datagram.ts";
+import { toHex } from "../../util/bytes.ts";
+import { COAP_LIMITS } from "../limits.ts";
+import type { IncomingRequest } from "../request.ts";
+
+/** One client's interest in one resource (RFC 7641 section 4.1). */
+export interface Observation {
+  readonly key: string;
+  readonly resource: string;
+  readonly peer: PeerAddress;
+  readonly peerKey: string;
+  readonly request: IncomingRequest;
+  /** True while a notification is on its way: the next one waits (section 4.5.1). */
+  inFlight: boolean;
+  /** The state changed meanwhile. */
+  stale: boolean;
+  /** When the client last showed by an ACK, or by registering, that it is still there. */
+  confirmedUs: number;
+  /** Message ID of the last non-confirmable notification, which a RST would name. */
+  messageId: number | undefined;
+  sequence: number;
+}
+
+/** The list of observers, by (peer, token) and by resource, each bounded. */
+export class Observations {
+  readonly #byKey = new Map<string, Observation>();
+  readonly #byResource = new Map<string, Set<Observation>>();
+  readonly #byPeer = new Map<string, Set<Observation>>();
+
+  get size(): number {
+    return this.#byKey.size;
+  }
+
+  get(peerKey: string, token: Uint8Array): Observation | undefined {
+    return this.#byKey.get(`${peerKey}/${toHex(token)}`);
+  }
+
+  of(resource: string): readonly Observation[] {
+    return [...(this.#byResource.get(resource) ?? [])];
+  }
+
+  /** Adds an observer, or renews it under the same token; undefined when there is no room. */
+  register(nowUs: number, peerKey: string, resource: string, request: IncomingRequest): Observation | undefined {
+    const key = `${peerKey}/${toHex(request.token)}`;
+    const before = this.#byKey.get(key);
+    if (before !== undefined) this.remove(before);
+    const ofPeer = this.#byPeer.get(peerKey)?.size ?? 0;
+    if (this.#byKey.size >= COAP_LIMITS.maxObservations || ofPeer >= COAP_LIMITS.maxObservationsPerPeer)
+      return undefined;
+    const { address, port } = request.peer;
+    const observation: Observation = {
+      key,
+      resource,
+      peer: { address, port },
+      peerKey,
+      request,
+      inFlight: false,
+      stale: false,
+      confirmedUs: nowUs,
+      messageId: undefined,
+      sequence: before?.sequence ?? 0,
+    };
+    this.#byKey.set(key, observation);
+    add(this.#byResource, resource, observation);
+    add(this.#byPeer, peerKey, observation);
+    return observation;
+  }
+
+  remove(observation: Observation): void {
+    if (this.#byKey.get(observation.key) !== observation) return;
+    this.#byKey.delete(observation.key);
+    drop(this.#byResource, observation.resource, observation);
+    drop(this.#byPeer, observation.peerKey, observation);
+  }
+
+  has(observation: Observation): boolean {
+    return this.#byKey.get(observation.key) === observation;
+  }
+
+  /** The observation that a RST for a non-confirmable notification ends (section 3.6). */
+  byMessageId(peerKey: string, messageId: number): Observation | undefined {
+    for (const observation of this.#byPeer.get(peerKey) ?? [])
+      if (observation.messageId === messageId) return observation;
+    return undefined;
+  }
+}
+
+/**
+ * The next value of the Observe option: greater than the last one, and by the clock of milliseconds,
+ * so that one that was given before a client registered anew is never greater (section 4.4).
+ */
+export function nextSequence(nowUs: number, observation: Observation): number {
+  const byClock = Math.floor(nowUs / 1_000);
+  observation.sequence = Math.max(observation.sequence + 1, byClock);
+  return observation.sequence & 0xff_ffff;
+}
+
+function add(map: Map<string, Set<Observation>>, key: string, observation: Observation): void {
+  const set = map.get(key) ?? new Set();
+  set.add(observation);
+  map.set(key, set);
+}
+
+function drop(map: Map<string, Set<Observation>>, key: string, observation: Observation): void {
+  const set = map.get(key);
+  set?.delete(observation);
+  if (set?.size === 0) map.delete(key);
+}

@@ -1,0 +1,310 @@
+import type { Metrics } from "../ports/metrics.ts";
+import type { PeerAddress } from "../ports/datagram.ts";
+import type { Random } from "../ports/random.ts";
+import { peerKey } from "../util/peer.ts";
+import { unitFloat } from "../util/random.ts";
+import type { AddressProof } from "./address-proof.ts";
+import type { Szx } from "./blockwise/block.ts";
+import { QBlock2Server } from "./blockwise/q-block2-server.ts";
+import { encodeEmpty, encodeMessage } from "./encode.ts";
+import { COAP_LIMITS } from "./limits.ts";
+import { EMPTY_BYTES, optionValue, type CoapMessage } from "./message.ts";
+import type { MessageIds } from "./message-ids.ts";
+import { Code, codeText, isSafe, MessageType, Option } from "./numbers.ts";
+import { Notifier } from "./observe/notifier.ts";
+import type { TransmissionParameters } from "./parameters.ts";
+import type { CoapTimers, Reliability } from "./reliability.ts";
+import { isSuppressed, LEISURE_US, shapeResponse } from "./reply.ts";
+import { checkRequest } from "./request-check.ts";
+import type { CoapResponse, HandlerResult, IncomingRequest, RequestHandler } from "./request.ts";
+import { isRepetition, ServerExchanges, type ServerExchange } from "./server-exchanges.ts";
+
+export interface ServerParts {
+  readonly handler: RequestHandler | undefined;
+  readonly proxy: RequestHandler | undefined;
+  readonly preferredSzx: Szx;
+  readonly parameters: TransmissionParameters;
+  readonly random: Random;
+  readonly timers: CoapTimers;
+  readonly reliability: Reliability;
+  readonly messageIds: MessageIds;
+  readonly metrics: Metrics;
+  readonly proof: AddressProof;
+  readonly send: (peer: PeerAddress, bytes: Uint8Array) => void;
+}
+
+/** Requests that come in, and what is sent in answer to them (RFC 7252 sections 4 and 5). */
+export class CoapServer {
+  readonly #parts: ServerParts;
+  readonly #exchanges: ServerExchanges;
+  readonly #qBlock2: QBlock2Server;
+  readonly #notifier: Notifier;
+  #leisurely = 0;
+
+  constructor(parts: ServerParts) {
+    this.#parts = parts;
+    const { parameters, timers } = parts;
+    this.#exchanges = new ServerExchanges(parameters, timers);
+    const sendOne = (nowUs: number, request: IncomingRequest, response: CoapResponse): boolean =>
+      this.#sendMore(nowUs, request, response);
+    this.#qBlock2 = new QBlock2Server(parameters, parts.random.fork("q-block2"), timers, sendOne);
+    const ask = (nowUs: number, request: IncomingRequest): HandlerResult => this.#handler(nowUs, request);
+    this.#notifier = new Notifier({ ...parts, ask });
+  }
+
+  get openExchanges(): number {
+    return this.#exchanges.size;
+  }
+
+  get observations(): number {
+    return this.#notifier.size;
+  }
+
+  handleRequest(nowUs: number, message: CoapMessage, peer: PeerAddress, multicast: boolean): void {
+    const { metrics } = this.#parts;
+    if (message.type === MessageType.ACK || message.type === MessageType.RST) {
+      metrics.count("coap_refused", "request-in-ack-or-rst"); // section 4.2: silently ignored
+      return;
+    }
+    // Section 8.1: what comes to a group is non-confirmable; RFC 9177 section 4.8: and without Q-Block2.
+    if (
+      multicast &&
+      (message.type === MessageType.CON || optionValue(message.options, Option.Q_BLOCK2) !== undefined)
+    ) {
+      metrics.count("coap_refused", "multicast");
+      return;
+    }
+    const earlier = this.#exchanges.size > 0 ? this.#exchanges.find(peerKey(peer), message) : undefined;
+    if (earlier !== undefined) {
+      this.#handleDuplicate(earlier, message, peer);
+      return;
+    }
+    const exchange = this.#exchanges.open(nowUs, peer, message);
+    if (exchange === undefined) {
+      metrics.count("coap_refused", "too-many-exchanges");
+      return;
+    }
+    exchange.multicast = multicast;
+    this.#settle(nowUs, exchange, this.#dispatch(nowUs, exchange));
+    this.drainHandler(nowUs);
+  }
+
+  /** Answers a request whose handler said `deferred`; false when its exchange has ended. */
+  respond(nowUs: number, exchangeId: number, response: CoapResponse): boolean {
+    const exchange = this.#exchanges.byId(exchangeId);
+    if (exchange === undefined || exchange.answered) return false;
+    if (this.#answer(nowUs, exchange, response)) return true;
+    this.#parts.metrics.count("coap_refused", "too-many-separate-responses");
+    this.#exchanges.end(exchange);
+    return false;
+  }
+
+  notify(nowUs: number, resource: string): void {
+    this.#notifier.notify(nowUs, resource);
+  }
+
+  handleReset(peer: string, messageId: number): void {
+    this.#notifier.handleReset(peer, messageId);
+  }
+
+  /** Responses that handlers give on their own time. */
+  drainHandler(nowUs: number): void {
+    for (const handler of [this.#parts.handler, this.#parts.proxy]) {
+      for (let later = handler?.pollResponse?.(); later !== undefined; later = handler?.pollResponse?.()) {
+        const exchange = this.#exchanges.byId(later.exchange);
+        if (exchange === undefined || exchange.answered) continue;
+        if (later.response === "silent") this.#staySilent(exchange);
+        else if (later.more === true) this.#sendMore(nowUs, exchange.incoming!, later.response);
+        else this.respond(nowUs, later.exchange, later.response);
+      }
+    }
+  }
+
+  /** Section 4.5: the reply is repeated. A newcomer under a message ID in use has to come again. */
+  #handleDuplicate(earlier: ServerExchange, message: CoapMessage, peer: PeerAddress): void {
+    const { metrics } = this.#parts;
+    if (!isRepetition(earlier, message)) metrics.count("coap_refused", "message-id-in-use");
+    else {
+      metrics.count("coap_duplicates");
+      if (message.type === MessageType.CON && earlier.reply !== undefined) this.#sendWithin(peer, earlier.reply);
+    }
+  }
+
+  #dispatch(nowUs: number, exchange: ServerExchange): HandlerResult | "rejected" {
+    const { request: message, peer } = exchange;
+    const { metrics, proof, proxy, handler } = this.#parts;
+    const checked = checkRequest(message, handler, proxy !== undefined);
+    if ("refused" in checked) {
+      metrics.count("coap_refused", checked.refused);
+      return checked.response ?? "rejected";
+    }
+    const echo = optionValue(checked.options, Option.ECHO);
+    exchange.incoming = {
+      peer,
+      confirmable: message.type === MessageType.CON,
+      path: checked.path,
+      query: checked.query,
+      options: checked.options,
+      method: message.code,
+      payload: message.payload,
+      token: message.token,
+      multicast: exchange.multicast,
+      fresh: echo !== undefined && proof.verify(nowUs, peer.address, echo),
+      exchange: exchange.id,
+    };
+    if (checked.proxied) return proxy!.handleRequest(nowUs, exchange.incoming);
+    return this.#handler(nowUs, exchange.incoming);
+  }
+
+  #handler(nowUs: number, request: IncomingRequest): HandlerResult {
+    return this.#parts.handler?.handleRequest(nowUs, request) ?? { code: Code.NOT_FOUND };
+  }
+
+  #settle(nowUs: number, exchange: ServerExchange, result: HandlerResult | "rejected"): void {
+    const { request: message, peer } = exchange;
+    if (result === "rejected") {
+      this.#exchanges.end(exchange);
+      if (!exchange.multicast) this.#sendWithin(peer, encodeEmpty(MessageType.RST, message.messageId));
+    } else if (result === "silent") this.#staySilent(exchange);
+    else if (result !== "deferred") {
+      this.#answer(nowUs, exchange, result);
+      // Section 4.5: a repeated GET may as well be answered afresh.
+      if (message.code === Code.GET) this.#exchanges.end(exchange);
+    } else if (message.type === MessageType.CON) {
+      const { timers, parameters } = this.#parts;
+      exchange.ackTimer = timers.schedule(nowUs + parameters.piggybackUs, () => this.#acknowledge(exchange));
+    }
+  }
+
+  #acknowledge(exchange: ServerExchange): void {
+    exchange.acknowledged = true;
+    exchange.reply = encodeEmpty(MessageType.ACK, exchange.request.messageId);
+    this.#sendWithin(exchange.peer, exchange.reply);
+  }
+
+  /** Nothing to say: a CON is acknowledged all the same (RFC 7967 section 2). */
+  #staySilent(exchange: ServerExchange): void {
+    exchange.ackTimer?.cancel();
+    exchange.answered = true;
+    if (exchange.request.type === MessageType.CON && !exchange.acknowledged) this.#acknowledge(exchange);
+  }
+
+  #answer(nowUs: number, exchange: ServerExchange, response: CoapResponse): boolean {
+    const { metrics, proof, preferredSzx } = this.#parts;
+    const { incoming, peer } = exchange;
+    if (incoming === undefined) return this.#sendResponse(nowUs, exchange, response);
+    if (response.challenge === true) return this.#challenge(nowUs, exchange);
+    const observed = this.#notifier.register(nowUs, incoming, response);
+    if (observed === "unproven") return this.#challenge(nowUs, exchange);
+    const observe = observed === undefined ? [] : [observed];
+    if (response.body !== undefined && optionValue(incoming.options, Option.Q_BLOCK2) !== undefined) {
+      if (!proof.isProven(nowUs, peer.address)) return this.#challenge(nowUs, exchange);
+      const options = [...observe, ...(response.options ?? [])];
+      const refusal = this.#qBlock2.respond(nowUs, incoming, { code: response.code, body: response.body, options });
+      return refusal === undefined || this.#sendResponse(nowUs, exchange, refusal);
+    }
+    const { shaped, sent } = shapeResponse(incoming, response, observe, preferredSzx);
+    if (isSuppressed(incoming, shaped.code)) {
+      metrics.count("coap_suppressed");
+      this.#staySilent(exchange);
+      return true;
+    }
+    if (exchange.multicast) return this.#answerLeisurely(nowUs, exchange, shaped);
+    const done = this.#sendResponse(nowUs, exchange, shaped);
+    if (sent !== undefined) response.body?.sent?.(nowUs, sent.offset, sent.length);
+    return done;
+  }
+
+  /** Section 8.2: at a random moment, so that a whole group does not answer at once. */
+  #answerLeisurely(nowUs: number, exchange: ServerExchange, response: CoapResponse): boolean {
+    const { timers, random, metrics } = this.#parts;
+    exchange.answered = true;
+    if (this.#leisurely >= COAP_LIMITS.maxLeisurely) {
+      metrics.count("coap_refused", "too-many-multicast");
+      return false;
+    }
+    this.#leisurely++;
+    timers.schedule(nowUs + Math.floor(unitFloat(random) * LEISURE_US), (now) => {
+      this.#leisurely--;
+      this.#sendResponse(now, exchange, response);
+    });
+    return true;
+  }
+
+  /** RFC 9175 section 2.3: 4.01 with the value that the request is to come back with. */
+  #challenge(nowUs: number, exchange: ServerExchange): boolean {
+    const { proof, metrics } = this.#parts;
+    metrics.count("coap_challenged");
+    const value = proof.challenge(nowUs, exchange.peer.address);
+    return this.#sendResponse(nowUs, exchange, { code: Code.UNAUTHORIZED, options: [{ number: Option.ECHO, value }] });
+  }
+
+  /** Piggybacked while the request is not acknowledged yet, else a message of its own (section 5.2). */
+  #sendResponse(nowUs: number, exchange: ServerExchange, response: CoapResponse): boolean {
+    const { request, peer, peerKey: key } = exchange;
+    const { messageIds, metrics, proof, reliability, parameters } = this.#parts;
+    exchange.ackTimer?.cancel();
+    exchange.answered = true;
+    const piggybacked = request.type === MessageType.CON && !exchange.acknowledged;
+    const separate = request.type === MessageType.CON && exchange.acknowledged;
+    const messageId = piggybacked ? request.messageId : messageIds.next(key);
+    const type = piggybacked ? MessageType.ACK : request.type;
+    const bytes = encodeResponse(request.token, type, messageId, response);
+    const copies = separate ? 1 + parameters.maxRetransmit : 1;
+    if (!proof.allows(nowUs, peer.address, bytes.length * copies)) return this.#sendLess(nowUs, exchange, response);
+    metrics.count("coap_responses", codeText(response.code));
+    proof.spent(peer.address, bytes.length * copies);
+    if (separate) return reliability.send(nowUs, { peer, peerKey: key }, { bytes, messageId }, () => {});
+    exchange.reply = piggybacked ? bytes : undefined;
+    this.#parts.send(peer, bytes);
+    return true;
+  }
+
+  /** To an unproven address goes a challenge in place of data, and an answer without its payload. */
+  #sendLess(nowUs: number, exchange: ServerExchange, response: CoapResponse): boolean {
+    const { metrics } = this.#parts;
+    const challenged = response.code === Code.UNAUTHORIZED;
+    if (isSafe(exchange.request.code) && !challenged && response.payload !== undefined)
+      return this.#challenge(nowUs, exchange);
+    metrics.count("coap_refused", "unproven-address");
+    if (!challenged && response.payload !== undefined && response.payload.length > 0)
+      return this.#sendResponse(nowUs, exchange, { code: response.code });
+    this.#staySilent(exchange);
+    return true;
+  }
+
+  /** One response of several to one request: the first may be piggybacked, the others stand alone. */
+  #sendMore(nowUs: number, request: IncomingRequest, response: CoapResponse): boolean {
+    const exchange = this.#exchanges.byId(request.exchange);
+    const { messageIds, reliability, send, proof } = this.#parts;
+    const { peer, token } = request;
+    if (request.confirmable && exchange !== undefined && !exchange.answered)
+      return this.#sendResponse(nowUs, exchange, response);
+    const key = peerKey(peer);
+    const messageId = messageIds.next(key);
+    const type = request.confirmable ? MessageType.CON : MessageType.NON;
+    const bytes = encodeResponse(token, type, messageId, response);
+    if (!proof.allows(nowUs, peer.address, bytes.length)) return false;
+    proof.spent(peer.address, bytes.length);
+    if (request.confirmable) return reliability.send(nowUs, { peer, peerKey: key }, { bytes, messageId }, () => {});
+    send(peer, bytes);
+    return true;
+  }
+
+  /** Four bytes never go out for less than four that came in, but they count. */
+  #sendWithin(peer: PeerAddress, bytes: Uint8Array): void {
+    this.#parts.proof.spent(peer.address, bytes.length);
+    this.#parts.send(peer, bytes);
+  }
+}
+
+function encodeResponse(token: Uint8Array, type: MessageType, messageId: number, response: CoapResponse): Uint8Array {
+  return encodeMessage({
+    type,
+    code: response.code,
+    messageId,
+    token,
+    options: response.options ?? [],
+    payload: response.payload ?? EMPTY_BYTES,
+  });
+}
