@@ -234,8 +234,10 @@ export class ClientExchanges {
   #onOutcome(nowUs: number, exchange: ClientExchange, messageId: number, outcome: Outcome): void {
     if (!this.#byId.has(exchange.id) || exchange.messageId !== messageId) return;
     if (outcome !== "timeout") this.#probing.heard(exchange.peerKey);
-    if (outcome === "acknowledged") this.#awaitResponse(nowUs, exchange);
-    else this.#fail(exchange, outcome);
+    if (outcome === "acknowledged") {
+      if (exchange.request.many === true) this.#events.push({ kind: "acknowledged", request: exchange.id });
+      this.#awaitResponse(nowUs, exchange);
+    } else this.#fail(exchange, outcome);
   }
 
   #awaitResponse(nowUs: number, exchange: ClientExchange): void {

@@ -36,6 +36,9 @@ export const COAP_LIMITS = {
   maxBlock1ContextsPerPeer: 4,
   /** Bodies that are being sent by Q-Block2, in all. */
   maxQBlock2Jobs: 1_024,
+  /** Bodies of answers to FETCH, POST and the like that are fetched block by block, and their bytes in all. */
+  maxResponseBodies: 256,
+  maxResponseBodyBytes: 8_388_608,
   /** Answers to multicast requests that wait for their turn within the leisure. */
   maxLeisurely: 256,
   /** Answered exchanges of ours that are remembered, so that a repeated CON response is acknowledged. */

@@ -36,20 +36,21 @@ export type RequestCheck =
 export function checkRequest(
   message: CoapMessage,
   handler: RequestHandler | undefined,
-  offersProxy: boolean,
+  proxy: RequestHandler | undefined,
 ): RequestCheck {
   const proxied = has(message, Option.PROXY_URI) || has(message, Option.PROXY_SCHEME);
   // Section 5.7.2: a proxy forwards the critical options that it does not know but may pass on.
   const understood = (option: number): boolean =>
     SERVER_OPTIONS.has(option) ||
-    handler?.understood?.has(option) === true ||
-    (proxied && offersProxy && !isUnsafe(option));
+    (proxied && proxy !== undefined
+      ? !isUnsafe(option) || proxy.understood?.has(option) === true
+      : handler?.understood?.has(option) === true);
   const critical = unrecognisedCritical(message.options, understood);
   if (critical !== undefined) {
     if (message.type === MessageType.NON) return { refused: "critical-option", response: undefined };
     return badOption("critical-option", `option ${critical} is not understood`);
   }
-  if (proxied && !offersProxy) return { refused: "proxying", response: { code: Code.PROXYING_NOT_SUPPORTED } };
+  if (proxied && proxy === undefined) return { refused: "proxying", response: { code: Code.PROXYING_NOT_SUPPORTED } };
   if (message.token.length > COAP_LIMITS.maxTokenBytes)
     return { refused: "token-too-long", response: { code: Code.BAD_REQUEST } };
   // RFC 9177 section 4.1: the two kinds of blocks do not mix in one message.

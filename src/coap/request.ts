@@ -101,6 +101,8 @@ export type RequestFailure = "timeout" | "reset" | "bad-option";
 /** What became of a request of ours. */
 export type ClientEvent =
   | { readonly kind: "response"; readonly request: number; readonly response: IncomingResponse }
+  /** Only of requests for which many responses may come: the peer has it, and does not refuse it at once. */
+  | { readonly kind: "acknowledged"; readonly request: number }
   /** A newer state of what is observed; the observation goes on. */
   | { readonly kind: "notification"; readonly request: number; readonly response: IncomingResponse }
   | { readonly kind: "failed"; readonly request: number; readonly reason: RequestFailure };

@@ -6,13 +6,14 @@ import { unitFloat } from "../util/random.ts";
 import type { AddressProof } from "./address-proof.ts";
 import type { Szx } from "./blockwise/block.ts";
 import { QBlock2Server } from "./blockwise/q-block2-server.ts";
+import { ResponseBodies } from "./blockwise/response-bodies.ts";
 import { encodeEmpty, encodeMessage } from "./encode.ts";
 import { COAP_LIMITS } from "./limits.ts";
 import { EMPTY_BYTES, optionValue, type CoapMessage } from "./message.ts";
 import type { MessageIds } from "./message-ids.ts";
 import { Code, codeText, isSafe, MessageType, Option } from "./numbers.ts";
 import { Notifier } from "./observe/notifier.ts";
-import type { TransmissionParameters } from "./parameters.ts";
+import { exchangeLifetimeUs, type TransmissionParameters } from "./parameters.ts";
 import type { CoapTimers, Reliability } from "./reliability.ts";
 import { isSuppressed, LEISURE_US, shapeResponse } from "./reply.ts";
 import { checkRequest } from "./request-check.ts";
@@ -39,6 +40,7 @@ export class CoapServer {
   readonly #exchanges: ServerExchanges;
   readonly #qBlock2: QBlock2Server;
   readonly #notifier: Notifier;
+  readonly #bodies: ResponseBodies;
   #leisurely = 0;
 
   constructor(parts: ServerParts) {
@@ -49,6 +51,7 @@ export class CoapServer {
       this.#sendMore(nowUs, request, response);
     this.#qBlock2 = new QBlock2Server(parameters, parts.random.fork("q-block2"), timers, sendOne);
     const ask = (nowUs: number, request: IncomingRequest): HandlerResult => this.#handler(nowUs, request);
+    this.#bodies = new ResponseBodies(exchangeLifetimeUs(parameters), timers);
     this.#notifier = new Notifier({ ...parts, ask });
   }
 
@@ -133,7 +136,7 @@ export class CoapServer {
   #dispatch(nowUs: number, exchange: ServerExchange): HandlerResult | "rejected" {
     const { request: message, peer } = exchange;
     const { metrics, proof, proxy, handler } = this.#parts;
-    const checked = checkRequest(message, handler, proxy !== undefined);
+    const checked = checkRequest(message, handler, proxy);
     if ("refused" in checked) {
       metrics.count("coap_refused", checked.refused);
       return checked.response ?? "rejected";
@@ -152,6 +155,8 @@ export class CoapServer {
       fresh: echo !== undefined && proof.verify(nowUs, peer.address, echo),
       exchange: exchange.id,
     };
+    const rest = this.#bodies.respond(exchange.incoming);
+    if (rest !== undefined) return rest;
     if (checked.proxied) return proxy!.handleRequest(nowUs, exchange.incoming);
     return this.#handler(nowUs, exchange.incoming);
   }
@@ -210,6 +215,7 @@ export class CoapServer {
       return true;
     }
     if (exchange.multicast) return this.#answerLeisurely(nowUs, exchange, shaped);
+    this.#bodies.keep(nowUs, incoming, response);
     const done = this.#sendResponse(nowUs, exchange, shaped);
     if (sent !== undefined) response.body?.sent?.(nowUs, sent.offset, sent.length);
     return done;

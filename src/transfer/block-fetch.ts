@@ -61,6 +61,7 @@ export class BlockFetch {
   handleEvent(nowUs: number, event: ClientEvent): FetchEvent | undefined {
     if (this.#current?.id !== event.request) return undefined;
     if (event.kind === "failed") return this.#pause(nowUs, event.reason);
+    if (event.kind !== "response") return undefined;
     const { response } = event;
     // 5.03: the gateway is fetching the image itself and says when to come back (RFC 7252 section 5.9.3.4).
     if (response.code >> 5 === 5) return this.#pause(nowUs, "server-error");

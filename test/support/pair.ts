@@ -52,6 +52,42 @@ export class Pair {
     throw new Error("the pair never ends");
   }
 
+  /** Runs to `untilUs` whatever events come. */
+  rest(untilUs: number): void {
+    while (this.run(untilUs) !== undefined);
+  }
+
+  /** As `run`, with a driver that has deadlines of its own, until it gives a result. */
+  drive<T>(
+    untilUs: number,
+    driver: {
+      handleEvent(nowUs: number, event: ClientEvent): T | undefined;
+      handleTimeout?(nowUs: number): T | undefined;
+      pollTimeout?(): number | undefined;
+    },
+  ): T | undefined {
+    for (let step = 0; step < 1_000_000; step++) {
+      const next = Math.min(
+        driver.pollTimeout?.() ?? Infinity,
+        this.client.pollTimeout() ?? Infinity,
+        this.server.pollTimeout() ?? Infinity,
+      );
+      const event = this.run(Math.min(next, this.nowUs));
+      if (event !== undefined) {
+        const result = driver.handleEvent(this.nowUs, event);
+        if (result !== undefined) return result;
+        continue;
+      }
+      if (next > untilUs) return undefined;
+      this.nowUs = Math.max(this.nowUs, next);
+      const result = driver.handleTimeout?.(this.nowUs);
+      if (result !== undefined) return result;
+      this.client.handleTimeout(this.nowUs);
+      this.server.handleTimeout(this.nowUs);
+    }
+    throw new Error("the driver never ends");
+  }
+
   #move(from: "client" | "server"): boolean {
     const [source, target] = from === "client" ? [this.client, this.server] : [this.server, this.client];
     const datagrams: Uint8Array[] = [];

@@ -1,7 +1,7 @@
 import { bytesEqual } from "../../util/bytes.ts";
 import { blockOption, blockSize, encodeBlock, MAX_BLOCK_NUM, type Szx } from "./block.ts";
 import { encodeUint, optionValue, uintOption, type CoapOption } from "../message.ts";
-import { Code, codeText, Option } from "../numbers.ts";
+import { Code, codeClass, codeText, Option } from "../numbers.ts";
 import { textOptions } from "../options.ts";
 import type { ResponseContent, OutgoingRequest } from "../request.ts";
 
@@ -21,6 +21,8 @@ export interface BlockDownloadOptions {
   /** ETag of the representation of which parts are at hand already. */
   readonly etag?: Uint8Array;
   readonly extraOptions?: readonly CoapOption[];
+  /** GET unless said; the later blocks of an answer to FETCH or POST are asked for by the same method. */
+  readonly code?: number;
 }
 
 /**
@@ -30,6 +32,7 @@ export interface BlockDownloadOptions {
  */
 export class BlockDownload {
   readonly #path: readonly CoapOption[];
+  readonly #code: number;
   #szx: Szx;
   #etag: Uint8Array | undefined;
   /** True once `#etag`, or that there is none, is known of the representation in question. */
@@ -45,6 +48,7 @@ export class BlockDownload {
       ...(options.extraOptions ?? []),
     ];
     this.#szx = options.szx;
+    this.#code = options.code ?? Code.GET;
     this.#etag = options.etag;
     this.#identified = options.etag !== undefined;
   }
@@ -68,7 +72,7 @@ export class BlockDownload {
     this.#asked = { offset, szx: this.#szx, validates: false };
     const block = { num: offset / blockSize(this.#szx), more: false, szx: this.#szx };
     const options = [...this.#path, { number: Option.BLOCK2, value: encodeBlock(block) }];
-    return { code: Code.GET, options };
+    return { code: this.#code, options };
   }
 
   /** The request, asking for the size of the whole too (RFC 7959 section 4). */
@@ -83,6 +87,12 @@ export class BlockDownload {
     return { code, options: [...options, { number: Option.ETAG, value: etag }] };
   }
 
+  /** Takes the response to a request that was made elsewhere as the first block. */
+  begin(response: ResponseContent): BlockEvent {
+    this.#asked = { offset: 0, szx: 6, validates: false };
+    return this.handleResponse(response);
+  }
+
   handleResponse(response: ResponseContent): BlockEvent {
     const asked = this.#asked;
     if (asked === undefined) return { kind: "failed", reason: "no block was asked for" };
@@ -93,7 +103,7 @@ export class BlockDownload {
       this.#forget();
       return { kind: "changed" };
     }
-    if (response.code !== Code.CONTENT) return { kind: "failed", reason: codeText(response.code) };
+    if (codeClass(response.code) !== 2) return { kind: "failed", reason: codeText(response.code) };
     // Section 2.4: blocks belong together only when their ETags are the same, or all have none.
     const etag = optionValue(response.options, Option.ETAG);
     const same = etag === undefined || this.#etag === undefined ? etag === this.#etag : bytesEqual(etag, this.#etag);

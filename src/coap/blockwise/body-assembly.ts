@@ -79,6 +79,9 @@ export class BodyAssembly {
       return tooLarge(rules.maxBodyBytes);
     }
     const context = block.num === 0 ? this.#open(nowUs, request) : this.#contexts.get(assemblyKey(request));
+    // The block before, sent again since its answer was lost: it is there already.
+    if (context !== undefined && block.more && offset > 0 && context.received === offset + length)
+      return { kind: "respond", response: continued(block, rules.preferredSzx) };
     // Section 2.9.2: a block of which the ones before are missing.
     if (context === undefined || context.received !== offset)
       return refuse(Code.REQUEST_ENTITY_INCOMPLETE, "a block is missing");

@@ -22,7 +22,7 @@ interface Context {
   readonly body: Uint8Array;
   readonly szx: number;
   readonly map: BlockMap;
-  /** The exchange of the block that came last: reports go to its token. Undefined when it was a CON. */
+  /** The exchange of the NON that came last: reports go to its token. */
   exchange: number | undefined;
   /** Blocks up to here are known to the client to have arrived, or to be missing. */
   reported: number;
@@ -62,7 +62,6 @@ export class QBlock1Server {
       return { code: Code.BAD_REQUEST };
     const context = this.#context(nowUs, request, { size1, szx: block.szx, count });
     if (context === undefined) return { code: Code.SERVICE_UNAVAILABLE };
-    this.#release(context);
     if (context.map.add(block.num)) {
       context.body.set(payload, block.num * size);
       context.repeats = 0;
@@ -75,6 +74,7 @@ export class QBlock1Server {
     }
     // A CON is acknowledged one by one, and its sender knows itself what did not arrive (section 5).
     if (request.confirmable) return "silent";
+    this.#release(context);
     context.exchange = request.exchange;
     this.#report(context, block.num);
     return "deferred";

@@ -19,11 +19,13 @@ export type SendOne = (nowUs: number, request: IncomingRequest, response: CoapRe
 interface Job {
   readonly key: string;
   readonly peer: PeerAddress;
-  request: IncomingRequest;
+  readonly request: IncomingRequest;
   readonly body: Body;
   readonly code: number;
   readonly szx: number;
   readonly options: readonly CoapOption[];
+  /** NON_TIMEOUT_RANDOM: drawn once, the same between all sets (section 7.2). */
+  readonly pauseUs: number;
   next: number;
   readonly end: number;
   timer: Timer | undefined;
@@ -65,37 +67,18 @@ export class QBlock2Server {
     const key = assemblyKey(request);
     const whole = asked.length === 1 && asked[0]!.more && asked[0]!.num % MAX_PAYLOADS === 0;
     const running = this.#jobs.get(key);
+    const { address, port } = request.peer;
+    const parts = { key, peer: { address, port }, request, body, code, szx, options, timer: undefined };
     if (!whole) {
-      const parts: Job = {
-        key,
-        peer: request.peer,
-        request,
-        body,
-        code,
-        szx,
-        options,
-        next: 0,
-        end: 0,
-        timer: undefined,
-      };
-      for (const num of nums) if (!this.#sendBlock(nowUs, parts, num)) break;
+      const single: Job = { ...parts, pauseUs: 0, next: 0, end: 0 };
+      for (const num of nums) if (!this.#sendBlock(nowUs, single, num)) break;
       return undefined;
     }
     // The word to go on, or a first request: either way from NUM up to the end of the body.
     if (running !== undefined) this.#stop(running);
-    const { address, port } = request.peer;
-    const job: Job = {
-      key,
-      peer: { address, port },
-      request,
-      body,
-      code,
-      szx,
-      options,
-      next: asked[0]!.num,
-      end: count,
-      timer: undefined,
-    };
+    const { ackRandomFactor } = this.#parameters;
+    const pauseUs = Math.round(nonTimeoutUs(this.#parameters) * (1 + unitFloat(this.#random) * (ackRandomFactor - 1)));
+    const job: Job = { ...parts, pauseUs: running?.pauseUs ?? pauseUs, next: asked[0]!.num, end: count };
     this.#sendSet(nowUs, job);
     return undefined;
   }
@@ -105,10 +88,7 @@ export class QBlock2Server {
     while (job.next < end) if (!this.#sendBlock(nowUs, job, job.next++)) return this.#stop(job);
     if (job.next >= job.end || !this.#hasRoom(job)) return this.#stop(job);
     this.#jobs.set(job.key, job);
-    const pauseUs = Math.round(
-      nonTimeoutUs(this.#parameters) * (1 + unitFloat(this.#random) * (this.#parameters.ackRandomFactor - 1)),
-    );
-    job.timer = this.#timers.schedule(nowUs + pauseUs, (now) => this.#sendSet(now, job));
+    job.timer = this.#timers.schedule(nowUs + job.pauseUs, (now) => this.#sendSet(now, job));
   }
 
   #sendBlock(nowUs: number, job: Job, num: number): boolean {

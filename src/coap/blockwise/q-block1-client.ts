@@ -1,0 +1,172 @@
+import type { PeerAddress } from "../../ports/datagram.ts";
+import type { Random } from "../../ports/random.ts";
+import { unitFloat } from "../../util/random.ts";
+import type { CoapEndpoint } from "../endpoint.ts";
+import { encodeUint, uintOption, type CoapOption } from "../message.ts";
+import { Code, ContentFormat, Option } from "../numbers.ts";
+import type { TransmissionParameters } from "../parameters.ts";
+import type { ClientEvent, ResponseContent } from "../request.ts";
+import { blockOption, blockSize, encodeBlock, type Szx } from "./block.ts";
+import {
+  decodeMissingBlocks,
+  MAX_PAYLOADS,
+  nonMaxRetransmit,
+  nonReceiveTimeoutUs,
+  nonTimeoutUs,
+  setEnd,
+} from "./q-block.ts";
+
+export type QUploadEvent =
+  | { readonly kind: "done"; readonly response: ResponseContent }
+  /** The server does not know Q-Block: Block1 is to be used (RFC 9177 section 4.1). */
+  | { readonly kind: "unsupported" }
+  | { readonly kind: "failed"; readonly reason: string };
+
+export interface QUploadOptions {
+  readonly endpoint: CoapEndpoint;
+  readonly peer: PeerAddress;
+  readonly parameters: TransmissionParameters;
+  readonly random: Random;
+  readonly code: number;
+  readonly options: readonly CoapOption[];
+  readonly body: Uint8Array;
+  readonly szx: Szx;
+  /** Another one for each body (RFC 9177 section 4.3). */
+  readonly requestTag: Uint8Array;
+}
+
+const MAX_TOKENS = 4 * MAX_PAYLOADS;
+
+/**
+ * Sends a body in sets of blocks that are not answered one by one (RFC 9177 section 4.3). The first
+ * block is confirmable, to see whether the server knows how; so is the last one of all, so that the
+ * final response is not lost with it.
+ */
+export class QBlock1Upload {
+  readonly #options: QUploadOptions;
+  readonly #count: number;
+  readonly #pauseUs: number;
+  readonly #requests = new Set<number>();
+  #probe: number | undefined;
+  #next = 0;
+  #repeats = 0;
+  #dueUs: number | undefined;
+  #over = false;
+
+  constructor(options: QUploadOptions) {
+    this.#options = options;
+    this.#count = Math.max(1, Math.ceil(options.body.length / blockSize(options.szx)));
+    const { parameters, random } = options;
+    // NON_TIMEOUT_RANDOM: drawn once, the same between all sets (section 7.2).
+    this.#pauseUs = Math.round(nonTimeoutUs(parameters) * (1 + unitFloat(random) * (parameters.ackRandomFactor - 1)));
+  }
+
+  start(nowUs: number): boolean {
+    this.#probe = this.#send(nowUs, 0, true);
+    this.#next = 1;
+    return this.#probe !== undefined;
+  }
+
+  pollTimeout(): number | undefined {
+    return this.#dueUs;
+  }
+
+  handleTimeout(nowUs: number): QUploadEvent | undefined {
+    if (this.#dueUs === undefined || nowUs < this.#dueUs) return undefined;
+    if (this.#next < this.#count) this.#sendSet(nowUs);
+    else if (++this.#repeats > nonMaxRetransmit(this.#options.parameters))
+      return this.#finish(nowUs, { kind: "failed", reason: "timeout" });
+    else {
+      // All was sent and nothing came back: the last block again, which the server answers.
+      this.#send(nowUs, this.#count - 1, true);
+      this.#dueUs = nowUs + nonReceiveTimeoutUs(this.#options.parameters) * 2 ** this.#repeats;
+    }
+    return undefined;
+  }
+
+  handleEvent(nowUs: number, event: ClientEvent): QUploadEvent | undefined {
+    if (this.#over || !this.#requests.has(event.request)) return undefined;
+    if (event.kind === "acknowledged") {
+      if (event.request === this.#probe && this.#next === 1) this.#sendSet(nowUs);
+      return undefined;
+    }
+    if (event.kind === "failed") {
+      this.#requests.delete(event.request);
+      if (event.request !== this.#probe) return undefined;
+      const unsupported = event.reason === "reset";
+      return this.#finish(nowUs, unsupported ? { kind: "unsupported" } : { kind: "failed", reason: event.reason });
+    }
+    return this.#handleResponse(nowUs, event.response);
+  }
+
+  cancel(nowUs: number): void {
+    this.#over = true;
+    this.#dueUs = undefined;
+    for (const request of this.#requests) this.#options.endpoint.cancel(nowUs, request);
+    this.#requests.clear();
+  }
+
+  #handleResponse(nowUs: number, response: ResponseContent): QUploadEvent | undefined {
+    this.#repeats = 0;
+    if (response.code === Code.BAD_OPTION) return this.#finish(nowUs, { kind: "unsupported" });
+    if (response.code === Code.CONTINUE) {
+      // Only the word about what was sent last lets the next set go at once (section 7.2).
+      const block = blockOption(response.options, Option.Q_BLOCK1);
+      if (block?.num === this.#next - 1 && this.#next < this.#count) this.#sendSet(nowUs);
+      return undefined;
+    }
+    const format = uintOption(response.options, Option.CONTENT_FORMAT);
+    if (response.code === Code.REQUEST_ENTITY_INCOMPLETE && format === ContentFormat.MISSING_BLOCKS) {
+      const missing = decodeMissingBlocks(response.payload)?.filter((num) => num < this.#next) ?? [];
+      for (const [i, num] of missing.entries()) this.#send(nowUs, num, this.#isLast(i === missing.length - 1));
+      this.#dueUs = nowUs + this.#pauseUs;
+      return undefined;
+    }
+    return this.#finish(nowUs, { kind: "done", response });
+  }
+
+  #sendSet(nowUs: number): void {
+    const end = Math.min(setEnd(this.#next), this.#count);
+    while (this.#next < end) {
+      const num = this.#next++;
+      this.#send(nowUs, num, this.#isLast(num === this.#count - 1));
+    }
+    this.#dueUs =
+      nowUs + (this.#next < this.#count ? this.#pauseUs : nonReceiveTimeoutUs(this.#options.parameters) * 2);
+  }
+
+  /** What completes the body is confirmable. */
+  #isLast(last: boolean): boolean {
+    return last && this.#next === this.#count;
+  }
+
+  #send(nowUs: number, num: number, confirmable: boolean): number | undefined {
+    const { endpoint, peer, code, options, body, szx, requestTag } = this.#options;
+    const size = blockSize(szx);
+    const payload = body.subarray(num * size, (num + 1) * size);
+    const block = encodeBlock({ num, more: num < this.#count - 1, szx });
+    const all = [
+      ...options,
+      { number: Option.Q_BLOCK1 as number, value: block },
+      { number: Option.SIZE1, value: encodeUint(body.length) },
+      { number: Option.REQUEST_TAG, value: requestTag },
+    ];
+    const id = endpoint.request(nowUs, peer, { code, options: all, payload, confirmable, many: true, paced: true });
+    if (id !== undefined) this.#remember(nowUs, id);
+    return id;
+  }
+
+  /** Answers come under a token of late; those of long ago are given back (RFC 9177 section 6). */
+  #remember(nowUs: number, id: number): void {
+    this.#requests.add(id);
+    if (this.#requests.size <= MAX_TOKENS) return;
+    const oldest = this.#requests.values().next().value!;
+    this.#requests.delete(oldest);
+    this.#options.endpoint.cancel(nowUs, oldest);
+  }
+
+  #finish(nowUs: number, event: QUploadEvent): QUploadEvent {
+    this.cancel(nowUs);
+    return event;
+  }
+}

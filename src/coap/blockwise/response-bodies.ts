@@ -1,0 +1,62 @@
+import type { Timer } from "../../util/timer-queue.ts";
+import { COAP_LIMITS } from "../limits.ts";
+import { Code, codeClass, Option } from "../numbers.ts";
+import type { CoapTimers } from "../reliability.ts";
+import type { CoapResponse, HandlerResult, IncomingRequest } from "../request.ts";
+import { blockOption, blockSize } from "./block.ts";
+import { assemblyKey } from "./body-assembly.ts";
+
+interface Kept {
+  readonly response: CoapResponse;
+  readonly bytes: number;
+  readonly timer: Timer;
+}
+
+/**
+ * Answers to requests other than GET that are too large for one block: the handler must not run
+ * again when the client asks for the next block of its answer (RFC 7959 section 3.3).
+ */
+export class ResponseBodies {
+  readonly #lifetimeUs: number;
+  readonly #timers: CoapTimers;
+  readonly #kept = new Map<string, Kept>();
+  #bytes = 0;
+
+  constructor(lifetimeUs: number, timers: CoapTimers) {
+    this.#lifetimeUs = lifetimeUs;
+    this.#timers = timers;
+  }
+
+  /** The answer of which the request wants a later block; undefined when the handler is to answer. */
+  respond(request: IncomingRequest): HandlerResult | undefined {
+    const block = blockOption(request.options, Option.BLOCK2);
+    if (request.method === Code.GET || block === undefined || block.num === 0) return undefined;
+    if (blockOption(request.options, Option.BLOCK1)?.more === true) return undefined;
+    return this.#kept.get(assemblyKey(request))?.response ?? { code: Code.REQUEST_ENTITY_INCOMPLETE };
+  }
+
+  keep(nowUs: number, request: IncomingRequest, response: CoapResponse): void {
+    const { body, code } = response;
+    if (request.method === Code.GET || body === undefined || codeClass(code) !== 2) return;
+    if (body.bytes.length <= blockSize(0) || (blockOption(request.options, Option.BLOCK2)?.num ?? 0) > 0) return;
+    const key = assemblyKey(request);
+    this.#drop(key);
+    const timer = this.#timers.schedule(nowUs + this.#lifetimeUs, () => this.#drop(key));
+    this.#kept.set(key, {
+      response: { code, ...(response.options === undefined ? {} : { options: response.options }), body },
+      bytes: body.bytes.length,
+      timer,
+    });
+    this.#bytes += body.bytes.length;
+    while (this.#kept.size > COAP_LIMITS.maxResponseBodies || this.#bytes > COAP_LIMITS.maxResponseBodyBytes)
+      this.#drop(this.#kept.keys().next().value!);
+  }
+
+  #drop(key: string): void {
+    const kept = this.#kept.get(key);
+    if (kept === undefined) return;
+    kept.timer.cancel();
+    this.#kept.delete(key);
+    this.#bytes -= kept.bytes;
+  }
+}
