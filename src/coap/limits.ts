@@ -39,6 +39,12 @@ export const COAP_LIMITS = {
   /** Bodies of answers to FETCH, POST and the like that are fetched block by block, and their bytes in all. */
   maxResponseBodies: 256,
   maxResponseBodyBytes: 8_388_608,
+  /** Requests that a proxy has under way. */
+  maxProxied: 64,
+  /** Largest body that a proxy carries. */
+  maxProxiedBytes: 4_194_304,
+  /** Bytes of responses that a proxy keeps. */
+  maxProxyCacheBytes: 33_554_432,
   /** Answers to multicast requests that wait for their turn within the leisure. */
   maxLeisurely: 256,
   /** Answered exchanges of ours that are remembered, so that a repeated CON response is acknowledged. */

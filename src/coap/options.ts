@@ -1,6 +1,6 @@
 import { fromUtf8, utf8 } from "../util/bytes.ts";
 import { optionValues, type CoapOption } from "./message.ts";
-import { isCritical, Option, OPTION_DEFINITIONS } from "./numbers.ts";
+import { isCritical, isUnsafe, Option, OPTION_DEFINITIONS } from "./numbers.ts";
 
 /**
  * The number of the first critical option that this endpoint does not understand, has a length
@@ -11,29 +11,43 @@ export function unrecognisedCritical(
   options: readonly CoapOption[],
   understood: (optionNumber: number) => boolean,
 ): number | undefined {
-  let previous = -1;
-  for (const { number, value } of options) {
-    const definition = OPTION_DEFINITIONS.get(number);
-    const recognised =
-      definition !== undefined &&
-      understood(number) &&
-      value.length >= definition.minLength &&
-      value.length <= definition.maxLength &&
-      (definition.repeatable || number !== previous);
-    if (!recognised && isCritical(number)) return number;
-    previous = number;
+  for (let i = 0; i < options.length; i++) {
+    const { number } = options[i]!;
+    if (isCritical(number) && !(isWellFormed(options, i) && understood(number))) return number;
   }
   return undefined;
 }
 
+/**
+ * As above for what a proxy is to send on (section 5.7.2): what it does not know must be safe to
+ * forward, be it critical or elective.
+ */
+export function unforwardable(
+  options: readonly CoapOption[],
+  understood: (optionNumber: number) => boolean,
+): number | undefined {
+  for (let i = 0; i < options.length; i++) {
+    const { number } = options[i]!;
+    const known = OPTION_DEFINITIONS.has(number);
+    if (known ? isCritical(number) && !(isWellFormed(options, i) && understood(number)) : isUnsafe(number))
+      return number;
+  }
+  return undefined;
+}
+
+/** Known, of a length in its range, and not repeated unless it may be. */
+function isWellFormed(options: readonly CoapOption[], i: number): boolean {
+  const { number, value } = options[i]!;
+  const definition = OPTION_DEFINITIONS.get(number);
+  if (definition === undefined) return false;
+  if (value.length < definition.minLength || value.length > definition.maxLength) return false;
+  return definition.repeatable || i === 0 || options[i - 1]!.number !== number;
+}
+
 /** Elective options that are malformed or repeated are dropped (RFC 7252 sections 5.4.3, 5.4.5). */
 export function withoutUnrecognised(options: readonly CoapOption[]): readonly CoapOption[] {
-  const keep = (option: CoapOption, i: number): boolean => {
-    const definition = OPTION_DEFINITIONS.get(option.number);
-    if (definition === undefined) return true;
-    if (option.value.length < definition.minLength || option.value.length > definition.maxLength) return false;
-    return definition.repeatable || i === 0 || options[i - 1]!.number !== option.number;
-  };
+  const keep = ({ number }: CoapOption, i: number): boolean =>
+    !OPTION_DEFINITIONS.has(number) || isWellFormed(options, i);
   return options.every(keep) ? options : options.filter(keep);
 }
 

@@ -1,8 +1,8 @@
 import { utf8 } from "../util/bytes.ts";
 import { optionValue, type CoapMessage, type CoapOption } from "./message.ts";
 import { COAP_LIMITS } from "./limits.ts";
-import { Code, isUnsafe, MessageType, Option } from "./numbers.ts";
-import { unrecognisedCritical, uriPath, uriQuery, withoutUnrecognised } from "./options.ts";
+import { Code, MessageType, Option } from "./numbers.ts";
+import { unforwardable, unrecognisedCritical, uriPath, uriQuery, withoutUnrecognised } from "./options.ts";
 import type { CoapResponse, RequestHandler } from "./request.ts";
 
 /** Critical options that the endpoint acts on itself; a handler may know more, others are answered 4.02. */
@@ -39,13 +39,11 @@ export function checkRequest(
   proxy: RequestHandler | undefined,
 ): RequestCheck {
   const proxied = has(message, Option.PROXY_URI) || has(message, Option.PROXY_SCHEME);
-  // Section 5.7.2: a proxy forwards the critical options that it does not know but may pass on.
+  const acting = proxied && proxy !== undefined ? proxy : handler;
   const understood = (option: number): boolean =>
-    SERVER_OPTIONS.has(option) ||
-    (proxied && proxy !== undefined
-      ? !isUnsafe(option) || proxy.understood?.has(option) === true
-      : handler?.understood?.has(option) === true);
-  const critical = unrecognisedCritical(message.options, understood);
+    SERVER_OPTIONS.has(option) || acting?.understood?.has(option) === true;
+  const judge = proxied && proxy !== undefined ? unforwardable : unrecognisedCritical;
+  const critical = judge(message.options, understood);
   if (critical !== undefined) {
     if (message.type === MessageType.NON) return { refused: "critical-option", response: undefined };
     return badOption("critical-option", `option ${critical} is not understood`);

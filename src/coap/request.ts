@@ -106,3 +106,9 @@ export type ClientEvent =
   /** A newer state of what is observed; the observation goes on. */
   | { readonly kind: "notification"; readonly request: number; readonly response: IncomingResponse }
   | { readonly kind: "failed"; readonly request: number; readonly reason: RequestFailure };
+
+/** What sends requests: an endpoint, or what stands before one. */
+export interface Requester {
+  request(nowUs: number, peer: PeerAddress, request: OutgoingRequest): number | undefined;
+  cancel(nowUs: number, request: number): void;
+}

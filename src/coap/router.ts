@@ -1,12 +1,11 @@
 import { encodeLinks, matchesQuery, type Link } from "../codec/link-format.ts";
 import { utf8 } from "../util/bytes.ts";
-import { earlier } from "../util/deadline.ts";
-import { BodyAssembly, type BodyPiece } from "./blockwise/body-assembly.ts";
-import { blockOption, type Szx } from "./blockwise/block.ts";
-import { QBlock1Server } from "./blockwise/q-block1-server.ts";
-import { optionValue, uintOption } from "./message.ts";
+import type { BodyPiece } from "./blockwise/body-assembly.ts";
+import type { Szx } from "./blockwise/block.ts";
+import { RequestBodies } from "./blockwise/request-bodies.ts";
+import { uintOption } from "./message.ts";
 import { Code, ContentFormat, isSafe, Option } from "./numbers.ts";
-import { DEFAULT_PARAMETERS, exchangeLifetimeUs, type TransmissionParameters } from "./parameters.ts";
+import { DEFAULT_PARAMETERS, type TransmissionParameters } from "./parameters.ts";
 import { preconditionsHold } from "./preconditions.ts";
 import type { Body, CoapResponse, HandlerResult, IncomingRequest, LaterResponse, RequestHandler } from "./request.ts";
 
@@ -59,8 +58,7 @@ export class Router implements RequestHandler {
   readonly #resources = new Map<string, ResourceHandler>();
   readonly #preferredSzx: Szx;
   readonly #digest: (bytes: Uint8Array) => Uint8Array;
-  readonly #assembly: BodyAssembly;
-  readonly #qBlock1: QBlock1Server;
+  readonly #bodies: RequestBodies;
   /** The whole list, made once per change of the resources. */
   #listing: Body | undefined;
 
@@ -72,8 +70,7 @@ export class Router implements RequestHandler {
   ) {
     this.#preferredSzx = preferredSzx;
     this.#digest = digest;
-    this.#assembly = new BodyAssembly(exchangeLifetimeUs(parameters));
-    this.#qBlock1 = new QBlock1Server(parameters);
+    this.#bodies = new RequestBodies(parameters);
   }
 
   add(path: readonly string[], resource: ResourceHandler): void {
@@ -93,39 +90,25 @@ export class Router implements RequestHandler {
     if (resource === undefined) return { code: Code.NOT_FOUND };
     const refusal = refusalOf(resource, request);
     if (refusal !== undefined) return refusal;
-    if (optionValue(request.options, Option.Q_BLOCK1) !== undefined)
-      return this.#acceptQBlock1(nowUs, resource, request);
-    if (blockOption(request.options, Option.BLOCK1) !== undefined) return this.#acceptBlock(nowUs, resource, request);
-    return this.#call(nowUs, resource, request);
+    const streaming = resource.receive !== undefined;
+    const maxBodyBytes = resource.maxBodyBytes ?? ONE_MESSAGE_BYTES;
+    const step = this.#bodies.take(nowUs, request, { maxBodyBytes, streaming, preferredSzx: this.#preferredSzx });
+    if (step.kind === "respond") return step.response;
+    return step.kind === "whole"
+      ? this.#call(nowUs, resource, step.request)
+      : resource.receive!(nowUs, request, step.piece);
   }
 
   handleTimeout(nowUs: number): void {
-    this.#assembly.handleTimeout(nowUs);
-    this.#qBlock1.handleTimeout(nowUs);
+    this.#bodies.handleTimeout(nowUs);
   }
 
   pollTimeout(): number | undefined {
-    return earlier(this.#assembly.pollTimeout(), this.#qBlock1.pollTimeout());
+    return this.#bodies.pollTimeout();
   }
 
   pollResponse(): LaterResponse | undefined {
-    return this.#qBlock1.pollResponse();
-  }
-
-  #acceptBlock(nowUs: number, resource: ResourceHandler, request: IncomingRequest): HandlerResult {
-    const streaming = resource.receive !== undefined;
-    const maxBodyBytes = resource.maxBodyBytes ?? ONE_MESSAGE_BYTES;
-    const step = this.#assembly.accept(nowUs, request, { maxBodyBytes, streaming, preferredSzx: this.#preferredSzx });
-    if (step.kind === "respond") return step.response;
-    if (step.kind === "whole") return this.#call(nowUs, resource, step.request);
-    return resource.receive!(nowUs, request, step.piece);
-  }
-
-  #acceptQBlock1(nowUs: number, resource: ResourceHandler, request: IncomingRequest): HandlerResult {
-    const maxBodyBytes = resource.maxBodyBytes ?? ONE_MESSAGE_BYTES;
-    const step = this.#qBlock1.accept(nowUs, request, maxBodyBytes);
-    if (step === "deferred" || step === "silent" || "code" in step) return step;
-    return this.#call(nowUs, resource, step.whole);
+    return this.#bodies.pollResponse();
   }
 
   #call(nowUs: number, resource: ResourceHandler, request: IncomingRequest): HandlerResult {

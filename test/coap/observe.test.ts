@@ -146,7 +146,7 @@ describe("Observe (RFC 7641)", () => {
     expect(events(pair, SECOND)).toEqual(["response 4.04 "]);
     expect(server.stats.observations).toBe(0);
     expect(client.stats.requests).toBe(0);
-    const last = pair.log.filter(({ from }) => from === "server").at(-1)!;
+    const last = pair.log.findLast(({ from }) => from === "server")!;
     expect(optionValue(decoded(last.bytes).options, Option.OBSERVE)).toBeUndefined();
   });
 

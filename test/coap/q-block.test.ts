@@ -24,8 +24,8 @@ class Collector {
   readonly got = new Map<number, Uint8Array>();
   readonly #download: QBlock2Download;
 
-  constructor(download: QBlock2Download) {
-    this.#download = download;
+  constructor(transfer: QBlock2Download) {
+    this.#download = transfer;
   }
 
   handleEvent(nowUs: number, event: ClientEvent): QDownloadEvent | undefined {

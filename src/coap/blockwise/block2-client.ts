@@ -103,7 +103,8 @@ export class BlockDownload {
       this.#forget();
       return { kind: "changed" };
     }
-    if (codeClass(response.code) !== 2) return { kind: "failed", reason: codeText(response.code) };
+    if (codeClass(response.code) !== 2 || response.code === Code.VALID)
+      return { kind: "failed", reason: codeText(response.code) };
     // Section 2.4: blocks belong together only when their ETags are the same, or all have none.
     const etag = optionValue(response.options, Option.ETAG);
     const same = etag === undefined || this.#etag === undefined ? etag === this.#etag : bytesEqual(etag, this.#etag);

@@ -1,9 +1,8 @@
 import type { PeerAddress } from "../../ports/datagram.ts";
 import { concatBytes } from "../../util/bytes.ts";
-import type { CoapEndpoint } from "../endpoint.ts";
 import { optionValue, type CoapOption } from "../message.ts";
 import { Option } from "../numbers.ts";
-import type { ClientEvent, OutgoingRequest, ResponseContent } from "../request.ts";
+import type { ClientEvent, Requester, OutgoingRequest, ResponseContent } from "../request.ts";
 import { BlockUpload } from "./block1-client.ts";
 import { BlockDownload } from "./block2-client.ts";
 import type { Szx } from "./block.ts";
@@ -14,7 +13,7 @@ export type BodyOutcome =
   | { readonly kind: "failed"; readonly reason: string };
 
 export interface BodyExchangeOptions {
-  readonly endpoint: CoapEndpoint;
+  readonly endpoint: Requester;
   readonly peer: PeerAddress;
   readonly code: number;
   readonly options: readonly CoapOption[];

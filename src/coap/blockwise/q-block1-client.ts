@@ -1,11 +1,10 @@
 import type { PeerAddress } from "../../ports/datagram.ts";
 import type { Random } from "../../ports/random.ts";
 import { unitFloat } from "../../util/random.ts";
-import type { CoapEndpoint } from "../endpoint.ts";
 import { encodeUint, uintOption, type CoapOption } from "../message.ts";
 import { Code, ContentFormat, Option } from "../numbers.ts";
 import type { TransmissionParameters } from "../parameters.ts";
-import type { ClientEvent, ResponseContent } from "../request.ts";
+import type { ClientEvent, Requester, ResponseContent } from "../request.ts";
 import { blockOption, blockSize, encodeBlock, type Szx } from "./block.ts";
 import {
   decodeMissingBlocks,
@@ -23,7 +22,7 @@ export type QUploadEvent =
   | { readonly kind: "failed"; readonly reason: string };
 
 export interface QUploadOptions {
-  readonly endpoint: CoapEndpoint;
+  readonly endpoint: Requester;
   readonly peer: PeerAddress;
   readonly parameters: TransmissionParameters;
   readonly random: Random;

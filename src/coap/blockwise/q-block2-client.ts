@@ -1,10 +1,9 @@
 import type { PeerAddress } from "../../ports/datagram.ts";
 import { bytesEqual } from "../../util/bytes.ts";
-import type { CoapEndpoint } from "../endpoint.ts";
 import { optionValue, uintOption, type CoapOption } from "../message.ts";
 import { Code, codeClass, codeText, Option } from "../numbers.ts";
 import type { TransmissionParameters } from "../parameters.ts";
-import type { ClientEvent, ResponseContent } from "../request.ts";
+import type { ClientEvent, Requester, ResponseContent } from "../request.ts";
 import { blockOption, blockSize, encodeBlock, type Szx } from "./block.ts";
 import { BlockMap, MAX_PAYLOADS, nonMaxRetransmit, nonReceiveTimeoutUs, setEnd } from "./q-block.ts";
 
@@ -18,7 +17,7 @@ export type QDownloadEvent =
   | { readonly kind: "failed"; readonly reason: string };
 
 export interface QDownloadOptions {
-  readonly endpoint: CoapEndpoint;
+  readonly endpoint: Requester;
   readonly peer: PeerAddress;
   readonly parameters: TransmissionParameters;
   readonly uri: readonly CoapOption[];
@@ -105,8 +104,13 @@ export class QBlock2Download {
     const etag = optionValue(response.options, Option.ETAG);
     const { szx } = this.#options;
     // Without the option the body is whole, or comes by Block2: either way this is not the way to fetch it.
-    if (block === undefined || size === undefined || etag === undefined || block.szx !== szx)
+    if (block === undefined || block.szx !== szx)
       return this.#map === undefined ? [this.#finish(nowUs, { kind: "unsupported" })] : [];
+    if (size === undefined || etag === undefined) {
+      // A server may know Q-Block and still give a single block without what belongs to a body (libcoap 4.3.5).
+      if (this.#map === undefined && this.#dueUs === undefined) this.#askForAll(nowUs);
+      return [];
+    }
     if (this.#etag !== undefined && !bytesEqual(etag, this.#etag)) return [this.#finish(nowUs, { kind: "changed" })];
     this.#etag = etag;
     this.#map ??= this.#makeMap(size);
@@ -139,15 +143,24 @@ export class QBlock2Download {
     }
   }
 
+  #askForAll(nowUs: number): void {
+    this.#ask(nowUs, [{ num: 0, more: true }], false);
+    this.#dueUs = nowUs + nonReceiveTimeoutUs(this.#options.parameters);
+  }
+
   #askForMissing(nowUs: number): void {
     const map = this.#map;
-    if (map === undefined) return;
+    if (map === undefined) {
+      this.#askForAll(nowUs);
+      return;
+    }
     const first = map.missing(map.count, 1)[0]!;
     this.#end = Math.min(setEnd(first), map.count);
     const missing = map.missing(this.#end, MAX_PAYLOADS);
-    const fresh = first % MAX_PAYLOADS === 0 && map.highest < first;
-    // At the border of a set: the word to go on with all that follows (section 4.4).
-    const blocks = fresh ? [{ num: first, more: true }] : missing.map((num) => ({ num, more: false }));
+    // With M a block stands for the rest of its set; at the border of a set it is the word to go on
+    // with all that follows (section 4.4).
+    const rest = map.highest < first && (missing.length > 1 || first % MAX_PAYLOADS === 0);
+    const blocks = rest ? [{ num: first, more: true }] : missing.map((num) => ({ num, more: false }));
     this.#ask(nowUs, blocks, false);
     this.#dueUs = nowUs + nonReceiveTimeoutUs(this.#options.parameters);
   }

@@ -1,0 +1,46 @@
+import { earlier } from "../../util/deadline.ts";
+import { optionValue } from "../message.ts";
+import { Option } from "../numbers.ts";
+import { exchangeLifetimeUs, type TransmissionParameters } from "../parameters.ts";
+import type { CoapResponse, IncomingRequest, LaterResponse } from "../request.ts";
+import { BodyAssembly, type AssemblyRules, type BodyPiece } from "./body-assembly.ts";
+import { QBlock1Server } from "./q-block1-server.ts";
+
+export type RequestBodyStep =
+  | { readonly kind: "respond"; readonly response: CoapResponse | "deferred" | "silent" }
+  | { readonly kind: "whole"; readonly request: IncomingRequest }
+  | { readonly kind: "piece"; readonly piece: BodyPiece };
+
+/** Request bodies however they come: in one message, by Block1 or by Q-Block1. */
+export class RequestBodies {
+  readonly #assembly: BodyAssembly;
+  readonly #qBlock1: QBlock1Server;
+
+  constructor(parameters: TransmissionParameters) {
+    this.#assembly = new BodyAssembly(exchangeLifetimeUs(parameters));
+    this.#qBlock1 = new QBlock1Server(parameters);
+  }
+
+  take(nowUs: number, request: IncomingRequest, rules: AssemblyRules): RequestBodyStep {
+    if (optionValue(request.options, Option.Q_BLOCK1) !== undefined) {
+      const step = this.#qBlock1.accept(nowUs, request, rules.maxBodyBytes);
+      if (typeof step === "object" && "whole" in step) return { kind: "whole", request: step.whole };
+      return { kind: "respond", response: step };
+    }
+    if (optionValue(request.options, Option.BLOCK1) !== undefined) return this.#assembly.accept(nowUs, request, rules);
+    return { kind: "whole", request };
+  }
+
+  handleTimeout(nowUs: number): void {
+    this.#assembly.handleTimeout(nowUs);
+    this.#qBlock1.handleTimeout(nowUs);
+  }
+
+  pollTimeout(): number | undefined {
+    return earlier(this.#assembly.pollTimeout(), this.#qBlock1.pollTimeout());
+  }
+
+  pollResponse(): LaterResponse | undefined {
+    return this.#qBlock1.pollResponse();
+  }
+}

@@ -1,0 +1,297 @@
+import type { Metrics } from "../../ports/metrics.ts";
+import type { PeerAddress } from "../../ports/datagram.ts";
+import type { Random } from "../../ports/random.ts";
+import { utf8 } from "../../util/bytes.ts";
+import { randomBytes } from "../../util/random.ts";
+import type { Szx } from "../blockwise/block.ts";
+import { BodyExchange, type BodyOutcome } from "../blockwise/body-exchange.ts";
+import { RequestBodies } from "../blockwise/request-bodies.ts";
+import { COAP_LIMITS } from "../limits.ts";
+import { encodeUint, optionValue, uintOption, type CoapOption } from "../message.ts";
+import { Code, isUnsafe, Option, OPTION_DEFINITIONS } from "../numbers.ts";
+import type { TransmissionParameters } from "../parameters.ts";
+import type {
+  ClientEvent,
+  CoapResponse,
+  HandlerResult,
+  IncomingRequest,
+  LaterResponse,
+  RequestHandler,
+  Requester,
+  ResponseContent,
+} from "../request.ts";
+import { formatUri, originOf, pathOptions, proxyTarget, type CoapUri } from "../uri.ts";
+import { fromHttpResponse, toHttpRequest, type HttpRequest, type HttpResponse } from "./http-mapping.ts";
+import { aged, cacheKey, isHopByHop, ResponseCache, validatorOf } from "./response-cache.ts";
+
+/** Where requests may be forwarded to; an origin of CoAP has the address that its name stood for. */
+export interface ProxyOrigin {
+  readonly origin: string;
+  readonly address?: PeerAddress;
+}
+
+export interface ForwardProxyParts {
+  readonly requester: Requester;
+  readonly origins: readonly ProxyOrigin[];
+  /** Authorities that are this endpoint itself, as `address:port` and `[address]:port`: answered by `local`. */
+  readonly isSelf: (host: string, port: number) => boolean;
+  readonly local: RequestHandler;
+  readonly parameters: TransmissionParameters;
+  readonly random: Random;
+  readonly metrics: Metrics;
+  readonly digest: (bytes: Uint8Array) => Uint8Array;
+  readonly preferredSzx: Szx;
+  /** Names this proxy in the diagnostic payload of 5.08; without spaces (RFC 8768 section 4). */
+  readonly name: string;
+}
+
+/** A request that waits for its origin, and all requests that wait for the same. */
+interface Forwarded {
+  readonly key: string;
+  readonly uri: string;
+  readonly method: number;
+  readonly hopLimit: number;
+  readonly exchanges: number[];
+  readonly exchange: BodyExchange | undefined;
+}
+
+/** Initial Hop-Limit where a request has none (RFC 8768 section 3). */
+const DEFAULT_HOP_LIMIT = 16;
+/** For how long a body of which blocks are being fetched is not fetched anew, however short its Max-Age is. */
+const TRANSFER_US = 60_000_000;
+
+/** Forward proxy by Proxy-Uri and Proxy-Scheme (RFC 7252 section 5.7.2), to CoAP and to HTTP. */
+export class ForwardProxy implements RequestHandler {
+  readonly understood: ReadonlySet<number> = new Set([
+    Option.IF_MATCH,
+    Option.IF_NONE_MATCH,
+    Option.BLOCK1,
+    Option.Q_BLOCK1,
+  ]);
+  readonly #parts: ForwardProxyParts;
+  readonly #bodies: RequestBodies;
+  readonly #cache = new ResponseCache();
+  readonly #origins: ReadonlyMap<string, ProxyOrigin>;
+  readonly #forwarded = new Map<string, Forwarded>();
+  readonly #overHttp = new Map<number, Forwarded>();
+  readonly #http: { readonly id: number; readonly request: HttpRequest }[] = [];
+  readonly #responses: LaterResponse[] = [];
+  #nextId = 1;
+
+  constructor(parts: ForwardProxyParts) {
+    this.#parts = parts;
+    this.#bodies = new RequestBodies(parts.parameters);
+    this.#origins = new Map(parts.origins.map((origin) => [origin.origin, origin]));
+  }
+
+  handleRequest(nowUs: number, request: IncomingRequest): HandlerResult {
+    const target = proxyTarget(request.options);
+    if (target === undefined) return this.#refuse(Code.BAD_REQUEST, "proxy-uri");
+    if (target.scheme === "coap" && this.#parts.isSelf(target.host, target.port))
+      return this.#parts.local.handleRequest(nowUs, localRequest(request, target));
+    const origin = this.#origins.get(originOf(target));
+    if (origin === undefined) return this.#refuse(Code.PROXYING_NOT_SUPPORTED, "proxy-origin");
+    const hopLimit = uintOption(request.options, Option.HOP_LIMIT) ?? DEFAULT_HOP_LIMIT + 1;
+    if (hopLimit === 0) return this.#refuse(Code.BAD_REQUEST, "hop-limit-zero");
+    if (hopLimit === 1) return this.#refuse(Code.HOP_LIMIT_REACHED, "hop-limit", utf8(this.#parts.name));
+    const { preferredSzx } = this.#parts;
+    const rules = { maxBodyBytes: COAP_LIMITS.maxProxiedBytes, streaming: false, preferredSzx };
+    const step = this.#bodies.take(nowUs, request, rules);
+    if (step.kind === "respond") return step.response;
+    return step.kind === "whole"
+      ? this.#serve(nowUs, step.request, target, origin, hopLimit)
+      : { code: Code.BAD_REQUEST };
+  }
+
+  /** Takes an event of the endpoint; false when it is another's. */
+  handleEvent(nowUs: number, event: ClientEvent): boolean {
+    for (const forwarded of this.#forwarded.values()) {
+      const outcome = forwarded.exchange?.handleEvent(nowUs, event);
+      if (outcome !== undefined) {
+        this.#onOutcome(nowUs, forwarded, outcome);
+        return true;
+      }
+    }
+    return false;
+  }
+
+  /** The next request for an HTTP origin; its answer goes to `handleHttp` under `id`. */
+  pollHttp(): { readonly id: number; readonly request: HttpRequest } | undefined {
+    return this.#http.shift();
+  }
+
+  handleHttp(nowUs: number, id: number, answer: HttpResponse | "timeout" | "failed"): void {
+    const forwarded = this.#overHttp.get(id);
+    if (forwarded === undefined) return;
+    this.#overHttp.delete(id);
+    if (typeof answer === "string") this.#finish(nowUs, forwarded, failure(answer));
+    else {
+      const etagOf = (text: string): Uint8Array => this.#parts.digest(utf8(text)).subarray(0, 8);
+      this.#finish(nowUs, forwarded, fromHttpResponse(forwarded.method, answer, etagOf));
+    }
+  }
+
+  handleTimeout(nowUs: number): void {
+    this.#bodies.handleTimeout(nowUs);
+  }
+
+  pollTimeout(): number | undefined {
+    return this.#bodies.pollTimeout();
+  }
+
+  pollResponse(): LaterResponse | undefined {
+    return this.#bodies.pollResponse() ?? this.#responses.shift();
+  }
+
+  #serve(
+    nowUs: number,
+    request: IncomingRequest,
+    target: CoapUri,
+    origin: ProxyOrigin,
+    hopLimit: number,
+  ): HandlerResult {
+    const { metrics } = this.#parts;
+    const uri = formatUri(target);
+    const key = cacheKey(uri, request);
+    const cached = this.#cache.get(nowUs, key);
+    const inTransfer =
+      (uintOption(request.options, Option.BLOCK2) ?? uintOption(request.options, Option.Q_BLOCK2) ?? 0) >= 16;
+    const fresh =
+      cached !== undefined && (nowUs < cached.freshUntilUs || (inTransfer && nowUs - cached.storedUs < TRANSFER_US));
+    if (fresh && (cached.hopLimit === undefined || hopLimit <= cached.hopLimit)) {
+      metrics.count("proxy_cache", "hit");
+      return this.#toResponse(aged(cached, nowUs));
+    }
+    metrics.count("proxy_cache", "miss");
+    const waiting = this.#forwarded.get(key);
+    // One request for all that wait for the same, unless it changes something.
+    if (waiting !== undefined && (request.method === Code.GET || request.method === Code.FETCH)) {
+      waiting.exchanges.push(request.exchange);
+      return "deferred";
+    }
+    if (this.#forwarded.size + this.#overHttp.size >= COAP_LIMITS.maxProxied)
+      return this.#refuse(Code.SERVICE_UNAVAILABLE, "proxy-full");
+    const parts = { key, uri, method: request.method, hopLimit, exchanges: [request.exchange] };
+    if (target.scheme === "http" || target.scheme === "https") return this.#forwardHttp(request, parts);
+    return this.#forwardCoap(nowUs, request, target, origin.address!, parts, validatorOf(cached));
+  }
+
+  #forwardCoap(
+    nowUs: number,
+    request: IncomingRequest,
+    target: CoapUri,
+    peer: PeerAddress,
+    parts: Omit<Forwarded, "exchange">,
+    etag: Uint8Array | undefined,
+  ): HandlerResult {
+    const options = forwardedOptions(request, target, peer, parts.hopLimit - 1);
+    if (etag !== undefined) options.push({ number: Option.ETAG, value: etag });
+    const exchange = new BodyExchange({
+      endpoint: this.#parts.requester,
+      peer,
+      code: request.method,
+      options,
+      body: request.payload,
+      szx: this.#parts.preferredSzx,
+      requestTag: randomBytes(this.#parts.random, 4),
+      maxBodyBytes: COAP_LIMITS.maxProxiedBytes,
+    });
+    if (!exchange.start(nowUs)) return this.#refuse(Code.SERVICE_UNAVAILABLE, "proxy-full");
+    // Two that change something may be under way at once: each has a key of its own.
+    const key =
+      request.method === Code.GET || request.method === Code.FETCH ? parts.key : `${parts.key} ${this.#nextId++}`;
+    this.#forwarded.set(key, { ...parts, key, exchange });
+    return "deferred";
+  }
+
+  #forwardHttp(request: IncomingRequest, parts: Omit<Forwarded, "exchange">): HandlerResult {
+    const http = toHttpRequest(request, parts.uri);
+    if (typeof http === "number") return { code: http };
+    const id = this.#nextId++;
+    const forwarded = { ...parts, exchange: undefined };
+    this.#overHttp.set(id, forwarded);
+    if (request.method === Code.GET) this.#forwarded.set(parts.key, forwarded);
+    this.#http.push({ id, request: http });
+    return "deferred";
+  }
+
+  #onOutcome(nowUs: number, forwarded: Forwarded, outcome: BodyOutcome): void {
+    if (outcome.kind === "failed") this.#finish(nowUs, forwarded, failure(outcome.reason));
+    else if (outcome.response.options.some(({ number }) => isUnsafe(number) && !OPTION_DEFINITIONS.has(number)))
+      this.#finish(nowUs, forwarded, { ...failure("unsafe-option"), code: Code.BAD_GATEWAY }); // section 5.4.2
+    else this.#finish(nowUs, forwarded, outcome.response);
+  }
+
+  #finish(nowUs: number, forwarded: Forwarded, response: ResponseContent): void {
+    this.#forwarded.delete(forwarded.key);
+    let answer = response;
+    if (response.code === Code.VALID) {
+      const renewed = this.#cache.refresh(nowUs, forwarded.key, response);
+      if (renewed !== undefined) answer = renewed.response;
+    } else this.#cache.store(nowUs, forwarded, response);
+    if (answer.code === Code.HOP_LIMIT_REACHED) answer = this.#named(answer);
+    this.#parts.metrics.count("proxied", String(answer.code >> 5));
+    for (const exchange of forwarded.exchanges) this.#responses.push({ exchange, response: this.#toResponse(answer) });
+  }
+
+  /** RFC 8768 section 4: each proxy on the way back puts its name in front. */
+  #named(response: ResponseContent): ResponseContent {
+    const before = new TextDecoder().decode(response.payload);
+    const { name } = this.#parts;
+    if (before.split(" ").includes(name)) return { ...response, code: Code.BAD_GATEWAY };
+    return { ...response, payload: utf8(`${name} ${before}`.trim()) };
+  }
+
+  #toResponse({ code, options, payload }: ResponseContent): CoapResponse {
+    const own = options.filter(({ number }) => !isHopByHop(number));
+    const etag = optionValue(options, Option.ETAG);
+    const small = payload.length <= 16 << this.#parts.preferredSzx;
+    if (code !== Code.CONTENT || (small && etag === undefined))
+      return { code, options: etag === undefined ? own : [...own, { number: Option.ETAG, value: etag }], payload };
+    const contentFormat = uintOption(options, Option.CONTENT_FORMAT) ?? 42;
+    const rest = own.filter(({ number }) => number !== Option.CONTENT_FORMAT);
+    const body = { bytes: payload, etag: etag ?? this.#parts.digest(payload).subarray(0, 8), contentFormat };
+    return { code, options: rest, body };
+  }
+
+  #refuse(code: number, reason: string, payload?: Uint8Array): CoapResponse {
+    this.#parts.metrics.count("coap_refused", reason);
+    return { code, ...(payload === undefined ? {} : { payload }) };
+  }
+}
+
+/** What is sent on: the target's path, what an end-to-end option says, and one hop less. */
+function forwardedOptions(
+  request: IncomingRequest,
+  target: CoapUri,
+  peer: PeerAddress,
+  hopLimit: number,
+): CoapOption[] {
+  const options = pathOptions(target);
+  // Section 6.4 step 5: an address that the datagram goes to need not be said.
+  if (target.host !== peer.address) options.push({ number: Option.URI_HOST, value: utf8(target.host) });
+  options.push({ number: Option.HOP_LIMIT, value: encodeUint(hopLimit) });
+  for (const option of request.options) if (!isHopByHop(option.number)) options.push(option);
+  return options;
+}
+
+/** A request for this very endpoint by way of its proxy (RFC 7252 section 5.7.2). */
+function localRequest(request: IncomingRequest, target: CoapUri): IncomingRequest {
+  const rest = request.options.filter(({ number }) => !NAMES.has(number));
+  return { ...request, path: target.path, query: target.query, options: [...pathOptions(target), ...rest] };
+}
+
+const NAMES: ReadonlySet<number> = new Set([
+  Option.PROXY_URI,
+  Option.PROXY_SCHEME,
+  Option.URI_HOST,
+  Option.URI_PORT,
+  Option.URI_PATH,
+  Option.URI_QUERY,
+]);
+
+/** Section 5.9.3: 5.04 when the origin did not answer in time, 5.02 when what came was of no use. */
+function failure(reason: string): ResponseContent {
+  const code = reason === "timeout" ? Code.GATEWAY_TIMEOUT : Code.BAD_GATEWAY;
+  return { code, options: [{ number: Option.MAX_AGE, value: encodeUint(0) }], payload: utf8(reason) };
+}

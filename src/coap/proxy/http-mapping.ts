@@ -1,0 +1,147 @@
+import { utf8 } from "../../util/bytes.ts";
+import { encodeUint, optionValue, uintOption, type CoapOption } from "../message.ts";
+import { Code, Option } from "../numbers.ts";
+import type { IncomingRequest, ResponseContent } from "../request.ts";
+
+/** A request of HTTP, as far as a CoAP client can make one (RFC 7252 section 10.1). */
+export interface HttpRequest {
+  readonly method: string;
+  readonly url: string;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: Uint8Array;
+}
+
+export interface HttpResponse {
+  readonly status: number;
+  /** Names in lower case. */
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: Uint8Array;
+}
+
+const METHODS: Readonly<Record<number, string>> = {
+  [Code.GET]: "GET",
+  [Code.POST]: "POST",
+  [Code.PUT]: "PUT",
+  [Code.DELETE]: "DELETE",
+  [Code.PATCH]: "PATCH",
+};
+
+/** Content-Formats of the registry that have a media type of their own (RFC 7252 section 12.3 and later). */
+const MEDIA_TYPES: readonly (readonly [number, string])[] = [
+  [0, "text/plain;charset=utf-8"],
+  [40, "application/link-format"],
+  [41, "application/xml"],
+  [42, "application/octet-stream"],
+  [47, "application/exi"],
+  [50, "application/json"],
+  [51, "application/json-patch+json"],
+  [52, "application/merge-patch+json"],
+  [60, "application/cbor"],
+  [61, "application/cwt"],
+  [62, "application/multipart-core"],
+  [63, "application/cbor-seq"],
+  [110, "application/senml+json"],
+  [112, "application/senml+cbor"],
+  [11_542, "application/vnd.oma.lwm2m+tlv"],
+  [11_543, "application/vnd.oma.lwm2m+json"],
+  [11_544, "application/vnd.oma.lwm2m+cbor"],
+];
+
+/** The HTTP request for a CoAP request; a CoAP code when there is none (RFC 7252 section 10.1). */
+export function toHttpRequest(request: IncomingRequest, url: string): HttpRequest | number {
+  const method = METHODS[request.method];
+  if (method === undefined) return Code.NOT_IMPLEMENTED;
+  const headers: Record<string, string> = {};
+  const accept = uintOption(request.options, Option.ACCEPT);
+  const format = uintOption(request.options, Option.CONTENT_FORMAT);
+  if (accept !== undefined) {
+    const type = mediaType(accept);
+    if (type === undefined) return Code.NOT_ACCEPTABLE;
+    headers["accept"] = type;
+  }
+  if (request.payload.length > 0) {
+    const type = format === undefined ? "application/octet-stream" : mediaType(format);
+    if (type === undefined) return Code.UNSUPPORTED_CONTENT_FORMAT;
+    headers["content-type"] = type;
+  }
+  if (optionValue(request.options, Option.IF_NONE_MATCH) !== undefined) headers["if-none-match"] = "*";
+  return { method, url, headers, body: request.payload };
+}
+
+const STATUS: Readonly<Record<number, number>> = {
+  201: Code.CREATED,
+  304: Code.VALID,
+  400: Code.BAD_REQUEST,
+  401: Code.UNAUTHORIZED,
+  403: Code.FORBIDDEN,
+  404: Code.NOT_FOUND,
+  405: Code.METHOD_NOT_ALLOWED,
+  406: Code.NOT_ACCEPTABLE,
+  409: Code.CONFLICT,
+  410: Code.NOT_FOUND,
+  412: Code.PRECONDITION_FAILED,
+  413: Code.REQUEST_ENTITY_TOO_LARGE,
+  415: Code.UNSUPPORTED_CONTENT_FORMAT,
+  422: Code.UNPROCESSABLE_ENTITY,
+  429: Code.TOO_MANY_REQUESTS,
+  501: Code.NOT_IMPLEMENTED,
+  502: Code.BAD_GATEWAY,
+  503: Code.SERVICE_UNAVAILABLE,
+  504: Code.GATEWAY_TIMEOUT,
+};
+
+/**
+ * The CoAP response for an HTTP one: RFC 8075 section 7's table read from right to left. `etagOf`
+ * shortens an HTTP entity tag, which may be longer than 8 bytes.
+ */
+export function fromHttpResponse(
+  method: number,
+  { status, headers, body }: HttpResponse,
+  etagOf: (text: string) => Uint8Array,
+): ResponseContent {
+  const code = toCode(method, status);
+  const options: CoapOption[] = [];
+  const etag = headers["etag"];
+  if (etag !== undefined && code >> 5 === 2) options.push({ number: Option.ETAG, value: etagOf(etag) });
+  if (code === Code.CONTENT && body.length > 0) {
+    options.push({ number: Option.CONTENT_FORMAT, value: encodeUint(contentFormat(headers["content-type"])) });
+  }
+  const maxAgeS = maxAge(headers);
+  if (maxAgeS !== undefined) options.push({ number: Option.MAX_AGE, value: encodeUint(maxAgeS) });
+  // What an error page says helps a person; on a constrained link its first line will do.
+  const payload = code >> 5 === 2 ? body : utf8(`HTTP status ${status}`);
+  return { code, options, payload };
+}
+
+function toCode(method: number, status: number): number {
+  if (status >= 200 && status < 300 && status !== 201) {
+    if (method === Code.GET) return Code.CONTENT;
+    return method === Code.DELETE ? Code.DELETED : Code.CHANGED;
+  }
+  const known = STATUS[status];
+  if (known !== undefined) return known;
+  if (status >= 400 && status < 500) return Code.BAD_REQUEST;
+  // A redirection leads to an origin that nobody allowed; 1xx and nonsense are a bad gateway too.
+  return status >= 500 && status < 600 ? Code.INTERNAL_SERVER_ERROR : Code.BAD_GATEWAY;
+}
+
+function mediaType(format: number): string | undefined {
+  return MEDIA_TYPES.find(([known]) => known === format)?.[1];
+}
+
+/** RFC 8075 section 6: what has no Content-Format is bytes. */
+function contentFormat(type: string | undefined): number {
+  const wanted = type?.toLowerCase().replaceAll(" ", "");
+  const bare = wanted?.split(";")[0];
+  const found = MEDIA_TYPES.find(([, known]) => known === wanted) ?? MEDIA_TYPES.find(([, known]) => known === bare);
+  return found?.[0] ?? (bare === "text/plain" ? 0 : 42);
+}
+
+/** Cache-Control in seconds; undefined leaves CoAP's default. */
+function maxAge(headers: HttpResponse["headers"]): number | undefined {
+  const control = headers["cache-control"] ?? "";
+  if (/\bno-(?:store|cache)\b/i.test(control)) return 0;
+  const seconds = /\b(?:s-maxage|max-age)=(\d{1,9})/i.exec(control)?.[1];
+  if (seconds === undefined) return undefined;
+  return Math.max(0, Number(seconds) - Number(headers["age"] ?? 0) || 0);
+}

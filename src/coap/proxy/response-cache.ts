@@ -1,0 +1,140 @@
+import { toHex } from "../../util/bytes.ts";
+import { COAP_LIMITS } from "../limits.ts";
+import { encodeUint, optionValue, uintOption } from "../message.ts";
+import { Code, codeClass, isNoCacheKey, isSafe, Option } from "../numbers.ts";
+import type { IncomingRequest, ResponseContent } from "../request.ts";
+
+/** A stored response (RFC 7252 section 5.6). */
+export interface CachedResponse {
+  readonly response: ResponseContent;
+  readonly freshUntilUs: number;
+  readonly storedUs: number;
+  /** Last use: the blocks of a body that is being fetched come from one representation. */
+  usedUs: number;
+  /** Hop-Limit of the request that met 5.08, if it did (RFC 8768 section 3). */
+  readonly hopLimit: number | undefined;
+}
+
+/** Max-Age where a response has none, in seconds (section 5.10.5). */
+const DEFAULT_MAX_AGE_S = 60;
+
+/** Responses by cache key, those used longest ago make room. */
+export class ResponseCache {
+  readonly #maxBytes: number;
+  readonly #entries = new Map<string, CachedResponse>();
+  #bytes = 0;
+
+  constructor(maxBytes: number = COAP_LIMITS.maxProxyCacheBytes) {
+    this.#maxBytes = maxBytes;
+  }
+
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  get(nowUs: number, key: string): CachedResponse | undefined {
+    const entry = this.#entries.get(key);
+    if (entry === undefined) return undefined;
+    entry.usedUs = nowUs;
+    this.#entries.delete(key);
+    this.#entries.set(key, entry);
+    return entry;
+  }
+
+  /** Keeps a response to a safe request; one to another makes what is kept of `uri` stale (section 5.9.1). */
+  store(
+    nowUs: number,
+    { key, uri, method, hopLimit }: { key: string; uri: string; method: number; hopLimit: number },
+    response: ResponseContent,
+  ): void {
+    if (!isSafe(method)) {
+      if (codeClass(response.code) === 2) this.#invalidate(uri);
+      return;
+    }
+    const maxAgeS = uintOption(response.options, Option.MAX_AGE) ?? DEFAULT_MAX_AGE_S;
+    this.#drop(key);
+    const size = response.payload.length + 256;
+    if (size > this.#maxBytes) return;
+    this.#entries.set(key, {
+      response,
+      storedUs: nowUs,
+      usedUs: nowUs,
+      freshUntilUs: nowUs + maxAgeS * 1_000_000,
+      hopLimit: response.code === Code.HOP_LIMIT_REACHED ? hopLimit : undefined,
+    });
+    this.#bytes += size;
+    while (this.#bytes > this.#maxBytes) this.#drop(this.#entries.keys().next().value!);
+  }
+
+  /** 2.03: the stored response is fresh again, with the new options (section 5.6.2). */
+  refresh(nowUs: number, key: string, valid: ResponseContent): CachedResponse | undefined {
+    const entry = this.#entries.get(key);
+    if (entry === undefined) return undefined;
+    const maxAgeS = uintOption(valid.options, Option.MAX_AGE) ?? DEFAULT_MAX_AGE_S;
+    const renewed = { ...entry, storedUs: nowUs, usedUs: nowUs, freshUntilUs: nowUs + maxAgeS * 1_000_000 };
+    this.#entries.set(key, renewed);
+    return renewed;
+  }
+
+  #invalidate(uri: string): void {
+    for (const key of this.#entries.keys()) if (key.startsWith(`${uri} `)) this.#drop(key);
+  }
+
+  #drop(key: string): void {
+    const entry = this.#entries.get(key);
+    if (entry === undefined) return;
+    this.#entries.delete(key);
+    this.#bytes -= entry.response.payload.length + 256;
+  }
+}
+
+/** The response as it leaves the cache: with what is left of its Max-Age (section 5.10.5). */
+export function aged({ response, storedUs, freshUntilUs }: CachedResponse, nowUs: number): ResponseContent {
+  const leftS = Math.max(0, Math.floor((freshUntilUs - nowUs) / 1_000_000));
+  if (nowUs === storedUs) return response;
+  const options = response.options.filter(({ number }) => number !== Option.MAX_AGE);
+  return { ...response, options: [...options, { number: Option.MAX_AGE, value: encodeUint(leftS) }] };
+}
+
+/**
+ * What tells one response from another (section 5.6): URI, method, the options that are part of the
+ * cache key, and for FETCH the payload (RFC 8132 section 2). Hop-Limit is compared apart.
+ */
+export function cacheKey(uri: string, request: IncomingRequest): string {
+  const parts = [uri, String(request.method)];
+  for (const { number, value } of request.options) {
+    if (!isNoCacheKey(number) && !isHopByHop(number)) parts.push(`${number}=${toHex(value)}`);
+  }
+  if (request.method === Code.FETCH) parts.push(toHex(request.payload));
+  return parts.join(" ");
+}
+
+const HOP_BY_HOP: ReadonlySet<number> = new Set([
+  Option.URI_HOST,
+  Option.URI_PORT,
+  Option.URI_PATH,
+  Option.URI_QUERY,
+  Option.PROXY_URI,
+  Option.PROXY_SCHEME,
+  Option.OBSERVE,
+  Option.BLOCK1,
+  Option.BLOCK2,
+  Option.Q_BLOCK1,
+  Option.Q_BLOCK2,
+  Option.SIZE1,
+  Option.SIZE2,
+  Option.ECHO,
+  Option.REQUEST_TAG,
+  Option.NO_RESPONSE,
+  Option.HOP_LIMIT,
+  Option.ETAG,
+]);
+
+/** Options that concern one hop, or that the proxy makes anew for the next. */
+export const isHopByHop = (optionNumber: number): boolean => HOP_BY_HOP.has(optionNumber);
+
+/** The ETag of a stored response that can be asked about. */
+export function validatorOf(entry: CachedResponse | undefined): Uint8Array | undefined {
+  if (entry === undefined || entry.response.code !== Code.CONTENT) return undefined;
+  return optionValue(entry.response.options, Option.ETAG);
+}
