@@ -75,6 +75,14 @@ export class SimExecutor implements CommandExecutor {
         return;
       case "fetch":
         this.#fetch(command, later);
+        return;
+      case "http":
+        later(DISK_US, () => ({
+          kind: "failed",
+          reason: "failed",
+          detail: "no HTTP in the simulator",
+          retryable: false,
+        }));
     }
   }
 

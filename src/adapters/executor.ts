@@ -1,4 +1,5 @@
 import type { BlobStore, PartWriter } from "../ports/blob-store.ts";
+import { exchangeHttp } from "./http-exchange.ts";
 import type { Command, CommandEvent, CommandExecutor } from "../ports/commands.ts";
 import { RESUME_REFUSED, SourceError, type ImageSource, type SourceResponse } from "../ports/image-source.ts";
 import type { Store } from "../ports/store.ts";
@@ -25,6 +26,12 @@ export class StoreExecutor implements CommandExecutor {
   }
 
   execute(command: Command, emit: Emit): void {
+    if (command.kind === "http") {
+      void exchangeHttp(command.request, command.maxBytes, this.#abort.signal)
+        .then((response) => emit({ kind: "http-response", response }))
+        .catch((error: unknown) => emit(toHttpFailure(error)));
+      return;
+    }
     const queue = command.kind === "store" ? "store" : command.digest;
     const before = this.#queues.get(queue) ?? Promise.resolve();
     const job = before.then(async () => this.#run(command, emit)).catch((error: unknown) => emit(toFailure(error)));
@@ -42,7 +49,7 @@ export class StoreExecutor implements CommandExecutor {
     await Promise.all(this.#running);
   }
 
-  async #run(command: Command, emit: Emit): Promise<void> {
+  async #run(command: Exclude<Command, { kind: "http" }>, emit: Emit): Promise<void> {
     switch (command.kind) {
       case "store":
         await this.#store.write(command.ops, command.durability);
@@ -125,7 +132,12 @@ const SYSTEM_REASONS: Readonly<Record<string, string>> = {
   ENOENT: "not-found",
 };
 
-export function toFailure(error: unknown): CommandEvent {
+export function toHttpFailure(error: unknown): CommandEvent {
+  const { name, message } = error as Error;
+  return { kind: "failed", reason: name === "TimeoutError" ? "timeout" : "failed", detail: message, retryable: true };
+}
+
+function toFailure(error: unknown): CommandEvent {
   if (error instanceof SourceError) {
     return { kind: "failed", reason: error.reason, detail: error.message, retryable: error.retryable };
   }

@@ -30,13 +30,14 @@ export class UdpSocket {
   }
 
   static async bind(
-    at: { host: string; port: number },
+    at: { host: string; port: number; group?: string },
     onDatagram: (bytes: Uint8Array, peer: PeerAddress) => void,
   ): Promise<UdpSocket> {
     const family = at.host.includes(":") ? 6 : 4;
     const socket = createSocket({
       type: family === 6 ? "udp6" : "udp4",
       ipv6Only: family === 6,
+      reuseAddr: at.group !== undefined,
       recvBufferSize: RECEIVE_BUFFER_BYTES,
       // Peers are addresses already: the resolver would cost a tick per datagram.
       lookup: (address, _options, callback) => callback(null, address, family),
@@ -49,7 +50,13 @@ export class UdpSocket {
       socket.once("error", reject);
       socket.bind({ port: at.port, address: at.host }, () => {
         socket.off("error", reject);
-        resolve();
+        try {
+          if (at.group !== undefined) join(socket, at.group);
+          resolve();
+        } catch (error) {
+          socket.close();
+          reject(error);
+        }
       });
     });
     // An unreachable peer is its own retransmission's business; the socket goes on.
@@ -100,4 +107,11 @@ export class UdpSocket {
 function newSlot(): Slot {
   const buffer = Buffer.allocUnsafeSlow(SLOT_BYTES);
   return { buffer, view: buffer };
+}
+
+/** `group%interface`: the interface is needed for what is link-local. */
+function join(socket: Socket, group: string): void {
+  const [address, scope] = group.split("%");
+  if (scope === undefined) socket.addMembership(address!);
+  else socket.addMembership(address!, `::%${scope}`);
 }

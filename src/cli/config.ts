@@ -1,8 +1,10 @@
 import { readFileSync } from "node:fs";
+import { isIP } from "node:net";
 import { dirname, resolve } from "node:path";
 import { parse } from "yaml";
 import { z } from "zod";
 import { szxOf, type Szx } from "../coap/blockwise/block.ts";
+import { parseUri } from "../coap/uri.ts";
 import type { CacheBudget } from "../image/limits.ts";
 import { parsePeer } from "../util/peer.ts";
 import { usageError, UserError } from "./errors.ts";
@@ -16,21 +18,54 @@ const blockSize = z.number().refine((size) => szxOf(size) !== undefined, {
   message: "a block has 16, 32, 64, 128, 256, 512 or 1024 bytes (RFC 7959 section 2.2)",
 });
 
+const network = z.string().refine((text) => parseNetwork(text) !== undefined, {
+  message: "write a network such as fd00::/8 or 192.0.2.0/24",
+});
+const group = z.string().refine((text) => isIP(text.split("%")[0]!) !== 0, {
+  message: "write a multicast address such as 224.0.1.187 or ff02::fd%eth0 (RFC 7252 section 12.8)",
+});
+const origin = z.string().refine(
+  (text) => {
+    const uri = parseUri(text);
+    return (
+      uri !== undefined && ["coap", "http", "https"].includes(uri.scheme) && uri.path.length + uri.query.length === 0
+    );
+  },
+  { message: "write an origin such as coap://[fd00::1], coap://updates.example:5683 or https://files.example" },
+);
+
+/** Address and prefix length of `address/length`. */
+export function parseNetwork(text: string): { address: string; length: number; family: "ipv4" | "ipv6" } | undefined {
+  const [address, length, rest] = text.split("/");
+  const version = isIP(address ?? "");
+  if (version === 0 || rest !== undefined || !/^\d{1,3}$/.test(length ?? "")) return undefined;
+  if (Number(length) > (version === 4 ? 32 : 128)) return undefined;
+  return { address: address!, length: Number(length), family: version === 4 ? "ipv4" : "ipv6" };
+}
+
 export interface Config {
-  /** At most one IPv4 and one IPv6 address, with port. */
+  /** Addresses of this machine, with port. */
   readonly listen: readonly string[];
   /** Folder of store, images and control socket. */
   readonly state: string;
   /** Files of public keys whose signatures are trusted. */
   readonly trust: readonly string[];
   readonly limits: CacheBudget;
-  readonly coap: { readonly blockSize: number; readonly ackTimeoutMs: number };
+  readonly coap: {
+    readonly blockSize: number;
+    readonly ackTimeoutMs: number;
+    /** Networks whose source addresses cannot be forged from outside, as `address/length`. */
+    readonly provenNetworks: readonly string[];
+    /** Multicast addresses to listen on as well. */
+    readonly groups: readonly string[];
+  };
+  readonly proxy: { readonly origins: readonly string[]; readonly name: string };
   readonly log: { readonly level: "debug" | "info" | "warn" | "error" | "silent" };
 }
 
 /** The configuration file. Every key has a default; unknown keys are errors. */
 const ConfigSchema: z.ZodType<Config> = z.strictObject({
-  listen: z.array(listenAddress).min(1).max(2).default(["0.0.0.0:5683", "[::]:5683"]),
+  listen: z.array(listenAddress).min(1).max(16).default(["0.0.0.0:5683", "[::]:5683"]),
   state: z.string().min(1).default(".blockferry"),
   trust: z.array(z.string()).default([]),
   limits: z
@@ -57,6 +92,17 @@ const ConfigSchema: z.ZodType<Config> = z.strictObject({
     .strictObject({
       blockSize: blockSize.default(64),
       ackTimeoutMs: z.number().min(1).max(600_000).default(2_000),
+      provenNetworks: z.array(network).default(["127.0.0.0/8", "::1/128"]),
+      groups: z.array(group).max(8).default([]),
+    })
+    .prefault({}),
+  proxy: z
+    .strictObject({
+      origins: z.array(origin).max(64).default([]),
+      name: z
+        .string()
+        .regex(/^[!-~]{1,64}$/, "a name without spaces, which a 5.08 response names this gateway by")
+        .default("blockferry"),
     })
     .prefault({}),
   log: z.strictObject({ level: z.enum(["debug", "info", "warn", "error", "silent"]).default("info") }).prefault({}),
@@ -79,11 +125,6 @@ export function loadConfig(file: string | undefined, overrides: ConfigOverrides)
   const merged = merge(fromFile, overrides, base);
   const result = ConfigSchema.safeParse(merged);
   if (!result.success) throw configError(file ?? "the command line", result.error);
-  const { listen } = result.data;
-  const families = listen.map((address) => parsePeer(address)!.address.includes(":"));
-  if (families.length === 2 && families[0] === families[1]) {
-    throw usageError("bad-config", "listen takes one IPv4 and one IPv6 address at the most");
-  }
   return result.data;
 }
 

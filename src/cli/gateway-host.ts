@@ -10,7 +10,6 @@ import { causeCode, LevelStore } from "../adapters/level-store.ts";
 import { MirroredStore } from "../adapters/mirrored-store.ts";
 import { nodeCrypto } from "../adapters/node-crypto.ts";
 import { systemClock, systemRandom } from "../adapters/system.ts";
-import { UdpSocket } from "../adapters/udp-socket.ts";
 import { DEFAULT_PARAMETERS } from "../coap/parameters.ts";
 import { RELEASE_PREFIX } from "../gateway/catalogue.ts";
 import { Gateway } from "../gateway/gateway.ts";
@@ -18,21 +17,21 @@ import type { PublishOutcome, PublishRequest } from "../gateway/publications.ts"
 import { RunLoop } from "../host/run-loop.ts";
 import type { Log } from "../ports/log.ts";
 import type { Store } from "../ports/store.ts";
-import { parsePeer } from "../util/peer.ts";
 import { preferredSzx, type Config } from "./config.ts";
 import { controlSocket } from "./control-client.ts";
 import { environmentError } from "./errors.ts";
 import { readAnchors } from "./keys.ts";
+import { provenAddresses, proxySettings } from "./network-policy.ts";
+import { Sockets } from "./sockets.ts";
 
 /** A gateway on this machine: the core, its state folder and its sockets. */
 export class GatewayHost {
   readonly gateway: Gateway;
   readonly counters: Counters;
-  readonly addresses: string[] = [];
   readonly #loop: RunLoop;
   readonly #store: Store;
   readonly #executor: StoreExecutor;
-  readonly #sockets: { v4?: UdpSocket; v6?: UdpSocket } = {};
+  readonly #sockets: Sockets;
   readonly #waiting = new Map<number, (outcome: PublishOutcome) => void>();
   #timer: NodeJS.Timeout | undefined;
   #nextOperation = 1;
@@ -45,10 +44,11 @@ export class GatewayHost {
     this.#loop = new RunLoop(this.gateway, {
       clock: systemClock,
       executor: this.#executor,
-      send: (transmit) => this.#socketFor(transmit.peer.address)?.send(transmit),
+      send: (transmit) => this.#sockets.send(transmit),
       setTimer: (atUs) => this.#setTimer(atUs),
       onSettled: () => this.#deliverOutcomes(),
     });
+    this.#sockets = new Sockets((bytes, peer, toGroup) => this.#loop.datagram(bytes, peer, toGroup));
   }
 
   static async start(config: Config, log: Log): Promise<GatewayHost> {
@@ -79,21 +79,24 @@ export class GatewayHost {
           anchors,
           budget: config.limits,
           preferredSzx: preferredSzx(config),
-          parameters: {
-            ...DEFAULT_PARAMETERS,
-            ackTimeoutUs,
-          },
+          parameters: { ...DEFAULT_PARAMETERS, ackTimeoutUs },
+          isTrusted: provenAddresses(config.coap.provenNetworks),
+          ...(await proxySettings(config)),
         },
         { entries, blobs: await blobs.list() },
       );
       const host = new GatewayHost({ gateway, counters, store, executor });
-      await host.#bind(config.listen);
+      await host.#sockets.bind(config.listen, config.coap.groups);
       host.#loop.call(() => {}); // what recovery asks for
       return host;
     } catch (error) {
       await store.close();
       throw error;
     }
+  }
+
+  get addresses(): readonly string[] {
+    return this.#sockets.addresses;
   }
 
   async publish(request: PublishRequest): Promise<PublishOutcome> {
@@ -106,31 +109,11 @@ export class GatewayHost {
   /** Writes what is due and lets go of sockets and store. */
   async stop(): Promise<void> {
     clearTimeout(this.#timer);
-    for (const socket of [this.#sockets.v4, this.#sockets.v6]) await socket?.close();
+    await this.#sockets.close();
     this.#loop.call(() => this.gateway.flush());
     await this.#executor.stop();
     clearTimeout(this.#timer);
     await this.#store.close();
-  }
-
-  #socketFor(address: string): UdpSocket | undefined {
-    const { v4, v6 } = this.#sockets;
-    if (v4 === undefined || v6 === undefined) return v4 ?? v6;
-    return address.includes(":") ? v6 : v4;
-  }
-
-  async #bind(listen: readonly string[]): Promise<void> {
-    try {
-      for (const text of listen) {
-        const { address, port } = parsePeer(text)!;
-        const socket = await bindSocket(address, port, (bytes, peer) => this.#loop.datagram(bytes, peer));
-        this.#sockets[address.includes(":") ? "v6" : "v4"] = socket;
-        this.addresses.push(address.includes(":") ? `[${address}]:${socket.port}` : `${address}:${socket.port}`);
-      }
-    } catch (error) {
-      for (const socket of [this.#sockets.v4, this.#sockets.v6]) await socket?.close();
-      throw error;
-    }
   }
 
   #setTimer(atUs: number | undefined): void {
@@ -189,28 +172,6 @@ async function openStore(folder: string): Promise<MirroredStore> {
     throw environmentError(
       "store-failed",
       `cannot open the store in ${folder}: ${cause?.message ?? message}. Free some disk space or fix the folder's owner.`,
-    );
-  }
-}
-
-async function bindSocket(
-  host: string,
-  port: number,
-  onDatagram: Parameters<typeof UdpSocket.bind>[1],
-): Promise<UdpSocket> {
-  try {
-    return await UdpSocket.bind({ host, port }, onDatagram);
-  } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException;
-    if (code === "EADDRINUSE") {
-      throw environmentError(
-        "port-in-use",
-        `UDP port ${port} of ${host} is in use. Stop what uses it, or choose another one with --listen.`,
-      );
-    }
-    throw environmentError(
-      "cannot-bind",
-      `cannot listen on ${host} port ${port}: ${message}. Choose an address of this machine with --listen.`,
     );
   }
 }

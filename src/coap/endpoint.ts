@@ -139,6 +139,11 @@ export class CoapEndpoint {
     return this.#server.respond(nowUs, exchangeId, response);
   }
 
+  /** Sends what handlers have to say on their own time; after what is not a datagram or a time-out. */
+  drainHandlers(nowUs: number): void {
+    this.#server.drainHandler(nowUs);
+  }
+
   /** The state behind `observable` of earlier responses changed: its observers are told (RFC 7641 section 4.2). */
   notify(nowUs: number, observable: string): void {
     this.#server.notify(nowUs, observable);

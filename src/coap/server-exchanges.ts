@@ -1,6 +1,6 @@
 import type { PeerAddress } from "../ports/datagram.ts";
 import { bytesEqual } from "../util/bytes.ts";
-import { peerKey } from "../util/peer.ts";
+import { copyPeer, peerKey } from "../util/peer.ts";
 import type { Timer } from "../util/timer-queue.ts";
 import { COAP_LIMITS } from "./limits.ts";
 import type { CoapMessage } from "./message.ts";
@@ -69,7 +69,7 @@ export class ServerExchanges {
     const exchange: ServerExchange = {
       id: this.#nextId++,
       key: `${key}/${message.messageId}`,
-      peer: { address: peer.address, port: peer.port },
+      peer: copyPeer(peer),
       peerKey: key,
       request: message,
       incoming: undefined,

@@ -1,7 +1,7 @@
 import { BlockPath } from "../coap/blockwise/block-path.ts";
 import type { Szx } from "../coap/blockwise/block.ts";
 import { CoapEndpoint } from "../coap/endpoint.ts";
-import type { TransmissionParameters } from "../coap/parameters.ts";
+import { DEFAULT_PARAMETERS, type TransmissionParameters } from "../coap/parameters.ts";
 import { Router } from "../coap/router.ts";
 import type { Verifier } from "../codec/cose.ts";
 import { ImageCache, type CacheEvent } from "../image/image-cache.ts";
@@ -32,6 +32,7 @@ import {
   VALIDATOR_PREFIX,
   type Listing,
 } from "./catalogue.ts";
+import { Proxying, type ProxySettings } from "./proxying.ts";
 import { Publications, type Publication, type PublishOutcome, type PublishRequest } from "./publications.ts";
 import { RefusalLog } from "./refusal-log.ts";
 import { manifestResource, ServedImages } from "./resources.ts";
@@ -47,6 +48,10 @@ export interface GatewayParts {
   /** Block size for clients that name none (RFC 7959 section 2.3). */
   readonly preferredSzx: Szx;
   readonly parameters?: TransmissionParameters;
+  /** Addresses that nobody outside can forge; all when absent (RFC 9175 section 2.4). */
+  readonly isTrusted?: (address: string) => boolean;
+  /** Requests are forwarded for clients that ask so; not at all when absent. */
+  readonly proxy?: ProxySettings;
 }
 
 /** What the disk held when the gateway was started. */
@@ -73,6 +78,7 @@ export class Gateway {
   readonly #outcomes: PublishOutcome[] = [];
   readonly #storeWrites = new Map<number, Publication | undefined>();
   readonly #refusals: RefusalLog;
+  readonly #proxying: Proxying | undefined;
   #nextId = 1;
 
   constructor(parts: GatewayParts, recovered: Recovered) {
@@ -81,15 +87,23 @@ export class Gateway {
     this.#refusals = new RefusalLog(parts.metrics, log);
     const metrics = this.#refusals;
     const blockPath = new BlockPath();
-    this.#router = new Router(preferredSzx, (bytes) => crypto.sha256(bytes));
+    this.#router = new Router(preferredSzx, (bytes) => crypto.sha256(bytes), parts.parameters);
+    const parameters = parts.parameters ?? DEFAULT_PARAMETERS;
+    const sha256 = crypto.sha256.bind(crypto);
+    const random = parts.random.fork("proxy");
+    const proxyParts = { local: this.#router, parameters, random, metrics, digest: sha256, preferredSzx };
+    this.#proxying = parts.proxy && new Proxying(parts.proxy, proxyParts, () => this.#nextId++);
     this.#endpoint = new CoapEndpoint({
       random: parts.random.fork("coap"),
       handler: this.#router,
       blockPath,
       preferredSzx,
       metrics,
-      ...(parts.parameters === undefined ? {} : { parameters: parts.parameters }),
+      parameters,
+      ...(this.#proxying === undefined ? {} : { proxy: this.#proxying.handler }),
+      ...(parts.isTrusted === undefined ? {} : { isTrusted: parts.isTrusted }),
     });
+    this.#proxying?.attach(this.#endpoint);
     const isPinned = (nowUs: number, digest: string): boolean => this.#isPinned(nowUs, digest);
     const cacheParts = { crypto, random: parts.random.fork("fetch"), log, metrics, budget, isPinned };
     this.#cache = new ImageCache(cacheParts, recovered.blobs, () => this.#nextId++);
@@ -100,8 +114,9 @@ export class Gateway {
     this.#recover(recovered.entries);
   }
 
-  handleDatagram(nowUs: number, bytes: Uint8Array, peer: PeerAddress): void {
-    this.#endpoint.handleDatagram(nowUs, bytes, peer);
+  /** `toGroup`: the datagram was sent to a multicast address. */
+  handleDatagram(nowUs: number, bytes: Uint8Array, peer: PeerAddress, toGroup = false): void {
+    this.#endpoint.handleDatagram(nowUs, bytes, peer, toGroup);
     this.#settle(nowUs);
   }
 
@@ -114,7 +129,8 @@ export class Gateway {
   }
 
   handleEvent(nowUs: number, id: number, event: CommandEvent): void {
-    if (this.#storeWrites.has(id)) this.#onStored(id, event);
+    if (this.#proxying?.handleEvent(nowUs, id, event) === true) return this.#settle(nowUs);
+    if (this.#storeWrites.has(id)) this.#onStored(nowUs, id, event);
     else this.#cache.handleEvent(nowUs, id, event);
     this.#settle(nowUs);
   }
@@ -170,7 +186,8 @@ export class Gateway {
   }
 
   pollCommand(): Command | undefined {
-    return this.#commands.length > 0 ? this.#commands.shift() : this.#cache.pollCommand();
+    if (this.#commands.length > 0) return this.#commands.shift();
+    return this.#cache.pollCommand() ?? this.#proxying?.pollCommand();
   }
 
   pollOutcome(): PublishOutcome | undefined {
@@ -223,8 +240,8 @@ export class Gateway {
     if (listing.alias !== undefined) this.#served.serve([listing.alias], imageOf(listing));
     const { release } = listing;
     const etag = this.#parts.crypto.sha256(release.envelope).subarray(0, 8);
-    const resource = manifestResource(release.envelope, etag);
-    this.#router.add(manifestPath(release.classId, componentOf(release)), resource);
+    const path = manifestPath(release.classId, componentOf(release));
+    this.#router.add(path, manifestResource(release.envelope, etag, path.join("/")));
   }
 
   #serveImage(digest: string): void {
@@ -235,6 +252,7 @@ export class Gateway {
 
   #settle(nowUs: number): void {
     this.#refusals.flush(nowUs);
+    this.#proxying?.settle(nowUs);
     for (let event = this.#cache.pollEvent(); event !== undefined; event = this.#cache.pollEvent())
       this.#onCacheEvent(nowUs, event);
   }
@@ -273,7 +291,7 @@ export class Gateway {
   }
 
   /** Only now, with the record on disk, is the release offered and the operator told. */
-  #onStored(id: number, event: CommandEvent): void {
+  #onStored(nowUs: number, id: number, event: CommandEvent): void {
     const publication = this.#storeWrites.get(id);
     this.#storeWrites.delete(id);
     if (event.kind === "failed") {
@@ -284,6 +302,7 @@ export class Gateway {
       const { operation, listing } = publication;
       this.#publications.end(publication);
       this.#offer(listing);
+      this.#endpoint.notify(nowUs, manifestPath(listing.release.classId, componentOf(listing.release)).join("/"));
       const { key, sequenceNumber, version } = listing.release;
       this.#parts.log.event("info", "release-published", { key, sequenceNumber, version, digest: listing.digest });
       this.#parts.metrics.count("publish", "published");

@@ -119,11 +119,14 @@ class ServedImage implements BlockResource, ResourceHandler {
   }
 }
 
-/** The envelope of a class's current release. Its ETag lets a mote ask cheaply whether it is still that one. */
-export function manifestResource(envelope: Uint8Array, etag: Uint8Array): ResourceHandler {
+/**
+ * The envelope of a class's current release. Its ETag lets a mote
+ * ask cheaply whether it is still that one; one that stays awake may observe it (RFC 7641).
+ */
+export function manifestResource(envelope: Uint8Array, etag: Uint8Array, observable: string): ResourceHandler {
   const body = { bytes: envelope, etag, contentFormat: ContentFormat.OCTET_STREAM };
   return {
-    attributes: { ct: ContentFormat.OCTET_STREAM, sz: envelope.length, rt: "blockferry.manifest" },
-    get: () => ({ code: Code.CONTENT, body }),
+    attributes: { ct: ContentFormat.OCTET_STREAM, sz: envelope.length, rt: "blockferry.manifest", obs: true },
+    get: () => ({ code: Code.CONTENT, body, observable }),
   };
 }

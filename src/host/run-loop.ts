@@ -4,7 +4,7 @@ import type { PeerAddress, Transmit } from "../ports/datagram.ts";
 
 /** The shape that every core shares: calls in, polls out. */
 export interface Core {
-  handleDatagram(nowUs: number, bytes: Uint8Array, peer: PeerAddress): void;
+  handleDatagram(nowUs: number, bytes: Uint8Array, peer: PeerAddress, toGroup?: boolean): void;
   handleTimeout(nowUs: number): void;
   handleEvent?(nowUs: number, id: number, event: CommandEvent): void;
   pollTransmit(): Transmit | undefined;
@@ -40,11 +40,11 @@ export class RunLoop {
     this.#ports = ports;
   }
 
-  datagram(bytes: Uint8Array, peer: PeerAddress): void {
-    if (this.#running) this.#pending.push((nowUs) => this.#core.handleDatagram(nowUs, bytes, peer));
+  datagram(bytes: Uint8Array, peer: PeerAddress, toGroup = false): void {
+    if (this.#running) this.#pending.push((nowUs) => this.#core.handleDatagram(nowUs, bytes, peer, toGroup));
     else {
       this.#running = true;
-      this.#core.handleDatagram(this.#ports.clock.nowUs(), bytes, peer);
+      this.#core.handleDatagram(this.#ports.clock.nowUs(), bytes, peer, toGroup);
       this.#finish();
     }
   }

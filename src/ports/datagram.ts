@@ -3,6 +3,8 @@ export interface PeerAddress {
   /** IP address in text form, without brackets; a zone identifier may follow a `%`. */
   readonly address: string;
   readonly port: number;
+  /** The socket, where there are several for one kind of address: answers leave by the one that was asked. */
+  readonly via?: number;
 }
 
 /**

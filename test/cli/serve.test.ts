@@ -214,7 +214,9 @@ describe("a wrong configuration", () => {
   it.each([
     ["listen: 5683", /listen/],
     ["listen: ['nonsense']", /write an address and a port/],
-    ["listen: ['127.0.0.1:1', '127.0.0.1:2']", /one IPv4 and one IPv6/],
+    ["coap: { provenNetworks: ['10.0.0.0/33'] }", /coap.provenNetworks.0: write a network/],
+    ["coap: { groups: ['all'] }", /coap.groups.0: write a multicast address/],
+    ["proxy: { origins: ['coap://a/b'] }", /proxy.origins.0: write an origin/],
     ["coap: { blockSize: 100 }", /coap\.blockSize: a block has 16, 32/],
     ["limits: { maxImageBytes: 2000000, memoryBytes: 1000000 }", /room for one image/],
     ["colour: blue", /colour/],

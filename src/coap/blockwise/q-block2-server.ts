@@ -1,6 +1,6 @@
 import type { PeerAddress } from "../../ports/datagram.ts";
 import type { Random } from "../../ports/random.ts";
-import { peerKey } from "../../util/peer.ts";
+import { copyPeer, peerKey } from "../../util/peer.ts";
 import { unitFloat } from "../../util/random.ts";
 import type { Timer } from "../../util/timer-queue.ts";
 import { COAP_LIMITS } from "../limits.ts";
@@ -67,8 +67,7 @@ export class QBlock2Server {
     const key = assemblyKey(request);
     const whole = asked.length === 1 && asked[0]!.more && asked[0]!.num % MAX_PAYLOADS === 0;
     const running = this.#jobs.get(key);
-    const { address, port } = request.peer;
-    const parts = { key, peer: { address, port }, request, body, code, szx, options, timer: undefined };
+    const parts = { key, peer: copyPeer(request.peer), request, body, code, szx, options, timer: undefined };
     if (!whole) {
       const single: Job = { ...parts, pauseUs: 0, next: 0, end: 0 };
       for (const num of nums) if (!this.#sendBlock(nowUs, single, num)) break;

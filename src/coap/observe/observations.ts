@@ -1,5 +1,6 @@
 import type { PeerAddress } from "../../ports/datagram.ts";
 import { toHex } from "../../util/bytes.ts";
+import { copyPeer } from "../../util/peer.ts";
 import { COAP_LIMITS } from "../limits.ts";
 import type { IncomingRequest } from "../request.ts";
 
@@ -47,11 +48,10 @@ export class Observations {
     const ofPeer = this.#byPeer.get(peerKey)?.size ?? 0;
     if (this.#byKey.size >= COAP_LIMITS.maxObservations || ofPeer >= COAP_LIMITS.maxObservationsPerPeer)
       return undefined;
-    const { address, port } = request.peer;
     const observation: Observation = {
       key,
       resource,
-      peer: { address, port },
+      peer: copyPeer(request.peer),
       peerKey,
       request,
       inFlight: false,

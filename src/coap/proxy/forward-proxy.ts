@@ -1,3 +1,4 @@
+import type { HttpRequest, HttpResponse } from "../../ports/http.ts";
 import type { Metrics } from "../../ports/metrics.ts";
 import type { PeerAddress } from "../../ports/datagram.ts";
 import type { Random } from "../../ports/random.ts";
@@ -21,7 +22,7 @@ import type {
   ResponseContent,
 } from "../request.ts";
 import { formatUri, originOf, pathOptions, proxyTarget, type CoapUri } from "../uri.ts";
-import { fromHttpResponse, toHttpRequest, type HttpRequest, type HttpResponse } from "./http-mapping.ts";
+import { fromHttpResponse, toHttpRequest } from "./http-mapping.ts";
 import { aged, cacheKey, isHopByHop, ResponseCache, validatorOf } from "./response-cache.ts";
 
 /** Where requests may be forwarded to; an origin of CoAP has the address that its name stood for. */

@@ -1,22 +1,8 @@
+import type { HttpRequest, HttpResponse } from "../../ports/http.ts";
 import { utf8 } from "../../util/bytes.ts";
 import { encodeUint, optionValue, uintOption, type CoapOption } from "../message.ts";
 import { Code, Option } from "../numbers.ts";
 import type { IncomingRequest, ResponseContent } from "../request.ts";
-
-/** A request of HTTP, as far as a CoAP client can make one (RFC 7252 section 10.1). */
-export interface HttpRequest {
-  readonly method: string;
-  readonly url: string;
-  readonly headers: Readonly<Record<string, string>>;
-  readonly body: Uint8Array;
-}
-
-export interface HttpResponse {
-  readonly status: number;
-  /** Names in lower case. */
-  readonly headers: Readonly<Record<string, string>>;
-  readonly body: Uint8Array;
-}
 
 const METHODS: Readonly<Record<number, string>> = {
   [Code.GET]: "GET",

@@ -1,0 +1,27 @@
+import type { HttpRequest, HttpResponse } from "../ports/http.ts";
+import { concatBytes } from "../util/bytes.ts";
+
+/** How long an origin may take for its whole answer. */
+const TIMEOUT_MS = 30_000;
+
+/** Carries out one exchange for the proxy. Redirections are not followed: nobody allowed where they lead. */
+export async function exchangeHttp(request: HttpRequest, maxBytes: number, stop: AbortSignal): Promise<HttpResponse> {
+  const signal = AbortSignal.any([stop, AbortSignal.timeout(TIMEOUT_MS)]);
+  const { method, url, headers, body } = request;
+  const response = await fetch(url, {
+    method,
+    signal,
+    redirect: "manual",
+    headers: { ...headers, "accept-encoding": "identity" },
+    ...(body.length === 0 ? {} : { body: new Uint8Array(body) }),
+  });
+  const pieces: Uint8Array[] = [];
+  let length = 0;
+  for await (const piece of response.body ?? []) {
+    const bytes = piece as Uint8Array;
+    length += bytes.length;
+    if (length > maxBytes) throw new Error(`${url} answers with more than ${maxBytes} bytes`);
+    pieces.push(bytes);
+  }
+  return { status: response.status, headers: Object.fromEntries(response.headers), body: concatBytes(...pieces) };
+}

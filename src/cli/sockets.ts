@@ -1,0 +1,84 @@
+import { UdpSocket } from "../adapters/udp-socket.ts";
+import type { Transmit } from "../ports/datagram.ts";
+import { copyPeer, parsePeer } from "../util/peer.ts";
+import { environmentError } from "./errors.ts";
+
+type OnDatagram = (bytes: Uint8Array, peer: Transmit["peer"], toGroup: boolean) => void;
+
+/**
+ * The gateway's sockets: one per address that it listens on, so that an answer leaves from the
+ * address that was asked (RFC 7252 section 5.2), and one per group, which only hears.
+ */
+export class Sockets {
+  readonly addresses: string[] = [];
+  readonly #onDatagram: OnDatagram;
+  readonly #bound: { readonly v6: boolean; readonly socket: UdpSocket }[] = [];
+  readonly #groups: UdpSocket[] = [];
+
+  constructor(onDatagram: OnDatagram) {
+    this.#onDatagram = onDatagram;
+  }
+
+  async bind(listen: readonly string[], groups: readonly string[]): Promise<void> {
+    try {
+      for (const text of listen) {
+        const { address, port } = parsePeer(text)!;
+        const v6 = address.includes(":");
+        // Only where there are several of one kind does it matter which one was asked.
+        const via = this.#bound.some((other) => other.v6 === v6) ? this.#bound.length : undefined;
+        const socket = await bindSocket({ host: address, port }, (bytes, peer) =>
+          this.#onDatagram(bytes, via === undefined ? peer : { ...copyPeer(peer), via }, false),
+        );
+        this.#bound.push({ v6, socket });
+        this.addresses.push(v6 ? `[${address}]:${socket.port}` : `${address}:${socket.port}`);
+      }
+      for (const group of groups) await this.#join(group);
+    } catch (error) {
+      await this.close();
+      throw error;
+    }
+  }
+
+  send(transmit: Transmit): void {
+    const { via, address } = transmit.peer;
+    const v6 = address.includes(":");
+    const bound = via === undefined ? this.#bound.find((one) => one.v6 === v6) : this.#bound[via];
+    (bound ?? this.#bound[0])?.socket.send(transmit);
+  }
+
+  async close(): Promise<void> {
+    for (const socket of [...this.#bound.map((one) => one.socket), ...this.#groups]) await socket.close();
+    this.#bound.length = 0;
+    this.#groups.length = 0;
+  }
+
+  async #join(group: string): Promise<void> {
+    const v6 = group.includes(":");
+    const port = this.#bound.find((one) => one.v6 === v6)?.socket.port ?? 5683;
+    const socket = await bindSocket({ host: group.split("%")[0]!, port, group }, (bytes, peer) =>
+      this.#onDatagram(bytes, peer, true),
+    );
+    this.#groups.push(socket);
+  }
+}
+
+async function bindSocket(
+  at: Parameters<typeof UdpSocket.bind>[0],
+  onDatagram: Parameters<typeof UdpSocket.bind>[1],
+): Promise<UdpSocket> {
+  try {
+    return await UdpSocket.bind(at, onDatagram);
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException;
+    if (code === "EADDRINUSE") {
+      throw environmentError(
+        "port-in-use",
+        `UDP port ${at.port} of ${at.host} is in use. Stop what uses it, or choose another one with --listen.`,
+      );
+    }
+    throw environmentError(
+      "cannot-bind",
+      `cannot listen on ${at.host} port ${at.port}: ${message}. Choose an address of this machine with --listen.`,
+    );
+  }
+}
