@@ -1,7 +1,7 @@
 import type { PeerAddress } from "../../ports/datagram.ts";
 import { concatBytes } from "../../util/bytes.ts";
 import { optionValue, type CoapOption } from "../message.ts";
-import { Option } from "../numbers.ts";
+import { codeClass, Option } from "../numbers.ts";
 import type { ClientEvent, Requester, OutgoingRequest, ResponseContent } from "../request.ts";
 import { BlockUpload } from "./block1-client.ts";
 import { BlockDownload } from "./block2-client.ts";
@@ -59,6 +59,7 @@ export class BodyExchange {
     if (this.#download !== undefined) return this.#handleBlock(nowUs, this.#download.handleResponse(event.response));
     const step = this.#upload.handleResponse(event.response);
     if (step.kind === "next") return this.#send(nowUs, this.#upload.request()) ? undefined : NO_ROOM;
+    if (step.kind === "failed" && codeClass(step.response.code) === 2) return { kind: "failed", reason: step.reason };
     // A refusal is a response like any other to whoever asked.
     if (step.kind === "failed" || optionValue(step.response.options, Option.BLOCK2) === undefined)
       return { kind: "response", response: step.response };
