@@ -94,9 +94,10 @@ export class Router implements RequestHandler {
     const maxBodyBytes = resource.maxBodyBytes ?? ONE_MESSAGE_BYTES;
     const step = this.#bodies.take(nowUs, request, { maxBodyBytes, streaming, preferredSzx: this.#preferredSzx });
     if (step.kind === "respond") return step.response;
-    return step.kind === "whole"
-      ? this.#call(nowUs, resource, step.request)
-      : resource.receive!(nowUs, request, step.piece);
+    if (step.kind === "piece") return resource.receive!(nowUs, request, step.piece);
+    const result = this.#call(nowUs, resource, step.request);
+    this.#bodies.finish(step.request, result);
+    return result;
   }
 
   handleTimeout(nowUs: number): void {

@@ -42,6 +42,8 @@ export class QBlock1Server {
   readonly #parameters: TransmissionParameters;
   readonly #contexts = new Map<string, Context>();
   readonly #responses: LaterResponse[] = [];
+  /** Bodies that were whole, by key: blocks that come late must not begin them anew. */
+  readonly #finished = new Map<string, { readonly untilUs: number; response: CoapResponse | undefined }>();
   #bytes = 0;
 
   constructor(parameters: TransmissionParameters) {
@@ -60,6 +62,10 @@ export class QBlock1Server {
     const length = block.num === count - 1 ? size1 - block.num * size : size;
     if (block.num >= count || payload.length !== length || block.more !== block.num < count - 1)
       return { code: Code.BAD_REQUEST };
+    const finished = this.#finished.get(assemblyKey(request));
+    // A block too many; the final response again when it is a CON that asks for it.
+    if (finished !== undefined && nowUs < finished.untilUs)
+      return request.confirmable && finished.response !== undefined ? finished.response : "silent";
     const context = this.#context(nowUs, request, { size1, szx: block.szx, count });
     if (context === undefined) return { code: Code.SERVICE_UNAVAILABLE };
     if (context.map.add(block.num)) {
@@ -70,6 +76,7 @@ export class QBlock1Server {
     context.expiryUs = nowUs + nonPartialTimeoutUs(this.#parameters);
     if (context.map.whole) {
       this.#forget(context);
+      this.#remember(nowUs, context.key);
       return { whole: { ...request, payload: context.body } };
     }
     // A CON is acknowledged one by one, and its sender knows itself what did not arrive (section 5).
@@ -80,7 +87,17 @@ export class QBlock1Server {
     return "deferred";
   }
 
+  /** What became of a body that was whole. */
+  finish(request: IncomingRequest, response: CoapResponse): void {
+    const finished = this.#finished.get(assemblyKey(request));
+    if (finished !== undefined) finished.response = response;
+  }
+
   handleTimeout(nowUs: number): void {
+    for (const [key, { untilUs }] of this.#finished) {
+      if (untilUs > nowUs) break;
+      this.#finished.delete(key);
+    }
     for (const context of this.#contexts.values()) {
       const given = context.repeats > nonMaxRetransmit(this.#parameters) || context.expiryUs <= nowUs;
       if (context.dueUs > nowUs && !given) continue;
@@ -98,7 +115,7 @@ export class QBlock1Server {
   }
 
   pollTimeout(): number | undefined {
-    let next: number | undefined;
+    let next: number | undefined = this.#finished.values().next().value?.untilUs;
     for (const { dueUs } of this.#contexts.values()) if (next === undefined || dueUs < next) next = dueUs;
     return next;
   }
@@ -170,6 +187,11 @@ export class QBlock1Server {
     this.#bytes += size1;
     this.#contexts.set(key, context);
     return context;
+  }
+
+  #remember(nowUs: number, key: string): void {
+    this.#finished.set(key, { untilUs: nowUs + nonPartialTimeoutUs(this.#parameters), response: undefined });
+    if (this.#finished.size > COAP_LIMITS.maxBlock1Contexts) this.#finished.delete(this.#finished.keys().next().value!);
   }
 
   #forget(context: Context): void {

@@ -2,7 +2,7 @@ import { earlier } from "../../util/deadline.ts";
 import { optionValue } from "../message.ts";
 import { Option } from "../numbers.ts";
 import { exchangeLifetimeUs, type TransmissionParameters } from "../parameters.ts";
-import type { CoapResponse, IncomingRequest, LaterResponse } from "../request.ts";
+import type { CoapResponse, HandlerResult, IncomingRequest, LaterResponse } from "../request.ts";
 import { BodyAssembly, type AssemblyRules, type BodyPiece } from "./body-assembly.ts";
 import { QBlock1Server } from "./q-block1-server.ts";
 
@@ -29,6 +29,12 @@ export class RequestBodies {
     }
     if (optionValue(request.options, Option.BLOCK1) !== undefined) return this.#assembly.accept(nowUs, request, rules);
     return { kind: "whole", request };
+  }
+
+  /** What the handler said to a body that was whole. */
+  finish(request: IncomingRequest, result: HandlerResult): void {
+    if (typeof result === "object" && optionValue(request.options, Option.Q_BLOCK1) !== undefined)
+      this.#qBlock1.finish(request, result);
   }
 
   handleTimeout(nowUs: number): void {
