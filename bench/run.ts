@@ -4,15 +4,20 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { cpus, tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { codecRows } from "./codec.ts";
+import { transfersRow } from "./transfers.ts";
 import { compileGenerator, load, startServer, type LoadResult } from "./load.ts";
 
 // npm run bench -- blocks [--json]: block-wise GETs of a 1 MiB image by 64 clients, beside a bare
 // node:dgram echo of datagrams of the same size, in turns.
 // npm run bench -- peers [--json]: the same in blocks of 64 bytes beside node-coap's server and a
 // server on coap-packet (docs/adr/0002).
+// npm run bench -- codec [--json]: parse and serialise beside coap-packet.
+// npm run bench -- transfers [--json]: heap and timers of 10,000 transfers at once.
 // The ratio is what counts; the absolute figures are this machine's.
 
-const CLIENTS = 64;
+const CLIENTS = [64, 1_000];
+const BLOCKS = [64, 512, 1_024];
 const IMAGE_BYTES = 1_048_576;
 const ROUNDS = 3;
 const BIN = fileURLToPath(new URL("../../bin/blockferry.js", import.meta.url));
@@ -66,13 +71,13 @@ async function withServer(
   }
 }
 
-const loadArgs = (port: number, pid: number, block: number): (string | number)[] => [
+const loadArgs = (port: number, pid: number, block: number, clients = CLIENTS[0]!): (string | number)[] => [
   "-p",
   port,
   "-P",
   pid,
   "-n",
-  CLIENTS,
+  clients,
   "-b",
   block,
   "-l",
@@ -83,13 +88,15 @@ const loadArgs = (port: number, pid: number, block: number): (string | number)[]
 async function blocks(json: boolean): Promise<void> {
   await withSite(async ({ generator, image, port, pid }) => {
     await withServer([script("echo")], async (echoPort, echoPid) => {
-      for (const block of [64, 1_024]) {
-        const [ours, ceiling]: [LoadResult[], LoadResult[]] = [[], []];
-        for (let round = 0; round < ROUNDS; round++) {
-          ceiling.push(await load(generator, [...loadArgs(echoPort, echoPid, block), "-E", block]));
-          ours.push(await load(generator, [...loadArgs(port, pid, block), "-f", image]));
+      for (const clients of CLIENTS) {
+        for (const block of BLOCKS) {
+          const [ours, ceiling]: [LoadResult[], LoadResult[]] = [[], []];
+          for (let round = 0; round < ROUNDS; round++) {
+            ceiling.push(await load(generator, [...loadArgs(echoPort, echoPid, block, clients), "-E", block]));
+            ours.push(await load(generator, [...loadArgs(port, pid, block, clients), "-f", image]));
+          }
+          print({ block, clients }, ours, ceiling, json);
         }
-        print(block, ours, ceiling, json);
       }
     });
   });
@@ -161,7 +168,12 @@ async function startGateway(
   return { server: child, port: Number((ready["addresses"] as string[])[0]!.split(":").at(-1)) };
 }
 
-function print(block: number, ours: readonly LoadResult[], ceiling: readonly LoadResult[], json: boolean): void {
+function print(
+  { block, clients }: { block: number; clients: number },
+  ours: readonly LoadResult[],
+  ceiling: readonly LoadResult[],
+  json: boolean,
+): void {
   const reqPerS = median(ours.map((result) => result.reqPerS));
   const ceilingReqPerS = median(ceiling.map((result) => result.reqPerS));
   const row = {
@@ -170,17 +182,18 @@ function print(block: number, ours: readonly LoadResult[], ceiling: readonly Loa
     ceilingReqPerS,
     ratioToCeiling: Number((reqPerS / ceilingReqPerS).toFixed(3)),
     p99Us: median(ours.map((result) => result.p99Us)),
+    ceilingP99Us: median(ceiling.map((result) => result.p99Us)),
     rssMiB: Math.max(...ours.map((result) => result.rssMiB)),
     badReplies: ours.reduce((sum, result) => sum + result.bad, 0),
     retransmissions: ours.reduce((sum, result) => sum + result.retransmissions, 0),
-    clients: CLIENTS,
+    clients,
     imageBytes: IMAGE_BYTES,
     machine: MACHINE,
   };
   if (json) console.log(JSON.stringify(row));
   else {
     console.log(
-      `${block} B blocks: ${row.reqPerS} requests/s, ${row.ratioToCeiling} of a bare node:dgram echo (${ceilingReqPerS}/s); p99 ${row.p99Us} us, ${row.rssMiB} MiB; ${row.machine}`,
+      `${block} B blocks, ${clients} clients: ${row.reqPerS} requests/s, ${row.ratioToCeiling} of a bare node:dgram echo (${ceilingReqPerS}/s); p99 ${row.p99Us} us (${row.ceilingP99Us}), ${row.rssMiB} MiB; ${row.machine}`,
     );
   }
 }
@@ -189,7 +202,16 @@ const [what, ...flags] = process.argv.slice(2);
 const json = flags.includes("--json");
 if (what === "blocks") await blocks(json);
 else if (what === "peers") await peers(json);
-else {
-  console.error("usage: npm run bench -- blocks|peers [--json]");
+else if (what === "codec") {
+  for (const row of codecRows()) {
+    const text = `${row.what} a ${row.message}: ${row.nsPerMessage} ns, ${row.timesThePeer} times as fast as coap-packet`;
+    console.log(json ? JSON.stringify({ ...row, machine: MACHINE }) : `${text} (${MACHINE})`);
+  }
+} else if (what === "transfers") {
+  const row = transfersRow();
+  const text = `${row.transfers} transfers: ${row.heapBytesPerTransfer} bytes of heap and ${row.timers} timers each`;
+  console.log(json ? JSON.stringify({ ...row, machine: MACHINE }) : `${text} (${MACHINE})`);
+} else {
+  console.error("usage: npm run bench -- blocks|peers|codec|transfers [--json]");
   process.exitCode = 2;
 }
