@@ -63,8 +63,10 @@ export class BlockUpload {
     if (this.#offset === 0 && body.length <= size) return { code, options: this.#fixed, payload: body };
     const num = this.#offset / size;
     const end = Math.min(this.#offset + size, body.length);
+    // Section 2.10: once a block is there, If-None-Match would be in its own way.
+    const fixed = num === 0 ? this.#fixed : this.#fixed.filter(({ number }) => number !== Option.IF_NONE_MATCH);
     const options = [
-      ...this.#fixed,
+      ...fixed,
       { number: Option.BLOCK1, value: encodeBlock({ num, more: end < body.length, szx: this.#szx }) },
     ];
     // Section 4: the first block says how large the whole will be.

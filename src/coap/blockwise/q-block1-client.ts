@@ -38,8 +38,7 @@ const MAX_TOKENS = 4 * MAX_PAYLOADS;
 
 /**
  * Sends a body in sets of blocks that are not answered one by one (RFC 9177 section 4.3). The first
- * block is confirmable, to see whether the server knows how; so is the last one of all, so that the
- * final response is not lost with it.
+ * block is confirmable, to see whether the server knows how; all others are not (section 7).
  */
 export class QBlock1Upload {
   readonly #options: QUploadOptions;
@@ -77,7 +76,7 @@ export class QBlock1Upload {
       return this.#finish(nowUs, { kind: "failed", reason: "timeout" });
     else {
       // All was sent and nothing came back: the last block again, which the server answers.
-      this.#send(nowUs, this.#count - 1, true);
+      this.#send(nowUs, this.#count - 1, false);
       this.#dueUs = nowUs + nonReceiveTimeoutUs(this.#options.parameters) * 2 ** this.#repeats;
     }
     return undefined;
@@ -117,7 +116,7 @@ export class QBlock1Upload {
     const format = uintOption(response.options, Option.CONTENT_FORMAT);
     if (response.code === Code.REQUEST_ENTITY_INCOMPLETE && format === ContentFormat.MISSING_BLOCKS) {
       const missing = decodeMissingBlocks(response.payload)?.filter((num) => num < this.#next) ?? [];
-      for (const [i, num] of missing.entries()) this.#send(nowUs, num, this.#isLast(i === missing.length - 1));
+      for (const num of missing) this.#send(nowUs, num, false);
       this.#dueUs = nowUs + this.#pauseUs;
       return undefined;
     }
@@ -127,16 +126,10 @@ export class QBlock1Upload {
   #sendSet(nowUs: number): void {
     const end = Math.min(setEnd(this.#next), this.#count);
     while (this.#next < end) {
-      const num = this.#next++;
-      this.#send(nowUs, num, this.#isLast(num === this.#count - 1));
+      this.#send(nowUs, this.#next++, false);
     }
     this.#dueUs =
       nowUs + (this.#next < this.#count ? this.#pauseUs : nonReceiveTimeoutUs(this.#options.parameters) * 2);
-  }
-
-  /** What completes the body is confirmable. */
-  #isLast(last: boolean): boolean {
-    return last && this.#next === this.#count;
   }
 
   #send(nowUs: number, num: number, confirmable: boolean): number | undefined {

@@ -63,9 +63,9 @@ export class QBlock1Server {
     if (block.num >= count || payload.length !== length || block.more !== block.num < count - 1)
       return { code: Code.BAD_REQUEST };
     const finished = this.#finished.get(assemblyKey(request));
-    // A block too many; the final response again when it is a CON that asks for it.
+    // A block too many; the last one asks for the final response, which may have been lost.
     if (finished !== undefined && nowUs < finished.untilUs)
-      return request.confirmable && finished.response !== undefined ? finished.response : "silent";
+      return (block.more ? undefined : finished.response) ?? "silent";
     const context = this.#context(nowUs, request, { size1, szx: block.szx, count });
     if (context === undefined) return { code: Code.SERVICE_UNAVAILABLE };
     if (context.map.add(block.num)) {
