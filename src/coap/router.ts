@@ -28,7 +28,7 @@ export interface ResourceHandler {
   readonly acceptedFormats?: readonly number[];
   /** Largest request body, in one message or in blocks; one message when absent. */
   readonly maxBodyBytes?: number;
-  /** Takes a body piece by piece as its blocks come, in place of the methods above. */
+  /** Takes bodies of PUT and POST piece by piece as their blocks come, in place of the functions above. */
   receive?(nowUs: number, request: IncomingRequest, piece: BodyPiece): HandlerResult;
   /** Requests that change something must show by Echo that they are fresh (RFC 9175 section 2.3). */
   readonly needsFreshness?: boolean;
@@ -90,7 +90,7 @@ export class Router implements RequestHandler {
     if (resource === undefined) return { code: Code.NOT_FOUND };
     const refusal = refusalOf(resource, request);
     if (refusal !== undefined) return refusal;
-    const streaming = resource.receive !== undefined;
+    const streaming = takesPieces(resource, request.method);
     const maxBodyBytes = resource.maxBodyBytes ?? ONE_MESSAGE_BYTES;
     const step = this.#bodies.take(nowUs, request, { maxBodyBytes, streaming, preferredSzx: this.#preferredSzx });
     if (step.kind === "respond") return step.response;
@@ -113,9 +113,9 @@ export class Router implements RequestHandler {
   }
 
   #call(nowUs: number, resource: ResourceHandler, request: IncomingRequest): HandlerResult {
-    if (resource.receive !== undefined && request.payload.length > 0) {
+    if (takesPieces(resource, request.method)) {
       const piece = { offset: 0, bytes: request.payload, last: true, size: request.payload.length };
-      return resource.receive(nowUs, request, piece);
+      return resource.receive!(nowUs, request, piece);
     }
     const name = METHODS[request.method as keyof typeof METHODS];
     return (resource[name] as Method).call(resource, nowUs, request);
@@ -142,12 +142,15 @@ export class Router implements RequestHandler {
 
 const NOT_ALLOWED: CoapResponse = { code: Code.METHOD_NOT_ALLOWED };
 
+function takesPieces({ receive }: ResourceHandler, method: number): boolean {
+  return receive !== undefined && (method === Code.PUT || method === Code.POST);
+}
+
 /** What can be refused before the body is whole (RFC 7252 sections 5.8, 5.10.3, 5.10.8, RFC 8132). */
 function refusalOf(resource: ResourceHandler, request: IncomingRequest): CoapResponse | undefined {
   const { options, method } = request;
   const name = METHODS[method as keyof typeof METHODS];
-  const streams = resource.receive !== undefined && (method === Code.PUT || method === Code.POST);
-  if (name === undefined || (resource[name] === undefined && !streams)) return NOT_ALLOWED;
+  if (name === undefined || (resource[name] === undefined && !takesPieces(resource, method))) return NOT_ALLOWED;
   if (resource.needsFreshness === true && !isSafe(method) && !request.fresh)
     return { code: Code.UNAUTHORIZED, challenge: true };
   if (!preconditionsHold(options, resource.currentEtag === undefined ? "unknown" : resource.currentEtag()))

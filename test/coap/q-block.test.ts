@@ -262,7 +262,7 @@ describe("Q-Block1 (RFC 9177 section 4.3)", () => {
     const { pair, transfer, bodies, server } = upload(bytes);
     transfer.start(0);
     expect(pair.drive(60 * SECOND, transfer)).toMatchObject({ kind: "done" });
-    for (const { from, bytes: datagram } of [...pair.log]) {
+    for (const { from, bytes: datagram } of pair.log) {
       const copy = decoded(datagram);
       if (from !== "client" || decodeBlock(optionValue(copy.options, Option.Q_BLOCK1)!).num === 11) continue;
       const again = { ...copy, type: MessageType.NON, messageId: copy.messageId ^ 0x8000, token: Uint8Array.of(9) };

@@ -52,7 +52,7 @@ describe.skipIf(!haveTool(CLIENT, "libcoap3-bin"))("libcoap's coap-client at our
     });
     server = await UdpEndpoint.start({ handler: router });
   });
-  afterAll(async () => void (await server.stop()));
+  afterAll(async () => await server.stop());
 
   const uri = (path: string): string => `coap://127.0.0.1:${server.port}${path}`;
   const client = async (...args: string[]): Promise<string> => {
