@@ -142,8 +142,8 @@ export class Router implements RequestHandler {
 
 const NOT_ALLOWED: CoapResponse = { code: Code.METHOD_NOT_ALLOWED };
 
-function takesPieces({ receive }: ResourceHandler, method: number): boolean {
-  return receive !== undefined && (method === Code.PUT || method === Code.POST);
+function takesPieces(resource: ResourceHandler, method: number): boolean {
+  return resource.receive !== undefined && (method === Code.PUT || method === Code.POST);
 }
 
 /** What can be refused before the body is whole (RFC 7252 sections 5.8, 5.10.3, 5.10.8, RFC 8132). */

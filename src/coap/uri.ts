@@ -1,5 +1,5 @@
 import { fromUtf8, utf8 } from "../util/bytes.ts";
-import { encodeUint, optionValue, optionValues, uintOption, type CoapOption } from "./message.ts";
+import { optionValue, optionValues, uintOption, type CoapOption } from "./message.ts";
 import { Option } from "./numbers.ts";
 
 /** The default ports of RFC 7252 sections 6.1 and 6.2, and those of HTTP for a proxy's origins. */
@@ -73,11 +73,6 @@ export function proxyTarget(options: readonly CoapOption[]): CoapUri | undefined
   if (!path.every((segment) => segment !== undefined) || !query.every((argument) => argument !== undefined))
     return undefined;
   return { scheme, host: host.replace(/^\[|\]$/g, "").toLowerCase(), port, path, query };
-}
-
-/** A Uri-Port option is only there when the port is not the destination's (section 6.4 step 7). */
-export function portOption(port: number): CoapOption {
-  return { number: Option.URI_PORT, value: encodeUint(port) };
 }
 
 function textOption(options: readonly CoapOption[], optionNumber: number): string | undefined {

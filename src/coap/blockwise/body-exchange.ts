@@ -64,8 +64,9 @@ export class BodyExchange {
     if (step.kind === "failed" || optionValue(step.response.options, Option.BLOCK2) === undefined)
       return { kind: "response", response: step.response };
     this.#first = step.response;
-    const { code, options, szx } = this.#options;
+    const { code, options, szx, requestTag } = this.#options;
     const uri = options.filter(({ number }) => number !== Option.BLOCK2);
+    if (requestTag !== undefined) uri.push({ number: Option.REQUEST_TAG, value: requestTag });
     this.#download = new BlockDownload({ path: [], szx, code, extraOptions: uri });
     return this.#handleBlock(nowUs, this.#download.begin(step.response));
   }

@@ -32,14 +32,14 @@ export class ResponseBodies {
     const block = blockOption(request.options, Option.BLOCK2);
     if (request.method === Code.GET || block === undefined || block.num === 0) return undefined;
     if (blockOption(request.options, Option.BLOCK1)?.more === true) return undefined;
-    return this.#kept.get(assemblyKey(request))?.response ?? { code: Code.REQUEST_ENTITY_INCOMPLETE };
+    return this.#kept.get(keyOf(request))?.response ?? { code: Code.REQUEST_ENTITY_INCOMPLETE };
   }
 
   keep(nowUs: number, request: IncomingRequest, response: CoapResponse): void {
     const { body, code } = response;
     if (request.method === Code.GET || body === undefined || codeClass(code) !== 2) return;
     if (body.bytes.length <= blockSize(0) || (blockOption(request.options, Option.BLOCK2)?.num ?? 0) > 0) return;
-    const key = assemblyKey(request);
+    const key = keyOf(request);
     this.#drop(key);
     const timer = this.#timers.schedule(nowUs + this.#lifetimeUs, () => this.#drop(key));
     this.#kept.set(key, {
@@ -59,4 +59,9 @@ export class ResponseBodies {
     this.#kept.delete(key);
     this.#bytes -= kept.bytes;
   }
+}
+
+/** Clients differ in whether they repeat the Request-Tag once their own body is through. */
+function keyOf(request: IncomingRequest): string {
+  return assemblyKey({ ...request, options: request.options.filter(({ number }) => number !== Option.REQUEST_TAG) });
 }
