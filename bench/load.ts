@@ -54,6 +54,22 @@ export async function startServer(
   return { child, ready: JSON.parse(line) as Record<string, unknown> };
 }
 
+/** libcoap's example server on core 0 with `image` at /fw; undefined when it is not installed. */
+export async function startLibcoap(image: string): Promise<{ child: ChildProcess; port: number } | undefined> {
+  const port = 40_000 + (process.pid % 10_000);
+  try {
+    execFileSync("sh", ["-c", "command -v coap-server-notls && command -v coap-client-notls"], { stdio: "ignore" });
+  } catch {
+    return undefined;
+  }
+  const server = ["-A", "127.0.0.1", "-p", String(port), "-d", "10"];
+  const child = spawn(...pinned(0, "coap-server-notls", server), { stdio: "ignore" });
+  await new Promise((done) => setTimeout(done, 500));
+  const put = ["-m", "put", "-b", "1024", "-t", "42", "-f", image, `coap://127.0.0.1:${port}/fw`];
+  execFileSync("coap-client-notls", put, { stdio: "ignore" });
+  return { child, port };
+}
+
 /** One measurement from core 1. */
 export async function load(generator: string, args: readonly (string | number)[]): Promise<LoadResult> {
   const { stdout } = await run(...pinned(1, generator, args.map(String)), { maxBuffer: 1_048_576 });

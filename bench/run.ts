@@ -6,12 +6,12 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { codecRows } from "./codec.ts";
 import { transfersRow } from "./transfers.ts";
-import { compileGenerator, load, startServer, type LoadResult } from "./load.ts";
+import { compileGenerator, load, startLibcoap, startServer, type LoadResult } from "./load.ts";
 
 // npm run bench -- blocks [--json]: block-wise GETs of a 1 MiB image by 64 clients, beside a bare
 // node:dgram echo of datagrams of the same size, in turns.
-// npm run bench -- peers [--json]: the same in blocks of 64 bytes beside node-coap's server and a
-// server on coap-packet (docs/adr/0002).
+// npm run bench -- peers [--json]: the same in blocks of 64 bytes beside node-coap's server, a
+// server on coap-packet and libcoap's (docs/adr/0002).
 // npm run bench -- codec [--json]: parse and serialise beside coap-packet.
 // npm run bench -- transfers [--json]: heap and timers of 10,000 transfers at once.
 // The ratio is what counts; the absolute figures are this machine's.
@@ -105,28 +105,50 @@ async function blocks(json: boolean): Promise<void> {
 async function peers(json: boolean): Promise<void> {
   const block = 64;
   await withSite(async ({ generator, image, port, pid }) => {
-    const ours = await load(generator, [...loadArgs(port, pid, block), "-f", image]);
-    for (const peer of ["coap-packet-server", "node-coap-server"]) {
-      await withServer([script(peer), image], async (peerPort, peerPid) => {
-        const theirs = await load(generator, [...loadArgs(peerPort, peerPid, block), "-f", image]);
-        const row = {
-          peer,
-          block,
-          reqPerS: ours.reqPerS,
-          peerReqPerS: theirs.reqPerS,
-          timesThePeer: Number((ours.reqPerS / theirs.reqPerS).toFixed(2)),
-          peerRssMiB: theirs.rssMiB,
-          rssMiB: ours.rssMiB,
-          machine: MACHINE,
-        };
-        console.log(
-          json
-            ? JSON.stringify(row)
-            : `${row.timesThePeer} times ${peer} (${row.reqPerS} to ${row.peerReqPerS} requests/s, ${row.rssMiB} to ${row.peerRssMiB} MiB; ${MACHINE})`,
-        );
-      });
+    const compare = async (peer: string, peerPort: number, peerPid: number): Promise<void> => {
+      const [ours, theirs]: [LoadResult[], LoadResult[]] = [[], []];
+      for (let round = 0; round < ROUNDS; round++) {
+        ours.push(await load(generator, [...loadArgs(port, pid, block), "-f", image]));
+        theirs.push(await load(generator, [...loadArgs(peerPort, peerPid, block), "-f", image]));
+      }
+      printPeer(peer, block, ours, theirs, json);
+    };
+    for (const peer of ["coap-packet-server", "node-coap-server"])
+      await withServer([script(peer), image], async (peerPort, peerPid) => compare(peer, peerPort, peerPid));
+    const libcoap = await startLibcoap(image);
+    if (libcoap === undefined)
+      console.error("bench: libcoap is not installed (apt-get install libcoap3-bin): left out");
+    else {
+      try {
+        await compare("libcoap's coap-server", libcoap.port, libcoap.child.pid!);
+      } finally {
+        libcoap.child.kill("SIGTERM");
+      }
     }
   });
+}
+
+function printPeer(
+  peer: string,
+  block: number,
+  ours: readonly LoadResult[],
+  theirs: readonly LoadResult[],
+  json: boolean,
+): void {
+  const rate = (results: readonly LoadResult[]): number => median(results.map(({ reqPerS }) => reqPerS));
+  const memory = (results: readonly LoadResult[]): number => Math.max(...results.map(({ rssMiB }) => rssMiB));
+  const row = {
+    peer,
+    block,
+    reqPerS: rate(ours),
+    peerReqPerS: rate(theirs),
+    timesThePeer: Number((rate(ours) / rate(theirs)).toFixed(2)),
+    rssMiB: memory(ours),
+    peerRssMiB: memory(theirs),
+    machine: MACHINE,
+  };
+  const text = `${row.timesThePeer} times ${peer} (${row.reqPerS} to ${row.peerReqPerS} requests/s, ${row.rssMiB} to ${row.peerRssMiB} MiB; ${MACHINE})`;
+  console.log(json ? JSON.stringify(row) : text);
 }
 
 async function startGateway(
