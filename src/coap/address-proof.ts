@@ -53,7 +53,7 @@ export class AddressProof {
 
   spent(address: string, length: number): void {
     const credit = this.#credit.get(address);
-    if (credit !== undefined) this.#credit.set(address, credit - length);
+    if (credit !== undefined) this.#credit.set(address, Math.max(0, credit - length));
   }
 
   /** An Echo value for `address`: the one it has already, while that is fresh. */

@@ -27,6 +27,10 @@ interface ClientExchange {
   messageId: number;
   /** The Echo value that the peer asked for (RFC 9175 section 2.3). */
   echo: Uint8Array | undefined;
+  /** It was given back already, and a second challenge is not answered. */
+  echoed: boolean;
+  /** Observe 1 was sent: only its answer counts. */
+  deregistering: boolean;
   /** The newest notification, once there was one. */
   notified: Notified | undefined;
   timer: Timer | undefined;
@@ -89,6 +93,8 @@ export class ClientExchanges {
       key: "",
       messageId: 0,
       echo: undefined,
+      echoed: false,
+      deregistering: false,
       notified: undefined,
       timer: undefined,
     };
@@ -112,6 +118,7 @@ export class ClientExchanges {
     const exchange = this.#byId.get(id);
     if (exchange?.notified === undefined) return false;
     exchange.notified = undefined;
+    exchange.deregistering = true;
     exchange.timer?.cancel();
     return this.#transmit(nowUs, exchange, 1);
   }
@@ -123,6 +130,10 @@ export class ClientExchanges {
     if (exchange === undefined) return this.#finished.has(`${fromKey}/${token}`) ? "repeated" : "unknown";
     // An ACK carries the message ID of its request (section 5.3.2); another one is a stray.
     if (message.type === MessageType.ACK && message.messageId !== exchange.messageId) return "unknown";
+    // A notification that crossed the deregistration says nothing of it.
+    if (exchange.deregistering && optionValue(message.options, Option.OBSERVE) !== undefined) return "accepted";
+    const toGroup = exchange.request.toGroup === true;
+    if (toGroup && unrecognisedCritical(message.options, UNDERSTOOD) !== undefined) return "rejected";
     this.#parts.reliability.answered(nowUs, exchange.peerKey, exchange.messageId);
     this.#probing.heard(fromKey);
     if (unrecognisedCritical(message.options, UNDERSTOOD) !== undefined) {
@@ -171,6 +182,7 @@ export class ClientExchanges {
     });
     if (confirmable) {
       const to = { peer, peerKey: exchange.peerKey };
+      this.#awaitResponse(nowUs, exchange); // a request that waits for NSTART has a deadline too
       return reliability.send(nowUs, to, { bytes, messageId }, (now, outcome) =>
         this.#onOutcome(now, exchange, messageId, outcome),
       );
@@ -189,8 +201,10 @@ export class ClientExchanges {
   /** RFC 9175 section 2.3: the same request once more, with the value that the server wants to see. */
   #repeatWithEcho(nowUs: number, exchange: ClientExchange, { code, options }: IncomingResponse): boolean {
     const echo = optionValue(options, Option.ECHO);
-    if (code !== Code.UNAUTHORIZED || echo === undefined || exchange.echo !== undefined) return false;
+    if (code !== Code.UNAUTHORIZED || echo === undefined || exchange.echoed || exchange.request.toGroup === true)
+      return false;
     exchange.echo = echo;
+    exchange.echoed = true;
     exchange.timer?.cancel();
     this.#byToken.delete(exchange.key);
     this.#remember(exchange.key);
@@ -221,6 +235,7 @@ export class ClientExchanges {
     const first = exchange.notified === undefined;
     if (!first && !isNewer(exchange.notified!, now)) return; // overtaken, or a copy
     exchange.notified = now;
+    exchange.echoed = false; // the proof of an address does not last as long as an observation
     this.#events.push({ kind: first ? "response" : "notification", request: exchange.id, response });
     exchange.timer?.cancel();
     const maxAgeS = Math.min(uintOption(response.options, Option.MAX_AGE) ?? DEFAULT_MAX_AGE_S, MAX_REREGISTER_S);
@@ -243,7 +258,10 @@ export class ClientExchanges {
   #awaitResponse(nowUs: number, exchange: ClientExchange): void {
     const { timers } = this.#parts;
     exchange.timer?.cancel();
-    exchange.timer = timers.schedule(nowUs + exchange.responseTimeoutUs, () => this.#fail(exchange, "timeout"));
+    exchange.timer = timers.schedule(nowUs + exchange.responseTimeoutUs, (now) => {
+      this.#parts.reliability.cancel(now, exchange.peerKey, exchange.messageId);
+      this.#fail(exchange, "timeout");
+    });
   }
 
   #fail(exchange: ClientExchange, reason: RequestFailure): void {

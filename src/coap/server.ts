@@ -11,11 +11,11 @@ import { encodeEmpty, encodeMessage } from "./encode.ts";
 import { COAP_LIMITS } from "./limits.ts";
 import { EMPTY_BYTES, optionValue, type CoapMessage } from "./message.ts";
 import type { MessageIds } from "./message-ids.ts";
-import { Code, codeText, isSafe, MessageType, Option } from "./numbers.ts";
+import { Code, codeClass, codeText, isSafe, MessageType, Option } from "./numbers.ts";
 import { Notifier } from "./observe/notifier.ts";
 import { exchangeLifetimeUs, type TransmissionParameters } from "./parameters.ts";
 import type { CoapTimers, Reliability } from "./reliability.ts";
-import { isSuppressed, LEISURE_US, shapeResponse } from "./reply.ts";
+import { isAcceptable, isSuppressed, LEISURE_US, shapeResponse } from "./reply.ts";
 import { checkRequest } from "./request-check.ts";
 import type { CoapResponse, HandlerResult, IncomingRequest, RequestHandler } from "./request.ts";
 import { isRepetition, ServerExchanges, type ServerExchange } from "./server-exchanges.ts";
@@ -79,7 +79,7 @@ export class CoapServer {
     }
     const earlier = this.#exchanges.size > 0 ? this.#exchanges.find(peerKey(peer), message) : undefined;
     if (earlier !== undefined) {
-      this.#handleDuplicate(earlier, message, peer);
+      this.#handleDuplicate(nowUs, earlier, message, peer);
       return;
     }
     const exchange = this.#exchanges.open(nowUs, peer, message);
@@ -124,12 +124,17 @@ export class CoapServer {
   }
 
   /** Section 4.5: the reply is repeated. A newcomer under a message ID in use has to come again. */
-  #handleDuplicate(earlier: ServerExchange, message: CoapMessage, peer: PeerAddress): void {
+  #handleDuplicate(nowUs: number, earlier: ServerExchange, message: CoapMessage, peer: PeerAddress): void {
     const { metrics } = this.#parts;
     if (!isRepetition(earlier, message)) metrics.count("coap_refused", "message-id-in-use");
     else {
       metrics.count("coap_duplicates");
-      if (message.type === MessageType.CON && earlier.reply !== undefined) this.#sendWithin(peer, earlier.reply);
+      const { reply } = earlier;
+      if (message.type !== MessageType.CON || reply === undefined) return;
+      // A short message that looks like a repetition must not draw a long reply to a forged address.
+      if (reply.length <= 4 || this.#parts.proof.allows(nowUs, peer.address, reply.length))
+        this.#sendWithin(peer, reply);
+      else metrics.count("coap_refused", "unproven-address");
     }
   }
 
@@ -155,6 +160,10 @@ export class CoapServer {
       fresh: echo !== undefined && proof.verify(nowUs, peer.address, echo),
       exchange: exchange.id,
     };
+    // What changes something is not carried out before it is known where its many blocks go.
+    const proven = isSafe(message.code) || proof.isProven(nowUs, peer.address);
+    if (!proven && optionValue(checked.options, Option.Q_BLOCK2) !== undefined)
+      return { code: Code.UNAUTHORIZED, challenge: true };
     const rest = this.#bodies.respond(exchange.incoming);
     if (rest !== undefined) return rest;
     if (checked.proxied) return proxy!.handleRequest(nowUs, exchange.incoming);
@@ -197,13 +206,29 @@ export class CoapServer {
   #answer(nowUs: number, exchange: ServerExchange, response: CoapResponse): boolean {
     const { metrics, proof, preferredSzx } = this.#parts;
     const { incoming, peer } = exchange;
+    if (exchange.multicast && incoming === undefined) {
+      this.#staySilent(exchange); // section 8.2: a group does not answer with errors
+      return true;
+    }
     if (incoming === undefined) return this.#sendResponse(nowUs, exchange, response);
+    if (codeClass(response.code) !== 2 && isSuppressed(incoming, response.code)) {
+      metrics.count("coap_suppressed");
+      this.#staySilent(exchange);
+      return true;
+    }
     if (response.challenge === true) return this.#challenge(nowUs, exchange);
     const observed = this.#notifier.register(nowUs, incoming, response);
     if (observed === "unproven") return this.#challenge(nowUs, exchange);
     const observe = observed === undefined ? [] : [observed];
     if (response.body !== undefined && optionValue(incoming.options, Option.Q_BLOCK2) !== undefined) {
       if (!proof.isProven(nowUs, peer.address)) return this.#challenge(nowUs, exchange);
+      if (!isAcceptable(incoming, response.body))
+        return this.#sendResponse(nowUs, exchange, { code: Code.NOT_ACCEPTABLE });
+      if (isSuppressed(incoming, response.code)) {
+        this.#staySilent(exchange);
+        return true;
+      }
+      this.#bodies.keep(nowUs, incoming, response);
       const options = [...observe, ...(response.options ?? [])];
       const refusal = this.#qBlock2.respond(nowUs, incoming, { code: response.code, body: response.body, options });
       return refusal === undefined || this.#sendResponse(nowUs, exchange, refusal);
@@ -252,9 +277,12 @@ export class CoapServer {
     exchange.ackTimer?.cancel();
     exchange.answered = true;
     const piggybacked = request.type === MessageType.CON && !exchange.acknowledged;
-    const separate = request.type === MessageType.CON && exchange.acknowledged;
+    // RFC 9175 section 2.4: a challenge is never a CON of its own, which would be repeated.
+    const challenge =
+      response.code === Code.UNAUTHORIZED && optionValue(response.options ?? [], Option.ECHO) !== undefined;
+    const separate = request.type === MessageType.CON && exchange.acknowledged && !challenge;
     const messageId = piggybacked ? request.messageId : messageIds.next(key);
-    const type = piggybacked ? MessageType.ACK : request.type;
+    const type = piggybacked ? MessageType.ACK : separate ? MessageType.CON : MessageType.NON;
     const bytes = encodeResponse(request.token, type, messageId, response);
     const copies = separate ? 1 + parameters.maxRetransmit : 1;
     if (!proof.allows(nowUs, peer.address, bytes.length * copies)) return this.#sendLess(nowUs, exchange, response);

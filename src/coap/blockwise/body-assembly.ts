@@ -115,7 +115,7 @@ export class BodyAssembly {
     const offset = context.received;
     context.received += payload.length;
     if (!rules.streaming) {
-      context.pieces.push(payload);
+      context.pieces.push(payload.slice()); // a view would keep the whole datagram
       context.kept += payload.length;
       this.#bytes += payload.length;
     }
@@ -147,7 +147,7 @@ export class BodyAssembly {
   #makeRoom(context: Context, length: number): boolean {
     for (const other of this.#contexts.values()) {
       if (this.#bytes + length <= COAP_LIMITS.maxBlock1Bytes) return true;
-      if (other !== context && other.peerKey === context.peerKey) this.#end(other);
+      if (other !== context) this.#end(other); // the one touched longest ago comes first
     }
     return this.#bytes + length <= COAP_LIMITS.maxBlock1Bytes;
   }

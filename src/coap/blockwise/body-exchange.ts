@@ -73,7 +73,7 @@ export class BodyExchange {
 
   #handleBlock(nowUs: number, event: ReturnType<BlockDownload["handleResponse"]>): BodyOutcome | undefined {
     if (event.kind !== "block") return { kind: "failed", reason: event.kind === "failed" ? event.reason : event.kind };
-    this.#pieces.push(event.bytes);
+    this.#pieces.push(event.bytes.slice());
     this.#received += event.bytes.length;
     if (this.#received > this.#options.maxBodyBytes) return { kind: "failed", reason: "body-too-large" };
     if (!event.last) return this.#send(nowUs, this.#download!.requestAt(this.#received)) ? undefined : NO_ROOM;

@@ -49,6 +49,8 @@ export class BlockMap {
   readonly #bits: Uint8Array;
   #received = 0;
   #highest = -1;
+  /** Everything below is there. */
+  #whole = 0;
 
   constructor(count: number) {
     this.count = count;
@@ -74,13 +76,15 @@ export class BlockMap {
     this.#bits[num >> 3]! |= 1 << (num & 7);
     this.#received++;
     if (num > this.#highest) this.#highest = num;
+    while (this.#whole < this.count && this.has(this.#whole)) this.#whole++;
     return true;
   }
 
   /** The first `limit` blocks below `end` that are not there. */
   missing(end: number, limit: number): number[] {
     const out: number[] = [];
-    for (let num = 0; num < Math.min(end, this.count) && out.length < limit; num++) if (!this.has(num)) out.push(num);
+    for (let num = this.#whole; num < Math.min(end, this.count) && out.length < limit; num++)
+      if (!this.has(num)) out.push(num);
     return out;
   }
 }

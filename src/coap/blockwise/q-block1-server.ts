@@ -165,13 +165,19 @@ export class QBlock1Server {
   ): Context | undefined {
     const key = assemblyKey(request);
     const known = this.#contexts.get(key);
-    if (known !== undefined && known.body.length === size1 && known.szx === szx) return known;
+    if (known !== undefined && known.body.length === size1 && known.szx === szx) {
+      this.#contexts.delete(key);
+      this.#contexts.set(key, known);
+      return known;
+    }
     if (known !== undefined) this.#forget(known);
     const peer = peerKey(request.peer);
     const ofPeer = [...this.#contexts.values()].filter((other) => other.peerKey === peer);
     if (ofPeer.length >= COAP_LIMITS.maxBlock1ContextsPerPeer) this.#forget(ofPeer[0]!);
-    const full = this.#contexts.size >= COAP_LIMITS.maxBlock1Contexts;
-    if (full || this.#bytes + size1 > COAP_LIMITS.maxBlock1Bytes) return undefined;
+    if (size1 > COAP_LIMITS.maxBlock1Bytes) return undefined;
+    // The body touched longest ago makes room, whoever sends it.
+    while (this.#contexts.size >= COAP_LIMITS.maxBlock1Contexts || this.#bytes + size1 > COAP_LIMITS.maxBlock1Bytes)
+      this.#forget(this.#contexts.values().next().value!);
     const context: Context = {
       key,
       peerKey: peer,

@@ -4,7 +4,7 @@ import { optionValue, uintOption, type CoapOption } from "../message.ts";
 import { Code, codeClass, codeText, Option } from "../numbers.ts";
 import type { TransmissionParameters } from "../parameters.ts";
 import type { ClientEvent, Requester, ResponseContent } from "../request.ts";
-import { blockOption, blockSize, encodeBlock, type Szx } from "./block.ts";
+import { blockOption, blockSize, encodeBlock, MAX_BLOCK_NUM, type Szx } from "./block.ts";
 import { BlockMap, MAX_PAYLOADS, nonMaxRetransmit, nonReceiveTimeoutUs, setEnd } from "./q-block.ts";
 
 export type QDownloadEvent =
@@ -112,6 +112,8 @@ export class QBlock2Download {
       return [];
     }
     if (this.#etag !== undefined && !bytesEqual(etag, this.#etag)) return [this.#finish(nowUs, { kind: "changed" })];
+    if (size > (MAX_BLOCK_NUM + 1) * blockSize(szx))
+      return [this.#finish(nowUs, { kind: "failed", reason: "too-large" })];
     this.#etag = etag;
     this.#map ??= this.#makeMap(size);
     const offset = block.num * blockSize(szx);

@@ -29,7 +29,7 @@ export class ResponseBodies {
 
   /** The answer of which the request wants a later block; undefined when the handler is to answer. */
   respond(request: IncomingRequest): HandlerResult | undefined {
-    const block = blockOption(request.options, Option.BLOCK2);
+    const block = blockOption(request.options, Option.BLOCK2) ?? blockOption(request.options, Option.Q_BLOCK2);
     if (request.method === Code.GET || block === undefined || block.num === 0) return undefined;
     if (blockOption(request.options, Option.BLOCK1)?.more === true) return undefined;
     return this.#kept.get(keyOf(request))?.response ?? { code: Code.REQUEST_ENTITY_INCOMPLETE };
@@ -39,6 +39,7 @@ export class ResponseBodies {
     const { body, code } = response;
     if (request.method === Code.GET || body === undefined || codeClass(code) !== 2) return;
     if (body.bytes.length <= blockSize(0) || (blockOption(request.options, Option.BLOCK2)?.num ?? 0) > 0) return;
+    if ((blockOption(request.options, Option.Q_BLOCK2)?.num ?? 0) > 0) return;
     const key = keyOf(request);
     this.#drop(key);
     const timer = this.#timers.schedule(nowUs + this.#lifetimeUs, () => this.#drop(key));
