@@ -41,6 +41,9 @@ export const COAP_LIMITS = {
   maxResponseBodyBytes: 8_388_608,
   /** Requests that a proxy has under way. */
   maxProxied: 64,
+  /** Of those, the ones for one origin; and clients that wait for the same answer. */
+  maxProxiedPerOrigin: 16,
+  maxProxyJoined: 16,
   /** Largest body that a proxy carries. */
   maxProxiedBytes: 4_194_304,
   /** Bytes of responses that a proxy keeps. */

@@ -9,7 +9,8 @@ import { BodyExchange, type BodyOutcome } from "../blockwise/body-exchange.ts";
 import { RequestBodies } from "../blockwise/request-bodies.ts";
 import { COAP_LIMITS } from "../limits.ts";
 import { encodeUint, optionValue, uintOption, type CoapOption } from "../message.ts";
-import { Code, isUnsafe, Option, OPTION_DEFINITIONS } from "../numbers.ts";
+import { Code, codeClass, isSafe, isUnsafe, Option, OPTION_DEFINITIONS } from "../numbers.ts";
+import { unrecognisedCritical } from "../options.ts";
 import type { TransmissionParameters } from "../parameters.ts";
 import type {
   ClientEvent,
@@ -23,7 +24,7 @@ import type {
 } from "../request.ts";
 import { formatUri, originOf, pathOptions, proxyTarget, type CoapUri } from "../uri.ts";
 import { fromHttpResponse, toHttpRequest } from "./http-mapping.ts";
-import { aged, cacheKey, isHopByHop, ResponseCache, validatorOf } from "./response-cache.ts";
+import { aged, cacheKey, isHopByHop, ResponseCache, validatorOf, type CacheSubject } from "./response-cache.ts";
 
 /** Where requests may be forwarded to; an origin of CoAP has the address that its name stood for. */
 export interface ProxyOrigin {
@@ -47,11 +48,9 @@ export interface ForwardProxyParts {
 }
 
 /** A request that waits for its origin, and all requests that wait for the same. */
-interface Forwarded {
-  readonly key: string;
-  readonly uri: string;
-  readonly method: number;
-  readonly hopLimit: number;
+interface Forwarded extends CacheSubject {
+  readonly id: string;
+  readonly origin: string;
   readonly exchanges: number[];
   readonly exchange: BodyExchange | undefined;
 }
@@ -89,7 +88,7 @@ export class ForwardProxy implements RequestHandler {
     const target = proxyTarget(request.options);
     if (target === undefined) return this.#refuse(Code.BAD_REQUEST, "proxy-uri");
     if (target.scheme === "coap" && this.#parts.isSelf(target.host, target.port))
-      return this.#parts.local.handleRequest(nowUs, localRequest(request, target));
+      return this.#serveLocally(nowUs, localRequest(request, target));
     const origin = this.#origins.get(originOf(target));
     if (origin === undefined) return this.#refuse(Code.PROXYING_NOT_SUPPORTED, "proxy-origin");
     const hopLimit = uintOption(request.options, Option.HOP_LIMIT) ?? DEFAULT_HOP_LIMIT + 1;
@@ -153,7 +152,7 @@ export class ForwardProxy implements RequestHandler {
   ): HandlerResult {
     const { metrics } = this.#parts;
     const uri = formatUri(target);
-    const key = cacheKey(uri, request);
+    const key = cacheKey(uri, request, this.#parts.digest);
     const cached = this.#cache.get(nowUs, key);
     const inTransfer =
       (uintOption(request.options, Option.BLOCK2) ?? uintOption(request.options, Option.Q_BLOCK2) ?? 0) >= 16;
@@ -164,17 +163,37 @@ export class ForwardProxy implements RequestHandler {
       return this.#toResponse(aged(cached, nowUs));
     }
     metrics.count("proxy_cache", "miss");
-    const waiting = this.#forwarded.get(key);
+    const waiting = this.#forwarded.get(`${key} ${hopLimit}`);
     // One request for all that wait for the same, unless it changes something.
-    if (waiting !== undefined && (request.method === Code.GET || request.method === Code.FETCH)) {
+    if (waiting !== undefined && isSafe(request.method)) {
+      if (waiting.exchanges.length >= COAP_LIMITS.maxProxyJoined)
+        return this.#refuse(Code.SERVICE_UNAVAILABLE, "proxy-full");
       waiting.exchanges.push(request.exchange);
       return "deferred";
     }
-    if (this.#forwarded.size + this.#overHttp.size >= COAP_LIMITS.maxProxied)
+    const all = [...this.#forwarded.values()];
+    const ofOrigin = all.filter((other) => other.origin === origin.origin).length;
+    if (all.length >= COAP_LIMITS.maxProxied || ofOrigin >= COAP_LIMITS.maxProxiedPerOrigin)
       return this.#refuse(Code.SERVICE_UNAVAILABLE, "proxy-full");
-    const parts = { key, uri, method: request.method, hopLimit, exchanges: [request.exchange] };
+    const { epoch } = this.#cache;
+    // Two that change something may be under way at once: each is known by a name of its own.
+    const id = isSafe(request.method) ? `${key} ${hopLimit}` : `${key} ${hopLimit} ${this.#nextId++}`;
+    const common = { id, key, uri, method: request.method, hopLimit, epoch, origin: origin.origin };
+    const parts = { ...common, exchanges: [request.exchange] };
     if (target.scheme === "http" || target.scheme === "https") return this.#forwardHttp(request, parts);
     return this.#forwardCoap(nowUs, request, target, origin.address!, parts, validatorOf(cached));
+  }
+
+  /** As if it had been asked without a proxy (RFC 7252 section 5.7.2), but what is observed is asked directly. */
+  #serveLocally(nowUs: number, request: IncomingRequest): HandlerResult {
+    const { local } = this.#parts;
+    const known = (option: number): boolean => local.understood?.has(option) === true || LOCALLY_KNOWN.has(option);
+    if (unrecognisedCritical(request.options, known) !== undefined)
+      return this.#refuse(Code.BAD_OPTION, "critical-option");
+    const result = local.handleRequest(nowUs, request);
+    if (typeof result === "string") return result;
+    const { observable: _unused, ...rest } = result;
+    return rest;
   }
 
   #forwardCoap(
@@ -198,10 +217,7 @@ export class ForwardProxy implements RequestHandler {
       maxBodyBytes: COAP_LIMITS.maxProxiedBytes,
     });
     if (!exchange.start(nowUs)) return this.#refuse(Code.SERVICE_UNAVAILABLE, "proxy-full");
-    // Two that change something may be under way at once: each has a key of its own.
-    const key =
-      request.method === Code.GET || request.method === Code.FETCH ? parts.key : `${parts.key} ${this.#nextId++}`;
-    this.#forwarded.set(key, { ...parts, key, exchange });
+    this.#forwarded.set(parts.id, { ...parts, exchange });
     return "deferred";
   }
 
@@ -211,7 +227,7 @@ export class ForwardProxy implements RequestHandler {
     const id = this.#nextId++;
     const forwarded = { ...parts, exchange: undefined };
     this.#overHttp.set(id, forwarded);
-    if (request.method === Code.GET) this.#forwarded.set(parts.key, forwarded);
+    this.#forwarded.set(parts.id, forwarded);
     this.#http.push({ id, request: http });
     return "deferred";
   }
@@ -224,11 +240,12 @@ export class ForwardProxy implements RequestHandler {
   }
 
   #finish(nowUs: number, forwarded: Forwarded, response: ResponseContent): void {
-    this.#forwarded.delete(forwarded.key);
+    this.#forwarded.delete(forwarded.id);
     let answer = response;
     if (response.code === Code.VALID) {
       const renewed = this.#cache.refresh(nowUs, forwarded.key, response);
-      if (renewed !== undefined) answer = renewed.response;
+      // The stored response went while its origin was asked: the client may ask again.
+      answer = renewed?.response ?? failure("stored-response-gone");
     } else this.#cache.store(nowUs, forwarded, response);
     if (answer.code === Code.HOP_LIMIT_REACHED) answer = this.#named(answer);
     this.#parts.metrics.count("proxied", String(answer.code >> 5));
@@ -247,7 +264,7 @@ export class ForwardProxy implements RequestHandler {
     const own = options.filter(({ number }) => !isHopByHop(number));
     const etag = optionValue(options, Option.ETAG);
     const small = payload.length <= 16 << this.#parts.preferredSzx;
-    if (code !== Code.CONTENT || (small && etag === undefined))
+    if (codeClass(code) !== 2 || payload.length === 0 || (small && (code !== Code.CONTENT || etag === undefined)))
       return { code, options: etag === undefined ? own : [...own, { number: Option.ETAG, value: etag }], payload };
     const contentFormat = uintOption(options, Option.CONTENT_FORMAT) ?? 42;
     const rest = own.filter(({ number }) => number !== Option.CONTENT_FORMAT);
@@ -289,6 +306,14 @@ const NAMES: ReadonlySet<number> = new Set([
   Option.URI_PORT,
   Option.URI_PATH,
   Option.URI_QUERY,
+]);
+
+const LOCALLY_KNOWN: ReadonlySet<number> = new Set([
+  Option.URI_PATH,
+  Option.URI_QUERY,
+  Option.ACCEPT,
+  Option.BLOCK2,
+  Option.Q_BLOCK2,
 ]);
 
 /** Section 5.9.3: 5.04 when the origin did not answer in time, 5.02 when what came was of no use. */

@@ -1,12 +1,15 @@
-import { toHex } from "../../util/bytes.ts";
+import { fromUtf8, toHex } from "../../util/bytes.ts";
 import { COAP_LIMITS } from "../limits.ts";
-import { encodeUint, optionValue, uintOption } from "../message.ts";
+import { encodeUint, optionValue, optionValues, uintOption } from "../message.ts";
 import { Code, codeClass, isNoCacheKey, isSafe, Option } from "../numbers.ts";
 import type { IncomingRequest, ResponseContent } from "../request.ts";
+import { formatUri, parseUri } from "../uri.ts";
 
 /** A stored response (RFC 7252 section 5.6). */
 export interface CachedResponse {
   readonly response: ResponseContent;
+  /** What it is charged with: key, options and payload. */
+  readonly bytes: number;
   readonly freshUntilUs: number;
   readonly storedUs: number;
   /** Last use: the blocks of a body that is being fetched come from one representation. */
@@ -18,11 +21,23 @@ export interface CachedResponse {
 /** Max-Age where a response has none, in seconds (section 5.10.5). */
 const DEFAULT_MAX_AGE_S = 60;
 
+/** What a response answers. */
+export interface CacheSubject {
+  readonly key: string;
+  readonly uri: string;
+  readonly method: number;
+  readonly hopLimit: number;
+  /** `epoch` of the cache when the request was sent on. */
+  readonly epoch: number;
+}
+
 /** Responses by cache key, those used longest ago make room. */
 export class ResponseCache {
   readonly #maxBytes: number;
   readonly #entries = new Map<string, CachedResponse>();
   #bytes = 0;
+  /** Counts the times that something was found to have changed. */
+  epoch = 0;
 
   constructor(maxBytes: number = COAP_LIMITS.maxProxyCacheBytes) {
     this.#maxBytes = maxBytes;
@@ -42,27 +57,30 @@ export class ResponseCache {
   }
 
   /** Keeps a response to a safe request; one to another makes what is kept of `uri` stale (section 5.9.1). */
-  store(
-    nowUs: number,
-    { key, uri, method, hopLimit }: { key: string; uri: string; method: number; hopLimit: number },
-    response: ResponseContent,
-  ): void {
+  store(nowUs: number, { key, uri, method, hopLimit, epoch }: CacheSubject, response: ResponseContent): void {
     if (!isSafe(method)) {
-      if (codeClass(response.code) === 2) this.#invalidate(uri);
+      if (codeClass(response.code) !== 2) return;
+      this.#invalidate(uri);
+      // Section 5.9.1.1: what was created may have been asked for before, in vain.
+      const created = locationOf(uri, response.options);
+      if (created !== undefined) this.#invalidate(created);
       return;
     }
+    // Asked for before something changed: nobody knows which state it shows.
+    if (epoch !== this.epoch) return;
     const maxAgeS = uintOption(response.options, Option.MAX_AGE) ?? DEFAULT_MAX_AGE_S;
     this.#drop(key);
-    const size = response.payload.length + 256;
-    if (size > this.#maxBytes) return;
+    const bytes = sizeOf(key, response);
+    if (bytes > this.#maxBytes) return;
     this.#entries.set(key, {
       response,
+      bytes,
       storedUs: nowUs,
       usedUs: nowUs,
       freshUntilUs: nowUs + maxAgeS * 1_000_000,
       hopLimit: response.code === Code.HOP_LIMIT_REACHED ? hopLimit : undefined,
     });
-    this.#bytes += size;
+    this.#bytes += bytes;
     while (this.#bytes > this.#maxBytes) this.#drop(this.#entries.keys().next().value!);
   }
 
@@ -71,12 +89,17 @@ export class ResponseCache {
     const entry = this.#entries.get(key);
     if (entry === undefined) return undefined;
     const maxAgeS = uintOption(valid.options, Option.MAX_AGE) ?? DEFAULT_MAX_AGE_S;
-    const renewed = { ...entry, storedUs: nowUs, usedUs: nowUs, freshUntilUs: nowUs + maxAgeS * 1_000_000 };
+    // Each option of the 2.03 stands in for the stored ones of its number.
+    const replaced = new Set(valid.options.map(({ number }) => number));
+    const kept = entry.response.options.filter(({ number }) => !replaced.has(number) && number !== Option.MAX_AGE);
+    const response = { ...entry.response, options: [...kept, ...valid.options] };
+    const renewed = { ...entry, response, storedUs: nowUs, usedUs: nowUs, freshUntilUs: nowUs + maxAgeS * 1_000_000 };
     this.#entries.set(key, renewed);
     return renewed;
   }
 
   #invalidate(uri: string): void {
+    this.epoch++;
     for (const key of this.#entries.keys()) if (key.startsWith(`${uri} `)) this.#drop(key);
   }
 
@@ -84,7 +107,7 @@ export class ResponseCache {
     const entry = this.#entries.get(key);
     if (entry === undefined) return;
     this.#entries.delete(key);
-    this.#bytes -= entry.response.payload.length + 256;
+    this.#bytes -= entry.bytes;
   }
 }
 
@@ -100,12 +123,12 @@ export function aged({ response, storedUs, freshUntilUs }: CachedResponse, nowUs
  * What tells one response from another (section 5.6): URI, method, the options that are part of the
  * cache key, and for FETCH the payload (RFC 8132 section 2). Hop-Limit is compared apart.
  */
-export function cacheKey(uri: string, request: IncomingRequest): string {
+export function cacheKey(uri: string, request: IncomingRequest, digest: (bytes: Uint8Array) => Uint8Array): string {
   const parts = [uri, String(request.method)];
   for (const { number, value } of request.options) {
     if (!isNoCacheKey(number) && !isHopByHop(number)) parts.push(`${number}=${toHex(value)}`);
   }
-  if (request.method === Code.FETCH) parts.push(toHex(request.payload));
+  if (request.method === Code.FETCH) parts.push(toHex(digest(request.payload)));
   return parts.join(" ");
 }
 
@@ -137,4 +160,20 @@ export const isHopByHop = (optionNumber: number): boolean => HOP_BY_HOP.has(opti
 export function validatorOf(entry: CachedResponse | undefined): Uint8Array | undefined {
   if (entry === undefined || entry.response.code !== Code.CONTENT) return undefined;
   return optionValue(entry.response.options, Option.ETAG);
+}
+
+function sizeOf(key: string, { options, payload }: ResponseContent): number {
+  let size = 256 + 2 * key.length + payload.length;
+  for (const { value } of options) size += 64 + value.length;
+  return size;
+}
+
+/** The URI that Location-Path and Location-Query name, on the origin of `uri` (section 5.10.7). */
+function locationOf(uri: string, options: ResponseContent["options"]): string | undefined {
+  const base = parseUri(uri);
+  const path = optionValues(options, Option.LOCATION_PATH).map(fromUtf8);
+  const query = optionValues(options, Option.LOCATION_QUERY).map(fromUtf8);
+  const texts = (values: (string | undefined)[]): string[] => values.filter((value) => value !== undefined);
+  if (base === undefined || path.length === 0) return undefined;
+  return formatUri({ ...base, path: texts(path), query: texts(query) });
 }
