@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { CoapEndpoint } from "../../src/coap/endpoint.ts";
+import { COAP_LIMITS } from "../../src/coap/limits.ts";
 import { encodeUint, optionValue, uintOption, type CoapOption } from "../../src/coap/message.ts";
 import { Code, codeText, Option } from "../../src/coap/numbers.ts";
 import { textOptions } from "../../src/coap/options.ts";
@@ -160,6 +161,55 @@ describe("forward proxy to CoAP (RFC 7252 section 5.7)", () => {
     expect(optionValue(site.asked[1]!.options, Option.ETAG)).toEqual(Uint8Array.of(9));
     site.ask(uri("coap://[fd00::3]/a"));
     expect(site.asked).toHaveLength(2);
+  });
+
+  it("what a 2.03 says replaces what was stored, and an answer from before a change is not kept (sections 5.9.1, 5.6)", () => {
+    const site = new Site();
+    const body = { bytes: pattern(20), etag: Uint8Array.of(9), contentFormat: 42 };
+    site.response = { code: Code.CONTENT, body, options: [age(3_600)] };
+    site.ask(uri("coap://[fd00::3]/a"));
+    site.nowUs = 4_000 * SECOND;
+    site.response = { code: Code.VALID, options: [{ number: Option.ETAG, value: Uint8Array.of(9) }, age(5)] };
+    expect(uintOption(site.ask(uri("coap://[fd00::3]/a")).options, Option.MAX_AGE)).toBe(5);
+    const missing = { code: Code.NOT_FOUND, options: [age(1_000)] };
+    site.response = missing;
+    expect(codeText(site.ask(uri("coap://[fd00::3]/b")).code)).toBe("4.04");
+    site.response = { code: Code.CREATED, options: textOptions(Option.LOCATION_PATH, ["b"]) };
+    site.ask(uri("coap://[fd00::3]/a"), Code.POST, Uint8Array.of(1));
+    site.response = { code: Code.CONTENT, payload: Uint8Array.of(2) };
+    expect(codeText(site.ask(uri("coap://[fd00::3]/b")).code)).toBe("2.05");
+  });
+
+  it("what is its own is not spared the check for critical options", () => {
+    const site = new Site();
+    const unknown = { number: 64_997, value: Uint8Array.of(1) };
+    expect(codeText(site.ask([...uri("coap://[fd00::2]/own"), unknown]).code)).toBe("4.02");
+  });
+
+  it("a large answer to a POST comes block-wise too", () => {
+    const site = new Site();
+    site.response = { code: Code.CHANGED, body: { bytes: pattern(5_000), etag: Uint8Array.of(1), contentFormat: 42 } };
+    const first = site.ask(uri("coap://[fd00::3]/a"), Code.POST, Uint8Array.of(1));
+    expect(codeText(first.code)).toBe("2.04");
+    expect(first.payload).toEqual(pattern(5_000).subarray(0, 1_024));
+  });
+
+  it("a silent origin takes its share and no more, and few may wait for one answer", () => {
+    const site = new Site(["coap://[fd00::9]", ORIGIN_URI]);
+    for (let i = 0; i < 300; i++) {
+      const client = new CoapEndpoint({ random: new SeededRandom(i, "c") });
+      client.request(0, PROXY!, { code: Code.GET, options: uri(`coap://[fd00::9]/${i % 150}`) });
+      site.gateway.handleDatagram(0, client.pollTransmit()!.bytes.slice(), { address: "fd00::77", port: i + 1 });
+    }
+    expect(site.gateway.stats.requests).toBeLessThanOrEqual(COAP_LIMITS.maxProxiedPerOrigin);
+    expect(codeText(site.ask(uri("coap://[fd00::3]/a")).code)).toBe("2.05");
+    for (let at = site.gateway.pollTimeout(); at !== undefined && at < 600 * SECOND; at = site.gateway.pollTimeout()) {
+      site.nowUs = at;
+      site.gateway.handleTimeout(at);
+      site.settle();
+    }
+    expect(site.gateway.stats.requests).toBe(0);
+    expect(site.gateway.stats.openExchanges).toBe(0);
   });
 
   it("carries bodies both ways, block-wise on each hop, fetching the origin's once", () => {
