@@ -371,6 +371,11 @@ describe("proxy to HTTP (RFC 7252 section 10.1, RFC 8075)", () => {
     expect(codeText(site.ask([...uri("http://files.example/fw"), format], Code.FETCH, Uint8Array.of(1)).code)).toBe(
       "5.01",
     );
+    const match = { number: Option.IF_MATCH, value: Uint8Array.of(1) };
+    expect(codeText(site.ask([...uri("http://files.example/fw"), match], Code.PUT, Uint8Array.of(1)).code)).toBe(
+      "5.01",
+    );
+    expect(site.proxy.pollHttp()).toBeUndefined();
     const accept = { number: Option.ACCEPT, value: encodeUint(9_999) };
     expect(codeText(site.ask([...uri("http://files.example/fw"), accept]).code)).toBe("4.06");
   });

@@ -50,6 +50,8 @@ export function toHttpRequest(request: IncomingRequest, url: string): HttpReques
     if (type === undefined) return Code.UNSUPPORTED_CONTENT_FORMAT;
     headers["content-type"] = type;
   }
+  // A CoAP ETag is a digest of HTTP's: the condition cannot be passed on, and must not be dropped.
+  if (optionValue(request.options, Option.IF_MATCH) !== undefined) return Code.NOT_IMPLEMENTED;
   if (optionValue(request.options, Option.IF_NONE_MATCH) !== undefined) headers["if-none-match"] = "*";
   return { method, url, headers, body: request.payload };
 }
