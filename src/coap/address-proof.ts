@@ -1,6 +1,7 @@
 import type { Random } from "../ports/random.ts";
 import { bytesEqual } from "../util/bytes.ts";
 import { randomBytes } from "../util/random.ts";
+import { keepRecent } from "../util/recent.ts";
 import { COAP_LIMITS } from "./limits.ts";
 
 /** What may be sent to an address for each byte that came from it, until it is proven (RFC 9175 section 2.4). */
@@ -43,7 +44,12 @@ export class AddressProof {
   /** `length` bytes came from `address`. */
   heard(nowUs: number, address: string, length: number): void {
     if (this.isProven(nowUs, address)) return;
-    put(this.#credit, address, (this.#credit.get(address) ?? 0) + length * AMPLIFICATION);
+    keepRecent(
+      this.#credit,
+      address,
+      (this.#credit.get(address) ?? 0) + length * AMPLIFICATION,
+      COAP_LIMITS.maxAddresses,
+    );
   }
 
   /** Whether so many bytes may go to `address`. */
@@ -61,7 +67,7 @@ export class AddressProof {
     const known = this.#challenges.get(address);
     if (known !== undefined && isFresh(known, nowUs)) return known.value;
     const value = randomBytes(this.#random, ECHO_BYTES);
-    put(this.#challenges, address, { value, issuedUs: nowUs });
+    keepRecent(this.#challenges, address, { value, issuedUs: nowUs }, COAP_LIMITS.maxAddresses);
     return value;
   }
 
@@ -75,18 +81,11 @@ export class AddressProof {
 
   /** The address answered something that it could not have guessed, such as a token. */
   prove(nowUs: number, address: string): void {
-    put(this.#proven, address, nowUs);
+    keepRecent(this.#proven, address, nowUs, COAP_LIMITS.maxAddresses);
     this.#credit.delete(address);
   }
 }
 
 function isFresh({ issuedUs }: Challenge, nowUs: number): boolean {
   return nowUs - issuedUs < COAP_LIMITS.echoFreshUs;
-}
-
-/** The address heard of longest ago makes room. */
-function put<T>(map: Map<string, T>, address: string, value: T): void {
-  map.delete(address);
-  map.set(address, value);
-  if (map.size > COAP_LIMITS.maxAddresses) map.delete(map.keys().next().value!);
 }

@@ -1,4 +1,5 @@
 import type { Random } from "../ports/random.ts";
+import { keepRecent } from "../util/recent.ts";
 import { COAP_LIMITS } from "./limits.ts";
 
 /** IDs whose time of use is noted together: a sixteenth of all. */
@@ -48,9 +49,7 @@ export class MessageIds {
 
   #counter(peer: string): Counter {
     const counter = this.#counters.get(peer) ?? { next: this.#random.uint32() & 0xffff, usedUs: [] };
-    this.#counters.delete(peer);
-    this.#counters.set(peer, counter);
-    if (this.#counters.size > COAP_LIMITS.maxPeers) this.#counters.delete(this.#counters.keys().next().value!);
+    keepRecent(this.#counters, peer, counter, COAP_LIMITS.maxPeers);
     return counter;
   }
 }

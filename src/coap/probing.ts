@@ -1,3 +1,5 @@
+import { keepRecent } from "../util/recent.ts";
+
 /** Peers that are remembered as silent. */
 const MAX_SILENT = 4_096;
 
@@ -17,9 +19,8 @@ export class Probing {
   /** When `length` bytes may be sent; the time is taken. */
   take(nowUs: number, peerKey: string, length: number): number {
     const atUs = Math.max(nowUs, this.#nextUs.get(peerKey) ?? 0);
-    this.#nextUs.delete(peerKey);
-    this.#nextUs.set(peerKey, atUs + Math.round((length * 1_000_000) / this.#bytesPerSecond));
-    if (this.#nextUs.size > MAX_SILENT) this.#nextUs.delete(this.#nextUs.keys().next().value!);
+    const nextUs = atUs + Math.round((length * 1_000_000) / this.#bytesPerSecond);
+    keepRecent(this.#nextUs, peerKey, nextUs, MAX_SILENT);
     return atUs;
   }
 

@@ -1,6 +1,7 @@
 import type { PeerAddress } from "../ports/datagram.ts";
 import type { Random } from "../ports/random.ts";
-import { unitFloat } from "../util/random.ts";
+import { dithered } from "../util/random.ts";
+import { keepRecent } from "../util/recent.ts";
 import type { Timer, TimerQueue } from "../util/timer-queue.ts";
 import { COAP_LIMITS } from "./limits.ts";
 import type { TransmissionParameters } from "./parameters.ts";
@@ -27,9 +28,6 @@ interface PeerQueue {
   readonly waiting: Confirmable[];
 }
 
-/** Peers whose own timers are kept: what they have measured survives between messages. */
-const MAX_TIMERS = COAP_LIMITS.maxPeers;
-
 /**
  * Confirmable messages on their way: retransmission with exponential back-off (RFC 7252 section
  * 4.2), and at most NSTART of them at once per peer (section 4.7).
@@ -43,6 +41,7 @@ export class Reliability {
   readonly #peers = new Map<string, PeerQueue>();
   readonly #choice: TimerChoice | undefined;
   readonly #fixed: RetransmissionTimer;
+  /** What these have measured survives between messages. */
   readonly #timersOf = new Map<string, RetransmissionTimer>();
   retransmitted = 0;
 
@@ -117,9 +116,7 @@ export class Reliability {
   #timerOf({ peer, peerKey }: Confirmable): RetransmissionTimer {
     const known = this.#timersOf.get(peerKey) ?? this.#choice?.(peer);
     if (known === undefined) return this.#fixed;
-    this.#timersOf.delete(peerKey);
-    this.#timersOf.set(peerKey, known);
-    if (this.#timersOf.size > MAX_TIMERS) this.#timersOf.delete(this.#timersOf.keys().next().value!);
+    keepRecent(this.#timersOf, peerKey, known, COAP_LIMITS.maxPeers);
     return known;
   }
 
@@ -133,7 +130,7 @@ export class Reliability {
     const plan = this.#timerOf(entry).plan(nowUs);
     entry.plan = plan;
     entry.startedUs = nowUs;
-    entry.timeoutUs = Math.round(plan.timeoutUs * (1 + unitFloat(this.#random) * (plan.randomFactor - 1)));
+    entry.timeoutUs = dithered(this.#random, plan.timeoutUs, plan.randomFactor);
     this.#transmit(nowUs, entry);
   }
 

@@ -17,3 +17,8 @@ export function randomBytes(random: Random, length: number): Uint8Array {
   for (let i = 0; i < length; i++) out[i] = random.uint32() & 0xff;
   return out;
 }
+
+/** `us` microseconds times a factor drawn from 1 to `factor`, whole. */
+export function dithered(random: Random, us: number, factor: number): number {
+  return Math.round(us * (1 + unitFloat(random) * (factor - 1)));
+}

@@ -1,11 +1,15 @@
-import type { TransmissionParameters } from "../parameters.ts";
-import { exchangeLifetimeUs } from "../parameters.ts";
+import type { Random } from "../../ports/random.ts";
+import { dithered } from "../../util/random.ts";
+import { exchangeLifetimeUs, type TransmissionParameters } from "../parameters.ts";
 
 /** Blocks that are sent without waiting for a word of the receiver (RFC 9177 section 7.2). */
 export const MAX_PAYLOADS = 10;
 
 /** NON_TIMEOUT: the least pause between two sets. */
-export const nonTimeoutUs = (p: TransmissionParameters): number => p.ackTimeoutUs;
+const nonTimeoutUs = (p: TransmissionParameters): number => p.ackTimeoutUs;
+/** NON_TIMEOUT_RANDOM: the pause, drawn once for a body and the same between all its sets. */
+export const nonTimeoutRandomUs = (p: TransmissionParameters, random: Random): number =>
+  dithered(random, nonTimeoutUs(p), p.ackRandomFactor);
 /** NON_RECEIVE_TIMEOUT: how long missing blocks are waited for before they are asked for. */
 export const nonReceiveTimeoutUs = (p: TransmissionParameters): number => 2 * nonTimeoutUs(p);
 /** NON_PARTIAL_TIMEOUT: how long a body with gaps is kept. */

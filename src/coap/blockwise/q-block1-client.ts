@@ -1,17 +1,17 @@
 import type { PeerAddress } from "../../ports/datagram.ts";
 import type { Random } from "../../ports/random.ts";
-import { unitFloat } from "../../util/random.ts";
 import { encodeUint, uintOption, type CoapOption } from "../message.ts";
 import { Code, ContentFormat, Option } from "../numbers.ts";
 import type { TransmissionParameters } from "../parameters.ts";
 import type { ClientEvent, Requester, ResponseContent } from "../request.ts";
 import { blockOption, blockSize, encodeBlock, type Szx } from "./block.ts";
+import { OpenRequests } from "./open-requests.ts";
 import {
   decodeMissingBlocks,
   MAX_PAYLOADS,
   nonMaxRetransmit,
   nonReceiveTimeoutUs,
-  nonTimeoutUs,
+  nonTimeoutRandomUs,
   setEnd,
 } from "./q-block.ts";
 
@@ -44,7 +44,7 @@ export class QBlock1Upload {
   readonly #options: QUploadOptions;
   readonly #count: number;
   readonly #pauseUs: number;
-  readonly #requests = new Set<number>();
+  readonly #requests: OpenRequests;
   #probe: number | undefined;
   #next = 0;
   #repeats = 0;
@@ -53,10 +53,9 @@ export class QBlock1Upload {
 
   constructor(options: QUploadOptions) {
     this.#options = options;
+    this.#requests = new OpenRequests(options, MAX_TOKENS);
     this.#count = Math.max(1, Math.ceil(options.body.length / blockSize(options.szx)));
-    const { parameters, random } = options;
-    // NON_TIMEOUT_RANDOM: drawn once, the same between all sets (section 7.2).
-    this.#pauseUs = Math.round(nonTimeoutUs(parameters) * (1 + unitFloat(random) * (parameters.ackRandomFactor - 1)));
+    this.#pauseUs = nonTimeoutRandomUs(options.parameters, options.random);
   }
 
   start(nowUs: number): boolean {
@@ -89,7 +88,7 @@ export class QBlock1Upload {
       return undefined;
     }
     if (event.kind === "failed") {
-      this.#requests.delete(event.request);
+      this.#requests.ended(event.request);
       if (event.request !== this.#probe) return undefined;
       const unsupported = event.reason === "reset";
       return this.#finish(nowUs, unsupported ? { kind: "unsupported" } : { kind: "failed", reason: event.reason });
@@ -100,8 +99,7 @@ export class QBlock1Upload {
   cancel(nowUs: number): void {
     this.#over = true;
     this.#dueUs = undefined;
-    for (const request of this.#requests) this.#options.endpoint.cancel(nowUs, request);
-    this.#requests.clear();
+    this.#requests.cancelAll(nowUs);
   }
 
   #handleResponse(nowUs: number, response: ResponseContent): QUploadEvent | undefined {
@@ -133,7 +131,7 @@ export class QBlock1Upload {
   }
 
   #send(nowUs: number, num: number, confirmable: boolean): number | undefined {
-    const { endpoint, peer, code, options, body, szx, requestTag } = this.#options;
+    const { code, options, body, szx, requestTag } = this.#options;
     const size = blockSize(szx);
     const payload = body.subarray(num * size, (num + 1) * size);
     const block = encodeBlock({ num, more: num < this.#count - 1, szx });
@@ -143,18 +141,7 @@ export class QBlock1Upload {
       { number: Option.SIZE1, value: encodeUint(body.length) },
       { number: Option.REQUEST_TAG, value: requestTag },
     ];
-    const id = endpoint.request(nowUs, peer, { code, options: all, payload, confirmable, many: true, paced: true });
-    if (id !== undefined) this.#remember(nowUs, id);
-    return id;
-  }
-
-  /** Answers come under a token of late; those of long ago are given back (RFC 9177 section 6). */
-  #remember(nowUs: number, id: number): void {
-    this.#requests.add(id);
-    if (this.#requests.size <= MAX_TOKENS) return;
-    const oldest = this.#requests.values().next().value!;
-    this.#requests.delete(oldest);
-    this.#options.endpoint.cancel(nowUs, oldest);
+    return this.#requests.send(nowUs, { code, options: all, payload, confirmable });
   }
 
   #finish(nowUs: number, event: QUploadEvent): QUploadEvent {

@@ -5,6 +5,7 @@ import { Code, codeClass, codeText, Option } from "../numbers.ts";
 import type { TransmissionParameters } from "../parameters.ts";
 import type { ClientEvent, Requester, ResponseContent } from "../request.ts";
 import { blockOption, blockSize, encodeBlock, MAX_BLOCK_NUM, type Szx } from "./block.ts";
+import { OpenRequests } from "./open-requests.ts";
 import { BlockMap, MAX_PAYLOADS, nonMaxRetransmit, nonReceiveTimeoutUs, setEnd } from "./q-block.ts";
 
 export type QDownloadEvent =
@@ -37,7 +38,7 @@ const MAX_TOKENS = MAX_PAYLOADS;
  */
 export class QBlock2Download {
   readonly #options: QDownloadOptions;
-  readonly #requests = new Set<number>();
+  readonly #requests: OpenRequests;
   #etag: Uint8Array | undefined;
   #map: BlockMap | undefined;
   #size = 0;
@@ -51,6 +52,7 @@ export class QBlock2Download {
 
   constructor(options: QDownloadOptions) {
     this.#options = options;
+    this.#requests = new OpenRequests(options, MAX_TOKENS);
     this.#etag = options.etag;
   }
 
@@ -79,7 +81,7 @@ export class QBlock2Download {
   handleEvent(nowUs: number, event: ClientEvent): QDownloadEvent[] {
     if (this.#over || !this.#requests.has(event.request) || event.kind === "acknowledged") return [];
     if (event.kind === "failed") {
-      this.#requests.delete(event.request);
+      this.#requests.ended(event.request);
       if (this.#map !== undefined) return []; // a request of ours that was lost is asked again in time
       const unsupported = event.reason === "reset";
       return [this.#finish(nowUs, unsupported ? { kind: "unsupported" } : { kind: "failed", reason: event.reason })];
@@ -90,8 +92,7 @@ export class QBlock2Download {
   cancel(nowUs: number): void {
     this.#over = true;
     this.#dueUs = undefined;
-    for (const request of this.#requests) this.#options.endpoint.cancel(nowUs, request);
-    this.#requests.clear();
+    this.#requests.cancelAll(nowUs);
   }
 
   #handleResponse(nowUs: number, response: ResponseContent): QDownloadEvent[] {
@@ -168,23 +169,12 @@ export class QBlock2Download {
   }
 
   #ask(nowUs: number, blocks: readonly { num: number; more: boolean }[], confirmable: boolean): boolean {
-    const { endpoint, peer, uri, szx } = this.#options;
+    const { uri, szx } = this.#options;
     const options = [
       ...uri,
       ...blocks.map((block) => ({ number: Option.Q_BLOCK2 as number, value: encodeBlock({ ...block, szx }) })),
     ];
-    const id = endpoint.request(nowUs, peer, { code: Code.GET, options, confirmable, many: true, paced: true });
-    if (id !== undefined) this.#remember(nowUs, id);
-    return id !== undefined;
-  }
-
-  /** Answers come under a token of late; those of long ago are given back (RFC 9177 section 6). */
-  #remember(nowUs: number, id: number): void {
-    this.#requests.add(id);
-    if (this.#requests.size <= MAX_TOKENS) return;
-    const oldest = this.#requests.values().next().value!;
-    this.#requests.delete(oldest);
-    this.#options.endpoint.cancel(nowUs, oldest);
+    return this.#requests.send(nowUs, { code: Code.GET, options, confirmable }) !== undefined;
   }
 
   #finish(nowUs: number, event: QDownloadEvent): QDownloadEvent {

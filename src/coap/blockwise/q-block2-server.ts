@@ -1,7 +1,5 @@
-import type { PeerAddress } from "../../ports/datagram.ts";
 import type { Random } from "../../ports/random.ts";
-import { copyPeer, peerKey } from "../../util/peer.ts";
-import { unitFloat } from "../../util/random.ts";
+import { peerKey } from "../../util/peer.ts";
 import type { Timer } from "../../util/timer-queue.ts";
 import { COAP_LIMITS } from "../limits.ts";
 import { encodeUint, optionValues, type CoapOption } from "../message.ts";
@@ -11,20 +9,18 @@ import type { CoapTimers } from "../reliability.ts";
 import type { Body, CoapResponse, IncomingRequest } from "../request.ts";
 import { blockSize, decodeBlock, encodeBlock, type BlockValue } from "./block.ts";
 import { assemblyKey } from "./body-assembly.ts";
-import { MAX_PAYLOADS, nonTimeoutUs, setEnd } from "./q-block.ts";
+import { MAX_PAYLOADS, nonTimeoutRandomUs, setEnd } from "./q-block.ts";
 
 /** Puts one response of several on its way, under the token of `request`; false when there is no room. */
 export type SendOne = (nowUs: number, request: IncomingRequest, response: CoapResponse) => boolean;
 
 interface Job {
   readonly key: string;
-  readonly peer: PeerAddress;
   readonly request: IncomingRequest;
   readonly body: Body;
   readonly code: number;
   readonly szx: number;
   readonly options: readonly CoapOption[];
-  /** NON_TIMEOUT_RANDOM: drawn once, the same between all sets (section 7.2). */
   readonly pauseUs: number;
   next: number;
   readonly end: number;
@@ -49,10 +45,6 @@ export class QBlock2Server {
     this.#send = send;
   }
 
-  get size(): number {
-    return this.#jobs.size;
-  }
-
   /** Answers a request with Q-Block2; a response is returned only to refuse. */
   respond(
     nowUs: number,
@@ -67,7 +59,7 @@ export class QBlock2Server {
     const key = assemblyKey(request);
     const whole = asked.length === 1 && asked[0]!.more && asked[0]!.num % MAX_PAYLOADS === 0;
     const running = this.#jobs.get(key);
-    const parts = { key, peer: copyPeer(request.peer), request, body, code, szx, options, timer: undefined };
+    const parts = { key, request, body, code, szx, options, timer: undefined };
     if (!whole) {
       const single: Job = { ...parts, pauseUs: 0, next: 0, end: 0 };
       for (const num of nums) if (!this.#sendBlock(nowUs, single, num)) break;
@@ -75,9 +67,8 @@ export class QBlock2Server {
     }
     // The word to go on, or a first request: either way from NUM up to the end of the body.
     if (running !== undefined) this.#stop(running);
-    const { ackRandomFactor } = this.#parameters;
-    const pauseUs = Math.round(nonTimeoutUs(this.#parameters) * (1 + unitFloat(this.#random) * (ackRandomFactor - 1)));
-    const job: Job = { ...parts, pauseUs: running?.pauseUs ?? pauseUs, next: asked[0]!.num, end: count };
+    const pauseUs = running?.pauseUs ?? nonTimeoutRandomUs(this.#parameters, this.#random);
+    const job: Job = { ...parts, pauseUs, next: asked[0]!.num, end: count };
     this.#sendSet(nowUs, job);
     return undefined;
   }
@@ -109,9 +100,9 @@ export class QBlock2Server {
 
   #hasRoom(job: Job): boolean {
     if (this.#jobs.has(job.key)) return true;
-    const peer = peerKey(job.peer);
+    const peer = peerKey(job.request.peer);
     let ofPeer = 0;
-    for (const other of this.#jobs.values()) if (peerKey(other.peer) === peer) ofPeer++;
+    for (const other of this.#jobs.values()) if (peerKey(other.request.peer) === peer) ofPeer++;
     return this.#jobs.size < COAP_LIMITS.maxQBlock2Jobs && ofPeer < COAP_LIMITS.maxBlock1ContextsPerPeer;
   }
 
