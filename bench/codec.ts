@@ -1,5 +1,6 @@
 // Parse and serialise beside coap-packet: a request for a block, and a response that carries one.
 import { generate, parse } from "coap-packet";
+import { median } from "./median.ts";
 import { encodeBlock } from "../src/coap/blockwise/block.ts";
 import { decodeMessage } from "../src/coap/decode.ts";
 import { encodeMessage } from "../src/coap/encode.ts";
@@ -82,5 +83,3 @@ function timed(call: () => unknown): number {
   for (let i = 0; i < CALLS; i++) call();
   return Math.round(Number(process.hrtime.bigint() - start) / CALLS);
 }
-
-const median = (values: readonly number[]): number => values.toSorted((x, y) => x - y)[values.length >> 1]!;

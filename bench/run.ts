@@ -4,6 +4,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { cpus, tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { median } from "./median.ts";
 import { codecRows } from "./codec.ts";
 import { transfersRow } from "./transfers.ts";
 import { compileGenerator, load, startLibcoap, startServer, type LoadResult } from "./load.ts";
@@ -24,8 +25,6 @@ const BIN = fileURLToPath(new URL("../../bin/blockferry.js", import.meta.url));
 const script = (name: string): string => fileURLToPath(new URL(`./${name}.js`, import.meta.url));
 const MACHINE = `${cpus().length} x ${cpus()[0]!.model.trim()}, Node ${process.version}`;
 const DURATION = ["-d", 4, "-w", 1] as const;
-
-const median = (values: readonly number[]): number => values.toSorted((a, b) => a - b)[values.length >> 1]!;
 
 interface Site {
   readonly generator: string;

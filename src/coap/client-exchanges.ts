@@ -10,7 +10,7 @@ import { EMPTY_BYTES, encodeUint, optionValue, uintOption, type CoapMessage, typ
 import type { MessageIds } from "./message-ids.ts";
 import { Code, codeClass, MessageType, Option } from "./numbers.ts";
 import { isNewer, type Notified } from "./observe/freshness.ts";
-import { unrecognisedCritical, withoutUnrecognised } from "./options.ts";
+import { maxAgeS, unrecognisedCritical, withoutUnrecognised } from "./options.ts";
 import { exchangeLifetimeUs, type TransmissionParameters } from "./parameters.ts";
 import { Probing } from "./probing.ts";
 import type { CoapTimers, Outcome, Reliability } from "./reliability.ts";
@@ -39,8 +39,6 @@ interface ClientExchange {
 /** What an arriving response calls for on the message layer. */
 export type ResponseVerdict = "accepted" | "repeated" | "unknown" | "rejected";
 
-/** Max-Age where a response has none, in seconds (RFC 7252 section 5.10.5). */
-const DEFAULT_MAX_AGE_S = 60;
 /** After Max-Age a client waits 5 to 15 seconds before it registers anew (RFC 7641 section 3.3.1). */
 const REREGISTER_AFTER_US = 5_000_000;
 const REREGISTER_SPREAD_US = 10_000_000;
@@ -132,11 +130,12 @@ export class ClientExchanges {
     if (message.type === MessageType.ACK && message.messageId !== exchange.messageId) return "unknown";
     // A notification that crossed the deregistration says nothing of it.
     if (exchange.deregistering && optionValue(message.options, Option.OBSERVE) !== undefined) return "accepted";
-    const toGroup = exchange.request.toGroup === true;
-    if (toGroup && unrecognisedCritical(message.options, UNDERSTOOD) !== undefined) return "rejected";
+    const rejected = unrecognisedCritical(message.options, UNDERSTOOD) !== undefined;
+    // One member of a group does not answer for the others.
+    if (rejected && exchange.request.toGroup === true) return "rejected";
     this.#parts.reliability.answered(nowUs, exchange.peerKey, exchange.messageId);
     this.#probing.heard(fromKey);
-    if (unrecognisedCritical(message.options, UNDERSTOOD) !== undefined) {
+    if (rejected) {
       this.#fail(exchange, "bad-option");
       return "rejected";
     }
@@ -222,10 +221,7 @@ export class ClientExchanges {
       return;
     }
     this.#events.push({ kind: "response", request: id, response });
-    if (request.many === true || request.toGroup === true) {
-      if (exchange.timer === undefined) this.#awaitResponse(nowUs, exchange);
-      return;
-    }
+    if (request.many === true || request.toGroup === true) return; // its deadline ends it
     this.#forget(exchange);
     this.#remember(exchange.key);
   }
@@ -238,8 +234,8 @@ export class ClientExchanges {
     exchange.echoed = false; // the proof of an address does not last as long as an observation
     this.#events.push({ kind: first ? "response" : "notification", request: exchange.id, response });
     exchange.timer?.cancel();
-    const maxAgeS = Math.min(uintOption(response.options, Option.MAX_AGE) ?? DEFAULT_MAX_AGE_S, MAX_REREGISTER_S);
-    const waitUs = maxAgeS * 1_000_000 + REREGISTER_AFTER_US + Math.floor(unitFloat(random) * REREGISTER_SPREAD_US);
+    const ageS = Math.min(maxAgeS(response.options), MAX_REREGISTER_S);
+    const waitUs = ageS * 1_000_000 + REREGISTER_AFTER_US + Math.floor(unitFloat(random) * REREGISTER_SPREAD_US);
     exchange.timer = timers.schedule(nowUs + waitUs, (later) => {
       // Section 3.3.1: under the same token, so that the server does not list the client twice.
       if (!this.#transmit(later, exchange, 0)) this.#fail(exchange, "timeout");

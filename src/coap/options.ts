@@ -1,5 +1,5 @@
 import { fromUtf8, utf8 } from "../util/bytes.ts";
-import { optionValues, type CoapOption } from "./message.ts";
+import { optionValues, uintOption, type CoapOption } from "./message.ts";
 import { isCritical, isUnsafe, Option, OPTION_DEFINITIONS } from "./numbers.ts";
 
 /**
@@ -49,6 +49,11 @@ export function withoutUnrecognised(options: readonly CoapOption[]): readonly Co
   const keep = ({ number }: CoapOption, i: number): boolean =>
     !OPTION_DEFINITIONS.has(number) || isWellFormed(options, i);
   return options.every(keep) ? options : options.filter(keep);
+}
+
+/** Max-Age in seconds, or its default (RFC 7252 section 5.10.5). */
+export function maxAgeS(options: readonly CoapOption[]): number {
+  return uintOption(options, Option.MAX_AGE) ?? 60;
 }
 
 /** Path segments; undefined when one is not UTF-8 (RFC 7252 section 3.2). */

@@ -3,7 +3,7 @@ import { respondWithBody, type BlockResult } from "./blockwise/block2-server.ts"
 import { block1Echo } from "./blockwise/body-assembly.ts";
 import { optionValue, uintOption, type CoapOption } from "./message.ts";
 import { Code, codeClass, Option } from "./numbers.ts";
-import type { Body, CoapResponse, IncomingRequest } from "./request.ts";
+import type { CoapResponse, IncomingRequest } from "./request.ts";
 
 /** DEFAULT_LEISURE (RFC 7252 section 8.2): over how long the answers of a group are spread. */
 export const LEISURE_US = 5_000_000;
@@ -37,10 +37,4 @@ export function isSuppressed(request: IncomingRequest, code: number): boolean {
   const noResponse = uintOption(request.options, Option.NO_RESPONSE);
   if (noResponse === undefined) return request.multicast && codeClass(code) !== 2;
   return (noResponse & (1 << (codeClass(code) - 1))) !== 0;
-}
-
-/** Whether the client takes the format of `body` (RFC 7252 section 5.10.4). */
-export function isAcceptable(request: IncomingRequest, body: Body): boolean {
-  const accept = uintOption(request.options, Option.ACCEPT);
-  return accept === undefined || accept === body.contentFormat;
 }

@@ -6,7 +6,7 @@ import { unforwardable, unrecognisedCritical, uriPath, uriQuery, withoutUnrecogn
 import type { CoapResponse, RequestHandler } from "./request.ts";
 
 /** Critical options that the endpoint acts on itself; a handler may know more, others are answered 4.02. */
-const SERVER_OPTIONS: ReadonlySet<number> = new Set([
+export const SERVER_OPTIONS: ReadonlySet<number> = new Set([
   Option.URI_HOST,
   Option.URI_PORT,
   Option.URI_PATH,

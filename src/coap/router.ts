@@ -2,7 +2,7 @@ import { encodeLinks, matchesQuery, type Link } from "../codec/link-format.ts";
 import { utf8 } from "../util/bytes.ts";
 import type { BodyPiece } from "./blockwise/body-assembly.ts";
 import type { Szx } from "./blockwise/block.ts";
-import { RequestBodies } from "./blockwise/request-bodies.ts";
+import { BODY_OPTIONS, RequestBodies } from "./blockwise/request-bodies.ts";
 import { uintOption } from "./message.ts";
 import { Code, ContentFormat, isSafe, Option } from "./numbers.ts";
 import { DEFAULT_PARAMETERS, type TransmissionParameters } from "./parameters.ts";
@@ -49,12 +49,7 @@ const ONE_MESSAGE_BYTES = 1_024;
 
 /** Resources by path, and the list of them (RFC 7252 section 7.2, RFC 6690 section 4). */
 export class Router implements RequestHandler {
-  readonly understood: ReadonlySet<number> = new Set([
-    Option.IF_MATCH,
-    Option.IF_NONE_MATCH,
-    Option.BLOCK1,
-    Option.Q_BLOCK1,
-  ]);
+  readonly understood: ReadonlySet<number> = BODY_OPTIONS;
   readonly #resources = new Map<string, ResourceHandler>();
   readonly #preferredSzx: Szx;
   readonly #digest: (bytes: Uint8Array) => Uint8Array;

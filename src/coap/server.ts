@@ -5,19 +5,20 @@ import { peerKey } from "../util/peer.ts";
 import { unitFloat } from "../util/random.ts";
 import type { AddressProof } from "./address-proof.ts";
 import type { Szx } from "./blockwise/block.ts";
+import { isAcceptable } from "./blockwise/block2-server.ts";
 import { QBlock2Server } from "./blockwise/q-block2-server.ts";
 import { ResponseBodies } from "./blockwise/response-bodies.ts";
 import { encodeEmpty, encodeMessage } from "./encode.ts";
 import { COAP_LIMITS } from "./limits.ts";
-import { EMPTY_BYTES, optionValue, type CoapMessage } from "./message.ts";
+import { EMPTY_BYTES, optionValue, type CoapMessage, type CoapOption } from "./message.ts";
 import type { MessageIds } from "./message-ids.ts";
 import { Code, codeClass, codeText, isSafe, MessageType, Option } from "./numbers.ts";
 import { Notifier } from "./observe/notifier.ts";
 import { exchangeLifetimeUs, type TransmissionParameters } from "./parameters.ts";
 import type { CoapTimers, Reliability } from "./reliability.ts";
-import { isAcceptable, isSuppressed, LEISURE_US, shapeResponse } from "./reply.ts";
+import { isSuppressed, LEISURE_US, shapeResponse } from "./reply.ts";
 import { checkRequest } from "./request-check.ts";
-import type { CoapResponse, HandlerResult, IncomingRequest, RequestHandler } from "./request.ts";
+import type { Body, CoapResponse, HandlerResult, IncomingRequest, RequestHandler } from "./request.ts";
 import { isRepetition, ServerExchanges, type ServerExchange } from "./server-exchanges.ts";
 
 export interface ServerParts {
@@ -204,46 +205,54 @@ export class CoapServer {
   }
 
   #answer(nowUs: number, exchange: ServerExchange, response: CoapResponse): boolean {
-    const { metrics, proof, preferredSzx } = this.#parts;
-    const { incoming, peer } = exchange;
+    const { preferredSzx } = this.#parts;
+    const { incoming } = exchange;
     if (exchange.multicast && incoming === undefined) {
       this.#staySilent(exchange); // section 8.2: a group does not answer with errors
       return true;
     }
     if (incoming === undefined) return this.#sendResponse(nowUs, exchange, response);
-    if (codeClass(response.code) !== 2 && isSuppressed(incoming, response.code)) {
-      metrics.count("coap_suppressed");
-      this.#staySilent(exchange);
-      return true;
-    }
+    if (codeClass(response.code) !== 2 && this.#suppress(exchange, incoming, response.code)) return true;
     if (response.challenge === true) return this.#challenge(nowUs, exchange);
     const observed = this.#notifier.register(nowUs, incoming, response);
     if (observed === "unproven") return this.#challenge(nowUs, exchange);
     const observe = observed === undefined ? [] : [observed];
-    if (response.body !== undefined && optionValue(incoming.options, Option.Q_BLOCK2) !== undefined) {
-      if (!proof.isProven(nowUs, peer.address)) return this.#challenge(nowUs, exchange);
-      if (!isAcceptable(incoming, response.body))
-        return this.#sendResponse(nowUs, exchange, { code: Code.NOT_ACCEPTABLE });
-      if (isSuppressed(incoming, response.code)) {
-        this.#staySilent(exchange);
-        return true;
-      }
-      this.#bodies.keep(nowUs, incoming, response);
-      const options = [...observe, ...(response.options ?? [])];
-      const refusal = this.#qBlock2.respond(nowUs, incoming, { code: response.code, body: response.body, options });
-      return refusal === undefined || this.#sendResponse(nowUs, exchange, refusal);
-    }
+    const { body } = response;
+    if (body !== undefined && optionValue(incoming.options, Option.Q_BLOCK2) !== undefined)
+      return this.#answerInSets(nowUs, exchange, incoming, { ...response, body }, observe);
     const { shaped, sent } = shapeResponse(incoming, response, observe, preferredSzx);
-    if (isSuppressed(incoming, shaped.code)) {
-      metrics.count("coap_suppressed");
-      this.#staySilent(exchange);
-      return true;
-    }
+    if (this.#suppress(exchange, incoming, shaped.code)) return true;
     if (exchange.multicast) return this.#answerLeisurely(nowUs, exchange, shaped);
     this.#bodies.keep(nowUs, incoming, response);
     const done = this.#sendResponse(nowUs, exchange, shaped);
-    if (sent !== undefined) response.body?.sent?.(nowUs, sent.offset, sent.length);
+    if (sent !== undefined) body?.sent?.(nowUs, sent.offset, sent.length);
     return done;
+  }
+
+  /** RFC 9177 section 4.4: many responses, which only go to a proven address. */
+  #answerInSets(
+    nowUs: number,
+    exchange: ServerExchange,
+    incoming: IncomingRequest,
+    response: CoapResponse & { readonly body: Body },
+    observe: readonly CoapOption[],
+  ): boolean {
+    const { code, body } = response;
+    if (!this.#parts.proof.isProven(nowUs, exchange.peer.address)) return this.#challenge(nowUs, exchange);
+    if (!isAcceptable(incoming, body)) return this.#sendResponse(nowUs, exchange, { code: Code.NOT_ACCEPTABLE });
+    if (this.#suppress(exchange, incoming, code)) return true;
+    this.#bodies.keep(nowUs, incoming, response);
+    const options = [...observe, ...(response.options ?? [])];
+    const refusal = this.#qBlock2.respond(nowUs, incoming, { code, body, options });
+    return refusal === undefined || this.#sendResponse(nowUs, exchange, refusal);
+  }
+
+  /** True when the client does not want to hear this; the exchange is over then. */
+  #suppress(exchange: ServerExchange, incoming: IncomingRequest, code: number): boolean {
+    if (!isSuppressed(incoming, code)) return false;
+    this.#parts.metrics.count("coap_suppressed");
+    this.#staySilent(exchange);
+    return true;
   }
 
   /** Section 8.2: at a random moment, so that a whole group does not answer at once. */

@@ -9,6 +9,7 @@ import { textOptions } from "../../src/coap/options.ts";
 import { DEFAULT_PARAMETERS, exchangeLifetimeUs, nonLifetimeUs } from "../../src/coap/parameters.ts";
 import type { HandlerResult, IncomingRequest } from "../../src/coap/request.ts";
 import { SeededRandom } from "../../simulator/engine/random.ts";
+import { drain } from "../support/coap-get.ts";
 import { CLIENT, Pair, SERVER } from "../support/pair.ts";
 
 const SECOND = 1_000_000;
@@ -47,13 +48,7 @@ function message(fields: Partial<CoapMessage>): CoapMessage {
 
 function exchange(server: CoapEndpoint, bytes: Uint8Array, nowUs = 0): CoapMessage[] {
   server.handleDatagram(nowUs, bytes, CLIENT);
-  const out: CoapMessage[] = [];
-  for (let sent = server.pollTransmit(); sent !== undefined; sent = server.pollTransmit()) {
-    const decoded = decodeMessage(sent.bytes.slice());
-    if (!decoded.ok) throw new Error(decoded.error.reason);
-    out.push(decoded.message);
-  }
-  return out;
+  return drain(server);
 }
 
 describe("the message layer (RFC 7252 section 4)", () => {

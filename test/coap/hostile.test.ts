@@ -6,7 +6,7 @@ import { EMPTY_BYTES, encodeUint, type CoapMessage, type CoapOption } from "../.
 import { Code, codeText, MessageType, Option } from "../../src/coap/numbers.ts";
 import { textOptions } from "../../src/coap/options.ts";
 import { SeededRandom } from "../../simulator/engine/random.ts";
-import { decoded } from "../support/coap-get.ts";
+import { decoded, drain } from "../support/coap-get.ts";
 import { CLIENT, Pair, SERVER } from "../support/pair.ts";
 import { pattern, routed, sha, sink } from "../support/resources.ts";
 
@@ -29,10 +29,7 @@ function give(server: CoapEndpoint, fields: Partial<CoapMessage>, peer = CLIENT,
     payload: EMPTY_BYTES,
   };
   server.handleDatagram(0, encodeMessage({ ...base, ...fields }), peer, toGroup);
-  const out: CoapMessage[] = [];
-  for (let sent = server.pollTransmit(); sent !== undefined; sent = server.pollTransmit())
-    out.push(decoded(sent.bytes.slice()));
-  return out;
+  return drain(server);
 }
 
 describe("attacks", () => {

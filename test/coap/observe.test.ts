@@ -2,12 +2,12 @@ import { describe, expect, it } from "vitest";
 import type { CoapEndpoint } from "../../src/coap/endpoint.ts";
 import { encodeEmpty, encodeMessage } from "../../src/coap/encode.ts";
 import { COAP_LIMITS } from "../../src/coap/limits.ts";
-import { encodeUint, optionValue, uintOption } from "../../src/coap/message.ts";
+import { encodeUint, optionValue, uintOption, type CoapMessage } from "../../src/coap/message.ts";
 import { Code, codeText, MessageType, Option } from "../../src/coap/numbers.ts";
 import { isNewer } from "../../src/coap/observe/freshness.ts";
 import { textOptions } from "../../src/coap/options.ts";
 import type { ClientEvent, CoapResponse } from "../../src/coap/request.ts";
-import { decoded } from "../support/coap-get.ts";
+import { decoded, drain } from "../support/coap-get.ts";
 import { CLIENT, SERVER, type Pair } from "../support/pair.ts";
 import { pattern, routed, sha } from "../support/resources.ts";
 
@@ -204,10 +204,8 @@ describe("Observe (RFC 7641)", () => {
   });
 });
 
-function register(server: CoapEndpoint, options: { number: number; value: Uint8Array }[], id = 1): Uint8Array[] {
+function register(server: CoapEndpoint, options: { number: number; value: Uint8Array }[], id = 1): CoapMessage[] {
   const message = { type: MessageType.NON, code: Code.GET, messageId: id, token: Uint8Array.of(id) };
   server.handleDatagram(0, encodeMessage({ ...message, options, payload: new Uint8Array(0) }), CLIENT);
-  const out: Uint8Array[] = [];
-  for (let sent = server.pollTransmit(); sent !== undefined; sent = server.pollTransmit()) out.push(sent.bytes.slice());
-  return out;
+  return drain(server);
 }

@@ -11,7 +11,7 @@ import { textOptions } from "../../src/coap/options.ts";
 import { DEFAULT_PARAMETERS } from "../../src/coap/parameters.ts";
 import type { ClientEvent } from "../../src/coap/request.ts";
 import { SeededRandom } from "../../simulator/engine/random.ts";
-import { decoded } from "../support/coap-get.ts";
+import { decoded, drain } from "../support/coap-get.ts";
 import { CLIENT, SERVER, type Pair } from "../support/pair.ts";
 import { pattern, routed, sha, sink } from "../support/resources.ts";
 
@@ -163,13 +163,10 @@ describe("Q-Block2 (RFC 9177 section 4.4)", () => {
     const { server } = download(pattern(64 * 25));
     const message = { type, code: Code.GET, messageId: 7, token: Uint8Array.of(7), options: [...PATH, ...options] };
     server.handleDatagram(0, encodeMessage({ ...message, payload: new Uint8Array(0) }), CLIENT, toGroup);
-    const out: string[] = [];
-    for (let sent = server.pollTransmit(); sent !== undefined; sent = server.pollTransmit()) {
-      const reply = decoded(sent.bytes.slice());
-      const block = optionValue(reply.options, Option.Q_BLOCK2);
-      out.push(block === undefined ? codeText(reply.code) : String(uintOption(reply.options, Option.Q_BLOCK2)! >> 4));
-    }
-    return out;
+    return drain(server).map(({ code, options: got }) => {
+      const block = optionValue(got, Option.Q_BLOCK2);
+      return block === undefined ? codeText(code) : String(decodeBlock(block).num);
+    });
   }
 
   it("a block that two options name comes once; what is not ascending is refused", () => {

@@ -15,7 +15,7 @@ import { Code, codeText, isNoCacheKey, isUnsafe, MessageType, Option } from "../
 import { textOptions } from "../../src/coap/options.ts";
 import type { ResourceHandler } from "../../src/coap/router.ts";
 import { SeededRandom } from "../../simulator/engine/random.ts";
-import { decoded } from "../support/coap-get.ts";
+import { decoded, drain } from "../support/coap-get.ts";
 import { CLIENT, SERVER } from "../support/pair.ts";
 import { pattern, routed } from "../support/resources.ts";
 
@@ -37,8 +37,7 @@ function ask(resource: ResourceHandler, fields: Partial<CoapMessage>, toGroup = 
   server.handleDatagram(0, encodeMessage({ ...message, ...fields }), CLIENT, toGroup);
   const out: CoapMessage[] = [];
   for (let step = 0; step < 10; step++) {
-    for (let sent = server.pollTransmit(); sent !== undefined; sent = server.pollTransmit())
-      out.push(decoded(sent.bytes.slice()));
+    out.push(...drain(server));
     const at = server.pollTimeout();
     if (at === undefined || at > 20 * SECOND) break;
     server.handleTimeout(at);

@@ -1,5 +1,6 @@
 import { encodeBlock } from "../../src/coap/blockwise/block.ts";
 import { decodeMessage } from "../../src/coap/decode.ts";
+import type { CoapEndpoint } from "../../src/coap/endpoint.ts";
 import { encodeMessage } from "../../src/coap/encode.ts";
 import { EMPTY_BYTES, type CoapMessage } from "../../src/coap/message.ts";
 import { Code, MessageType, Option } from "../../src/coap/numbers.ts";
@@ -24,4 +25,12 @@ export function decoded(bytes: Uint8Array): CoapMessage {
   const result = decodeMessage(bytes);
   if (!result.ok) throw new Error(result.error.reason);
   return result.message;
+}
+
+/** What an endpoint wants sent, decoded. */
+export function drain(endpoint: CoapEndpoint): CoapMessage[] {
+  const out: CoapMessage[] = [];
+  for (let sent = endpoint.pollTransmit(); sent !== undefined; sent = endpoint.pollTransmit())
+    out.push(decoded(sent.bytes.slice()));
+  return out;
 }

@@ -1,4 +1,5 @@
 import { decodeUint, encodeUint, optionValue, type CoapOption } from "../message.ts";
+import { Option } from "../numbers.ts";
 
 /** Block size exponent: a block has 2^(szx + 4) bytes; 0 to 6 (RFC 7959 section 2.2). */
 export type Szx = 0 | 1 | 2 | 3 | 4 | 5 | 6;
@@ -33,4 +34,10 @@ export function encodeBlock(block: BlockValue): Uint8Array {
 export function blockOption(options: readonly CoapOption[], optionNumber: number): BlockValue | undefined {
   const value = optionValue(options, optionNumber);
   return value === undefined ? undefined : decodeBlock(value);
+}
+
+/** Whether a request, by Block2 or by Q-Block2, is for a block behind the first. */
+export function asksLaterBlock(options: readonly CoapOption[]): boolean {
+  const block = blockOption(options, Option.BLOCK2) ?? blockOption(options, Option.Q_BLOCK2);
+  return block !== undefined && block.num > 0;
 }

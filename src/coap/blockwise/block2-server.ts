@@ -1,10 +1,8 @@
-import { bytesEqual } from "../../util/bytes.ts";
+import { bytesEqual, utf8 } from "../../util/bytes.ts";
 import { blockSize, encodeBlock, MAX_BLOCK_NUM, blockOption, type Szx } from "./block.ts";
 import { encodeUint, EMPTY_BYTES, optionValue, optionValues, uintOption, type CoapOption } from "../message.ts";
 import { Code, Option } from "../numbers.ts";
 import type { Body, CoapResponse, IncomingRequest } from "../request.ts";
-
-const text = (message: string): Uint8Array => new TextEncoder().encode(message);
 
 /** Which bytes of a body a response carries. */
 export interface BlockResult {
@@ -19,8 +17,7 @@ export interface BlockResult {
  * `preferredSzx` caps what a client that names no size gets, not what one asks for.
  */
 export function respondWithBody(request: IncomingRequest, body: Body, preferredSzx: Szx): BlockResult {
-  const accept = uintOption(request.options, Option.ACCEPT);
-  if (accept !== undefined && accept !== body.contentFormat) return { response: { code: Code.NOT_ACCEPTABLE } };
+  if (!isAcceptable(request, body)) return { response: { code: Code.NOT_ACCEPTABLE } };
   const asked = blockOption(request.options, Option.BLOCK2);
   if (asked?.szx === 7) return refuse(Code.BAD_REQUEST, "Block2: SZX 7 is reserved");
   const num = asked?.num ?? 0;
@@ -51,5 +48,11 @@ export function respondWithBody(request: IncomingRequest, body: Body, preferredS
 }
 
 function refuse(code: number, diagnostic: string): BlockResult {
-  return { response: { code, payload: text(diagnostic) } };
+  return { response: { code, payload: utf8(diagnostic) } };
+}
+
+/** Whether the client takes the format of `body` (RFC 7252 section 5.10.4). */
+export function isAcceptable(request: IncomingRequest, body: Body): boolean {
+  const accept = uintOption(request.options, Option.ACCEPT);
+  return accept === undefined || accept === body.contentFormat;
 }

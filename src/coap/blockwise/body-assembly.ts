@@ -1,4 +1,4 @@
-import { concatBytes, toHex } from "../../util/bytes.ts";
+import { concatBytes, toHex, utf8 } from "../../util/bytes.ts";
 import { peerKey } from "../../util/peer.ts";
 import { COAP_LIMITS } from "../limits.ts";
 import { encodeUint, uintOption, type CoapOption } from "../message.ts";
@@ -182,7 +182,7 @@ function isPerBlock(optionNumber: number): boolean {
 }
 
 /** 2.31 for a block that was taken, with the size that is wanted from here on (section 2.3). */
-export function continued({ num, szx }: BlockValue, preferredSzx: number): CoapResponse {
+function continued({ num, szx }: BlockValue, preferredSzx: number): CoapResponse {
   const value = encodeBlock({ num, more: true, szx: Math.min(szx, preferredSzx) });
   return { code: Code.CONTINUE, options: [{ number: Option.BLOCK1, value }] };
 }
@@ -205,5 +205,5 @@ function maxAge(seconds: number): CoapOption {
 }
 
 function refuse(code: number, diagnostic: string): AssemblyStep {
-  return { kind: "respond", response: { code, payload: new TextEncoder().encode(diagnostic) } };
+  return { kind: "respond", response: { code, payload: utf8(diagnostic) } };
 }

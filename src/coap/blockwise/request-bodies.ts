@@ -11,6 +11,14 @@ export type RequestBodyStep =
   | { readonly kind: "whole"; readonly request: IncomingRequest }
   | { readonly kind: "piece"; readonly piece: BodyPiece };
 
+/** Critical options that a handler must act on to take bodies: conditions, and the two ways in blocks. */
+export const BODY_OPTIONS: ReadonlySet<number> = new Set([
+  Option.IF_MATCH,
+  Option.IF_NONE_MATCH,
+  Option.BLOCK1,
+  Option.Q_BLOCK1,
+]);
+
 /** Request bodies however they come: in one message, by Block1 or by Q-Block1. */
 export class RequestBodies {
   readonly #assembly: BodyAssembly;

@@ -3,7 +3,7 @@ import { COAP_LIMITS } from "../limits.ts";
 import { Code, codeClass, Option } from "../numbers.ts";
 import type { CoapTimers } from "../reliability.ts";
 import type { CoapResponse, HandlerResult, IncomingRequest } from "../request.ts";
-import { blockOption, blockSize } from "./block.ts";
+import { asksLaterBlock, blockOption, blockSize } from "./block.ts";
 import { assemblyKey } from "./body-assembly.ts";
 
 interface Kept {
@@ -29,8 +29,7 @@ export class ResponseBodies {
 
   /** The answer of which the request wants a later block; undefined when the handler is to answer. */
   respond(request: IncomingRequest): HandlerResult | undefined {
-    const block = blockOption(request.options, Option.BLOCK2) ?? blockOption(request.options, Option.Q_BLOCK2);
-    if (request.method === Code.GET || block === undefined || block.num === 0) return undefined;
+    if (request.method === Code.GET || !asksLaterBlock(request.options)) return undefined;
     if (blockOption(request.options, Option.BLOCK1)?.more === true) return undefined;
     return this.#kept.get(keyOf(request))?.response ?? { code: Code.REQUEST_ENTITY_INCOMPLETE };
   }
@@ -38,8 +37,7 @@ export class ResponseBodies {
   keep(nowUs: number, request: IncomingRequest, response: CoapResponse): void {
     const { body, code } = response;
     if (request.method === Code.GET || body === undefined || codeClass(code) !== 2) return;
-    if (body.bytes.length <= blockSize(0) || (blockOption(request.options, Option.BLOCK2)?.num ?? 0) > 0) return;
-    if ((blockOption(request.options, Option.Q_BLOCK2)?.num ?? 0) > 0) return;
+    if (body.bytes.length <= blockSize(0) || asksLaterBlock(request.options)) return;
     const key = keyOf(request);
     this.#drop(key);
     const timer = this.#timers.schedule(nowUs + this.#lifetimeUs, () => this.#drop(key));

@@ -2,11 +2,11 @@ import type { Metrics } from "../../ports/metrics.ts";
 import type { PeerAddress } from "../../ports/datagram.ts";
 import { peerKey } from "../../util/peer.ts";
 import type { AddressProof } from "../address-proof.ts";
-import type { Szx } from "../blockwise/block.ts";
+import { blockOption, type Szx } from "../blockwise/block.ts";
 import { encodeMessage } from "../encode.ts";
 import { EMPTY_BYTES, encodeUint, uintOption, type CoapOption } from "../message.ts";
 import type { MessageIds } from "../message-ids.ts";
-import { Code, codeClass, MessageType, Option } from "../numbers.ts";
+import { codeClass, isSafe, MessageType, Option } from "../numbers.ts";
 import { shapeResponse } from "../reply.ts";
 import type { CoapTimers, Outcome, Reliability } from "../reliability.ts";
 import type { CoapResponse, HandlerResult, IncomingRequest } from "../request.ts";
@@ -50,13 +50,13 @@ export class Notifier {
    * on the list now; "unproven" when its address must be proven first, since much would go there.
    */
   register(nowUs: number, request: IncomingRequest, response: CoapResponse): CoapOption | "unproven" | undefined {
-    if (request.method !== Code.GET && request.method !== Code.FETCH) return undefined;
+    if (!isSafe(request.method)) return undefined;
     const observe = uintOption(request.options, Option.OBSERVE);
     if (observe === undefined || request.multicast) return undefined;
     const key = peerKey(request.peer);
     const before = this.#observations.get(key, request.token);
-    const block = uintOption(request.options, Option.BLOCK2) ?? 0;
-    if (observe !== 0 || codeClass(response.code) !== 2 || response.observable === undefined || block >= 16) {
+    const later = (blockOption(request.options, Option.BLOCK2)?.num ?? 0) > 0;
+    if (observe !== 0 || codeClass(response.code) !== 2 || response.observable === undefined || later) {
       if (observe === 1 && before !== undefined) this.#observations.remove(before);
       return undefined;
     }
@@ -85,7 +85,8 @@ export class Notifier {
 
   #send(nowUs: number, observation: Observation): void {
     const { ask, messageIds, reliability, send, timers, preferredSzx, metrics } = this.#parts;
-    const { peer, peerKey: key, request } = observation;
+    const { peerKey: key, request } = observation;
+    const { peer } = request;
     const result = ask(nowUs, request);
     if (result === "deferred" || result === "silent") return;
     const alive = codeClass(result.code) === 2;

@@ -1,6 +1,4 @@
-import type { PeerAddress } from "../../ports/datagram.ts";
 import { toHex } from "../../util/bytes.ts";
-import { copyPeer } from "../../util/peer.ts";
 import { COAP_LIMITS } from "../limits.ts";
 import type { IncomingRequest } from "../request.ts";
 
@@ -8,7 +6,6 @@ import type { IncomingRequest } from "../request.ts";
 export interface Observation {
   readonly key: string;
   readonly resource: string;
-  readonly peer: PeerAddress;
   readonly peerKey: string;
   readonly request: IncomingRequest;
   /** True while a notification is on its way: the next one waits (section 4.5.1). */
@@ -51,7 +48,6 @@ export class Observations {
     const observation: Observation = {
       key,
       resource,
-      peer: copyPeer(request.peer),
       peerKey,
       request,
       inFlight: false,

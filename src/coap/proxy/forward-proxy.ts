@@ -4,14 +4,15 @@ import type { PeerAddress } from "../../ports/datagram.ts";
 import type { Random } from "../../ports/random.ts";
 import { utf8 } from "../../util/bytes.ts";
 import { randomBytes } from "../../util/random.ts";
-import type { Szx } from "../blockwise/block.ts";
+import { asksLaterBlock, type Szx } from "../blockwise/block.ts";
 import { BodyExchange, type BodyOutcome } from "../blockwise/body-exchange.ts";
-import { RequestBodies } from "../blockwise/request-bodies.ts";
+import { BODY_OPTIONS, RequestBodies } from "../blockwise/request-bodies.ts";
 import { COAP_LIMITS } from "../limits.ts";
 import { encodeUint, optionValue, uintOption, type CoapOption } from "../message.ts";
 import { Code, codeClass, isSafe, isUnsafe, Option, OPTION_DEFINITIONS } from "../numbers.ts";
 import { unrecognisedCritical } from "../options.ts";
 import type { TransmissionParameters } from "../parameters.ts";
+import { SERVER_OPTIONS } from "../request-check.ts";
 import type {
   ClientEvent,
   CoapResponse,
@@ -62,12 +63,7 @@ const TRANSFER_US = 60_000_000;
 
 /** Forward proxy by Proxy-Uri and Proxy-Scheme (RFC 7252 section 5.7.2), to CoAP and to HTTP. */
 export class ForwardProxy implements RequestHandler {
-  readonly understood: ReadonlySet<number> = new Set([
-    Option.IF_MATCH,
-    Option.IF_NONE_MATCH,
-    Option.BLOCK1,
-    Option.Q_BLOCK1,
-  ]);
+  readonly understood: ReadonlySet<number> = BODY_OPTIONS;
   readonly #parts: ForwardProxyParts;
   readonly #bodies: RequestBodies;
   readonly #cache = new ResponseCache();
@@ -76,6 +72,7 @@ export class ForwardProxy implements RequestHandler {
   readonly #overHttp = new Map<number, Forwarded>();
   readonly #http: { readonly id: number; readonly request: HttpRequest }[] = [];
   readonly #responses: LaterResponse[] = [];
+  readonly #etags = new WeakMap<Uint8Array, Uint8Array>();
   #nextId = 1;
 
   constructor(parts: ForwardProxyParts) {
@@ -153,9 +150,8 @@ export class ForwardProxy implements RequestHandler {
     const { metrics } = this.#parts;
     const uri = formatUri(target);
     const key = cacheKey(uri, request, this.#parts.digest);
-    const cached = this.#cache.get(nowUs, key);
-    const inTransfer =
-      (uintOption(request.options, Option.BLOCK2) ?? uintOption(request.options, Option.Q_BLOCK2) ?? 0) >= 16;
+    const cached = this.#cache.get(key);
+    const inTransfer = asksLaterBlock(request.options);
     const fresh =
       cached !== undefined && (nowUs < cached.freshUntilUs || (inTransfer && nowUs - cached.storedUs < TRANSFER_US));
     if (fresh && (cached.hopLimit === undefined || hopLimit <= cached.hopLimit)) {
@@ -171,9 +167,8 @@ export class ForwardProxy implements RequestHandler {
       waiting.exchanges.push(request.exchange);
       return "deferred";
     }
-    const all = [...this.#forwarded.values()];
-    const ofOrigin = all.filter((other) => other.origin === origin.origin).length;
-    if (all.length >= COAP_LIMITS.maxProxied || ofOrigin >= COAP_LIMITS.maxProxiedPerOrigin)
+    const ofOrigin = [...this.#forwarded.values()].filter((other) => other.origin === origin.origin).length;
+    if (this.#forwarded.size >= COAP_LIMITS.maxProxied || ofOrigin >= COAP_LIMITS.maxProxiedPerOrigin)
       return this.#refuse(Code.SERVICE_UNAVAILABLE, "proxy-full");
     const { epoch } = this.#cache;
     // Two that change something may be under way at once: each is known by a name of its own.
@@ -187,7 +182,7 @@ export class ForwardProxy implements RequestHandler {
   /** As if it had been asked without a proxy (RFC 7252 section 5.7.2), but what is observed is asked directly. */
   #serveLocally(nowUs: number, request: IncomingRequest): HandlerResult {
     const { local } = this.#parts;
-    const known = (option: number): boolean => local.understood?.has(option) === true || LOCALLY_KNOWN.has(option);
+    const known = (option: number): boolean => local.understood?.has(option) === true || SERVER_OPTIONS.has(option);
     if (unrecognisedCritical(request.options, known) !== undefined)
       return this.#refuse(Code.BAD_OPTION, "critical-option");
     const result = local.handleRequest(nowUs, request);
@@ -235,7 +230,7 @@ export class ForwardProxy implements RequestHandler {
   #onOutcome(nowUs: number, forwarded: Forwarded, outcome: BodyOutcome): void {
     if (outcome.kind === "failed") this.#finish(nowUs, forwarded, failure(outcome.reason));
     else if (outcome.response.options.some(({ number }) => isUnsafe(number) && !OPTION_DEFINITIONS.has(number)))
-      this.#finish(nowUs, forwarded, { ...failure("unsafe-option"), code: Code.BAD_GATEWAY }); // section 5.4.2
+      this.#finish(nowUs, forwarded, failure("unsafe-option")); // section 5.4.2
     else this.#finish(nowUs, forwarded, outcome.response);
   }
 
@@ -249,7 +244,8 @@ export class ForwardProxy implements RequestHandler {
     } else this.#cache.store(nowUs, forwarded, response);
     if (answer.code === Code.HOP_LIMIT_REACHED) answer = this.#named(answer);
     this.#parts.metrics.count("proxied", String(answer.code >> 5));
-    for (const exchange of forwarded.exchanges) this.#responses.push({ exchange, response: this.#toResponse(answer) });
+    const toClients = this.#toResponse(answer);
+    for (const exchange of forwarded.exchanges) this.#responses.push({ exchange, response: toClients });
   }
 
   /** RFC 8768 section 4: each proxy on the way back puts its name in front. */
@@ -268,8 +264,17 @@ export class ForwardProxy implements RequestHandler {
       return { code, options: etag === undefined ? own : [...own, { number: Option.ETAG, value: etag }], payload };
     const contentFormat = uintOption(options, Option.CONTENT_FORMAT) ?? 42;
     const rest = own.filter(({ number }) => number !== Option.CONTENT_FORMAT);
-    const body = { bytes: payload, etag: etag ?? this.#parts.digest(payload).subarray(0, 8), contentFormat };
+    const body = { bytes: payload, etag: etag ?? this.#etagOf(payload), contentFormat };
     return { code, options: rest, body };
+  }
+
+  /** Where the origin gave none; a stored body is digested once, not for each block that is asked for. */
+  #etagOf(payload: Uint8Array): Uint8Array {
+    const known = this.#etags.get(payload);
+    if (known !== undefined) return known;
+    const etag = this.#parts.digest(payload).subarray(0, 8);
+    this.#etags.set(payload, etag);
+    return etag;
   }
 
   #refuse(code: number, reason: string, payload?: Uint8Array): CoapResponse {
@@ -306,14 +311,6 @@ const NAMES: ReadonlySet<number> = new Set([
   Option.URI_PORT,
   Option.URI_PATH,
   Option.URI_QUERY,
-]);
-
-const LOCALLY_KNOWN: ReadonlySet<number> = new Set([
-  Option.URI_PATH,
-  Option.URI_QUERY,
-  Option.ACCEPT,
-  Option.BLOCK2,
-  Option.Q_BLOCK2,
 ]);
 
 /** Section 5.9.3: 5.04 when the origin did not answer in time, 5.02 when what came was of no use. */

@@ -1,7 +1,8 @@
 import { fromUtf8, toHex } from "../../util/bytes.ts";
 import { COAP_LIMITS } from "../limits.ts";
-import { encodeUint, optionValue, optionValues, uintOption } from "../message.ts";
+import { encodeUint, optionValue, optionValues } from "../message.ts";
 import { Code, codeClass, isNoCacheKey, isSafe, Option } from "../numbers.ts";
+import { maxAgeS } from "../options.ts";
 import type { IncomingRequest, ResponseContent } from "../request.ts";
 import { formatUri, parseUri } from "../uri.ts";
 
@@ -12,14 +13,9 @@ export interface CachedResponse {
   readonly bytes: number;
   readonly freshUntilUs: number;
   readonly storedUs: number;
-  /** Last use: the blocks of a body that is being fetched come from one representation. */
-  usedUs: number;
   /** Hop-Limit of the request that met 5.08, if it did (RFC 8768 section 3). */
   readonly hopLimit: number | undefined;
 }
-
-/** Max-Age where a response has none, in seconds (section 5.10.5). */
-const DEFAULT_MAX_AGE_S = 60;
 
 /** What a response answers. */
 export interface CacheSubject {
@@ -43,14 +39,9 @@ export class ResponseCache {
     this.#maxBytes = maxBytes;
   }
 
-  get bytes(): number {
-    return this.#bytes;
-  }
-
-  get(nowUs: number, key: string): CachedResponse | undefined {
+  get(key: string): CachedResponse | undefined {
     const entry = this.#entries.get(key);
     if (entry === undefined) return undefined;
-    entry.usedUs = nowUs;
     this.#entries.delete(key);
     this.#entries.set(key, entry);
     return entry;
@@ -68,7 +59,6 @@ export class ResponseCache {
     }
     // Asked for before something changed: nobody knows which state it shows.
     if (epoch !== this.epoch) return;
-    const maxAgeS = uintOption(response.options, Option.MAX_AGE) ?? DEFAULT_MAX_AGE_S;
     this.#drop(key);
     const bytes = sizeOf(key, response);
     if (bytes > this.#maxBytes) return;
@@ -76,8 +66,7 @@ export class ResponseCache {
       response,
       bytes,
       storedUs: nowUs,
-      usedUs: nowUs,
-      freshUntilUs: nowUs + maxAgeS * 1_000_000,
+      freshUntilUs: nowUs + maxAgeS(response.options) * 1_000_000,
       hopLimit: response.code === Code.HOP_LIMIT_REACHED ? hopLimit : undefined,
     });
     this.#bytes += bytes;
@@ -88,12 +77,11 @@ export class ResponseCache {
   refresh(nowUs: number, key: string, valid: ResponseContent): CachedResponse | undefined {
     const entry = this.#entries.get(key);
     if (entry === undefined) return undefined;
-    const maxAgeS = uintOption(valid.options, Option.MAX_AGE) ?? DEFAULT_MAX_AGE_S;
     // Each option of the 2.03 stands in for the stored ones of its number.
     const replaced = new Set(valid.options.map(({ number }) => number));
     const kept = entry.response.options.filter(({ number }) => !replaced.has(number) && number !== Option.MAX_AGE);
     const response = { ...entry.response, options: [...kept, ...valid.options] };
-    const renewed = { ...entry, response, storedUs: nowUs, usedUs: nowUs, freshUntilUs: nowUs + maxAgeS * 1_000_000 };
+    const renewed = { ...entry, response, storedUs: nowUs, freshUntilUs: nowUs + maxAgeS(valid.options) * 1_000_000 };
     this.#entries.set(key, renewed);
     return renewed;
   }
