@@ -7,10 +7,10 @@ import type { Timer } from "../util/timer-queue.ts";
 import { encodeMessage } from "./encode.ts";
 import { COAP_LIMITS } from "./limits.ts";
 import { EMPTY_BYTES, encodeUint, optionValue, uintOption, type CoapMessage, type CoapOption } from "./message.ts";
-import type { MessageIds } from "./message-ids.ts";
-import { Code, codeClass, MessageType, Option } from "./numbers.ts";
+import { GROUP, type MessageIds } from "./message-ids.ts";
+import { Code, codeClass, hasPayload, MessageType, Option } from "./numbers.ts";
 import { isNewer, type Notified } from "./observe/freshness.ts";
-import { maxAgeS, unrecognisedCritical, withoutUnrecognised } from "./options.ts";
+import { maxAgeS, unforwardable, unrecognisedCritical, withoutUnrecognised } from "./options.ts";
 import { exchangeLifetimeUs, type TransmissionParameters } from "./parameters.ts";
 import { Probing } from "./probing.ts";
 import type { CoapTimers, Outcome, Reliability } from "./reliability.ts";
@@ -84,7 +84,7 @@ export class ClientExchanges {
     const exchange: ClientExchange = {
       id: this.#nextId++,
       peer,
-      peerKey: request.toGroup === true ? "*" : peerKey(peer),
+      peerKey: request.toGroup === true ? GROUP : peerKey(peer),
       request,
       responseTimeoutUs: request.responseTimeoutUs ?? exchangeLifetimeUs(this.#parts.parameters),
       token: EMPTY_BYTES,
@@ -124,13 +124,14 @@ export class ClientExchanges {
   handleResponse(nowUs: number, from: PeerAddress, message: CoapMessage): ResponseVerdict {
     const fromKey = peerKey(from);
     const token = toHex(message.token);
-    const exchange = this.#byToken.get(`${fromKey}/${token}`) ?? this.#byToken.get(`*/${token}`);
+    const exchange = this.#byToken.get(`${fromKey}/${token}`) ?? this.#byToken.get(`${GROUP}/${token}`);
     if (exchange === undefined) return this.#finished.has(`${fromKey}/${token}`) ? "repeated" : "unknown";
     // An ACK carries the message ID of its request (section 5.3.2); another one is a stray.
     if (message.type === MessageType.ACK && message.messageId !== exchange.messageId) return "unknown";
     // A notification that crossed the deregistration says nothing of it.
     if (exchange.deregistering && optionValue(message.options, Option.OBSERVE) !== undefined) return "accepted";
-    const rejected = unrecognisedCritical(message.options, UNDERSTOOD) !== undefined;
+    const judge = exchange.request.forwarded === true ? unforwardable : unrecognisedCritical;
+    const rejected = judge(message, UNDERSTOOD) !== undefined;
     // One member of a group does not answer for the others.
     if (rejected && exchange.request.toGroup === true) return "rejected";
     this.#parts.reliability.answered(nowUs, exchange.peerKey, exchange.messageId);
@@ -139,9 +140,10 @@ export class ClientExchanges {
       this.#fail(exchange, "bad-option");
       return "rejected";
     }
-    // Section 5.4.3: an elective option of a wrong length is as good as none.
-    const options = withoutUnrecognised(message.options);
-    const response = { code: message.code, options, payload: message.payload, from };
+    // Section 5.4.3: an elective option of a wrong length is as good as none; section 5.5: so is a stray payload.
+    const options = withoutUnrecognised(message);
+    const payload = hasPayload(message.code) ? message.payload : EMPTY_BYTES;
+    const response = { code: message.code, options, payload, from };
     // What is piggybacked on the ACK of a new registration is the newest state, even of a server that
     // restarted and counts from the beginning.
     if (message.type === MessageType.ACK && exchange.notified !== undefined)
@@ -182,7 +184,7 @@ export class ClientExchanges {
     if (confirmable) {
       const to = { peer, peerKey: exchange.peerKey };
       this.#awaitResponse(nowUs, exchange); // a request that waits for NSTART has a deadline too
-      return reliability.send(nowUs, to, { bytes, messageId }, (now, outcome) =>
+      return reliability.send(nowUs, to, { bytes, messageId, kind: "request" }, (now, outcome) =>
         this.#onOutcome(now, exchange, messageId, outcome),
       );
     }
@@ -200,8 +202,9 @@ export class ClientExchanges {
   /** RFC 9175 section 2.3: the same request once more, with the value that the server wants to see. */
   #repeatWithEcho(nowUs: number, exchange: ClientExchange, { code, options }: IncomingResponse): boolean {
     const echo = optionValue(options, Option.ECHO);
-    if (code !== Code.UNAUTHORIZED || echo === undefined || exchange.echoed || exchange.request.toGroup === true)
-      return false;
+    const { toGroup, forwarded } = exchange.request;
+    if (code !== Code.UNAUTHORIZED || echo === undefined || exchange.echoed) return false;
+    if (toGroup === true || forwarded === true) return false;
     exchange.echo = echo;
     exchange.echoed = true;
     exchange.timer?.cancel();

@@ -184,6 +184,11 @@ export class CoapEndpoint {
 
   #handleResponseMessage(nowUs: number, message: CoapMessage, peer: PeerAddress): void {
     if (message.type === MessageType.RST) return;
+    if (message.type === MessageType.ACK && this.#reliability.awaitsAck(peerKey(peer), message.messageId)) {
+      // Section 5.2.2: whatever an ACK carries, our separate response has arrived.
+      this.#reliability.settle(nowUs, peerKey(peer), message.messageId, "acknowledged");
+      return;
+    }
     const verdict = this.#client.handleResponse(nowUs, peer, message);
     if (verdict === "repeated") this.#metrics.count("coap_repeated_responses");
     else if (verdict !== "accepted") this.#metrics.count("coap_refused", `response-${verdict}`);

@@ -4,6 +4,11 @@ import { COAP_LIMITS } from "./limits.ts";
 
 /** IDs whose time of use is noted together: a sixteenth of all. */
 const CHUNK = 4_096;
+/** Requests to groups have the last chunk to themselves: no member has such an ID in use (section 8.1). */
+const GROUP_START = 0x1_0000 - CHUNK;
+
+/** The peer that stands for all groups. */
+export const GROUP = "*";
 
 interface Counter {
   next: number;
@@ -20,42 +25,24 @@ export class MessageIds {
   readonly #lifetimeUs: number;
   readonly #counters = new Map<string, Counter>();
 
-  /** `lifetimeUs`: an ID is not used again for a request within it (EXCHANGE_LIFETIME). */
+  /** `lifetimeUs`: an ID is not used again for a peer within it (EXCHANGE_LIFETIME). */
   constructor(random: Random, lifetimeUs: number) {
     this.#random = random;
     this.#lifetimeUs = lifetimeUs;
   }
 
-  /** An ID for a request; undefined while all have been used within EXCHANGE_LIFETIME. */
+  /** An ID for a message; undefined while all have been used within EXCHANGE_LIFETIME. */
   take(nowUs: number, peer: string): number | undefined {
-    const counter = this.#counter(peer);
-    const chunk = Math.floor(counter.next / CHUNK);
-    // At the start of a chunk its IDs come up for the second time.
-    if (counter.next % CHUNK === 0) {
-      const usedUs = counter.usedUs[chunk];
-      if (usedUs !== undefined && nowUs - usedUs < this.#lifetimeUs) return undefined;
-    }
-    counter.usedUs[chunk] = nowUs;
-    return advance(counter);
-  }
-
-  /**
-   * An ID for a response, always: for a peer that asks so fast that IDs come round, a response
-   * taken for a duplicate is as good as one that was not sent.
-   */
-  next(peer: string): number {
-    return advance(this.#counter(peer));
-  }
-
-  #counter(peer: string): Counter {
-    const counter = this.#counters.get(peer) ?? { next: this.#random.uint32() & 0xffff, usedUs: [] };
+    const [first, count] = peer === GROUP ? [GROUP_START, CHUNK] : [0, GROUP_START];
+    const counter = this.#counters.get(peer) ?? { next: first + (this.#random.uint32() % count), usedUs: [] };
     keepRecent(this.#counters, peer, counter, COAP_LIMITS.maxPeers);
-    return counter;
+    const id = counter.next;
+    const chunk = Math.floor(id / CHUNK);
+    // At the start of a chunk its IDs come up for the second time.
+    const usedUs = id % CHUNK === 0 ? counter.usedUs[chunk] : undefined;
+    if (usedUs !== undefined && nowUs - usedUs < this.#lifetimeUs) return undefined;
+    counter.usedUs[chunk] = nowUs;
+    counter.next = id + 1 < first + count ? id + 1 : first;
+    return id;
   }
-}
-
-function advance(counter: Counter): number {
-  const id = counter.next;
-  counter.next = (id + 1) & 0xffff;
-  return id;
 }

@@ -96,46 +96,71 @@ export interface OptionDefinition {
   readonly minLength: number;
   readonly maxLength: number;
   readonly repeatable: boolean;
+  /** Methods of the requests in which it means something. */
+  readonly requests: "all" | "none" | ReadonlySet<number>;
+  /** Whether it means something in a response. */
+  readonly responses: boolean;
 }
 
-const define = (name: string, minLength: number, maxLength: number, repeatable = false): OptionDefinition => ({
+type Where = Partial<Pick<OptionDefinition, "repeatable" | "requests" | "responses">>;
+
+const define = (name: string, minLength: number, maxLength: number, where: Where = {}): OptionDefinition => ({
   name,
   minLength,
   maxLength,
-  repeatable,
+  repeatable: false,
+  requests: "all",
+  responses: true,
+  ...where,
 });
 
+/** Methods that have a payload (RFC 7252 section 5.8, RFC 8132). */
+const WITH_PAYLOAD: ReadonlySet<number> = new Set([Code.POST, Code.PUT, Code.FETCH, Code.PATCH, Code.IPATCH]);
+const SAFE: ReadonlySet<number> = new Set([Code.GET, Code.FETCH]);
+
+/** In requests only, in responses only, and with what is carried in a request. */
+const ASKS: Where = { responses: false };
+const TELLS: Where = { requests: "none" };
+const repeated = (where: Where): Where => ({ ...where, repeatable: true });
+
 /**
- * Lengths and repeatability: RFC 7252 table 4, RFC 7641 table 1, RFC 7959 table 1, RFC 7967 table 1,
- * RFC 8768 table 1, RFC 9175 tables 1 and 2, RFC 9177 table 2.
+ * Lengths, repeatability and where they are defined: RFC 7252 table 4 and sections 5.8 to 5.10,
+ * RFC 7641 table 1, RFC 7959 table 1, RFC 7967 table 1, RFC 8768 table 1, RFC 9175 tables 1 and 2,
+ * RFC 9177 table 2.
  */
 export const OPTION_DEFINITIONS: ReadonlyMap<number, OptionDefinition> = new Map([
-  [Option.IF_MATCH, define("If-Match", 0, 8, true)],
-  [Option.URI_HOST, define("Uri-Host", 1, 255)],
-  [Option.ETAG, define("ETag", 1, 8, true)],
-  [Option.IF_NONE_MATCH, define("If-None-Match", 0, 0)],
-  [Option.OBSERVE, define("Observe", 0, 3)],
-  [Option.URI_PORT, define("Uri-Port", 0, 2)],
-  [Option.LOCATION_PATH, define("Location-Path", 0, 255, true)],
-  [Option.URI_PATH, define("Uri-Path", 0, 255, true)],
-  [Option.CONTENT_FORMAT, define("Content-Format", 0, 2)],
-  [Option.MAX_AGE, define("Max-Age", 0, 4)],
-  [Option.URI_QUERY, define("Uri-Query", 0, 255, true)],
-  [Option.HOP_LIMIT, define("Hop-Limit", 1, 1)],
-  [Option.ACCEPT, define("Accept", 0, 2)],
-  [Option.Q_BLOCK1, define("Q-Block1", 0, 3)],
-  [Option.LOCATION_QUERY, define("Location-Query", 0, 255, true)],
+  [Option.IF_MATCH, define("If-Match", 0, 8, repeated(ASKS))],
+  [Option.URI_HOST, define("Uri-Host", 1, 255, ASKS)],
+  [Option.ETAG, define("ETag", 1, 8, { requests: SAFE, repeatable: true })],
+  [Option.IF_NONE_MATCH, define("If-None-Match", 0, 0, ASKS)],
+  [Option.OBSERVE, define("Observe", 0, 3, { requests: SAFE })],
+  [Option.URI_PORT, define("Uri-Port", 0, 2, ASKS)],
+  [Option.LOCATION_PATH, define("Location-Path", 0, 255, repeated(TELLS))],
+  [Option.URI_PATH, define("Uri-Path", 0, 255, repeated(ASKS))],
+  [Option.CONTENT_FORMAT, define("Content-Format", 0, 2, { requests: WITH_PAYLOAD })],
+  [Option.MAX_AGE, define("Max-Age", 0, 4, TELLS)],
+  [Option.URI_QUERY, define("Uri-Query", 0, 255, repeated(ASKS))],
+  [Option.HOP_LIMIT, define("Hop-Limit", 1, 1, ASKS)],
+  [Option.ACCEPT, define("Accept", 0, 2, ASKS)],
+  [Option.Q_BLOCK1, define("Q-Block1", 0, 3, { requests: WITH_PAYLOAD })],
+  [Option.LOCATION_QUERY, define("Location-Query", 0, 255, repeated(TELLS))],
   [Option.BLOCK2, define("Block2", 0, 3)],
-  [Option.BLOCK1, define("Block1", 0, 3)],
+  [Option.BLOCK1, define("Block1", 0, 3, { requests: WITH_PAYLOAD })],
   [Option.SIZE2, define("Size2", 0, 4)],
-  [Option.Q_BLOCK2, define("Q-Block2", 0, 3, true)],
-  [Option.PROXY_URI, define("Proxy-Uri", 1, 1034)],
-  [Option.PROXY_SCHEME, define("Proxy-Scheme", 1, 255)],
-  [Option.SIZE1, define("Size1", 0, 4)],
+  [Option.Q_BLOCK2, define("Q-Block2", 0, 3, { repeatable: true })],
+  [Option.PROXY_URI, define("Proxy-Uri", 1, 1034, ASKS)],
+  [Option.PROXY_SCHEME, define("Proxy-Scheme", 1, 255, ASKS)],
+  [Option.SIZE1, define("Size1", 0, 4, { requests: WITH_PAYLOAD })],
   [Option.ECHO, define("Echo", 1, 40)],
-  [Option.NO_RESPONSE, define("No-Response", 0, 1)],
-  [Option.REQUEST_TAG, define("Request-Tag", 0, 8, true)],
+  [Option.NO_RESPONSE, define("No-Response", 0, 1, ASKS)],
+  [Option.REQUEST_TAG, define("Request-Tag", 0, 8, repeated(ASKS))],
 ]);
+
+/** Whether a message of this code is defined to have a payload (RFC 7252 section 5.5). */
+export function hasPayload(code: number): boolean {
+  if (isRequestCode(code)) return code !== Code.GET && code !== Code.DELETE;
+  return code !== Code.VALID && code !== Code.CONTINUE;
+}
 
 /** Critical options have odd numbers (RFC 7252 section 5.4.6). */
 export const isCritical = (optionNumber: number): boolean => (optionNumber & 1) === 1;

@@ -8,13 +8,21 @@ import type { TransmissionParameters } from "./parameters.ts";
 import { FixedTimer, type RetransmissionPlan, type RetransmissionTimer, type TimerChoice } from "./retransmission.ts";
 
 export type Outcome = "acknowledged" | "reset" | "timeout";
+/** A CON: its bytes, or what makes them when its turn has come; then undefined withdraws it. */
+export interface ConfirmableMessage {
+  readonly bytes: Uint8Array | ((nowUs: number) => Uint8Array | undefined);
+  readonly messageId: number;
+  readonly kind: "request" | "response";
+}
+
 export type CoapTimers = TimerQueue<(nowUs: number) => void>;
 
 interface Confirmable {
   readonly peer: PeerAddress;
   readonly peerKey: string;
   readonly messageId: number;
-  readonly bytes: Uint8Array;
+  readonly kind: ConfirmableMessage["kind"];
+  bytes: ConfirmableMessage["bytes"];
   readonly onOutcome: (nowUs: number, outcome: Outcome) => void;
   plan: RetransmissionPlan | undefined;
   startedUs: number;
@@ -64,7 +72,7 @@ export class Reliability {
   send(
     nowUs: number,
     to: { peer: PeerAddress; peerKey: string },
-    message: { bytes: Uint8Array; messageId: number },
+    message: ConfirmableMessage,
     onOutcome: Confirmable["onOutcome"],
   ): boolean {
     const queue = this.#peers.get(to.peerKey) ?? { outstanding: 0, waiting: [] };
@@ -83,6 +91,11 @@ export class Reliability {
     if (queue.outstanding < this.#parameters.nstart) this.#start(nowUs, queue, entry);
     else queue.waiting.push(entry);
     return true;
+  }
+
+  /** Whether a response of ours under this ID waits for its ACK. */
+  awaitsAck(peerKey: string, messageId: number): boolean {
+    return this.#outstanding.get(`${peerKey}/${messageId}`)?.kind === "response";
   }
 
   /** An ACK or RST arrived; false when nothing of ours was meant. */
@@ -126,6 +139,11 @@ export class Reliability {
 
   #start(nowUs: number, queue: PeerQueue, entry: Confirmable): void {
     queue.outstanding++;
+    if (typeof entry.bytes === "function") {
+      const bytes = entry.bytes(nowUs);
+      if (bytes === undefined) return this.#goOn(nowUs, entry.peerKey);
+      entry.bytes = bytes;
+    }
     this.#outstanding.set(`${entry.peerKey}/${entry.messageId}`, entry);
     const plan = this.#timerOf(entry).plan(nowUs);
     entry.plan = plan;
@@ -135,12 +153,14 @@ export class Reliability {
   }
 
   #transmit(nowUs: number, entry: Confirmable): void {
-    this.#send(entry.peer, entry.bytes);
+    this.#send(entry.peer, entry.bytes as Uint8Array);
     entry.timer = this.#timers.schedule(nowUs + entry.timeoutUs, (now) => this.#onTimer(now, entry));
   }
 
   #onTimer(nowUs: number, entry: Confirmable): void {
-    if (entry.retransmissions >= entry.plan!.maxRetransmit) {
+    const { maxRetransmit, spanUs } = entry.plan!;
+    // Section 4.2: all copies leave within MAX_TRANSMIT_SPAN, however late the host is.
+    if (entry.retransmissions >= maxRetransmit || nowUs - entry.startedUs > spanUs) {
       this.#end(nowUs, entry, "timeout");
       return;
     }
@@ -153,11 +173,16 @@ export class Reliability {
   #end(nowUs: number, entry: Confirmable, outcome: Outcome | undefined): void {
     entry.timer?.cancel();
     this.#outstanding.delete(`${entry.peerKey}/${entry.messageId}`);
-    const queue = this.#peers.get(entry.peerKey)!;
+    this.#goOn(nowUs, entry.peerKey);
+    if (outcome !== undefined) entry.onOutcome(nowUs, outcome);
+  }
+
+  /** One is done: the next that waits may start. */
+  #goOn(nowUs: number, peerKey: string): void {
+    const queue = this.#peers.get(peerKey)!;
     queue.outstanding--;
     const next = queue.waiting.shift();
     if (next !== undefined) this.#start(nowUs, queue, next);
-    else if (queue.outstanding === 0) this.#peers.delete(entry.peerKey);
-    if (outcome !== undefined) entry.onOutcome(nowUs, outcome);
+    else if (queue.outstanding === 0) this.#peers.delete(peerKey);
   }
 }

@@ -1,4 +1,5 @@
 import { utf8 } from "../util/bytes.ts";
+import { blockOption } from "./blockwise/block.ts";
 import { optionValue, type CoapMessage, type CoapOption } from "./message.ts";
 import { COAP_LIMITS } from "./limits.ts";
 import { Code, MessageType, Option } from "./numbers.ts";
@@ -13,7 +14,6 @@ export const SERVER_OPTIONS: ReadonlySet<number> = new Set([
   Option.URI_QUERY,
   Option.ACCEPT,
   Option.BLOCK2,
-  Option.Q_BLOCK2,
   Option.PROXY_URI,
   Option.PROXY_SCHEME,
 ]);
@@ -40,28 +40,39 @@ export function checkRequest(
 ): RequestCheck {
   const proxied = has(message, Option.PROXY_URI) || has(message, Option.PROXY_SCHEME);
   const acting = proxied && proxy !== undefined ? proxy : handler;
-  const understood = (option: number): boolean =>
-    SERVER_OPTIONS.has(option) || acting?.understood?.has(option) === true;
   const judge = proxied && proxy !== undefined ? unforwardable : unrecognisedCritical;
-  const critical = judge(message.options, understood);
+  const critical = judge(message, (option) => understands(acting, option));
   if (critical !== undefined) {
     if (message.type === MessageType.NON) return { refused: "critical-option", response: undefined };
     return badOption("critical-option", `option ${critical} is not understood`);
   }
   if (proxied && proxy === undefined) return { refused: "proxying", response: { code: Code.PROXYING_NOT_SUPPORTED } };
   if (message.token.length > COAP_LIMITS.maxTokenBytes)
-    return { refused: "token-too-long", response: { code: Code.BAD_REQUEST } };
+    return badRequest("token-too-long", `tokens have at most ${COAP_LIMITS.maxTokenBytes} bytes`);
   // RFC 9177 section 4.1: the two kinds of blocks do not mix in one message.
   const mixed =
     (has(message, Option.Q_BLOCK1) || has(message, Option.Q_BLOCK2)) &&
     (has(message, Option.BLOCK1) || has(message, Option.BLOCK2));
   if (mixed) return badOption("mixed-blocks", "Block and Q-Block options do not mix");
-  const options = withoutUnrecognised(message.options);
+  const reserved = BLOCK_OPTIONS.some((option) => blockOption(message.options, option)?.szx === 7);
+  if (reserved) return badRequest("reserved-szx", "SZX 7 is reserved"); // RFC 7959 section 2.2
+  const options = withoutUnrecognised(message);
   const path = uriPath(options);
   const query = uriQuery(options);
   if (path === undefined || query === undefined) return badOption("uri-not-utf8", "Uri-Path and Uri-Query are UTF-8");
+  // Section 5.10.1: neither may be the value of a Uri-Path.
+  if (path.some((segment) => segment === "." || segment === ".."))
+    return badOption("uri-path-dots", "Uri-Path is not . or ..");
   return { options, path, query, proxied };
 }
+
+/** RFC 9177 section 4.1: whoever takes Q-Block1 takes Q-Block2, and nobody takes one of them alone. */
+export function understands(acting: RequestHandler | undefined, option: number): boolean {
+  if (SERVER_OPTIONS.has(option)) return true;
+  return acting?.understood?.has(option === Option.Q_BLOCK2 ? Option.Q_BLOCK1 : option) === true;
+}
+
+const BLOCK_OPTIONS: readonly number[] = [Option.BLOCK1, Option.BLOCK2, Option.Q_BLOCK1, Option.Q_BLOCK2];
 
 function has(message: CoapMessage, optionNumber: number): boolean {
   return optionValue(message.options, optionNumber) !== undefined;
@@ -69,4 +80,8 @@ function has(message: CoapMessage, optionNumber: number): boolean {
 
 function badOption(refused: string, diagnostic: string): RequestCheck {
   return { refused, response: { code: Code.BAD_OPTION, payload: utf8(diagnostic) } };
+}
+
+function badRequest(refused: string, diagnostic: string): RequestCheck {
+  return { refused, response: { code: Code.BAD_REQUEST, payload: utf8(diagnostic) } };
 }

@@ -39,6 +39,8 @@ export interface CoapResponse {
   readonly observable?: string;
   /** The request is to come again with an Echo value, to show that it is fresh (RFC 9175 section 2.3). */
   readonly challenge?: boolean;
+  /** The request with the body that came in blocks, where it is to be answered anew for an observer. */
+  readonly whole?: IncomingRequest;
 }
 
 /** What a handler returns: the response, or the promise to call `respond` later. */
@@ -58,7 +60,7 @@ export interface LaterResponse {
 }
 
 export interface RequestHandler {
-  /** Critical options that it acts on besides Uri-*, Accept, Block2 and Q-Block2. */
+  /** Critical options that it acts on besides Uri-*, Accept and Block2; Q-Block1 stands for Q-Block2 too. */
   readonly understood?: ReadonlySet<number>;
   handleRequest(nowUs: number, request: IncomingRequest): HandlerResult;
   /** Forgets what has waited too long; called when `pollTimeout` is due. */
@@ -84,6 +86,8 @@ export interface OutgoingRequest {
   readonly toGroup?: boolean;
   /** Sent by a transfer that keeps the pace of RFC 9177 itself, in place of PROBING_RATE. */
   readonly paced?: boolean;
+  /** Made for another: what its response asks of the client is not answered here (RFC 7252 section 5.7.1, RFC 9175 section 2.3). */
+  readonly forwarded?: boolean;
 }
 
 export interface ResponseContent {

@@ -1,4 +1,4 @@
-import type { TransmissionParameters } from "./parameters.ts";
+import { maxTransmitSpanUs, type TransmissionParameters } from "./parameters.ts";
 
 /** How long one confirmable message waits for its ACK, and how often it is repeated. */
 export interface RetransmissionPlan {
@@ -7,6 +7,8 @@ export interface RetransmissionPlan {
   /** Dithering: the time-out is multiplied by a factor from 1 to this. */
   readonly randomFactor: number;
   readonly maxRetransmit: number;
+  /** MAX_TRANSMIT_SPAN for this peer: nothing is sent again later than this after the first time (section 4.8.2). */
+  readonly spanUs: number;
   /** The time-out that follows one of `timeoutUs`. */
   backoff(timeoutUs: number): number;
 }
@@ -22,9 +24,11 @@ export interface RetransmissionTimer {
 export class FixedTimer implements RetransmissionTimer {
   readonly #plan: RetransmissionPlan;
 
-  constructor({ ackTimeoutUs, ackRandomFactor, maxRetransmit }: TransmissionParameters) {
+  constructor(parameters: TransmissionParameters) {
+    const { ackTimeoutUs, ackRandomFactor, maxRetransmit } = parameters;
+    const spanUs = maxTransmitSpanUs(parameters);
     const backoff = (timeoutUs: number): number => timeoutUs * 2;
-    this.#plan = { timeoutUs: ackTimeoutUs, randomFactor: ackRandomFactor, maxRetransmit, backoff };
+    this.#plan = { timeoutUs: ackTimeoutUs, randomFactor: ackRandomFactor, maxRetransmit, spanUs, backoff };
   }
 
   plan(): RetransmissionPlan {
@@ -36,15 +40,17 @@ export class FixedTimer implements RetransmissionTimer {
 
 /**
  * For a child that hears its parent only when it polls: nothing is sent again before the child
- * has had its turn, and the time-outs do not grow, since it is the schedule that makes it late.
+ * has had its turn, and the time-outs do not grow, since it is the schedule that makes it late. So
+ * ACK_TIMEOUT, and with it MAX_TRANSMIT_SPAN, is this peer's own (RFC 7252 section 4.8.1).
  */
 export class PollPeriodTimer implements RetransmissionTimer {
   readonly #plan: RetransmissionPlan;
 
   constructor(parameters: TransmissionParameters, pollPeriodUs: number, maxRetransmit = 2) {
     const timeoutUs = pollPeriodUs + parameters.ackTimeoutUs;
-    const { ackRandomFactor } = parameters;
-    this.#plan = { timeoutUs, randomFactor: ackRandomFactor, maxRetransmit, backoff: (previousUs) => previousUs };
+    const { ackRandomFactor: randomFactor } = parameters;
+    const spanUs = timeoutUs * maxRetransmit * randomFactor;
+    this.#plan = { timeoutUs, randomFactor, maxRetransmit, spanUs, backoff: (previousUs) => previousUs };
   }
 
   plan(): RetransmissionPlan {
@@ -73,12 +79,15 @@ interface Estimator {
 export class CocoaTimer implements RetransmissionTimer {
   readonly #maxRetransmit: number;
   readonly #randomFactor: number;
+  readonly #spanUs: number;
   readonly #strong: Estimator = { k: 4, weight: 0.5, srttUs: undefined, varianceUs: 0 };
   readonly #weak: Estimator = { k: 1, weight: 0.25, srttUs: undefined, varianceUs: 0 };
   #rtoUs: number;
   #updatedUs: number | undefined;
 
-  constructor({ ackTimeoutUs, ackRandomFactor, maxRetransmit }: TransmissionParameters) {
+  constructor(parameters: TransmissionParameters) {
+    const { ackTimeoutUs, ackRandomFactor, maxRetransmit } = parameters;
+    this.#spanUs = maxTransmitSpanUs(parameters);
     this.#rtoUs = ackTimeoutUs;
     this.#randomFactor = ackRandomFactor;
     this.#maxRetransmit = maxRetransmit;
@@ -91,6 +100,7 @@ export class CocoaTimer implements RetransmissionTimer {
       timeoutUs: this.#rtoUs,
       randomFactor: this.#randomFactor,
       maxRetransmit: this.#maxRetransmit,
+      spanUs: this.#spanUs,
       backoff: (timeoutUs) => Math.min(timeoutUs * factor, MAX_RTO_US),
     };
   }

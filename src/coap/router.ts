@@ -1,6 +1,6 @@
 import { encodeLinks, matchesQuery, type Link } from "../codec/link-format.ts";
 import { utf8 } from "../util/bytes.ts";
-import type { BodyPiece } from "./blockwise/body-assembly.ts";
+import { tooLarge, type BodyPiece } from "./blockwise/body-assembly.ts";
 import type { Szx } from "./blockwise/block.ts";
 import { BODY_OPTIONS, RequestBodies } from "./blockwise/request-bodies.ts";
 import { uintOption } from "./message.ts";
@@ -92,7 +92,9 @@ export class Router implements RequestHandler {
     if (step.kind === "piece") return resource.receive!(nowUs, request, step.piece);
     const result = this.#call(nowUs, resource, step.request);
     this.#bodies.finish(step.request, result);
-    return result;
+    // An observer's request is answered anew without its blocks coming again.
+    if (step.request === request || typeof result === "string" || result.observable === undefined) return result;
+    return { ...result, whole: withoutBlocks(step.request) };
   }
 
   handleTimeout(nowUs: number): void {
@@ -135,6 +137,12 @@ export class Router implements RequestHandler {
   }
 }
 
+function withoutBlocks(request: IncomingRequest): IncomingRequest {
+  return { ...request, options: request.options.filter(({ number }) => !OF_BLOCKS.has(number)) };
+}
+
+const OF_BLOCKS: ReadonlySet<number> = new Set([Option.BLOCK1, Option.Q_BLOCK1, Option.SIZE1, Option.REQUEST_TAG]);
+
 const NOT_ALLOWED: CoapResponse = { code: Code.METHOD_NOT_ALLOWED };
 
 function takesPieces(resource: ResourceHandler, method: number): boolean {
@@ -157,7 +165,7 @@ function refusalOf(resource: ResourceHandler, request: IncomingRequest): CoapRes
   if (format === undefined ? needsFormat : acceptedFormats !== undefined && !acceptedFormats.includes(format))
     return { code: Code.UNSUPPORTED_CONTENT_FORMAT };
   if (request.payload.length > (resource.maxBodyBytes ?? ONE_MESSAGE_BYTES))
-    return { code: Code.REQUEST_ENTITY_TOO_LARGE };
+    return tooLarge(resource.maxBodyBytes ?? ONE_MESSAGE_BYTES).response;
   return undefined;
 }
 

@@ -4,7 +4,7 @@ import type { Random } from "../ports/random.ts";
 import { peerKey } from "../util/peer.ts";
 import { unitFloat } from "../util/random.ts";
 import type { AddressProof } from "./address-proof.ts";
-import type { Szx } from "./blockwise/block.ts";
+import { blockOption, blockSize, type Szx } from "./blockwise/block.ts";
 import { isAcceptable } from "./blockwise/block2-server.ts";
 import { QBlock2Server } from "./blockwise/q-block2-server.ts";
 import { ResponseBodies } from "./blockwise/response-bodies.ts";
@@ -12,7 +12,7 @@ import { encodeEmpty, encodeMessage } from "./encode.ts";
 import { COAP_LIMITS } from "./limits.ts";
 import { EMPTY_BYTES, optionValue, type CoapMessage, type CoapOption } from "./message.ts";
 import type { MessageIds } from "./message-ids.ts";
-import { Code, codeClass, codeText, isSafe, MessageType, Option } from "./numbers.ts";
+import { Code, codeClass, codeText, hasPayload, isSafe, MessageType, Option } from "./numbers.ts";
 import { Notifier } from "./observe/notifier.ts";
 import { exchangeLifetimeUs, type TransmissionParameters } from "./parameters.ts";
 import type { CoapTimers, Reliability } from "./reliability.ts";
@@ -155,17 +155,18 @@ export class CoapServer {
       query: checked.query,
       options: checked.options,
       method: message.code,
-      payload: message.payload,
+      payload: hasPayload(message.code) ? message.payload : EMPTY_BYTES, // section 5.5
       token: message.token,
       multicast: exchange.multicast,
       fresh: echo !== undefined && proof.verify(nowUs, peer.address, echo),
       exchange: exchange.id,
     };
-    // What changes something is not carried out before it is known where its many blocks go.
+    // What changes something is not carried out before it is known where its many blocks go, and not
+    // sent on for an address that anybody may have written (RFC 9175 section 2.4 item 3).
     const proven = isSafe(message.code) || proof.isProven(nowUs, peer.address);
-    if (!proven && optionValue(checked.options, Option.Q_BLOCK2) !== undefined)
+    if (!proven && (checked.proxied || optionValue(checked.options, Option.Q_BLOCK2) !== undefined))
       return { code: Code.UNAUTHORIZED, challenge: true };
-    const rest = this.#bodies.respond(exchange.incoming);
+    const rest = this.#bodies.respond(exchange.incoming, checked.proxied);
     if (rest !== undefined) return rest;
     if (checked.proxied) return proxy!.handleRequest(nowUs, exchange.incoming);
     return this.#handler(nowUs, exchange.incoming);
@@ -218,7 +219,7 @@ export class CoapServer {
     if (observed === "unproven") return this.#challenge(nowUs, exchange);
     const observe = observed === undefined ? [] : [observed];
     const { body } = response;
-    if (body !== undefined && optionValue(incoming.options, Option.Q_BLOCK2) !== undefined)
+    if (body !== undefined && isSentInSets(incoming, body))
       return this.#answerInSets(nowUs, exchange, incoming, { ...response, body }, observe);
     const { shaped, sent } = shapeResponse(incoming, response, observe, preferredSzx);
     if (this.#suppress(exchange, incoming, shaped.code)) return true;
@@ -282,23 +283,28 @@ export class CoapServer {
   /** Piggybacked while the request is not acknowledged yet, else a message of its own (section 5.2). */
   #sendResponse(nowUs: number, exchange: ServerExchange, response: CoapResponse): boolean {
     const { request, peer, peerKey: key } = exchange;
-    const { messageIds, metrics, proof, reliability, parameters } = this.#parts;
+    const { metrics, proof, reliability, parameters } = this.#parts;
     exchange.ackTimer?.cancel();
     exchange.answered = true;
     const piggybacked = request.type === MessageType.CON && !exchange.acknowledged;
+    const messageId = piggybacked ? request.messageId : this.#takeMessageId(nowUs, key);
+    if (messageId === undefined) {
+      this.#staySilent(exchange);
+      return true;
+    }
     // RFC 9175 section 2.4: a challenge is never a CON of its own, which would be repeated.
     const challenge =
       response.code === Code.UNAUTHORIZED && optionValue(response.options ?? [], Option.ECHO) !== undefined;
     const separate = request.type === MessageType.CON && exchange.acknowledged && !challenge;
-    const messageId = piggybacked ? request.messageId : messageIds.next(key);
     const type = piggybacked ? MessageType.ACK : separate ? MessageType.CON : MessageType.NON;
     const bytes = encodeResponse(request.token, type, messageId, response);
     const copies = separate ? 1 + parameters.maxRetransmit : 1;
     if (!proof.allows(nowUs, peer.address, bytes.length * copies)) return this.#sendLess(nowUs, exchange, response);
     metrics.count("coap_responses", codeText(response.code));
     proof.spent(peer.address, bytes.length * copies);
-    if (separate) return reliability.send(nowUs, { peer, peerKey: key }, { bytes, messageId }, () => {});
-    exchange.reply = piggybacked ? bytes : undefined;
+    if (separate)
+      return reliability.send(nowUs, { peer, peerKey: key }, { bytes, messageId, kind: "response" }, IGNORE);
+    if (piggybacked) exchange.reply = bytes;
     this.#parts.send(peer, bytes);
     return true;
   }
@@ -319,19 +325,28 @@ export class CoapServer {
   /** One response of several to one request: the first may be piggybacked, the others stand alone. */
   #sendMore(nowUs: number, request: IncomingRequest, response: CoapResponse): boolean {
     const exchange = this.#exchanges.byId(request.exchange);
-    const { messageIds, reliability, send, proof } = this.#parts;
+    const { reliability, send, proof } = this.#parts;
     const { peer, token } = request;
     if (request.confirmable && exchange !== undefined && !exchange.answered)
       return this.#sendResponse(nowUs, exchange, response);
     const key = peerKey(peer);
-    const messageId = messageIds.next(key);
+    const messageId = this.#takeMessageId(nowUs, key);
+    if (messageId === undefined) return false;
     const type = request.confirmable ? MessageType.CON : MessageType.NON;
     const bytes = encodeResponse(token, type, messageId, response);
     if (!proof.allows(nowUs, peer.address, bytes.length)) return false;
     proof.spent(peer.address, bytes.length);
-    if (request.confirmable) return reliability.send(nowUs, { peer, peerKey: key }, { bytes, messageId }, () => {});
+    if (request.confirmable)
+      return reliability.send(nowUs, { peer, peerKey: key }, { bytes, messageId, kind: "response" }, IGNORE);
     send(peer, bytes);
     return true;
+  }
+
+  /** Section 4.4: a peer that asks so fast that IDs come round within EXCHANGE_LIFETIME is not answered. */
+  #takeMessageId(nowUs: number, peer: string): number | undefined {
+    const messageId = this.#parts.messageIds.take(nowUs, peer);
+    if (messageId === undefined) this.#parts.metrics.count("coap_refused", "no-message-id");
+    return messageId;
   }
 
   /** Four bytes never go out for less than four that came in, but they count. */
@@ -339,6 +354,15 @@ export class CoapServer {
     this.#parts.proof.spent(peer.address, bytes.length);
     this.#parts.send(peer, bytes);
   }
+}
+
+const IGNORE = (): void => {};
+
+/** RFC 9177 section 4.1: by Q-Block2 where it is asked for, or where Q-Block1 shows that the client knows it. */
+function isSentInSets({ options }: IncomingRequest, { bytes }: Body): boolean {
+  if (optionValue(options, Option.Q_BLOCK2) !== undefined) return true;
+  const sent = blockOption(options, Option.Q_BLOCK1);
+  return sent !== undefined && bytes.length > blockSize(sent.szx);
 }
 
 function encodeResponse(token: Uint8Array, type: MessageType, messageId: number, response: CoapResponse): Uint8Array {

@@ -19,18 +19,33 @@ const URI = /^([a-z][a-z0-9+.-]*):\/\/(\[[0-9a-f:.]+\]|[^/?#@:[\]]+)(?::(\d{0,5}
 
 /** Takes a URI apart (RFC 7252 section 6.4); undefined when it is none that a request can name. */
 export function parseUri(text: string): CoapUri | undefined {
+  const uri = readUri(text);
+  return uri === "unsupported-scheme" ? undefined : uri;
+}
+
+function readUri(text: string): CoapUri | "unsupported-scheme" | undefined {
   const match = URI.exec(text);
   if (match === null) return undefined;
   const scheme = match[1]!.toLowerCase();
+  if (DEFAULT_PORTS[scheme] === undefined) return "unsupported-scheme";
   const bracketed = match[2]!.startsWith("[");
   const host = bracketed ? match[2]!.slice(1, -1) : unescape(match[2]!);
   const port = match[3] === undefined || match[3] === "" ? DEFAULT_PORTS[scheme] : Number(match[3]);
   if (host === undefined || port === undefined || port > 65_535) return undefined;
+  const literal = normalisedHost(host);
+  if (literal === undefined) return undefined;
   // Step 8: a lone slash makes no Uri-Path option, a trailing one makes an empty one.
   const path = match[4] === undefined || match[4] === "/" ? [] : unescapeAll(match[4].slice(1).split("/"));
   const query = match[5] === undefined ? [] : unescapeAll(match[5].split("&"));
   if (path === undefined || query === undefined) return undefined;
-  return { scheme, host: host.toLowerCase(), port, path: withoutDots(path), query };
+  return { scheme, host: literal, port, path: withoutDots(path), query };
+}
+
+/** In lower case, an IPv6 address in its one canonical form (RFC 5952); undefined when it is no such address. */
+function normalisedHost(host: string): string | undefined {
+  if (!host.includes(":")) return host.toLowerCase();
+  const text = `http://[${host}]`;
+  return URL.canParse(text) ? new URL(text).hostname.slice(1, -1) : undefined;
 }
 
 /** Composes a URI (RFC 7252 section 6.5). */
@@ -58,21 +73,22 @@ export function pathOptions(uri: Pick<CoapUri, "path" | "query">): CoapOption[] 
  * The URI that a request for a proxy means: Proxy-Uri, or Proxy-Scheme with the Uri-* options
  * (RFC 7252 section 5.10.2). Undefined when it is not valid, or when the host is not said.
  */
-export function proxyTarget(options: readonly CoapOption[]): CoapUri | undefined {
+export function proxyTarget(options: readonly CoapOption[]): CoapUri | "unsupported-scheme" | undefined {
   const whole = optionValue(options, Option.PROXY_URI);
   if (whole !== undefined) {
     const text = fromUtf8(whole);
-    return text === undefined ? undefined : parseUri(text);
+    return text === undefined ? undefined : readUri(text);
   }
   const scheme = textOption(options, Option.PROXY_SCHEME)?.toLowerCase();
-  const host = textOption(options, Option.URI_HOST);
+  if (scheme !== undefined && DEFAULT_PORTS[scheme] === undefined) return "unsupported-scheme";
+  const host = normalisedHost(textOption(options, Option.URI_HOST)?.replace(/^\[|\]$/g, "") ?? "");
   const port = uintOption(options, Option.URI_PORT) ?? DEFAULT_PORTS[scheme ?? ""];
   const path = optionValues(options, Option.URI_PATH).map(fromUtf8);
   const query = optionValues(options, Option.URI_QUERY).map(fromUtf8);
-  if (scheme === undefined || host === undefined || port === undefined) return undefined;
+  if (scheme === undefined || host === undefined || host === "" || port === undefined) return undefined;
   if (!path.every((segment) => segment !== undefined) || !query.every((argument) => argument !== undefined))
     return undefined;
-  return { scheme, host: host.replace(/^\[|\]$/g, "").toLowerCase(), port, path, query };
+  return { scheme, host, port, path, query };
 }
 
 function textOption(options: readonly CoapOption[], optionNumber: number): string | undefined {

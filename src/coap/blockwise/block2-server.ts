@@ -4,6 +4,9 @@ import { encodeUint, EMPTY_BYTES, optionValue, optionValues, uintOption, type Co
 import { Code, Option } from "../numbers.ts";
 import type { Body, CoapResponse, IncomingRequest } from "../request.ts";
 
+/** A body, or the payload of a handler that makes no body of it. */
+export type Representation = Pick<Body, "bytes"> & Partial<Pick<Body, "etag" | "contentFormat">>;
+
 /** Which bytes of a body a response carries. */
 export interface BlockResult {
   readonly response: CoapResponse;
@@ -16,17 +19,17 @@ export interface BlockResult {
  * (RFC 7959 section 2.4). No state is kept: any NUM may come first and SZX may shrink at any time.
  * `preferredSzx` caps what a client that names no size gets, not what one asks for.
  */
-export function respondWithBody(request: IncomingRequest, body: Body, preferredSzx: Szx): BlockResult {
+export function respondWithBody(request: IncomingRequest, body: Representation, preferredSzx: Szx): BlockResult {
   if (!isAcceptable(request, body)) return { response: { code: Code.NOT_ACCEPTABLE } };
   const asked = blockOption(request.options, Option.BLOCK2);
-  if (asked?.szx === 7) return refuse(Code.BAD_REQUEST, "Block2: SZX 7 is reserved");
   const num = asked?.num ?? 0;
-  const szx = asked?.szx ?? preferredSzx;
+  const szx = asked?.szx ?? preferredSzx; // 7 was refused before
   // An ETag validates the representation as a whole (RFC 7252 section 5.10.6.2). Clients that echo
   // it on later blocks want the block, so only the first request can be answered 2.03.
-  if (num === 0 && optionValues(request.options, Option.ETAG).some((etag) => bytesEqual(etag, body.etag))) {
-    return { response: { code: Code.VALID, options: [{ number: Option.ETAG, value: body.etag }] } };
-  }
+  const identity = body.etag === undefined ? [] : [{ number: Option.ETAG as number, value: body.etag }];
+  const asksFor = optionValues(request.options, Option.ETAG);
+  if (num === 0 && identity.some(({ value }) => asksFor.some((etag) => bytesEqual(etag, value))))
+    return { response: { code: Code.VALID, options: identity } };
   const size = blockSize(szx);
   const offset = num * size;
   const end = Math.min(offset + size, body.bytes.length);
@@ -34,10 +37,9 @@ export function respondWithBody(request: IncomingRequest, body: Body, preferredS
   if (body.bytes.length > (MAX_BLOCK_NUM + 1) * size)
     return refuse(Code.BAD_OPTION, "Block2: SZX is too small for this body");
   const more = end < body.bytes.length;
-  const options: CoapOption[] = [
-    { number: Option.ETAG, value: body.etag },
-    { number: Option.CONTENT_FORMAT, value: encodeUint(body.contentFormat) },
-  ];
+  const options: CoapOption[] = identity;
+  if (body.contentFormat !== undefined)
+    options.push({ number: Option.CONTENT_FORMAT, value: encodeUint(body.contentFormat) });
   if (asked !== undefined || more) options.push({ number: Option.BLOCK2, value: encodeBlock({ num, more, szx }) });
   // Section 4: Size2 in a request asks for the size of the whole.
   if (optionValue(request.options, Option.SIZE2) !== undefined) {
@@ -51,8 +53,8 @@ function refuse(code: number, diagnostic: string): BlockResult {
   return { response: { code, payload: utf8(diagnostic) } };
 }
 
-/** Whether the client takes the format of `body` (RFC 7252 section 5.10.4). */
-export function isAcceptable(request: IncomingRequest, body: Body): boolean {
+/** Whether the client takes the format of `body` (RFC 7252 section 5.10.4); one without a format is not held against it. */
+export function isAcceptable(request: IncomingRequest, { contentFormat }: Representation): boolean {
   const accept = uintOption(request.options, Option.ACCEPT);
-  return accept === undefined || accept === body.contentFormat;
+  return accept === undefined || contentFormat === undefined || accept === contentFormat;
 }

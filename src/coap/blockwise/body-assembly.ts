@@ -69,7 +69,6 @@ export class BodyAssembly {
     const block = blockOption(request.options, Option.BLOCK1)!;
     const size1 = uintOption(request.options, Option.SIZE1);
     const length = request.payload.length;
-    if (block.szx === 7) return refuse(Code.BAD_REQUEST, "Block1: SZX 7 is reserved");
     const size = blockSize(block.szx);
     // Section 2.2: all blocks but the last are of the size that SZX gives.
     if (block.more ? length !== size : length > size) return refuse(Code.BAD_REQUEST, "the payload is not a block");
@@ -190,7 +189,7 @@ function continued({ num, szx }: BlockValue, preferredSzx: number): CoapResponse
 /** The Block1 option of a response to a block: M is only left set where more is awaited (section 2.3). */
 export function block1Echo(request: IncomingRequest, optionNumber: number, code: number): Uint8Array | undefined {
   const block = blockOption(request.options, optionNumber);
-  if (block === undefined || block.szx === 7) return undefined;
+  if (block === undefined) return undefined;
   return encodeBlock({ ...block, more: code === Code.CONTINUE });
 }
 

@@ -22,6 +22,7 @@ export interface BodyExchangeOptions {
   readonly requestTag?: Uint8Array;
   /** Largest response body that is taken. */
   readonly maxBodyBytes: number;
+  readonly forwarded?: boolean;
 }
 
 /**
@@ -83,7 +84,8 @@ export class BodyExchange {
   }
 
   #send(nowUs: number, request: OutgoingRequest): boolean {
-    this.#request = this.#options.endpoint.request(nowUs, this.#options.peer, request);
+    const { endpoint, peer, forwarded = false } = this.#options;
+    this.#request = endpoint.request(nowUs, peer, { ...request, forwarded });
     return this.#request !== undefined;
   }
 }

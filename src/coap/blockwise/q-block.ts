@@ -11,7 +11,8 @@ const nonTimeoutUs = (p: TransmissionParameters): number => p.ackTimeoutUs;
 export const nonTimeoutRandomUs = (p: TransmissionParameters, random: Random): number =>
   dithered(random, nonTimeoutUs(p), p.ackRandomFactor);
 /** NON_RECEIVE_TIMEOUT: how long missing blocks are waited for before they are asked for. */
-export const nonReceiveTimeoutUs = (p: TransmissionParameters): number => 2 * nonTimeoutUs(p);
+export const nonReceiveTimeoutUs = (p: TransmissionParameters): number =>
+  Math.max(2 * nonTimeoutUs(p), nonTimeoutUs(p) * p.ackRandomFactor + 1_000_000);
 /** NON_PARTIAL_TIMEOUT: how long a body with gaps is kept. */
 export const nonPartialTimeoutUs = (p: TransmissionParameters): number => exchangeLifetimeUs(p);
 /** NON_MAX_RETRANSMIT: how often the same blocks are asked for in vain. */

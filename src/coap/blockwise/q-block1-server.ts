@@ -26,6 +26,8 @@ interface Context {
   exchange: number | undefined;
   /** Blocks up to here are known to the client to have arrived, or to be missing. */
   reported: number;
+  /** The block that made the last set whole: when it comes again, so does what it was answered with. */
+  completedBy: number;
   repeats: number;
   /** When the missing blocks are asked for. */
   dueUs: number;
@@ -55,7 +57,7 @@ export class QBlock1Server {
     const block = blockOption(options, Option.Q_BLOCK1)!;
     const size1 = uintOption(options, Option.SIZE1);
     const tagged = optionValue(options, Option.REQUEST_TAG) !== undefined;
-    if (!tagged || size1 === undefined || block.szx === 7) return { code: Code.BAD_REQUEST };
+    if (!tagged || size1 === undefined) return { code: Code.BAD_REQUEST };
     if (size1 > maxBodyBytes) return tooLarge(maxBodyBytes).response;
     const size = blockSize(block.szx);
     const count = Math.max(1, Math.ceil(size1 / size));
@@ -68,6 +70,7 @@ export class QBlock1Server {
       return (block.more ? undefined : finished.response) ?? "silent";
     const context = this.#context(nowUs, request, { size1, szx: block.szx, count });
     if (context === undefined) return { code: Code.SERVICE_UNAVAILABLE };
+    // Section 4.3: what a block says that is there already is not looked at.
     if (context.map.add(block.num)) {
       context.body.set(payload, block.num * size);
       context.repeats = 0;
@@ -99,8 +102,9 @@ export class QBlock1Server {
       this.#finished.delete(key);
     }
     for (const context of this.#contexts.values()) {
-      const given = context.repeats > nonMaxRetransmit(this.#parameters) || context.expiryUs <= nowUs;
-      if (context.dueUs > nowUs && !given) continue;
+      const due = context.dueUs <= nowUs;
+      const given = (due && context.repeats >= nonMaxRetransmit(this.#parameters)) || context.expiryUs <= nowUs;
+      if (!due && !given) continue;
       if (given || context.exchange === undefined) {
         if (given) this.#forget(context);
         else context.dueUs = context.expiryUs;
@@ -129,8 +133,9 @@ export class QBlock1Server {
     const { map, szx } = context;
     const end = setEnd(map.highest);
     if (map.missing(end, 1).length === 0) {
-      if (context.reported >= end) return;
+      if (context.reported >= end && num !== context.completedBy) return;
       context.reported = end;
+      context.completedBy = num;
       const value = encodeBlock({ num: end - 1, more: true, szx });
       this.#push(context, { code: Code.CONTINUE, options: [{ number: Option.Q_BLOCK1, value }] });
       return;
@@ -186,6 +191,7 @@ export class QBlock1Server {
       map: new BlockMap(count),
       exchange: undefined,
       reported: 0,
+      completedBy: -1,
       repeats: 0,
       dueUs: nowUs,
       expiryUs: nowUs,

@@ -1,13 +1,14 @@
 import type { Random } from "../../ports/random.ts";
+import { bytesEqual } from "../../util/bytes.ts";
 import { peerKey } from "../../util/peer.ts";
 import type { Timer } from "../../util/timer-queue.ts";
 import { COAP_LIMITS } from "../limits.ts";
-import { encodeUint, optionValues, type CoapOption } from "../message.ts";
+import { encodeUint, optionValue, optionValues, type CoapOption } from "../message.ts";
 import { Code, Option } from "../numbers.ts";
 import type { TransmissionParameters } from "../parameters.ts";
 import type { CoapTimers } from "../reliability.ts";
 import type { Body, CoapResponse, IncomingRequest } from "../request.ts";
-import { blockSize, decodeBlock, encodeBlock, type BlockValue } from "./block.ts";
+import { blockOption, blockSize, decodeBlock, encodeBlock, type BlockValue } from "./block.ts";
 import { assemblyKey } from "./body-assembly.ts";
 import { MAX_PAYLOADS, nonTimeoutRandomUs, setEnd } from "./q-block.ts";
 
@@ -51,7 +52,7 @@ export class QBlock2Server {
     request: IncomingRequest,
     { code, body, options }: { code: number; body: Body; options: readonly CoapOption[] },
   ): CoapResponse | undefined {
-    const asked = optionValues(request.options, Option.Q_BLOCK2).map(decodeBlock);
+    const asked = blocksAsked(request.options);
     const { szx } = asked[0]!;
     const count = Math.max(1, Math.ceil(body.bytes.length / blockSize(szx)));
     const nums = numbersAsked(asked, count);
@@ -59,9 +60,19 @@ export class QBlock2Server {
     const key = assemblyKey(request);
     const whole = asked.length === 1 && asked[0]!.more && asked[0]!.num % MAX_PAYLOADS === 0;
     const running = this.#jobs.get(key);
-    const parts = { key, request, body, code, szx, options, timer: undefined };
+    // RFC 9177 section 4.5: all blocks of one body have the same Observe value; missing ones have none.
+    const registers = optionValue(request.options, Option.OBSERVE) !== undefined;
+    const goesOn = !registers && running !== undefined && bytesEqual(running.body.etag, body.etag);
+    const parts = { key, request, body, code, szx, options: goesOn ? running.options : options, timer: undefined };
     if (!whole) {
-      const single: Job = { ...parts, pauseUs: 0, next: 0, end: 0 };
+      const isFirst = asked.length === 1 && asked[0]!.num === 0;
+      const single: Job = {
+        ...parts,
+        options: isFirst ? options : withoutObserve(options),
+        pauseUs: 0,
+        next: 0,
+        end: 0,
+      };
       for (const num of nums) if (!this.#sendBlock(nowUs, single, num)) break;
       return undefined;
     }
@@ -112,6 +123,17 @@ export class QBlock2Server {
   }
 }
 
+/** What Q-Block2 asks for; a request with Q-Block1 alone, for all from the beginning. */
+function blocksAsked(options: readonly CoapOption[]): readonly BlockValue[] {
+  const asked = optionValues(options, Option.Q_BLOCK2).map(decodeBlock);
+  if (asked.length > 0) return asked;
+  return [{ num: 0, more: true, szx: blockOption(options, Option.Q_BLOCK1)!.szx }];
+}
+
+function withoutObserve(options: readonly CoapOption[]): readonly CoapOption[] {
+  return options.filter(({ number }) => number !== Option.OBSERVE);
+}
+
 /**
  * The blocks that the options name; undefined when they are not strictly ascending, differ in size
  * or lie past the end. With M set a block stands for itself and the rest of its set.
@@ -120,7 +142,7 @@ function numbersAsked(asked: readonly BlockValue[], count: number): number[] | u
   const out: number[] = [];
   let previous = -1;
   for (const { num, more, szx } of asked) {
-    if (num <= previous || num >= count || szx !== asked[0]!.szx || szx === 7) return undefined;
+    if (num <= previous || num >= count || szx !== asked[0]!.szx) return undefined;
     previous = num;
     const end = more ? Math.min(setEnd(num), count) : num + 1;
     for (let next = Math.max(num, (out.at(-1) ?? -1) + 1); next < end && out.length < MAX_PAYLOADS; next++)

@@ -1,6 +1,6 @@
 import type { Timer } from "../../util/timer-queue.ts";
 import { COAP_LIMITS } from "../limits.ts";
-import { Code, codeClass, Option } from "../numbers.ts";
+import { Code, codeClass, isSafe, Option } from "../numbers.ts";
 import type { CoapTimers } from "../reliability.ts";
 import type { CoapResponse, HandlerResult, IncomingRequest } from "../request.ts";
 import { asksLaterBlock, blockOption, blockSize } from "./block.ts";
@@ -28,10 +28,14 @@ export class ResponseBodies {
   }
 
   /** The answer of which the request wants a later block; undefined when the handler is to answer. */
-  respond(request: IncomingRequest): HandlerResult | undefined {
+  respond(request: IncomingRequest, proxied: boolean): HandlerResult | undefined {
     if (request.method === Code.GET || !asksLaterBlock(request.options)) return undefined;
     if (blockOption(request.options, Option.BLOCK1)?.more === true) return undefined;
-    return this.#kept.get(keyOf(request))?.response ?? { code: Code.REQUEST_ENTITY_INCOMPLETE };
+    const kept = this.#kept.get(keyOf(request))?.response;
+    if (kept !== undefined) return kept;
+    // A proxy can ask its origin anew for what changes nothing (RFC 9177 section 8).
+    if (proxied && isSafe(request.method) && request.payload.length > 0) return undefined;
+    return { code: Code.REQUEST_ENTITY_INCOMPLETE };
   }
 
   keep(nowUs: number, request: IncomingRequest, response: CoapResponse): void {

@@ -1,12 +1,14 @@
 import type { Metrics } from "../../ports/metrics.ts";
 import type { PeerAddress } from "../../ports/datagram.ts";
 import { peerKey } from "../../util/peer.ts";
+import { keepRecent } from "../../util/recent.ts";
 import type { AddressProof } from "../address-proof.ts";
 import { blockOption, type Szx } from "../blockwise/block.ts";
 import { encodeMessage } from "../encode.ts";
-import { EMPTY_BYTES, encodeUint, uintOption, type CoapOption } from "../message.ts";
+import { COAP_LIMITS } from "../limits.ts";
+import { EMPTY_BYTES, encodeUint, uintOption, type CoapMessage, type CoapOption } from "../message.ts";
 import type { MessageIds } from "../message-ids.ts";
-import { codeClass, isSafe, MessageType, Option } from "../numbers.ts";
+import { Code, codeClass, isSafe, MessageType, Option } from "../numbers.ts";
 import { shapeResponse } from "../reply.ts";
 import type { CoapTimers, Outcome, Reliability } from "../reliability.ts";
 import type { CoapResponse, HandlerResult, IncomingRequest } from "../request.ts";
@@ -16,6 +18,8 @@ import { nextSequence, Observations, type Observation } from "./observations.ts"
 const NON_GAP_US = 3_000_000;
 /** At least once a day a client must confirm that it is still there (section 4.5). */
 const CONFIRM_EVERY_US = 86_400_000_000;
+
+type Notification = Omit<CoapMessage, "messageId">;
 
 export interface NotifierParts {
   readonly preferredSzx: Szx;
@@ -36,6 +40,8 @@ export interface NotifierParts {
 export class Notifier {
   readonly #parts: NotifierParts;
   readonly #observations = new Observations();
+  /** When a client may be sent the next non-confirmable notification. */
+  readonly #nextNonUs = new Map<string, number>();
 
   constructor(parts: NotifierParts) {
     this.#parts = parts;
@@ -61,11 +67,14 @@ export class Notifier {
       return undefined;
     }
     if (!this.#parts.proof.isProven(nowUs, request.peer.address)) return "unproven";
-    const observation = this.#observations.register(nowUs, key, response.observable, request);
+    const { shaped } = shapeResponse(request, response, [], this.#parts.preferredSzx);
+    if (codeClass(shaped.code) !== 2) return undefined;
+    const observation = this.#observations.register(nowUs, key, response.observable, response.whole ?? request);
     if (observation === undefined) {
       this.#parts.metrics.count("coap_refused", "too-many-observations");
       return undefined;
     }
+    observation.contentFormat = formatOf(shaped);
     return observeOption(nowUs, observation);
   }
 
@@ -84,38 +93,78 @@ export class Notifier {
   }
 
   #send(nowUs: number, observation: Observation): void {
-    const { ask, messageIds, reliability, send, timers, preferredSzx, metrics } = this.#parts;
+    const { messageIds, reliability, send, timers, metrics } = this.#parts;
     const { peerKey: key, request } = observation;
-    const { peer } = request;
-    const result = ask(nowUs, request);
-    if (result === "deferred" || result === "silent") return;
-    const alive = codeClass(result.code) === 2;
-    // Section 4.2: an error ends the observation, and says so without the option.
-    if (!alive) this.#observations.remove(observation);
-    observation.stale = false;
+    const waitUs = (this.#nextNonUs.get(key) ?? 0) - nowUs;
     observation.inFlight = true;
-    metrics.count("coap_notifications");
-    const { shaped } = shapeResponse(request, result, alive ? [observeOption(nowUs, observation)] : [], preferredSzx);
-    const messageId = messageIds.next(key);
-    const confirmable = request.confirmable || nowUs - observation.confirmedUs >= CONFIRM_EVERY_US || !alive;
-    const bytes = encodeMessage({
-      type: confirmable ? MessageType.CON : MessageType.NON,
-      code: shaped.code,
-      messageId,
-      token: request.token,
-      options: shaped.options ?? [],
-      payload: shaped.payload ?? EMPTY_BYTES,
-    });
-    if (confirmable) {
-      const settle = (now: number, outcome: Outcome): void => this.#onOutcome(now, observation, outcome);
-      if (reliability.send(nowUs, { peer, peerKey: key }, { bytes, messageId }, settle)) return;
-      metrics.count("coap_refused", "too-many-separate-responses");
-      this.#observations.remove(observation);
+    if (!this.#isConfirmable(nowUs, observation) && waitUs > 0) {
+      // Section 4.5.1: the pace holds for the client, whatever it observes.
+      observation.stale = true;
+      timers.schedule(nowUs + waitUs, (now) => this.#next(now, observation));
       return;
     }
-    observation.messageId = messageId;
-    send(peer, bytes);
-    timers.schedule(nowUs + NON_GAP_US, (now) => this.#next(now, observation));
+    const made = this.#make(nowUs, observation);
+    if (made === undefined) {
+      observation.inFlight = false;
+      return;
+    }
+    const messageId = messageIds.take(nowUs, key);
+    if (messageId === undefined) return this.#drop(observation, "no-message-id");
+    const { peer } = request;
+    if (made.type === MessageType.NON) {
+      observation.messageId = messageId;
+      metrics.count("coap_notifications");
+      send(peer, encodeMessage({ ...made, messageId }));
+      keepRecent(this.#nextNonUs, key, nowUs + NON_GAP_US, COAP_LIMITS.maxObservations);
+      timers.schedule(nowUs + NON_GAP_US, (now) => this.#next(now, observation));
+      return;
+    }
+    // What waits for NSTART shows the state at the moment that it leaves (section 4.4).
+    const bytes = (now: number): Uint8Array | undefined => {
+      const newest = now === nowUs ? made : this.#newest(now, observation, made);
+      observation.inFlight = newest !== undefined;
+      return newest && encodeMessage({ ...newest, type: MessageType.CON, messageId });
+    };
+    const settle = (now: number, outcome: Outcome): void => this.#onOutcome(now, observation, outcome);
+    if (!reliability.send(nowUs, { peer, peerKey: key }, { bytes, messageId, kind: "response" }, settle))
+      return this.#drop(observation, "too-many-separate-responses");
+    metrics.count("coap_notifications");
+  }
+
+  /** What to send in place of `made`, which has waited; nothing when the client has gone meanwhile. */
+  #newest(nowUs: number, observation: Observation, made: Notification): Notification | undefined {
+    if (this.#observations.has(observation)) return this.#make(nowUs, observation);
+    return codeClass(made.code) === 2 ? undefined : made;
+  }
+
+  /** The notification of the state as it is; undefined when the handler has none to give. */
+  #make(nowUs: number, observation: Observation): Notification | undefined {
+    const { request } = observation;
+    const result = this.#parts.ask(nowUs, request);
+    if (result === "deferred" || result === "silent") return undefined;
+    observation.stale = false;
+    const alive = codeClass(result.code) === 2;
+    const extra = alive ? [observeOption(nowUs, observation)] : [];
+    let { shaped } = shapeResponse(request, result, extra, this.#parts.preferredSzx);
+    // Section 4.2: a client that got one format does not get another one under the same registration.
+    if (codeClass(shaped.code) === 2 && formatOf(shaped) !== observation.contentFormat)
+      shaped = { code: Code.NOT_ACCEPTABLE };
+    const type = this.#isConfirmable(nowUs, observation) ? MessageType.CON : MessageType.NON;
+    const message = { code: shaped.code, token: request.token, payload: shaped.payload ?? EMPTY_BYTES };
+    if (codeClass(shaped.code) === 2) return { ...message, type, options: shaped.options ?? [] };
+    // An error ends the observation, and says so without the option.
+    this.#observations.remove(observation);
+    const options = (shaped.options ?? []).filter(({ number }) => number !== Option.OBSERVE);
+    return { ...message, type: MessageType.CON, options };
+  }
+
+  #isConfirmable(nowUs: number, { request, confirmedUs }: Observation): boolean {
+    return request.confirmable || nowUs - confirmedUs >= CONFIRM_EVERY_US;
+  }
+
+  #drop(observation: Observation, reason: string): void {
+    this.#parts.metrics.count("coap_refused", reason);
+    this.#observations.remove(observation);
   }
 
   #onOutcome(nowUs: number, observation: Observation, outcome: Outcome): void {
@@ -131,6 +180,10 @@ export class Notifier {
     observation.inFlight = false;
     if (observation.stale && this.#observations.has(observation)) this.#send(nowUs, observation);
   }
+}
+
+function formatOf({ options = [] }: CoapResponse): number | undefined {
+  return uintOption(options, Option.CONTENT_FORMAT);
 }
 
 function observeOption(nowUs: number, observation: Observation): CoapOption {

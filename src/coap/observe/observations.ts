@@ -17,6 +17,8 @@ export interface Observation {
   /** Message ID of the last non-confirmable notification, which a RST would name. */
   messageId: number | undefined;
   sequence: number;
+  /** Content-Format of the first response. */
+  contentFormat: number | undefined;
 }
 
 /** The list of observers, by (peer, token) and by resource, each bounded. */
@@ -55,6 +57,7 @@ export class Observations {
       confirmedUs: nowUs,
       messageId: undefined,
       sequence: before?.sequence ?? 0,
+      contentFormat: undefined,
     };
     this.#byKey.set(key, observation);
     add(this.#byResource, resource, observation);

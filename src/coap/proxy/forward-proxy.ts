@@ -2,17 +2,17 @@ import type { HttpRequest, HttpResponse } from "../../ports/http.ts";
 import type { Metrics } from "../../ports/metrics.ts";
 import type { PeerAddress } from "../../ports/datagram.ts";
 import type { Random } from "../../ports/random.ts";
-import { utf8 } from "../../util/bytes.ts";
+import { toHex, utf8 } from "../../util/bytes.ts";
 import { randomBytes } from "../../util/random.ts";
 import { asksLaterBlock, type Szx } from "../blockwise/block.ts";
 import { BodyExchange, type BodyOutcome } from "../blockwise/body-exchange.ts";
 import { BODY_OPTIONS, RequestBodies } from "../blockwise/request-bodies.ts";
 import { COAP_LIMITS } from "../limits.ts";
 import { encodeUint, optionValue, uintOption, type CoapOption } from "../message.ts";
-import { Code, codeClass, isSafe, isUnsafe, Option, OPTION_DEFINITIONS } from "../numbers.ts";
+import { Code, codeClass, isSafe, Option } from "../numbers.ts";
 import { unrecognisedCritical } from "../options.ts";
 import type { TransmissionParameters } from "../parameters.ts";
-import { SERVER_OPTIONS } from "../request-check.ts";
+import { understands } from "../request-check.ts";
 import type {
   ClientEvent,
   CoapResponse,
@@ -84,6 +84,7 @@ export class ForwardProxy implements RequestHandler {
   handleRequest(nowUs: number, request: IncomingRequest): HandlerResult {
     const target = proxyTarget(request.options);
     if (target === undefined) return this.#refuse(Code.BAD_REQUEST, "proxy-uri");
+    if (target === "unsupported-scheme") return this.#refuse(Code.PROXYING_NOT_SUPPORTED, "proxy-scheme");
     if (target.scheme === "coap" && this.#parts.isSelf(target.host, target.port))
       return this.#serveLocally(nowUs, localRequest(request, target));
     const origin = this.#origins.get(originOf(target));
@@ -159,7 +160,9 @@ export class ForwardProxy implements RequestHandler {
       return this.#toResponse(aged(cached, nowUs));
     }
     metrics.count("proxy_cache", "miss");
-    const waiting = this.#forwarded.get(`${key} ${hopLimit}`);
+    const echo = forwardedEcho(request);
+    const joinKey = `${key} ${hopLimit} ${echo === undefined ? "" : toHex(echo)}`;
+    const waiting = this.#forwarded.get(joinKey);
     // One request for all that wait for the same, unless it changes something.
     if (waiting !== undefined && isSafe(request.method)) {
       if (waiting.exchanges.length >= COAP_LIMITS.maxProxyJoined)
@@ -172,7 +175,7 @@ export class ForwardProxy implements RequestHandler {
       return this.#refuse(Code.SERVICE_UNAVAILABLE, "proxy-full");
     const { epoch } = this.#cache;
     // Two that change something may be under way at once: each is known by a name of its own.
-    const id = isSafe(request.method) ? `${key} ${hopLimit}` : `${key} ${hopLimit} ${this.#nextId++}`;
+    const id = isSafe(request.method) ? joinKey : `${joinKey} ${this.#nextId++}`;
     const common = { id, key, uri, method: request.method, hopLimit, epoch, origin: origin.origin };
     const parts = { ...common, exchanges: [request.exchange] };
     if (target.scheme === "http" || target.scheme === "https") return this.#forwardHttp(request, parts);
@@ -182,8 +185,8 @@ export class ForwardProxy implements RequestHandler {
   /** As if it had been asked without a proxy (RFC 7252 section 5.7.2), but what is observed is asked directly. */
   #serveLocally(nowUs: number, request: IncomingRequest): HandlerResult {
     const { local } = this.#parts;
-    const known = (option: number): boolean => local.understood?.has(option) === true || SERVER_OPTIONS.has(option);
-    if (unrecognisedCritical(request.options, known) !== undefined)
+    const carrier = { code: request.method, options: request.options };
+    if (unrecognisedCritical(carrier, (option) => understands(local, option)) !== undefined)
       return this.#refuse(Code.BAD_OPTION, "critical-option");
     const result = local.handleRequest(nowUs, request);
     if (typeof result === "string") return result;
@@ -210,6 +213,7 @@ export class ForwardProxy implements RequestHandler {
       szx: this.#parts.preferredSzx,
       requestTag: randomBytes(this.#parts.random, 4),
       maxBodyBytes: COAP_LIMITS.maxProxiedBytes,
+      forwarded: true,
     });
     if (!exchange.start(nowUs)) return this.#refuse(Code.SERVICE_UNAVAILABLE, "proxy-full");
     this.#forwarded.set(parts.id, { ...parts, exchange });
@@ -228,10 +232,8 @@ export class ForwardProxy implements RequestHandler {
   }
 
   #onOutcome(nowUs: number, forwarded: Forwarded, outcome: BodyOutcome): void {
-    if (outcome.kind === "failed") this.#finish(nowUs, forwarded, failure(outcome.reason));
-    else if (outcome.response.options.some(({ number }) => isUnsafe(number) && !OPTION_DEFINITIONS.has(number)))
-      this.#finish(nowUs, forwarded, failure("unsafe-option")); // section 5.4.2
-    else this.#finish(nowUs, forwarded, outcome.response);
+    const response = outcome.kind === "failed" ? failure(outcome.reason) : outcome.response;
+    this.#finish(nowUs, forwarded, response);
   }
 
   #finish(nowUs: number, forwarded: Forwarded, response: ResponseContent): void {
@@ -257,7 +259,8 @@ export class ForwardProxy implements RequestHandler {
   }
 
   #toResponse({ code, options, payload }: ResponseContent): CoapResponse {
-    const own = options.filter(({ number }) => !isHopByHop(number));
+    // RFC 9175 section 2.3: an origin's challenge is the client's to answer.
+    const own = options.filter(({ number }) => !isHopByHop(number) || number === Option.ECHO);
     const etag = optionValue(options, Option.ETAG);
     const small = payload.length <= 16 << this.#parts.preferredSzx;
     if (codeClass(code) !== 2 || payload.length === 0 || (small && (code !== Code.CONTENT || etag === undefined)))
@@ -295,7 +298,14 @@ function forwardedOptions(
   if (target.host !== peer.address) options.push({ number: Option.URI_HOST, value: utf8(target.host) });
   options.push({ number: Option.HOP_LIMIT, value: encodeUint(hopLimit) });
   for (const option of request.options) if (!isHopByHop(option.number)) options.push(option);
+  const echo = forwardedEcho(request);
+  if (echo !== undefined) options.push({ number: Option.ECHO, value: echo });
   return options;
+}
+
+/** An Echo value that is not of this endpoint's own making goes on to the origin (RFC 9175 section 2.3). */
+function forwardedEcho(request: IncomingRequest): Uint8Array | undefined {
+  return request.fresh ? undefined : optionValue(request.options, Option.ECHO);
 }
 
 /** A request for this very endpoint by way of its proxy (RFC 7252 section 5.7.2). */

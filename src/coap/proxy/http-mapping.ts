@@ -90,12 +90,15 @@ export function fromHttpResponse(
   const code = toCode(method, status);
   const options: CoapOption[] = [];
   const etag = headers["etag"];
-  if (etag !== undefined && code >> 5 === 2) options.push({ number: Option.ETAG, value: etagOf(etag) });
+  const represents = code === Code.CONTENT || code === Code.VALID;
+  if (etag !== undefined && represents) options.push({ number: Option.ETAG, value: etagOf(etag) });
   if (code === Code.CONTENT && body.length > 0) {
     options.push({ number: Option.CONTENT_FORMAT, value: encodeUint(contentFormat(headers["content-type"])) });
   }
   const maxAgeS = maxAge(headers);
-  if (maxAgeS !== undefined) options.push({ number: Option.MAX_AGE, value: encodeUint(maxAgeS) });
+  // What is not cached has no Max-Age (RFC 7252 section 5.9.1).
+  if (maxAgeS !== undefined && (represents || code >> 5 !== 2))
+    options.push({ number: Option.MAX_AGE, value: encodeUint(maxAgeS) });
   // What an error page says helps a person; on a constrained link its first line will do.
   const payload = code >> 5 === 2 ? body : utf8(`HTTP status ${status}`);
   return { code, options, payload };
@@ -106,6 +109,8 @@ function toCode(method: number, status: number): number {
     if (method === Code.GET) return Code.CONTENT;
     return method === Code.DELETE ? Code.DELETED : Code.CHANGED;
   }
+  // RFC 7252 section 10.1.3: what is not there is as good as deleted.
+  if (method === Code.DELETE && (status === 404 || status === 410)) return Code.DELETED;
   const known = STATUS[status];
   if (known !== undefined) return known;
   if (status >= 400 && status < 500) return Code.BAD_REQUEST;
@@ -129,7 +134,35 @@ function contentFormat(type: string | undefined): number {
 function maxAge(headers: HttpResponse["headers"]): number | undefined {
   const control = headers["cache-control"] ?? "";
   if (/\bno-(?:store|cache)\b/i.test(control)) return 0;
-  const seconds = /\b(?:s-maxage|max-age)=(\d{1,9})/i.exec(control)?.[1];
-  if (seconds === undefined) return undefined;
+  const seconds = /\bs-maxage=(\d{1,9})/i.exec(control)?.[1] ?? /\bmax-age=(\d{1,9})/i.exec(control)?.[1];
+  if (seconds === undefined) return headers["expires"] === undefined ? undefined : untilExpiry(headers);
   return Math.max(0, Number(seconds) - Number(headers["age"] ?? 0) || 0);
+}
+
+/** Expires less Date, both as the origin's clock has it (RFC 9111 section 5.3); a date that cannot be read has passed. */
+function untilExpiry(headers: HttpResponse["headers"]): number {
+  const [expires, date] = [httpDate(headers["expires"]), httpDate(headers["date"])];
+  return expires === undefined || date === undefined ? 0 : Math.max(0, expires - date);
+}
+
+const MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+const IMF_FIXDATE = /^[A-Z][a-z]{2}, (\d{2}) ([A-Z][a-z]{2}) (\d{4}) (\d{2}):(\d{2}):(\d{2}) GMT$/;
+
+/** Seconds of an IMF-fixdate (RFC 9110 section 5.6.7) on a count of days that begins in year 0. */
+function httpDate(text: string | undefined): number | undefined {
+  const match = IMF_FIXDATE.exec(text ?? "");
+  const month = MONTHS.indexOf(match?.[2] ?? "");
+  if (match === null || month < 0) return undefined;
+  const [day, year, hours, minutes, seconds] = [1, 3, 4, 5, 6].map((i) => Number(match[i])) as [
+    number,
+    number,
+    number,
+    number,
+    number,
+  ];
+  // Years that begin in March have their leap day last.
+  const [y, m] = month < 2 ? [year - 1, month + 10] : [year, month - 2];
+  const days =
+    365 * y + Math.floor(y / 4) - Math.floor(y / 100) + Math.floor(y / 400) + Math.floor((153 * m + 2) / 5) + day;
+  return ((days * 24 + hours) * 60 + minutes) * 60 + seconds;
 }

@@ -58,7 +58,7 @@ export class ResponseCache {
       return;
     }
     // Asked for before something changed: nobody knows which state it shows.
-    if (epoch !== this.epoch) return;
+    if (epoch !== this.epoch || !isCacheable(response)) return;
     this.#drop(key);
     const bytes = sizeOf(key, response);
     if (bytes > this.#maxBytes) return;
@@ -97,6 +97,12 @@ export class ResponseCache {
     this.#entries.delete(key);
     this.#bytes -= entry.bytes;
   }
+}
+
+/** Section 5.6: of successes, only what means the same to whoever asks later; a challenge is for one client. */
+function isCacheable({ code, options }: ResponseContent): boolean {
+  if (optionValue(options, Option.ECHO) !== undefined) return false;
+  return codeClass(code) !== 2 || code === Code.CONTENT;
 }
 
 /** The response as it leaves the cache: with what is left of its Max-Age (section 5.10.5). */
