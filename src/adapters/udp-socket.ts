@@ -9,6 +9,12 @@ const SLOT_BYTES = 1_500;
 /** How often it is checked that the buffer whose turn it is has been sent. */
 const CHECK_EVERY = 64;
 
+/** A multicast address, and the interface on which it is heard: an IPv4 address, or `::%name`. */
+export interface MulticastGroup {
+  readonly address: string;
+  readonly on: string | undefined;
+}
+
 interface Slot {
   readonly buffer: Buffer;
   /** The part of `buffer` that was sent last: most datagrams are as long as the one before. */
@@ -30,7 +36,7 @@ export class UdpSocket {
   }
 
   static async bind(
-    at: { host: string; port: number; group?: string },
+    at: { host: string; port: number; group?: MulticastGroup },
     onDatagram: (bytes: Uint8Array, peer: PeerAddress) => void,
   ): Promise<UdpSocket> {
     const family = at.host.includes(":") ? 6 : 4;
@@ -109,9 +115,7 @@ function newSlot(): Slot {
   return { buffer, view: buffer };
 }
 
-/** `group%interface`: the interface is needed for what is link-local. */
-function join(socket: Socket, group: string): void {
-  const [address, scope] = group.split("%");
-  if (scope === undefined) socket.addMembership(address!);
-  else socket.addMembership(address!, `::%${scope}`);
+function join(socket: Socket, { address, on }: MulticastGroup): void {
+  if (on === undefined) socket.addMembership(address);
+  else socket.addMembership(address, on);
 }

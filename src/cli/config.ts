@@ -64,7 +64,7 @@ export interface Config {
 }
 
 /** The configuration file. Every key has a default; unknown keys are errors. */
-const ConfigSchema: z.ZodType<Config> = z.strictObject({
+const KeysSchema = z.strictObject({
   listen: z.array(listenAddress).min(1).max(16).default(["0.0.0.0:5683", "[::]:5683"]),
   state: z.string().min(1).default(".blockferry"),
   trust: z.array(z.string()).default([]),
@@ -106,6 +106,20 @@ const ConfigSchema: z.ZodType<Config> = z.strictObject({
     })
     .prefault({}),
   log: z.strictObject({ level: z.enum(["debug", "info", "warn", "error", "silent"]).default("info") }).prefault({}),
+});
+
+/**
+ * A socket on all addresses hears what comes to a group as well, and cannot tell it from what was
+ * meant for this host alone: it would be answered twice (RFC 7252 section 8.2).
+ */
+const ConfigSchema: z.ZodType<Config> = KeysSchema.superRefine(({ listen, coap }, context) => {
+  for (const text of coap.groups) {
+    const v6 = text.includes(":");
+    const all = v6 ? "[::]" : "0.0.0.0";
+    if (!listen.some((one) => one.startsWith(`${all}:`))) continue;
+    const message = `${text} needs a listen address of one interface, in place of ${all}`;
+    context.addIssue({ code: "custom", path: ["coap", "groups"], message });
+  }
 });
 
 /** Settings of the command line, which win over the file's. */

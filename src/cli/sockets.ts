@@ -12,7 +12,7 @@ type OnDatagram = (bytes: Uint8Array, peer: Transmit["peer"], toGroup: boolean) 
 export class Sockets {
   readonly addresses: string[] = [];
   readonly #onDatagram: OnDatagram;
-  readonly #bound: { readonly v6: boolean; readonly socket: UdpSocket }[] = [];
+  readonly #bound: { readonly v6: boolean; readonly address: string; readonly socket: UdpSocket }[] = [];
   readonly #groups: UdpSocket[] = [];
 
   constructor(onDatagram: OnDatagram) {
@@ -29,7 +29,7 @@ export class Sockets {
         const socket = await bindSocket({ host: address, port }, (bytes, peer) =>
           this.#onDatagram(bytes, via === undefined ? peer : { ...copyPeer(peer), via }, false),
         );
-        this.#bound.push({ v6, socket });
+        this.#bound.push({ v6, address, socket });
         this.addresses.push(v6 ? `[${address}]:${socket.port}` : `${address}:${socket.port}`);
       }
       for (const group of groups) await this.#join(group);
@@ -54,8 +54,12 @@ export class Sockets {
 
   async #join(group: string): Promise<void> {
     const v6 = group.includes(":");
-    const port = this.#bound.find((one) => one.v6 === v6)?.socket.port ?? 5683;
-    const socket = await bindSocket({ host: group.split("%")[0]!, port, group }, (bytes, peer) =>
+    const beside = this.#bound.find((one) => one.v6 === v6);
+    const port = beside?.socket.port ?? 5683;
+    // An IPv6 group says with %interface where it is; an IPv4 one is where its listen address is.
+    const [address, scope] = group.split("%") as [string, string | undefined];
+    const on = v6 ? scope && `::%${scope}` : beside?.address;
+    const socket = await bindSocket({ host: group, port, group: { address, on } }, (bytes, peer) =>
       this.#onDatagram(bytes, peer, true),
     );
     this.#groups.push(socket);

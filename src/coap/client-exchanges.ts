@@ -1,14 +1,15 @@
 import type { PeerAddress } from "../ports/datagram.ts";
 import type { Random } from "../ports/random.ts";
-import { toHex } from "../util/bytes.ts";
+import { bytesEqual, toHex } from "../util/bytes.ts";
 import { peerKey } from "../util/peer.ts";
 import { randomBytes, unitFloat } from "../util/random.ts";
 import type { Timer } from "../util/timer-queue.ts";
 import { encodeMessage } from "./encode.ts";
+import { checkOutgoing } from "./outgoing-check.ts";
 import { COAP_LIMITS } from "./limits.ts";
 import { EMPTY_BYTES, encodeUint, optionValue, uintOption, type CoapMessage, type CoapOption } from "./message.ts";
 import { GROUP, type MessageIds } from "./message-ids.ts";
-import { Code, codeClass, hasPayload, MessageType, Option } from "./numbers.ts";
+import { Code, codeClass, hasPayload, isNoCacheKey, MessageType, Option } from "./numbers.ts";
 import { isNewer, type Notified } from "./observe/freshness.ts";
 import { maxAgeS, unforwardable, unrecognisedCritical, withoutUnrecognised } from "./options.ts";
 import { exchangeLifetimeUs, type TransmissionParameters } from "./parameters.ts";
@@ -78,8 +79,14 @@ export class ClientExchanges {
     return this.#byId.size;
   }
 
-  /** Sends a request; undefined when a bound of COAP_LIMITS forbids it. */
+  /**
+   * Sends a request; undefined when a bound of COAP_LIMITS forbids it. Who observes what is observed
+   * already joins that observation, and gets its number (RFC 7641 section 3.1).
+   */
   start(nowUs: number, peer: PeerAddress, request: OutgoingRequest): number | undefined {
+    checkOutgoing(request);
+    const observing = request.observe === true ? this.#observing(peerKey(peer), request) : undefined;
+    if (observing !== undefined) return observing.id;
     if (this.#byToken.size >= COAP_LIMITS.maxClientExchanges) return undefined;
     const exchange: ClientExchange = {
       id: this.#nextId++,
@@ -160,6 +167,14 @@ export class ClientExchanges {
 
   poll(): ClientEvent | undefined {
     return this.#events.shift();
+  }
+
+  #observing(key: string, request: OutgoingRequest): ClientExchange | undefined {
+    for (const exchange of this.#byId.values()) {
+      if (exchange.request.observe === true && exchange.peerKey === key && !exchange.deregistering)
+        if (sameTarget(exchange.request, request)) return exchange;
+    }
+    return undefined;
   }
 
   #transmit(nowUs: number, exchange: ClientExchange, observe: number | undefined): boolean {
@@ -289,4 +304,15 @@ export class ClientExchanges {
     } while (this.#byToken.has(exchange.key) || this.#finished.has(exchange.key));
     this.#byToken.set(exchange.key, exchange);
   }
+}
+
+/** Whether one observation can serve both: same method, options that tell resources apart, and payload. */
+function sameTarget(a: OutgoingRequest, b: OutgoingRequest): boolean {
+  const keys = ({ options }: OutgoingRequest): readonly CoapOption[] =>
+    options.filter(({ number }) => !isNoCacheKey(number)).toSorted((x, y) => x.number - y.number);
+  const [left, right] = [keys(a), keys(b)];
+  const equal = (one: CoapOption, i: number): boolean =>
+    one.number === right[i]!.number && bytesEqual(one.value, right[i]!.value);
+  if (a.code !== b.code || left.length !== right.length || !left.every(equal)) return false;
+  return bytesEqual(a.payload ?? EMPTY_BYTES, b.payload ?? EMPTY_BYTES);
 }

@@ -42,12 +42,13 @@ export type Carrier = Pick<CoapMessage, "code" | "options">;
 function isWellFormed(code: number, options: readonly CoapOption[], i: number): boolean {
   const { number, value } = options[i]!;
   const definition = OPTION_DEFINITIONS.get(number);
-  if (definition === undefined || !isDefinedFor(definition, code)) return false;
+  if (definition === undefined || !definedFor(definition, code)) return false;
   if (value.length < definition.minLength || value.length > definition.maxLength) return false;
   return definition.repeatable || i === 0 || options[i - 1]!.number !== number;
 }
 
-function isDefinedFor({ requests, responses }: OptionDefinition, code: number): boolean {
+/** Whether the option means something in messages of this code (RFC 7252 section 5.4). */
+export function definedFor({ requests, responses }: OptionDefinition, code: number): boolean {
   if (!isRequestCode(code)) return responses;
   return requests === "all" || (requests !== "none" && requests.has(code));
 }
