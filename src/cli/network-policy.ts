@@ -1,6 +1,6 @@
 import { lookup } from "node:dns/promises";
 import { BlockList, isIP } from "node:net";
-import { networkInterfaces } from "node:os";
+import { hostname, networkInterfaces } from "node:os";
 import { originOf, parseUri } from "../coap/uri.ts";
 import type { ProxyOrigin } from "../coap/proxy/forward-proxy.ts";
 import type { ProxySettings } from "../gateway/proxying.ts";
@@ -41,8 +41,11 @@ export async function proxySettings({ proxy, listen }: Config): Promise<{ proxy?
     else origins.push({ origin, address: { address: await resolveHost(uri.host), port: uri.port } });
   }
   const ports = new Set(listen.map((one) => parsePeer(one)!.port));
-  const own = new Set(Object.values(networkInterfaces()).flatMap((all) => (all ?? []).map(({ address }) => address)));
-  for (const one of listen) own.add(parsePeer(one)!.address);
+  // RFC 7252 section 5.10.2: whatever this endpoint may be called.
+  const own = new Set([proxy.name.toLowerCase(), hostname().toLowerCase(), "localhost"]);
+  const addresses = Object.values(networkInterfaces()).flatMap((all) => (all ?? []).map(({ address }) => address));
+  for (const address of [...addresses, ...listen.map((one) => parsePeer(one)!.address)])
+    own.add(address.includes(":") ? (parseUri(`coap://[${address.split("%")[0]}]`)?.host ?? address) : address);
   return { proxy: { origins, name: proxy.name, isSelf: (host, port) => ports.has(port) && own.has(host) } };
 }
 

@@ -13,7 +13,7 @@ import { encodeEmpty } from "./encode.ts";
 import type { CoapMessage } from "./message.ts";
 import { MessageIds } from "./message-ids.ts";
 import { Code, isRequestCode, MessageType } from "./numbers.ts";
-import { DEFAULT_PARAMETERS, exchangeLifetimeUs, type TransmissionParameters } from "./parameters.ts";
+import { checkParameters, DEFAULT_PARAMETERS, exchangeLifetimeUs, type TransmissionParameters } from "./parameters.ts";
 import { Reliability, type CoapTimers } from "./reliability.ts";
 import type { TimerChoice } from "./retransmission.ts";
 import type { ClientEvent, CoapResponse, OutgoingRequest, RequestHandler } from "./request.ts";
@@ -63,6 +63,7 @@ export class CoapEndpoint {
     this.#blockPath = options.blockPath;
     this.#metrics = options.metrics ?? noMetrics;
     const parameters = options.parameters ?? DEFAULT_PARAMETERS;
+    checkParameters(parameters);
     const send = (peer: PeerAddress, bytes: Uint8Array): void => this.#out.push(peer, bytes);
     const timers = this.#timers;
     const messageIds = new MessageIds(random.fork("message-id"), exchangeLifetimeUs(parameters));

@@ -35,3 +35,10 @@ export function nonLifetimeUs(p: TransmissionParameters): number {
 export function maxTransmitSpanUs(p: TransmissionParameters): number {
   return p.ackTimeoutUs * (2 ** p.maxRetransmit - 1) * p.ackRandomFactor;
 }
+
+/** Throws a RangeError for what section 4.8.1 forbids: more messages at once, or time-outs that come in step. */
+export function checkParameters({ nstart, ackRandomFactor, ackTimeoutUs }: TransmissionParameters): void {
+  if (nstart !== 1) throw new RangeError(`NSTART is 1: there is no congestion control for ${nstart}`);
+  if (ackRandomFactor < 1) throw new RangeError(`ACK_RANDOM_FACTOR is at least 1, not ${ackRandomFactor}`);
+  if (!(ackTimeoutUs > 0)) throw new RangeError(`ACK_TIMEOUT is positive, not ${ackTimeoutUs}`);
+}

@@ -216,7 +216,10 @@ describe("a wrong configuration", () => {
     ["listen: ['nonsense']", /write an address and a port/],
     ["coap: { provenNetworks: ['10.0.0.0/33'] }", /coap.provenNetworks.0: write a network/],
     ["coap: { groups: ['all'] }", /coap.groups.0: write a multicast address/],
-    ["coap: { groups: ['224.0.1.187'] }", /coap.groups: 224.0.1.187 needs a listen address of one interface, in place of 0.0.0.0/],
+    [
+      "coap: { groups: ['224.0.1.187'] }",
+      /coap.groups: 224.0.1.187 needs a listen address of one interface, in place of 0.0.0.0/,
+    ],
     ["proxy: { origins: ['coap://a/b'] }", /proxy.origins.0: write an origin/],
     ["coap: { blockSize: 100 }", /coap\.blockSize: a block has 16, 32/],
     ["limits: { maxImageBytes: 2000000, memoryBytes: 1000000 }", /room for one image/],

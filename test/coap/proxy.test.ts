@@ -4,104 +4,13 @@ import { COAP_LIMITS } from "../../src/coap/limits.ts";
 import { encodeUint, optionValue, uintOption, type CoapOption } from "../../src/coap/message.ts";
 import { Code, codeText, Option } from "../../src/coap/numbers.ts";
 import { textOptions } from "../../src/coap/options.ts";
-import { DEFAULT_PARAMETERS } from "../../src/coap/parameters.ts";
-import { ForwardProxy } from "../../src/coap/proxy/forward-proxy.ts";
-import { Router, type ResourceHandler } from "../../src/coap/router.ts";
-import type { CoapResponse, IncomingRequest, IncomingResponse } from "../../src/coap/request.ts";
+import type { IncomingResponse } from "../../src/coap/request.ts";
 import { BodyExchange } from "../../src/coap/blockwise/body-exchange.ts";
-import type { PeerAddress } from "../../src/ports/datagram.ts";
-import { peerKey } from "../../src/util/peer.ts";
 import { SeededRandom } from "../../simulator/engine/random.ts";
-import { pattern, sha } from "../support/resources.ts";
-import { Counters } from "../../src/util/counters.ts";
+import { pattern } from "../support/resources.ts";
+import { age, ORIGIN_URI, PROXY, Site, uri } from "../support/site.ts";
 
 const SECOND = 1_000_000;
-const [CLIENT, PROXY, ORIGIN]: PeerAddress[] = ["fd00::1", "fd00::2", "fd00::3"].map((address) => ({
-  address,
-  port: 5683,
-}));
-const uri = (text: string): CoapOption[] => textOptions(Option.PROXY_URI, [text]);
-const ORIGIN_URI = "coap://[fd00::3]";
-
-const NOBODY: Record<string, PeerAddress> = { "coap://[fd00::9]": { address: "fd00::9", port: 5683 } };
-
-/** Client, proxy and origin on one network without loss. */
-class Site {
-  readonly client = new CoapEndpoint({ random: new SeededRandom(1, "client") });
-  readonly metrics = new Counters();
-  readonly proxy: ForwardProxy;
-  readonly gateway: CoapEndpoint;
-  readonly origin: CoapEndpoint;
-  readonly asked: IncomingRequest[] = [];
-  nowUs = 0;
-  response: CoapResponse = { code: Code.CONTENT, payload: Uint8Array.of(1) };
-
-  constructor(origins: string[] = [ORIGIN_URI, "coap://origin.example", "http://files.example"], selfLoop = false) {
-    const local = new Router(6, sha);
-    local.add(["own"], { get: () => ({ code: Code.CONTENT, payload: Uint8Array.of(7) }) });
-    this.proxy = new ForwardProxy({
-      requester: {
-        request: (...args) => this.gateway.request(...args),
-        cancel: (...args) => this.gateway.cancel(...args),
-      },
-      origins: origins.map((origin) => ({ origin, address: selfLoop ? PROXY! : (NOBODY[origin] ?? ORIGIN!) })),
-      isSelf: (host, port) => !selfLoop && host === PROXY!.address && port === PROXY!.port,
-      local,
-      parameters: DEFAULT_PARAMETERS,
-      random: new SeededRandom(1, "proxy"),
-      metrics: this.metrics,
-      digest: sha,
-      preferredSzx: 6,
-      name: "gw1",
-    });
-    this.gateway = new CoapEndpoint({ random: new SeededRandom(1, "gateway"), handler: local, proxy: this.proxy });
-    const answer = (_nowUs: number, request: IncomingRequest): CoapResponse => {
-      this.asked.push(request);
-      return this.response;
-    };
-    const resource: ResourceHandler = { get: answer, put: answer, post: answer, fetch: answer, maxBodyBytes: 100_000 };
-    const router = new Router(6, sha);
-    for (const path of ["a", "b"]) router.add([path], resource);
-    this.origin = new CoapEndpoint({ random: new SeededRandom(1, "origin"), handler: router });
-  }
-
-  settle(): void {
-    const ends: [CoapEndpoint, PeerAddress][] = [
-      [this.client, CLIENT!],
-      [this.gateway, PROXY!],
-      [this.origin, ORIGIN!],
-    ];
-    for (let moved = true; moved;) {
-      moved = false;
-      for (const [from, address] of ends) {
-        for (let out = from.pollTransmit(); out !== undefined; out = from.pollTransmit()) {
-          moved = true;
-          const to = ends.find(([, at]) => peerKey(at) === peerKey(out.peer))?.[0];
-          to?.handleDatagram(this.nowUs, out.bytes.slice(), address);
-        }
-      }
-      for (let event = this.gateway.pollEvent(); event !== undefined; event = this.gateway.pollEvent()) {
-        moved = true;
-        this.proxy.handleEvent(this.nowUs, event);
-        this.gateway.handleTimeout(this.nowUs);
-      }
-    }
-  }
-
-  ask(options: CoapOption[], code: number = Code.GET, payload = new Uint8Array(0)): IncomingResponse {
-    this.client.request(this.nowUs, PROXY!, { code, options, payload });
-    return this.answer();
-  }
-
-  answer(): IncomingResponse {
-    this.settle();
-    const event = this.client.pollEvent();
-    if (event?.kind !== "response") throw new Error(`no response but ${event?.kind}`);
-    return event.response;
-  }
-}
-
-const age = (seconds: number): CoapOption => ({ number: Option.MAX_AGE, value: encodeUint(seconds) });
 
 describe("forward proxy to CoAP (RFC 7252 section 5.7)", () => {
   it("forwards by Proxy-Uri and by Proxy-Scheme with Uri-*", () => {
@@ -122,7 +31,7 @@ describe("forward proxy to CoAP (RFC 7252 section 5.7)", () => {
     const site = new Site();
     expect(codeText(site.ask(uri("coap://[fd00::4]/a")).code)).toBe("5.05");
     expect(codeText(site.ask(uri("coap://[fd00::3]:5684/a")).code)).toBe("5.05");
-    expect(codeText(site.ask(uri("ftp://[fd00::3]/a")).code)).toBe("4.00");
+    expect(codeText(site.ask(uri("ftp://[fd00::3]/a")).code)).toBe("5.05");
     expect(codeText(site.ask(uri("coap://[fd00::3/a")).code)).toBe("4.00");
     expect(site.ask(uri("coap://[fd00::2]/own")).payload).toEqual(Uint8Array.of(7));
     expect(site.asked).toHaveLength(0);
@@ -198,7 +107,7 @@ describe("forward proxy to CoAP (RFC 7252 section 5.7)", () => {
     const site = new Site(["coap://[fd00::9]", ORIGIN_URI]);
     for (let i = 0; i < 300; i++) {
       const client = new CoapEndpoint({ random: new SeededRandom(i, "c") });
-      client.request(0, PROXY!, { code: Code.GET, options: uri(`coap://[fd00::9]/${i % 150}`) });
+      client.request(0, PROXY, { code: Code.GET, options: uri(`coap://[fd00::9]/${i % 150}`) });
       site.gateway.handleDatagram(0, client.pollTransmit()!.bytes.slice(), { address: "fd00::77", port: i + 1 });
     }
     expect(site.gateway.stats.requests).toBeLessThanOrEqual(COAP_LIMITS.maxProxiedPerOrigin);
@@ -221,7 +130,7 @@ describe("forward proxy to CoAP (RFC 7252 section 5.7)", () => {
       options: [age(0)],
     };
     const run = (code: number, body: Uint8Array): unknown => {
-      const options = { endpoint: site.client, peer: PROXY!, code, options: uri("coap://[fd00::3]/a"), body };
+      const options = { endpoint: site.client, peer: PROXY, code, options: uri("coap://[fd00::3]/a"), body };
       const exchange = new BodyExchange({ ...options, szx: 2, maxBodyBytes: 20_000 });
       exchange.start(site.nowUs);
       for (;;) {
@@ -243,7 +152,7 @@ describe("forward proxy to CoAP (RFC 7252 section 5.7)", () => {
     const site = new Site();
     for (let i = 0; i < 5; i++) {
       const client = new CoapEndpoint({ random: new SeededRandom(i, "c") });
-      client.request(0, PROXY!, { code: Code.GET, options: uri("coap://[fd00::3]/a") });
+      client.request(0, PROXY, { code: Code.GET, options: uri("coap://[fd00::3]/a") });
       site.gateway.handleDatagram(0, client.pollTransmit()!.bytes.slice(), { address: "fd00::9", port: i + 1 });
     }
     site.settle();
@@ -268,7 +177,7 @@ describe("forward proxy to CoAP (RFC 7252 section 5.7)", () => {
 
   it("5.04 for an origin that is silent", () => {
     const site = new Site(["coap://[fd00::9]"]);
-    site.client.request(0, PROXY!, { code: Code.GET, options: uri("coap://[fd00::9]/a") });
+    site.client.request(0, PROXY, { code: Code.GET, options: uri("coap://[fd00::9]/a") });
     site.settle();
     for (let at = site.gateway.pollTimeout(); at !== undefined && at < 150 * SECOND; at = site.gateway.pollTimeout()) {
       site.nowUs = at;
@@ -307,7 +216,7 @@ describe("Hop-Limit (RFC 8768)", () => {
       seen++;
       looping(nowUs, bytes, peer);
     };
-    site.client.request(0, PROXY!, { code: Code.GET, options: uri("coap://[fd00::3]/a") });
+    site.client.request(0, PROXY, { code: Code.GET, options: uri("coap://[fd00::3]/a") });
     site.settle();
     expect(seen).toBeLessThan(50);
     expect(site.client.pollEvent()).toMatchObject({ kind: "response" });
@@ -317,7 +226,7 @@ describe("Hop-Limit (RFC 8768)", () => {
 describe("proxy to HTTP (RFC 7252 section 10.1, RFC 8075)", () => {
   function http(options: CoapOption[], code: number = Code.GET, payload = new Uint8Array(0)) {
     const site = new Site();
-    site.client.request(0, PROXY!, { code, options: [...uri("http://files.example/fw?v=1"), ...options], payload });
+    site.client.request(0, PROXY, { code, options: [...uri("http://files.example/fw?v=1"), ...options], payload });
     site.settle();
     const out = site.proxy.pollHttp();
     const reply = (status: number, headers: Record<string, string>, body: Uint8Array): IncomingResponse => {
