@@ -4,7 +4,11 @@ export interface Link {
   readonly attributes: Readonly<Record<string, string | number | true>>;
 }
 
-/** application/link-format (RFC 6690 section 2). Integers stand bare, text is quoted. */
+/**
+ * application/link-format (RFC 6690 section 2). Integers stand bare, text is quoted. Throws a
+ * RangeError for a `ct` that is no Content-Format (RFC 7252 section 7.2.1), and for an `obs` with a
+ * value (RFC 7641 section 6).
+ */
 export function encodeLinks(links: readonly Link[]): string {
   return links
     .map((link) => `<${link.target}>${Object.entries(link.attributes).map(encodeAttribute).join("")}`)
@@ -12,10 +16,15 @@ export function encodeLinks(links: readonly Link[]): string {
 }
 
 function encodeAttribute([name, value]: [string, string | number | true]): string {
+  if (name === "ct" && !String(value).split(" ").every(isContentFormat))
+    throw new RangeError(`ct is a Content-Format from 0 to 65535, or several, not ${value}`);
+  if (name === "obs" && value !== true) throw new RangeError("obs has no value");
   if (value === true) return `;${name}`;
   if (typeof value === "number") return `;${name}=${value}`;
   return `;${name}="${value.replaceAll(/["\\]/g, (character) => `\\${character}`)}"`;
 }
+
+const isContentFormat = (text: string): boolean => /^\d{1,5}$/.test(text) && Number(text) <= 65_535;
 
 /**
  * Whether a link passes one filter of a query (RFC 6690 section 4.1): `name=value`, where a value

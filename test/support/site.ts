@@ -33,7 +33,11 @@ export class Site {
   nowUs = 0;
   response: CoapResponse = { code: Code.CONTENT, payload: Uint8Array.of(1) };
 
-  constructor(origins: string[] = [ORIGIN_URI, "coap://origin.example", "http://files.example"], selfLoop = false) {
+  constructor(
+    origins: string[] = [ORIGIN_URI, "coap://origin.example", "http://files.example"],
+    selfLoop = false,
+    isTrusted?: () => boolean,
+  ) {
     const local = new Router(6, sha);
     local.add(["own"], { get: () => ({ code: Code.CONTENT, payload: Uint8Array.of(7) }) });
     this.proxy = new ForwardProxy({
@@ -51,7 +55,12 @@ export class Site {
       preferredSzx: 6,
       name: "gw1",
     });
-    this.gateway = new CoapEndpoint({ random: new SeededRandom(1, "gateway"), handler: local, proxy: this.proxy });
+    this.gateway = new CoapEndpoint({
+      random: new SeededRandom(1, "gateway"),
+      handler: local,
+      proxy: this.proxy,
+      ...(isTrusted && { isTrusted }),
+    });
     const answer = (_nowUs: number, request: IncomingRequest): CoapResponse => {
       this.asked.push(request);
       return this.response;
