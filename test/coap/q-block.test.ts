@@ -213,7 +213,7 @@ function upload(bytes: Uint8Array, seed = 1, maxBodyBytes = 100_000) {
   const bench = routed({ x: target.resource }, { seed });
   const random = new SeededRandom(seed, "q");
   const common = { endpoint: bench.client, peer: SERVER, parameters, random, code: Code.PUT, options: PATH };
-  const transfer = new QBlock1Upload({ ...common, body: bytes, szx: 2, requestTag: Uint8Array.of(seed) });
+  const transfer = new QBlock1Upload({ ...common, body: bytes, szx: 2 });
   return { ...bench, ...target, transfer };
 }
 

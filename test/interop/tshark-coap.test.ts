@@ -100,7 +100,6 @@ const SCENARIOS: Record<string, () => Pair> = {
       options: PATH,
       body: pattern(3_000),
       szx: 2,
-      requestTag: pattern(4),
     });
     let i = 0;
     pair.copies = () => (++i % 7 === 0 ? 0 : 1);

@@ -1,5 +1,6 @@
 import type { PeerAddress } from "../../ports/datagram.ts";
 import type { Random } from "../../ports/random.ts";
+import { randomBytes } from "../../util/random.ts";
 import { encodeUint, uintOption, type CoapOption } from "../message.ts";
 import { Code, ContentFormat, Option } from "../numbers.ts";
 import type { TransmissionParameters } from "../parameters.ts";
@@ -30,9 +31,10 @@ export interface QUploadOptions {
   readonly options: readonly CoapOption[];
   readonly body: Uint8Array;
   readonly szx: Szx;
-  /** Another one for each body (RFC 9177 section 4.3). */
-  readonly requestTag: Uint8Array;
 }
+
+/** Long enough that two bodies have different ones (RFC 9177 section 4.3, RFC 9175 section 3.4). */
+const REQUEST_TAG_BYTES = 8;
 
 const MAX_TOKENS = 4 * MAX_PAYLOADS;
 
@@ -44,6 +46,7 @@ export class QBlock1Upload {
   readonly #options: QUploadOptions;
   readonly #count: number;
   readonly #pauseUs: number;
+  readonly #requestTag: Uint8Array;
   readonly #requests: OpenRequests;
   #probe: number | undefined;
   #next = 0;
@@ -56,6 +59,7 @@ export class QBlock1Upload {
     this.#requests = new OpenRequests(options, MAX_TOKENS);
     this.#count = Math.max(1, Math.ceil(options.body.length / blockSize(options.szx)));
     this.#pauseUs = nonTimeoutRandomUs(options.parameters, options.random);
+    this.#requestTag = randomBytes(options.random, REQUEST_TAG_BYTES);
   }
 
   start(nowUs: number): boolean {
@@ -131,7 +135,7 @@ export class QBlock1Upload {
   }
 
   #send(nowUs: number, num: number, confirmable: boolean): number | undefined {
-    const { code, options, body, szx, requestTag } = this.#options;
+    const { code, options, body, szx } = this.#options;
     const size = blockSize(szx);
     const payload = body.subarray(num * size, (num + 1) * size);
     const block = encodeBlock({ num, more: num < this.#count - 1, szx });
@@ -139,7 +143,7 @@ export class QBlock1Upload {
       ...options,
       { number: Option.Q_BLOCK1 as number, value: block },
       { number: Option.SIZE1, value: encodeUint(body.length) },
-      { number: Option.REQUEST_TAG, value: requestTag },
+      { number: Option.REQUEST_TAG, value: this.#requestTag },
     ];
     return this.#requests.send(nowUs, { code, options: all, payload, confirmable });
   }
