@@ -1,11 +1,9 @@
-// Each MUST and SHOULD of the texts in docs/coverage has a test, or a reason why none applies. What
-// is `untested` is said so; a MUST of that kind counts against a ceiling that may only sink.
+// Each MUST of the texts in docs/coverage has a test, or a reason why none applies. A SHOULD may be
+// `untested`, and is said so.
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { parse } from "yaml";
 
 const FOLDER = "docs/coverage";
-/** MUSTs and MUST NOTs that no test holds yet. Lower it when you write one. */
-const MOST_UNTESTED_MUSTS = 104;
 
 const problems = [];
 const files = new Map();
@@ -17,6 +15,8 @@ const source = (file) => {
 function check(file, entry) {
   const kinds = ["test", "reason", "untested"].filter((kind) => entry[kind] !== undefined);
   if (kinds.length !== 1) problems.push(`${file}: ${entry.id} needs exactly one of test, reason, untested`);
+  if (entry.level.startsWith("MUST") && entry.untested !== undefined)
+    problems.push(`${file}: ${entry.id} is a MUST without a test: write one, or name the reason`);
   if (entry.test === undefined) return;
   const at = entry.test.indexOf(" > ");
   const [path, title] = [entry.test.slice(0, at), entry.test.slice(at + 3)];
@@ -25,22 +25,16 @@ function check(file, entry) {
     problems.push(`${file}: ${entry.id}: ${path} has no test "${title}"`);
 }
 
-let untestedMusts = 0;
 const totals = [];
 for (const file of readdirSync(FOLDER).filter((name) => name.endsWith(".yaml"))) {
   const entries = parse(readFileSync(`${FOLDER}/${file}`, "utf8"));
   for (const entry of entries) check(file, entry);
   const of = (kind) => entries.filter((entry) => entry[kind] !== undefined).length;
-  untestedMusts += entries.filter(({ level, untested }) => level.startsWith("MUST") && untested !== undefined).length;
   totals.push(
     `${file.replace(".yaml", "")}: ${of("test")} tested, ${of("reason")} with a reason, ${of("untested")} not yet`,
   );
 }
 if (totals.length < 5) problems.push(`only ${totals.length} texts in ${FOLDER}: the check does not work`);
-if (untestedMusts > MOST_UNTESTED_MUSTS)
-  problems.push(
-    `${untestedMusts} MUSTs without a test, ${MOST_UNTESTED_MUSTS} at the most: write one, or name the reason`,
-  );
 for (const problem of problems) console.error(problem);
 if (problems.length > 0) process.exitCode = 1;
-else console.log(`coverage: ${totals.join("; ")}; ${untestedMusts} MUSTs without a test`);
+else console.log(`coverage: ${totals.join("; ")}; no MUST without a test`);

@@ -17,7 +17,7 @@ const PATH = textOptions(Option.URI_PATH, ["x"]);
 const option = (number: number, ...bytes: number[]) => ({ number, value: Uint8Array.from(bytes) });
 const block2 = (num: number, szx: number) => ({
   number: Option.BLOCK2,
-  value: encodeBlock({ num, more: false, szx: szx as 0 }),
+  value: encodeBlock({ num, more: false, szx: szx }),
 });
 
 /** What a server with one resource at /x answers, and the requests that its handler saw. */

@@ -12,10 +12,10 @@ import { peerKey } from "../../src/util/peer.ts";
 import { SeededRandom } from "../../simulator/engine/random.ts";
 import { sha } from "./resources.ts";
 
-const host = (address: string): PeerAddress => ({ address, port: 5683 });
-export const CLIENT: PeerAddress = host("fd00::1");
-export const PROXY: PeerAddress = host("fd00::2");
-const ORIGIN: PeerAddress = host("fd00::3");
+const hostAt = (address: string): PeerAddress => ({ address, port: 5683 });
+export const CLIENT: PeerAddress = hostAt("fd00::1");
+export const PROXY: PeerAddress = hostAt("fd00::2");
+const ORIGIN: PeerAddress = hostAt("fd00::3");
 /** Options of a request to a proxy. */
 export const uri = (text: string): CoapOption[] => textOptions(Option.PROXY_URI, [text]);
 export const ORIGIN_URI = "coap://[fd00::3]";
