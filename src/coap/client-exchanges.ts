@@ -15,6 +15,7 @@ import { maxAgeS, unforwardable, unrecognisedCritical, withoutUnrecognised } fro
 import { exchangeLifetimeUs, type TransmissionParameters } from "./parameters.ts";
 import { Probing } from "./probing.ts";
 import type { CoapTimers, Outcome, Reliability } from "./reliability.ts";
+import { CLIENT_EXCHANGE, type ClientExchangeState } from "./states.ts";
 import type { ClientEvent, IncomingResponse, OutgoingRequest, RequestFailure } from "./request.ts";
 
 interface ClientExchange {
@@ -28,10 +29,7 @@ interface ClientExchange {
   messageId: number;
   /** The Echo value that the peer asked for (RFC 9175 section 2.3). */
   echo: Uint8Array | undefined;
-  /** It was given back already, and a second challenge is not answered. */
-  echoed: boolean;
-  /** Observe 1 was sent: only its answer counts. */
-  deregistering: boolean;
+  state: ClientExchangeState;
   /** The newest notification, once there was one. */
   notified: Notified | undefined;
   timer: Timer | undefined;
@@ -98,8 +96,7 @@ export class ClientExchanges {
       key: "",
       messageId: 0,
       echo: undefined,
-      echoed: false,
-      deregistering: false,
+      state: CLIENT_EXCHANGE.initial,
       notified: undefined,
       timer: undefined,
     };
@@ -113,7 +110,7 @@ export class ClientExchanges {
   /** Gives up on a request; no event follows. An observation ends when its next notification is rejected. */
   cancel(nowUs: number, id: number): void {
     const exchange = this.#byId.get(id);
-    if (exchange === undefined) return;
+    if (exchange === undefined || !CLIENT_EXCHANGE.step(exchange, "cancel")) return;
     this.#parts.reliability.cancel(nowUs, exchange.peerKey, exchange.messageId);
     this.#forget(exchange);
   }
@@ -121,9 +118,8 @@ export class ClientExchanges {
   /** Ends an observation by asking for it (RFC 7641 section 3.6); the answer is the last event. */
   unobserve(nowUs: number, id: number): boolean {
     const exchange = this.#byId.get(id);
-    if (exchange?.notified === undefined) return false;
+    if (exchange === undefined || !CLIENT_EXCHANGE.step(exchange, "leave")) return false;
     exchange.notified = undefined;
-    exchange.deregistering = true;
     exchange.timer?.cancel();
     return this.#transmit(nowUs, exchange, 1);
   }
@@ -136,7 +132,7 @@ export class ClientExchanges {
     // An ACK carries the message ID of its request (section 5.3.2); another one is a stray.
     if (message.type === MessageType.ACK && message.messageId !== exchange.messageId) return "unknown";
     // A notification that crossed the deregistration says nothing of it.
-    if (exchange.deregistering && optionValue(message.options, Option.OBSERVE) !== undefined) return "accepted";
+    if (exchange.state === "leaving" && optionValue(message.options, Option.OBSERVE) !== undefined) return "accepted";
     const judge = exchange.request.forwarded === true ? unforwardable : unrecognisedCritical;
     const rejected = judge(message, UNDERSTOOD) !== undefined;
     // One member of a group does not answer for the others.
@@ -171,7 +167,7 @@ export class ClientExchanges {
 
   #observing(key: string, request: OutgoingRequest): ClientExchange | undefined {
     for (const exchange of this.#byId.values()) {
-      if (exchange.request.observe === true && exchange.peerKey === key && !exchange.deregistering)
+      if (exchange.request.observe === true && exchange.peerKey === key && exchange.state !== "leaving")
         if (sameTarget(exchange.request, request)) return exchange;
     }
     return undefined;
@@ -218,10 +214,9 @@ export class ClientExchanges {
   #repeatWithEcho(nowUs: number, exchange: ClientExchange, { code, options }: IncomingResponse): boolean {
     const echo = optionValue(options, Option.ECHO);
     const { toGroup, forwarded } = exchange.request;
-    if (code !== Code.UNAUTHORIZED || echo === undefined || exchange.echoed) return false;
-    if (toGroup === true || forwarded === true) return false;
+    if (code !== Code.UNAUTHORIZED || echo === undefined || toGroup === true || forwarded === true) return false;
+    if (!CLIENT_EXCHANGE.step(exchange, "challenge")) return false;
     exchange.echo = echo;
-    exchange.echoed = true;
     exchange.timer?.cancel();
     this.#byToken.delete(exchange.key);
     this.#remember(exchange.key);
@@ -239,7 +234,8 @@ export class ClientExchanges {
       return;
     }
     this.#events.push({ kind: "response", request: id, response });
-    if (request.many === true || request.toGroup === true) return; // its deadline ends it
+    const many = request.many === true || request.toGroup === true; // its deadline ends it
+    if (!CLIENT_EXCHANGE.step(exchange, many ? "one of many" : "respond") || many) return;
     this.#forget(exchange);
     this.#remember(exchange.key);
   }
@@ -249,7 +245,7 @@ export class ClientExchanges {
     const first = exchange.notified === undefined;
     if (!first && !isNewer(exchange.notified!, now)) return; // overtaken, or a copy
     exchange.notified = now;
-    exchange.echoed = false; // the proof of an address does not last as long as an observation
+    CLIENT_EXCHANGE.step(exchange, "register");
     this.#events.push({ kind: first ? "response" : "notification", request: exchange.id, response });
     exchange.timer?.cancel();
     const ageS = Math.min(maxAgeS(response.options), MAX_REREGISTER_S);
@@ -263,10 +259,10 @@ export class ClientExchanges {
   #onOutcome(nowUs: number, exchange: ClientExchange, messageId: number, outcome: Outcome): void {
     if (!this.#byId.has(exchange.id) || exchange.messageId !== messageId) return;
     if (outcome !== "timeout") this.#probing.heard(exchange.peerKey);
-    if (outcome === "acknowledged") {
+    if (outcome === "acknowledged" && CLIENT_EXCHANGE.step(exchange, "acknowledge")) {
       if (exchange.request.many === true) this.#events.push({ kind: "acknowledged", request: exchange.id });
       this.#awaitResponse(nowUs, exchange);
-    } else this.#fail(exchange, outcome);
+    } else if (outcome !== "acknowledged") this.#fail(exchange, outcome);
   }
 
   #awaitResponse(nowUs: number, exchange: ClientExchange): void {
@@ -279,6 +275,7 @@ export class ClientExchanges {
   }
 
   #fail(exchange: ClientExchange, reason: RequestFailure): void {
+    if (!CLIENT_EXCHANGE.step(exchange, "fail")) return;
     this.#forget(exchange);
     this.#events.push({ kind: "failed", request: exchange.id, reason });
   }

@@ -5,6 +5,7 @@ import { keepRecent } from "../util/recent.ts";
 import type { Timer, TimerQueue } from "../util/timer-queue.ts";
 import { COAP_LIMITS } from "./limits.ts";
 import type { TransmissionParameters } from "./parameters.ts";
+import { CONFIRMABLE, type ConfirmableState } from "./states.ts";
 import { FixedTimer, type RetransmissionPlan, type RetransmissionTimer, type TimerChoice } from "./retransmission.ts";
 
 export type Outcome = "acknowledged" | "reset" | "timeout";
@@ -24,6 +25,7 @@ interface Confirmable {
   readonly kind: ConfirmableMessage["kind"];
   bytes: ConfirmableMessage["bytes"];
   readonly onOutcome: (nowUs: number, outcome: Outcome) => void;
+  state: ConfirmableState;
   plan: RetransmissionPlan | undefined;
   startedUs: number;
   timeoutUs: number;
@@ -82,6 +84,7 @@ export class Reliability {
       ...to,
       ...message,
       onOutcome,
+      state: CONFIRMABLE.initial,
       plan: undefined,
       startedUs: 0,
       timeoutUs: 0,
@@ -103,27 +106,28 @@ export class Reliability {
     const entry = this.#outstanding.get(`${peerKey}/${messageId}`);
     if (entry === undefined) return false;
     this.#measure(nowUs, entry);
-    this.#end(nowUs, entry, outcome);
+    this.#end(nowUs, entry, "settled", outcome);
     return true;
   }
 
   /** The response came before the ACK, or in place of it: nothing is sent again. */
   answered(nowUs: number, peerKey: string, messageId: number): void {
     const entry = this.#outstanding.get(`${peerKey}/${messageId}`);
-    if (entry !== undefined) this.#measure(nowUs, entry);
-    this.cancel(nowUs, peerKey, messageId);
+    if (entry === undefined) return this.cancel(nowUs, peerKey, messageId);
+    this.#measure(nowUs, entry);
+    this.#end(nowUs, entry, "settled", undefined);
   }
 
   /** Stops sending a message without an outcome, whether it has been sent or still waits. */
   cancel(nowUs: number, peerKey: string, messageId: number): void {
     const entry = this.#outstanding.get(`${peerKey}/${messageId}`);
     if (entry !== undefined) {
-      this.#end(nowUs, entry, undefined);
+      this.#end(nowUs, entry, "cancelled", undefined);
       return;
     }
     const waiting = this.#peers.get(peerKey)?.waiting;
     const at = waiting?.findIndex((candidate) => candidate.messageId === messageId) ?? -1;
-    if (at >= 0) waiting!.splice(at, 1);
+    if (at >= 0) CONFIRMABLE.step(waiting!.splice(at, 1)[0]!, "cancelled");
   }
 
   #timerOf({ peer, peerKey }: Confirmable): RetransmissionTimer {
@@ -141,9 +145,13 @@ export class Reliability {
     queue.outstanding++;
     if (typeof entry.bytes === "function") {
       const bytes = entry.bytes(nowUs);
-      if (bytes === undefined) return this.#goOn(nowUs, entry.peerKey);
+      if (bytes === undefined) {
+        CONFIRMABLE.step(entry, "cancelled");
+        return this.#goOn(nowUs, entry.peerKey);
+      }
       entry.bytes = bytes;
     }
+    CONFIRMABLE.step(entry, "turn");
     this.#outstanding.set(`${entry.peerKey}/${entry.messageId}`, entry);
     const plan = this.#timerOf(entry).plan(nowUs);
     entry.plan = plan;
@@ -161,16 +169,23 @@ export class Reliability {
     const { maxRetransmit, spanUs } = entry.plan!;
     // Section 4.2: all copies leave within MAX_TRANSMIT_SPAN, however late the host is.
     if (entry.retransmissions >= maxRetransmit || nowUs - entry.startedUs > spanUs) {
-      this.#end(nowUs, entry, "timeout");
+      this.#end(nowUs, entry, "exhausted", "timeout");
       return;
     }
+    if (!CONFIRMABLE.step(entry, "time-out")) return;
     entry.retransmissions++;
     entry.timeoutUs = Math.round(entry.plan!.backoff(entry.timeoutUs));
     this.retransmitted++;
     this.#transmit(nowUs, entry);
   }
 
-  #end(nowUs: number, entry: Confirmable, outcome: Outcome | undefined): void {
+  #end(
+    nowUs: number,
+    entry: Confirmable,
+    event: "settled" | "exhausted" | "cancelled",
+    outcome: Outcome | undefined,
+  ): void {
+    if (!CONFIRMABLE.step(entry, event)) return;
     entry.timer?.cancel();
     this.#outstanding.delete(`${entry.peerKey}/${entry.messageId}`);
     this.#goOn(nowUs, entry.peerKey);

@@ -8,6 +8,7 @@ import { MessageType } from "./numbers.ts";
 import { exchangeLifetimeUs, nonLifetimeUs, type TransmissionParameters } from "./parameters.ts";
 import type { CoapTimers } from "./reliability.ts";
 import type { IncomingRequest } from "./request.ts";
+import { SERVER_EXCHANGE, type ServerExchangeState } from "./states.ts";
 
 /** One request of a peer that is being answered, or was. */
 export interface ServerExchange {
@@ -21,8 +22,7 @@ export interface ServerExchange {
   multicast: boolean;
   /** What a repetition of the request is answered with: nothing yet, an empty ACK, the response. */
   reply: Uint8Array | undefined;
-  answered: boolean;
-  acknowledged: boolean;
+  state: ServerExchangeState;
   ackTimer: Timer | undefined;
   expiryTimer: Timer | undefined;
 }
@@ -55,8 +55,7 @@ export class ServerExchanges {
    */
   find(fromKey: string, message: CoapMessage): ServerExchange | undefined {
     const found = this.#byKey.get(`${fromKey}/${message.messageId}`);
-    if (found === undefined || isRepetition(found, message) || !found.answered) return found;
-    this.end(found);
+    if (found === undefined || isRepetition(found, message) || !this.end(found, "evict")) return found;
     return undefined;
   }
 
@@ -75,8 +74,7 @@ export class ServerExchanges {
       incoming: undefined,
       multicast: false,
       reply: undefined,
-      answered: false,
-      acknowledged: false,
+      state: SERVER_EXCHANGE.initial,
       ackTimer: undefined,
       expiryTimer: undefined,
     };
@@ -85,7 +83,7 @@ export class ServerExchanges {
     this.#perPeer.set(key, (this.#perPeer.get(key) ?? 0) + 1);
     const confirmable = message.type === MessageType.CON;
     const lifetimeUs = confirmable ? exchangeLifetimeUs(this.#parameters) : nonLifetimeUs(this.#parameters);
-    exchange.expiryTimer = this.#timers.schedule(nowUs + lifetimeUs, () => this.end(exchange));
+    exchange.expiryTimer = this.#timers.schedule(nowUs + lifetimeUs, () => this.end(exchange, "expire"));
     return exchange;
   }
 
@@ -93,23 +91,23 @@ export class ServerExchanges {
     return this.#byId.get(id);
   }
 
-  end(exchange: ServerExchange): void {
-    if (!this.#byId.delete(exchange.id)) return;
+  /** False when `event` does not end an exchange in this state. */
+  end(exchange: ServerExchange, event: "evict" | "expire" | "idempotent" | "reject"): boolean {
+    if (!SERVER_EXCHANGE.step(exchange, event)) return false;
+    this.#byId.delete(exchange.id);
     exchange.ackTimer?.cancel();
     exchange.expiryTimer?.cancel();
     this.#byKey.delete(exchange.key);
     const left = (this.#perPeer.get(exchange.peerKey) ?? 1) - 1;
     if (left > 0) this.#perPeer.set(exchange.peerKey, left);
     else this.#perPeer.delete(exchange.peerKey);
+    return true;
   }
 
   /** Ends the oldest answered exchange that `matches`; an unanswered one is never taken. */
   #evict(matches: (exchange: ServerExchange) => boolean): boolean {
     for (const exchange of this.#byKey.values()) {
-      if (exchange.answered && matches(exchange)) {
-        this.end(exchange);
-        return true;
-      }
+      if (matches(exchange) && this.end(exchange, "evict")) return true;
     }
     return false;
   }

@@ -19,6 +19,7 @@ import type { CoapTimers, Reliability } from "./reliability.ts";
 import { isSuppressed, LEISURE_US, shapeResponse } from "./reply.ts";
 import { checkRequest } from "./request-check.ts";
 import type { Body, CoapResponse, HandlerResult, IncomingRequest, RequestHandler } from "./request.ts";
+import { SERVER_EXCHANGE } from "./states.ts";
 import { isRepetition, ServerExchanges, type ServerExchange } from "./server-exchanges.ts";
 
 export interface ServerParts {
@@ -96,10 +97,10 @@ export class CoapServer {
   /** Answers a request whose handler said `deferred`; false when its exchange has ended. */
   respond(nowUs: number, exchangeId: number, response: CoapResponse): boolean {
     const exchange = this.#exchanges.byId(exchangeId);
-    if (exchange === undefined || exchange.answered) return false;
+    if (exchange === undefined || !isOpen(exchange)) return false;
     if (this.#answer(nowUs, exchange, response)) return true;
     this.#parts.metrics.count("coap_refused", "too-many-separate-responses");
-    this.#exchanges.end(exchange);
+    this.#exchanges.end(exchange, "evict");
     return false;
   }
 
@@ -116,7 +117,7 @@ export class CoapServer {
     for (const handler of [this.#parts.handler, this.#parts.proxy]) {
       for (let later = handler?.pollResponse?.(); later !== undefined; later = handler?.pollResponse?.()) {
         const exchange = this.#exchanges.byId(later.exchange);
-        if (exchange === undefined || exchange.answered) continue;
+        if (exchange === undefined || !isOpen(exchange)) continue;
         if (later.response === "silent") this.#staySilent(exchange);
         else if (later.more === true) this.#sendMore(nowUs, exchange.incoming!, later.response);
         else this.respond(nowUs, later.exchange, later.response);
@@ -179,13 +180,13 @@ export class CoapServer {
   #settle(nowUs: number, exchange: ServerExchange, result: HandlerResult | "rejected"): void {
     const { request: message, peer } = exchange;
     if (result === "rejected") {
-      this.#exchanges.end(exchange);
+      this.#exchanges.end(exchange, "reject");
       if (!exchange.multicast) this.#sendWithin(peer, encodeEmpty(MessageType.RST, message.messageId));
     } else if (result === "silent") this.#staySilent(exchange);
     else if (result !== "deferred") {
       this.#answer(nowUs, exchange, result);
       // Section 4.5: a repeated GET may as well be answered afresh.
-      if (message.code === Code.GET) this.#exchanges.end(exchange);
+      if (message.code === Code.GET) this.#exchanges.end(exchange, "idempotent");
     } else if (message.type === MessageType.CON) {
       const { timers, parameters } = this.#parts;
       exchange.ackTimer = timers.schedule(nowUs + parameters.piggybackUs, () => this.#acknowledge(exchange));
@@ -193,7 +194,7 @@ export class CoapServer {
   }
 
   #acknowledge(exchange: ServerExchange): void {
-    exchange.acknowledged = true;
+    SERVER_EXCHANGE.step(exchange, "slow");
     exchange.reply = encodeEmpty(MessageType.ACK, exchange.request.messageId);
     this.#sendWithin(exchange.peer, exchange.reply);
   }
@@ -201,8 +202,8 @@ export class CoapServer {
   /** Nothing to say: a CON is acknowledged all the same (RFC 7967 section 2). */
   #staySilent(exchange: ServerExchange): void {
     exchange.ackTimer?.cancel();
-    exchange.answered = true;
-    if (exchange.request.type === MessageType.CON && !exchange.acknowledged) this.#acknowledge(exchange);
+    if (exchange.request.type === MessageType.CON && exchange.state === "working") this.#acknowledge(exchange);
+    SERVER_EXCHANGE.step(exchange, "silence");
   }
 
   #answer(nowUs: number, exchange: ServerExchange, response: CoapResponse): boolean {
@@ -259,7 +260,7 @@ export class CoapServer {
   /** Section 8.2: at a random moment, so that a whole group does not answer at once. */
   #answerLeisurely(nowUs: number, exchange: ServerExchange, response: CoapResponse): boolean {
     const { timers, random, metrics } = this.#parts;
-    exchange.answered = true;
+    SERVER_EXCHANGE.step(exchange, "spread");
     if (this.#leisurely >= COAP_LIMITS.maxLeisurely) {
       metrics.count("coap_refused", "too-many-multicast");
       return false;
@@ -285,8 +286,7 @@ export class CoapServer {
     const { request, peer, peerKey: key } = exchange;
     const { metrics, proof, reliability, parameters } = this.#parts;
     exchange.ackTimer?.cancel();
-    exchange.answered = true;
-    const piggybacked = request.type === MessageType.CON && !exchange.acknowledged;
+    const piggybacked = request.type === MessageType.CON && exchange.state === "working";
     const messageId = piggybacked ? request.messageId : this.#takeMessageId(nowUs, key);
     if (messageId === undefined) {
       this.#staySilent(exchange);
@@ -295,11 +295,12 @@ export class CoapServer {
     // RFC 9175 section 2.4: a challenge is never a CON of its own, which would be repeated.
     const challenge =
       response.code === Code.UNAUTHORIZED && optionValue(response.options ?? [], Option.ECHO) !== undefined;
-    const separate = request.type === MessageType.CON && exchange.acknowledged && !challenge;
+    const separate = request.type === MessageType.CON && exchange.state === "acknowledged" && !challenge;
     const type = piggybacked ? MessageType.ACK : separate ? MessageType.CON : MessageType.NON;
     const bytes = encodeResponse(request.token, type, messageId, response);
     const copies = separate ? 1 + parameters.maxRetransmit : 1;
     if (!proof.allows(nowUs, peer.address, bytes.length * copies)) return this.#sendLess(nowUs, exchange, response);
+    SERVER_EXCHANGE.step(exchange, "respond");
     metrics.count("coap_responses", codeText(response.code));
     proof.spent(peer.address, bytes.length * copies);
     if (separate)
@@ -327,7 +328,7 @@ export class CoapServer {
     const exchange = this.#exchanges.byId(request.exchange);
     const { reliability, send, proof } = this.#parts;
     const { peer, token } = request;
-    if (request.confirmable && exchange !== undefined && !exchange.answered)
+    if (request.confirmable && exchange !== undefined && isOpen(exchange))
       return this.#sendResponse(nowUs, exchange, response);
     const key = peerKey(peer);
     const messageId = this.#takeMessageId(nowUs, key);
@@ -357,6 +358,11 @@ export class CoapServer {
 }
 
 const IGNORE = (): void => {};
+
+/** Whether its handler still has to answer. */
+function isOpen({ state }: ServerExchange): boolean {
+  return state === "working" || state === "acknowledged";
+}
 
 /** RFC 9177 section 4.1: by Q-Block2 where it is asked for, or where Q-Block1 shows that the client knows it. */
 function isSentInSets({ options }: IncomingRequest, { bytes }: Body): boolean {

@@ -12,6 +12,7 @@ import { Code, codeClass, isSafe, MessageType, Option } from "../numbers.ts";
 import { shapeResponse } from "../reply.ts";
 import type { CoapTimers, Outcome, Reliability } from "../reliability.ts";
 import type { CoapResponse, HandlerResult, IncomingRequest } from "../request.ts";
+import { OBSERVATION } from "../states.ts";
 import { nextSequence, Observations, type Observation } from "./observations.ts";
 
 /** The least time between two non-confirmable notifications where no round trip was measured (RFC 7641 section 4.5.1). */
@@ -81,8 +82,9 @@ export class Notifier {
   /** The state of `resource` changed. */
   notify(nowUs: number, resource: string): void {
     for (const observation of this.#observations.of(resource)) {
-      if (observation.inFlight) observation.stale = true;
-      else this.#send(nowUs, observation);
+      const before = observation.state;
+      OBSERVATION.step(observation, "change");
+      if (before === "idle") this.#send(nowUs, observation);
     }
   }
 
@@ -92,28 +94,25 @@ export class Notifier {
     if (observation !== undefined) this.#observations.remove(observation);
   }
 
+  /** Sends what is due, now or when the client may be told. */
   #send(nowUs: number, observation: Observation): void {
     const { messageIds, reliability, send, timers, metrics } = this.#parts;
     const { peerKey: key, request } = observation;
     const waitUs = (this.#nextNonUs.get(key) ?? 0) - nowUs;
-    observation.inFlight = true;
     if (!this.#isConfirmable(nowUs, observation) && waitUs > 0) {
       // Section 4.5.1: the pace holds for the client, whatever it observes.
-      observation.stale = true;
-      timers.schedule(nowUs + waitUs, (now) => this.#next(now, observation));
+      timers.schedule(nowUs + waitUs, (now) => observation.state === "due" && this.#send(now, observation));
       return;
     }
     const made = this.#make(nowUs, observation);
-    if (made === undefined) {
-      observation.inFlight = false;
-      return;
-    }
+    if (made === undefined) return;
     const messageId = messageIds.take(nowUs, key);
     if (messageId === undefined) return this.#drop(observation, "no-message-id");
     const { peer } = request;
+    metrics.count("coap_notifications");
     if (made.type === MessageType.NON) {
       observation.messageId = messageId;
-      metrics.count("coap_notifications");
+      OBSERVATION.step(observation, "sent");
       send(peer, encodeMessage({ ...made, messageId }));
       keepRecent(this.#nextNonUs, key, nowUs + NON_GAP_US, COAP_LIMITS.maxObservations);
       timers.schedule(nowUs + NON_GAP_US, (now) => this.#next(now, observation));
@@ -122,18 +121,18 @@ export class Notifier {
     // What waits for NSTART shows the state at the moment that it leaves (section 4.4).
     const bytes = (now: number): Uint8Array | undefined => {
       const newest = now === nowUs ? made : this.#newest(now, observation, made);
-      observation.inFlight = newest !== undefined;
-      return newest && encodeMessage({ ...newest, type: MessageType.CON, messageId });
+      if (newest === undefined) return undefined;
+      OBSERVATION.step(observation, "sent");
+      return encodeMessage({ ...newest, type: MessageType.CON, messageId });
     };
     const settle = (now: number, outcome: Outcome): void => this.#onOutcome(now, observation, outcome);
     if (!reliability.send(nowUs, { peer, peerKey: key }, { bytes, messageId, kind: "response" }, settle))
-      return this.#drop(observation, "too-many-separate-responses");
-    metrics.count("coap_notifications");
+      this.#drop(observation, "too-many-separate-responses");
   }
 
   /** What to send in place of `made`, which has waited; nothing when the client has gone meanwhile. */
   #newest(nowUs: number, observation: Observation, made: Notification): Notification | undefined {
-    if (this.#observations.has(observation)) return this.#make(nowUs, observation);
+    if (observation.state !== "gone") return this.#make(nowUs, observation);
     return codeClass(made.code) === 2 ? undefined : made;
   }
 
@@ -141,8 +140,10 @@ export class Notifier {
   #make(nowUs: number, observation: Observation): Notification | undefined {
     const { request } = observation;
     const result = this.#parts.ask(nowUs, request);
-    if (result === "deferred" || result === "silent") return undefined;
-    observation.stale = false;
+    if (result === "deferred" || result === "silent") {
+      OBSERVATION.step(observation, "settled");
+      return undefined;
+    }
     const alive = codeClass(result.code) === 2;
     const extra = alive ? [observeOption(nowUs, observation)] : [];
     let { shaped } = shapeResponse(request, result, extra, this.#parts.preferredSzx);
@@ -177,8 +178,7 @@ export class Notifier {
   }
 
   #next(nowUs: number, observation: Observation): void {
-    observation.inFlight = false;
-    if (observation.stale && this.#observations.has(observation)) this.#send(nowUs, observation);
+    if (OBSERVATION.step(observation, "settled") && observation.state === "due") this.#send(nowUs, observation);
   }
 }
 

@@ -1,6 +1,7 @@
 import { toHex } from "../../util/bytes.ts";
 import { COAP_LIMITS } from "../limits.ts";
 import type { IncomingRequest } from "../request.ts";
+import { OBSERVATION, type ObservationState } from "../states.ts";
 
 /** One client's interest in one resource (RFC 7641 section 4.1). */
 export interface Observation {
@@ -8,10 +9,7 @@ export interface Observation {
   readonly resource: string;
   readonly peerKey: string;
   readonly request: IncomingRequest;
-  /** True while a notification is on its way: the next one waits (section 4.5.1). */
-  inFlight: boolean;
-  /** The state changed meanwhile. */
-  stale: boolean;
+  state: ObservationState;
   /** When the client last showed by an ACK, or by registering, that it is still there. */
   confirmedUs: number;
   /** Message ID of the last non-confirmable notification, which a RST would name. */
@@ -52,8 +50,7 @@ export class Observations {
       resource,
       peerKey,
       request,
-      inFlight: false,
-      stale: false,
+      state: OBSERVATION.initial,
       confirmedUs: nowUs,
       messageId: undefined,
       sequence: before?.sequence ?? 0,
@@ -66,14 +63,10 @@ export class Observations {
   }
 
   remove(observation: Observation): void {
-    if (this.#byKey.get(observation.key) !== observation) return;
+    if (!OBSERVATION.step(observation, "remove")) return;
     this.#byKey.delete(observation.key);
     drop(this.#byResource, observation.resource, observation);
     drop(this.#byPeer, observation.peerKey, observation);
-  }
-
-  has(observation: Observation): boolean {
-    return this.#byKey.get(observation.key) === observation;
   }
 
   /** The observation that a RST for a non-confirmable notification ends (section 3.6). */
