@@ -122,9 +122,45 @@ export const OBSERVATION: StateTable<ObservationState, ObservationEvent> = new S
   ["stale", "remove", "gone", "3.6, 4.5"],
 ]);
 
+export type QUploadState = "probing" | "sending" | "awaiting" | "over";
+type QUploadEvent = "set" | "last set" | "quiet" | "missing" | "end";
+
+/** A body that is sent by Q-Block1 (blockwise/q-block1-client.ts). */
+export const Q_UPLOAD: StateTable<QUploadState, QUploadEvent> = new StateTable("Upload by Q-Block1", "probing", [
+  ["probing", "set", "sending", "RFC 9177 4.1: the first block was acknowledged, so the server knows how"],
+  ["probing", "last set", "awaiting", "4.3: the body has one set only"],
+  ["sending", "set", "sending", "7.2: after NON_TIMEOUT_RANDOM, or at once after 2.31"],
+  ["sending", "last set", "awaiting", "4.3: all blocks are under way"],
+  ["sending", "missing", "sending", "4.3: 4.08 names blocks, they go out again"],
+  ["awaiting", "missing", "awaiting", "4.3: 4.08 names blocks, they go out again"],
+  ["awaiting", "quiet", "awaiting", "7.2: the last block once more, up to NON_MAX_RETRANSMIT times"],
+  ["probing", "end", "over", "4.1: 4.02, RST or time-out; or a response that says it all"],
+  ["sending", "end", "over", "4.3: a final response, or the caller's word"],
+  ["awaiting", "end", "over", "4.3, 7.2: the final response, or nothing came any more"],
+]);
+
+export type QDownloadState = "probing" | "receiving" | "over";
+type QDownloadEvent = "first" | "block" | "quiet" | "end";
+
+/** A body that is fetched by Q-Block2 (blockwise/q-block2-client.ts). */
+export const Q_DOWNLOAD: StateTable<QDownloadState, QDownloadEvent> = new StateTable(
+  "Download by Q-Block2",
+  "probing",
+  [
+    ["probing", "quiet", "probing", "RFC 9177 7.2: asked again, up to NON_MAX_RETRANSMIT times"],
+    ["probing", "first", "receiving", "4.4: a block with ETag and Size2 says what is missing"],
+    ["receiving", "block", "receiving", "4.4: on with the next set, or for gaps of one before"],
+    ["receiving", "quiet", "receiving", "7.2: missing blocks are asked for, up to NON_MAX_RETRANSMIT times"],
+    ["probing", "end", "over", "4.1: 4.02, RST or time-out"],
+    ["receiving", "end", "over", "4.4: whole, or another ETag, or an error, or nothing came any more"],
+  ],
+);
+
 export const STATE_TABLES: readonly StateTable<string, string>[] = [
   CONFIRMABLE,
   SERVER_EXCHANGE,
   CLIENT_EXCHANGE,
   OBSERVATION,
+  Q_UPLOAD,
+  Q_DOWNLOAD,
 ];

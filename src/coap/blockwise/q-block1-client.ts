@@ -6,6 +6,7 @@ import { Code, ContentFormat, Option } from "../numbers.ts";
 import type { TransmissionParameters } from "../parameters.ts";
 import type { ClientEvent, Requester, ResponseContent } from "../request.ts";
 import { blockOption, blockSize, encodeBlock, type Szx } from "./block.ts";
+import { Q_UPLOAD, type QUploadState } from "../states.ts";
 import { OpenRequests } from "./open-requests.ts";
 import {
   decodeMissingBlocks,
@@ -52,7 +53,7 @@ export class QBlock1Upload {
   #next = 0;
   #repeats = 0;
   #dueUs: number | undefined;
-  #over = false;
+  readonly #at: { state: QUploadState } = { state: Q_UPLOAD.initial };
 
   constructor(options: QUploadOptions) {
     this.#options = options;
@@ -74,7 +75,7 @@ export class QBlock1Upload {
 
   handleTimeout(nowUs: number): QUploadEvent | undefined {
     if (this.#dueUs === undefined || nowUs < this.#dueUs) return undefined;
-    if (this.#next < this.#count) this.#sendSet(nowUs);
+    if (!Q_UPLOAD.step(this.#at, "quiet")) this.#sendSet(nowUs);
     else if (++this.#repeats > nonMaxRetransmit(this.#options.parameters))
       return this.#finish(nowUs, { kind: "failed", reason: "timeout" });
     else {
@@ -86,9 +87,9 @@ export class QBlock1Upload {
   }
 
   handleEvent(nowUs: number, event: ClientEvent): QUploadEvent | undefined {
-    if (this.#over || !this.#requests.has(event.request)) return undefined;
+    if (this.#at.state === "over" || !this.#requests.has(event.request)) return undefined;
     if (event.kind === "acknowledged") {
-      if (event.request === this.#probe && this.#next === 1) this.#sendSet(nowUs);
+      if (event.request === this.#probe && this.#at.state === "probing") this.#sendSet(nowUs);
       return undefined;
     }
     if (event.kind === "failed") {
@@ -101,7 +102,7 @@ export class QBlock1Upload {
   }
 
   cancel(nowUs: number): void {
-    this.#over = true;
+    Q_UPLOAD.step(this.#at, "end");
     this.#dueUs = undefined;
     this.#requests.cancelAll(nowUs);
   }
@@ -116,7 +117,8 @@ export class QBlock1Upload {
       return undefined;
     }
     const format = uintOption(response.options, Option.CONTENT_FORMAT);
-    if (response.code === Code.REQUEST_ENTITY_INCOMPLETE && format === ContentFormat.MISSING_BLOCKS) {
+    const names = response.code === Code.REQUEST_ENTITY_INCOMPLETE && format === ContentFormat.MISSING_BLOCKS;
+    if (names && Q_UPLOAD.step(this.#at, "missing")) {
       const missing = decodeMissingBlocks(response.payload)?.filter((num) => num < this.#next) ?? [];
       for (const num of missing) this.#send(nowUs, num, false);
       this.#dueUs = nowUs + this.#pauseUs;
@@ -127,11 +129,10 @@ export class QBlock1Upload {
 
   #sendSet(nowUs: number): void {
     const end = Math.min(setEnd(this.#next), this.#count);
-    while (this.#next < end) {
-      this.#send(nowUs, this.#next++, false);
-    }
-    this.#dueUs =
-      nowUs + (this.#next < this.#count ? this.#pauseUs : nonReceiveTimeoutUs(this.#options.parameters) * 2);
+    while (this.#next < end) this.#send(nowUs, this.#next++, false);
+    const more = this.#next < this.#count;
+    Q_UPLOAD.step(this.#at, more ? "set" : "last set");
+    this.#dueUs = nowUs + (more ? this.#pauseUs : nonReceiveTimeoutUs(this.#options.parameters) * 2);
   }
 
   #send(nowUs: number, num: number, confirmable: boolean): number | undefined {

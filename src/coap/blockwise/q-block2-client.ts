@@ -5,6 +5,7 @@ import { Code, codeClass, codeText, Option } from "../numbers.ts";
 import type { TransmissionParameters } from "../parameters.ts";
 import type { ClientEvent, Requester, ResponseContent } from "../request.ts";
 import { blockOption, blockSize, encodeBlock, MAX_BLOCK_NUM, type Szx } from "./block.ts";
+import { Q_DOWNLOAD, type QDownloadState } from "../states.ts";
 import { OpenRequests } from "./open-requests.ts";
 import { BlockMap, MAX_PAYLOADS, nonMaxRetransmit, nonReceiveTimeoutUs, setEnd } from "./q-block.ts";
 
@@ -48,7 +49,7 @@ export class QBlock2Download {
   /** Blocks below here were asked for again when a later set began. */
   #chased = 0;
   #dueUs: number | undefined;
-  #over = false;
+  readonly #at: { state: QDownloadState } = { state: Q_DOWNLOAD.initial };
 
   constructor(options: QDownloadOptions) {
     this.#options = options;
@@ -70,6 +71,7 @@ export class QBlock2Download {
   handleTimeout(nowUs: number): QDownloadEvent | undefined {
     if (this.#dueUs === undefined || nowUs < this.#dueUs) return undefined;
     const { parameters } = this.#options;
+    Q_DOWNLOAD.step(this.#at, "quiet");
     if (++this.#repeats > nonMaxRetransmit(parameters))
       return this.#finish(nowUs, { kind: "failed", reason: "timeout" });
     this.#askForMissing(nowUs);
@@ -79,10 +81,10 @@ export class QBlock2Download {
 
   /** Takes an event of the endpoint; none when it is another's. */
   handleEvent(nowUs: number, event: ClientEvent): QDownloadEvent[] {
-    if (this.#over || !this.#requests.has(event.request) || event.kind === "acknowledged") return [];
+    if (this.#at.state === "over" || !this.#requests.has(event.request) || event.kind === "acknowledged") return [];
     if (event.kind === "failed") {
       this.#requests.ended(event.request);
-      if (this.#map !== undefined) return []; // a request of ours that was lost is asked again in time
+      if (this.#at.state === "receiving") return []; // a request of ours that was lost is asked again in time
       const unsupported = event.reason === "reset";
       return [this.#finish(nowUs, unsupported ? { kind: "unsupported" } : { kind: "failed", reason: event.reason })];
     }
@@ -90,13 +92,13 @@ export class QBlock2Download {
   }
 
   cancel(nowUs: number): void {
-    this.#over = true;
+    Q_DOWNLOAD.step(this.#at, "end");
     this.#dueUs = undefined;
     this.#requests.cancelAll(nowUs);
   }
 
   #handleResponse(nowUs: number, response: ResponseContent): QDownloadEvent[] {
-    if (response.code === Code.BAD_OPTION && this.#map === undefined)
+    if (response.code === Code.BAD_OPTION && this.#at.state === "probing")
       return [this.#finish(nowUs, { kind: "unsupported" })];
     if (codeClass(response.code) !== 2)
       return [this.#finish(nowUs, { kind: "failed", reason: codeText(response.code) })];
@@ -106,24 +108,25 @@ export class QBlock2Download {
     const { szx } = this.#options;
     // Without the option the body is whole, or comes by Block2: either way this is not the way to fetch it.
     if (block === undefined || block.szx !== szx)
-      return this.#map === undefined ? [this.#finish(nowUs, { kind: "unsupported" })] : [];
+      return this.#at.state === "probing" ? [this.#finish(nowUs, { kind: "unsupported" })] : [];
     if (size === undefined || etag === undefined) {
       // A server may know Q-Block and still give a single block without what belongs to a body (libcoap 4.3.5).
-      if (this.#map === undefined && this.#dueUs === undefined) this.#askForAll(nowUs);
+      if (this.#at.state === "probing" && this.#dueUs === undefined) this.#askForAll(nowUs);
       return [];
     }
     if (this.#etag !== undefined && !bytesEqual(etag, this.#etag)) return [this.#finish(nowUs, { kind: "changed" })];
     if (size > (MAX_BLOCK_NUM + 1) * blockSize(szx))
       return [this.#finish(nowUs, { kind: "failed", reason: "too-large" })];
     this.#etag = etag;
-    this.#map ??= this.#makeMap(size);
+    if (Q_DOWNLOAD.step(this.#at, "first")) this.#map = this.#makeMap(size);
+    else Q_DOWNLOAD.step(this.#at, "block");
     const offset = block.num * blockSize(szx);
     if (response.payload.length !== Math.min(blockSize(szx), size - offset) || size !== this.#size) return [];
-    if (!this.#map.add(block.num)) return []; // section 4.4: a duplicate is ignored
+    if (!this.#map!.add(block.num)) return []; // section 4.4: a duplicate is ignored
     this.#repeats = 0;
     this.#dueUs = nowUs + nonReceiveTimeoutUs(this.#options.parameters);
     const out: QDownloadEvent[] = [{ kind: "block", offset, bytes: response.payload }];
-    if (this.#map.whole) out.push(this.#finish(nowUs, { kind: "done", size }));
+    if (this.#map!.whole) out.push(this.#finish(nowUs, { kind: "done", size }));
     else this.#goOn(nowUs, block.num);
     return out;
   }
