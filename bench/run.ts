@@ -5,6 +5,7 @@ import { cpus, tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { median } from "./median.ts";
+import { profileRows } from "./profile.ts";
 import { codecRows } from "./codec.ts";
 import { transfersRow } from "./transfers.ts";
 import { compileGenerator, load, startLibcoap, startServer, type LoadResult } from "./load.ts";
@@ -13,6 +14,7 @@ import { compileGenerator, load, startLibcoap, startServer, type LoadResult } fr
 // node:dgram echo of datagrams of the same size, in turns.
 // npm run bench -- peers [--json]: the same in blocks of 64 bytes beside node-coap's server, a
 // server on coap-packet and libcoap's (docs/adr/0002).
+// npm run bench -- profile [--json]: what each of the gateway's layers adds to one block.
 // npm run bench -- codec [--json]: parse and serialise beside coap-packet.
 // npm run bench -- transfers [--json]: heap and timers of 10,000 transfers at once.
 // The ratio is what counts; the absolute figures are this machine's.
@@ -232,7 +234,12 @@ else if (what === "codec") {
   const row = transfersRow();
   const text = `${row.transfers} transfers: ${row.heapBytesPerTransfer} bytes of heap and ${row.timers} timers each`;
   console.log(json ? JSON.stringify({ ...row, machine: MACHINE }) : `${text} (${MACHINE})`);
+} else if (what === "profile") {
+  for (const row of profileRows()) {
+    const text = `${row.block} B: ${row.nsPerBlock} ns up to ${row.layer} (${row.nsOfItsOwn} ns of its own)`;
+    console.log(json ? JSON.stringify({ ...row, machine: MACHINE }) : text);
+  }
 } else {
-  console.error("usage: npm run bench -- blocks|peers|codec|transfers [--json]");
+  console.error("usage: npm run bench -- blocks|peers|profile|codec|transfers [--json]");
   process.exitCode = 2;
 }

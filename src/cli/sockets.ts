@@ -14,6 +14,9 @@ export class Sockets {
   readonly #onDatagram: OnDatagram;
   readonly #bound: { readonly v6: boolean; readonly address: string; readonly socket: UdpSocket }[] = [];
   readonly #groups: UdpSocket[] = [];
+  /** The first of each kind: most answers leave by one of these. */
+  #v4: UdpSocket | undefined;
+  #v6: UdpSocket | undefined;
 
   constructor(onDatagram: OnDatagram) {
     this.#onDatagram = onDatagram;
@@ -30,6 +33,8 @@ export class Sockets {
           this.#onDatagram(bytes, via === undefined ? peer : { ...copyPeer(peer), via }, false),
         );
         this.#bound.push({ v6, address, socket });
+        if (v6) this.#v6 ??= socket;
+        else this.#v4 ??= socket;
         this.addresses.push(v6 ? `[${address}]:${socket.port}` : `${address}:${socket.port}`);
       }
       for (const group of groups) await this.#join(group);
@@ -41,9 +46,8 @@ export class Sockets {
 
   send(transmit: Transmit): void {
     const { via, address } = transmit.peer;
-    const v6 = address.includes(":");
-    const bound = via === undefined ? this.#bound.find((one) => one.v6 === v6) : this.#bound[via];
-    (bound ?? this.#bound[0])?.socket.send(transmit);
+    const first = address.includes(":") ? this.#v6 : this.#v4;
+    (via === undefined ? first : this.#bound[via]?.socket)?.send(transmit);
   }
 
   async close(): Promise<void> {

@@ -101,8 +101,7 @@ export class CoapEndpoint {
 
   /** `toGroup`: the datagram was sent to a multicast address (RFC 7252 section 8). */
   handleDatagram(nowUs: number, bytes: Uint8Array, peer: PeerAddress, toGroup = false): void {
-    const short = this.#blockPath !== undefined && !toGroup && this.#proof.isProven(nowUs, peer.address);
-    if (short && this.#blockPath.tryServe(nowUs, bytes, peer, this.#out)) return;
+    if (!toGroup && this.serveBlock(nowUs, bytes, peer)) return;
     this.#proof.heard(nowUs, peer.address, bytes.length);
     const decoded = decodeMessage(bytes);
     if (!decoded.ok) this.#rejectMalformed(decoded.error, peer, toGroup);
@@ -110,6 +109,15 @@ export class CoapEndpoint {
     else if (toGroup) this.#metrics.count("coap_refused", "multicast");
     else if (decoded.message.code === Code.EMPTY) this.#handleEmpty(nowUs, decoded.message, peer);
     else this.#handleResponseMessage(nowUs, decoded.message, peer);
+  }
+
+  /**
+   * Answers a request for a block of an image, which leaves no trace in this endpoint: a datagram is
+   * all that comes of it. False when it is anything else, or the address is not proven.
+   */
+  serveBlock(nowUs: number, bytes: Uint8Array, peer: PeerAddress): boolean {
+    if (this.#blockPath === undefined || !this.#proof.isProven(nowUs, peer.address)) return false;
+    return this.#blockPath.tryServe(nowUs, bytes, peer, this.#out);
   }
 
   handleTimeout(nowUs: number): void {

@@ -114,17 +114,23 @@ export class Gateway {
     this.#recover(recovered.entries);
   }
 
-  /** `toGroup`: the datagram was sent to a multicast address. */
-  handleDatagram(nowUs: number, bytes: Uint8Array, peer: PeerAddress, toGroup = false): void {
+  /**
+   * `toGroup`: the datagram was sent to a multicast address. True when a datagram is all that came
+   * of it: then there is nothing else to drain, and no deadline has moved.
+   */
+  handleDatagram(nowUs: number, bytes: Uint8Array, peer: PeerAddress, toGroup = false): boolean {
+    const flushUs = this.#transfers.nextFlushUs;
+    if (!toGroup && this.#endpoint.serveBlock(nowUs, bytes, peer)) return flushUs !== undefined;
     this.#endpoint.handleDatagram(nowUs, bytes, peer, toGroup);
     this.#settle(nowUs);
+    return false;
   }
 
   handleTimeout(nowUs: number): void {
     this.#endpoint.handleTimeout(nowUs);
     this.#cache.handleTimeout(nowUs);
     const flushUs = this.#transfers.nextFlushUs;
-    if (flushUs !== undefined && flushUs <= nowUs) this.flush();
+    if (flushUs !== undefined && flushUs <= nowUs) this.#storeCheckpoints(this.#transfers.takeWrites(nowUs));
     this.#settle(nowUs);
   }
 
@@ -150,10 +156,9 @@ export class Gateway {
     this.#settle(nowUs);
   }
 
-  /** Writes the checkpoints that changed since the last time; before a stop, and on its own twice a second. */
+  /** Writes all checkpoints that changed since the last time, before a stop; on its own it does so twice a second. */
   flush(): void {
-    const ops = this.#transfers.takeWrites();
-    if (ops.length > 0) this.#store(ops, "lazy");
+    while (this.#transfers.nextFlushUs !== undefined) this.#storeCheckpoints(this.#transfers.takeWrites(0, Infinity));
   }
 
   listings(): Iterable<Listing> {
@@ -198,6 +203,10 @@ export class Gateway {
     return earlier(earlier(this.#endpoint.pollTimeout(), this.#cache.pollTimeout()), this.#transfers.nextFlushUs);
   }
 
+  #storeCheckpoints(ops: readonly StoreOp[]): void {
+    if (ops.length > 0) this.#store(ops, "lazy");
+  }
+
   #recover(entries: Recovered["entries"]): void {
     const { crypto, anchors, log } = this.#parts;
     const damaged = (key: string, reason: string): void => {
@@ -216,7 +225,8 @@ export class Gateway {
         else this.#catalogue.putImage(image);
       } else if (key.startsWith(VALIDATOR_PREFIX)) {
         this.#cache.recoverValidator(key.slice(VALIDATOR_PREFIX.length), fromUtf8(value) ?? "");
-      } else if (key.startsWith(TRANSFER_PREFIX) && !this.#transfers.recover(value)) damaged(key, "record-damaged");
+      } else if (key.startsWith(TRANSFER_PREFIX) && !this.#transfers.recover(key, value))
+        damaged(key, "record-damaged");
     }
     for (const image of this.#catalogue.images()) this.#serveImage(image.digest);
     for (const listing of listings.values()) this.#offer(listing);

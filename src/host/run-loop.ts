@@ -4,7 +4,8 @@ import type { PeerAddress, Transmit } from "../ports/datagram.ts";
 
 /** The shape that every core shares: calls in, polls out. */
 export interface Core {
-  handleDatagram(nowUs: number, bytes: Uint8Array, peer: PeerAddress, toGroup?: boolean): void;
+  /** True promises that datagrams are all that came of it, and that no deadline has moved. */
+  handleDatagram(nowUs: number, bytes: Uint8Array, peer: PeerAddress, toGroup?: boolean): boolean | void;
   handleTimeout(nowUs: number): void;
   handleEvent?(nowUs: number, id: number, event: CommandEvent): void;
   pollTransmit(): Transmit | undefined;
@@ -44,8 +45,9 @@ export class RunLoop {
     if (this.#running) this.#pending.push((nowUs) => this.#core.handleDatagram(nowUs, bytes, peer, toGroup));
     else {
       this.#running = true;
-      this.#core.handleDatagram(this.#ports.clock.nowUs(), bytes, peer, toGroup);
-      this.#finish();
+      const quiet = this.#core.handleDatagram(this.#ports.clock.nowUs(), bytes, peer, toGroup) === true;
+      if (quiet) this.#finishQuietly();
+      else this.#finish();
     }
   }
 
@@ -61,6 +63,14 @@ export class RunLoop {
     if (this.#running) return;
     this.#running = true;
     this.#finish();
+  }
+
+  #finishQuietly(): void {
+    const core = this.#core;
+    const { send } = this.#ports;
+    for (let out = core.pollTransmit(); out !== undefined; out = core.pollTransmit()) send(out);
+    this.#running = false;
+    if (this.#pending.length > 0) this.call(() => {});
   }
 
   #finish(): void {

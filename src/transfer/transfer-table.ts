@@ -15,14 +15,17 @@ export class TransferTable {
    * same device, and comparing an address is cheaper than building a key.
    */
   readonly #recent = new Map<number, { address: string; transfer: Transfer }>();
-  readonly #dirty = new Set<Transfer>();
+  /** Changed since they were written; in `#writing`, those of them whose turn has come. */
+  #dirty = new Set<Transfer>();
+  #writing = new Set<Transfer>();
   readonly #forgotten: Transfer[] = [];
   #size = 0;
   #dueUs: number | undefined;
 
   /** Takes back a checkpoint after a restart. False when the record is damaged. */
-  recover(record: Uint8Array): boolean {
-    const transfer = decodeTransfer(record);
+  recover(key: string, record: Uint8Array): boolean {
+    const names = KEY.exec(key);
+    const transfer = names === null ? undefined : decodeTransfer(names[2]!, names[1]!, record);
     if (transfer === undefined) return false;
     this.#insert(transfer);
     return true;
@@ -51,13 +54,19 @@ export class TransferTable {
     return this.#dueUs;
   }
 
-  /** The writes that bring the store up to date. */
-  takeWrites(): StoreOp[] {
-    this.#dueUs = undefined;
+  /** The next writes that bring the store up to date: those of `limit` transfers, the longest changed first. */
+  takeWrites(nowUs: number, limit: number = TRANSFER_LIMITS.flushAtOnce): StoreOp[] {
     const ops: StoreOp[] = this.#forgotten.splice(0).map((transfer) => ({ kind: "delete", key: keyOf(transfer) }));
-    for (const transfer of this.#dirty)
+    if (this.#writing.size === 0) [this.#writing, this.#dirty] = [this.#dirty, this.#writing];
+    let left = limit;
+    for (const transfer of this.#writing) {
+      if (left-- === 0) break;
       ops.push({ kind: "put", key: keyOf(transfer), value: encodeTransfer(transfer) });
-    this.#dirty.clear();
+      this.#writing.delete(transfer);
+    }
+    const { flushBreathUs, flushUs } = TRANSFER_LIMITS;
+    if (this.#writing.size > 0) this.#dueUs = nowUs + flushBreathUs;
+    else this.#dueUs = this.#dirty.size > 0 ? nowUs + flushUs : undefined;
     return ops;
   }
 
@@ -103,10 +112,13 @@ export class TransferTable {
     this.#recent.clear();
     if (devices.size === 0) this.#byImage.delete(victim.digest);
     this.#dirty.delete(victim);
+    this.#writing.delete(victim);
     this.#forgotten.push(victim);
     this.#size--;
   }
 }
+
+const KEY = /^transfer\/([0-9a-f]{64})\/(.+)$/;
 
 function keyOf(transfer: Transfer): string {
   return `${TRANSFER_PREFIX}${transfer.digest}/${transfer.device}`;
