@@ -116,7 +116,7 @@ export class CoapEndpoint {
    * all that comes of it. False when it is anything else, or the address is not proven.
    */
   serveBlock(nowUs: number, bytes: Uint8Array, peer: PeerAddress): boolean {
-    if (this.#blockPath === undefined || !this.#proof.isProven(nowUs, peer.address)) return false;
+    if (this.#blockPath === undefined || !this.#proof.isProvenPeer(nowUs, peer)) return false;
     return this.#blockPath.tryServe(nowUs, bytes, peer, this.#out);
   }
 

@@ -4,9 +4,12 @@ import { COAP_LIMITS } from "./limits.ts";
 interface Slot {
   peer: PeerAddress;
   scratch: Uint8Array;
+  /** The part of `scratch` that was sent last: most datagrams are as long as the one before. */
+  view: Uint8Array;
   bytes: Uint8Array;
 }
 
+const EMPTY = new Uint8Array(0);
 const NOBODY: PeerAddress = { address: "", port: 0 };
 
 /**
@@ -24,16 +27,18 @@ export class TransmitQueue {
   reserve(peer: PeerAddress, size: number): Uint8Array | undefined {
     const slot = this.#next(peer);
     if (slot === undefined) return undefined;
-    if (slot.scratch.length < size) slot.scratch = new Uint8Array(Math.max(size, 1280));
+    if (slot.scratch.length < size) {
+      slot.scratch = new Uint8Array(Math.max(size, 1280));
+      slot.view = EMPTY;
+    }
     return slot.scratch;
   }
 
   /** Queues the first `length` bytes of the buffer that `reserve` gave last. */
   commit(length: number): void {
     const slot = this.#slots[this.#tail]!;
-    if (slot.bytes.length !== length || slot.bytes.buffer !== slot.scratch.buffer) {
-      slot.bytes = slot.scratch.subarray(0, length);
-    }
+    if (slot.view.length !== length) slot.view = slot.scratch.subarray(0, length);
+    slot.bytes = slot.view;
     this.#tail++;
   }
 
@@ -59,7 +64,7 @@ export class TransmitQueue {
     }
     let slot = this.#slots[this.#tail];
     if (slot === undefined) {
-      slot = { peer: NOBODY, scratch: new Uint8Array(0), bytes: new Uint8Array(0) };
+      slot = { peer: NOBODY, scratch: EMPTY, view: EMPTY, bytes: EMPTY };
       this.#slots.push(slot);
     }
     slot.peer = peer;

@@ -9,7 +9,7 @@ export const TRANSFER_LIMITS = {
   /** An unfinished transfer that has been silent this long no longer holds its image in the cache. */
   abandonedUs: 604_800_000_000,
   /** How often changed checkpoints are written: less than the second that a crash may cost. */
-  flushUs: 500_000,
+  flushUs: 900_000,
   /** Checkpoints that are written in one go; the rest follows after a breath, so that no request waits for all. */
   flushAtOnce: 64,
   flushBreathUs: 5_000,

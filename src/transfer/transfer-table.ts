@@ -14,7 +14,7 @@ export class TransferTable {
    * The transfer that each port asked for last: a block is mostly followed by the next one of the
    * same device, and comparing an address is cheaper than building a key.
    */
-  readonly #recent = new Map<number, { address: string; transfer: Transfer }>();
+  readonly #recent = new Map<number, Transfer>();
   /** Changed since they were written; in `#writing`, those of them whose turn has come. */
   #dirty = new Set<Transfer>();
   #writing = new Set<Transfer>();
@@ -38,13 +38,15 @@ export class TransferTable {
     offset: number,
     length: number,
   ): void {
-    let recent = this.#recent.get(peer.port);
-    if (recent?.address !== peer.address || recent.transfer.digest !== image.digest) {
-      recent = { address: peer.address, transfer: this.#find(peer, image) };
-      this.#recent.set(peer.port, recent);
+    let transfer = this.#recent.get(peer.port);
+    if (transfer?.address !== peer.address || transfer.digest !== image.digest) {
+      transfer = this.#find(peer, image);
+      transfer.address = peer.address;
+      this.#recent.set(peer.port, transfer);
     }
-    const { transfer } = recent;
     transfer.record(nowUs, offset, length);
+    if (transfer.changed) return;
+    transfer.changed = true;
     this.#dirty.add(transfer);
     this.#dueUs ??= nowUs + TRANSFER_LIMITS.flushUs;
   }
@@ -63,6 +65,7 @@ export class TransferTable {
       if (left-- === 0) break;
       ops.push({ kind: "put", key: keyOf(transfer), value: encodeTransfer(transfer) });
       this.#writing.delete(transfer);
+      transfer.changed = false;
     }
     const { flushBreathUs, flushUs } = TRANSFER_LIMITS;
     if (this.#writing.size > 0) this.#dueUs = nowUs + flushBreathUs;

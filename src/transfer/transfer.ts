@@ -17,13 +17,30 @@ export class Transfer {
   attempts = 0;
   /** When a block was served last; of this run of the gateway only. */
   lastServedUs: number | undefined;
-  served: IntervalSet;
+  /** It changed since its record was written. */
+  changed = false;
+  /** The address in `device`, once the device has asked in this run. */
+  address: string | undefined;
+  #served: IntervalSet;
+  /**
+   * A run of blocks one behind the other that is not in `#served` yet, behind all that is: mostly a
+   * block goes on with it, and then this object is all that need be touched.
+   */
+  #runStart = -1;
+  #runEnd = -1;
 
-  constructor(device: string, digest: string, size: number) {
+  constructor(device: string, digest: string, size: number, bounds: readonly number[] = []) {
     this.device = device;
     this.digest = digest;
     this.size = size;
-    this.served = new IntervalSet(TRANSFER_LIMITS.maxIntervals);
+    this.#served = new IntervalSet(TRANSFER_LIMITS.maxIntervals, bounds);
+  }
+
+  /** What was served, as ranges of bytes. */
+  get served(): IntervalSet {
+    if (this.#runEnd > this.#runStart) this.#served.add(this.#runStart, this.#runEnd);
+    this.#runStart = this.#runEnd = -1;
+    return this.#served;
   }
 
   get finished(): boolean {
@@ -33,14 +50,26 @@ export class Transfer {
   /** A block of the image was put on its way. */
   record(nowUs: number, offset: number, length: number): void {
     const paused = this.lastServedUs === undefined || nowUs - this.lastServedUs > TRANSFER_LIMITS.pauseUs;
-    const again = offset === 0 && this.finished;
-    if (again) this.served = new IntervalSet(TRANSFER_LIMITS.maxIntervals);
-    if (paused || again) this.attempts++;
+    if (paused) this.attempts++;
     this.lastServedUs = nowUs;
     this.blocks++;
     this.bytes += length;
-    if (this.served.has(offset, offset + length)) this.retransmissions++;
-    else this.served.add(offset, offset + length);
+    if (offset === this.#runEnd) this.#runEnd += length;
+    else this.#recordElsewhere(offset, length, paused);
+  }
+
+  #recordElsewhere(offset: number, length: number, paused: boolean): void {
+    if (offset === 0 && this.finished) {
+      this.#served = new IntervalSet(TRANSFER_LIMITS.maxIntervals);
+      if (!paused) this.attempts++;
+    }
+    const { served } = this;
+    if (served.has(offset, offset + length)) {
+      this.retransmissions++;
+      return;
+    }
+    if (offset >= (served.bounds.at(-1) ?? 0)) [this.#runStart, this.#runEnd] = [offset, offset + length];
+    else served.add(offset, offset + length);
   }
 }
 
@@ -61,8 +90,6 @@ export function decodeTransfer(device: string, digest: string, record: Uint8Arra
   if (numbers.length % 2 === 0 || !numbers.every((number) => Number.isSafeInteger(number) && number >= 0))
     return undefined;
   const [size, blocks, bytes, retransmissions, attempts, ...bounds] = numbers;
-  const transfer = new Transfer(device, digest, size!);
-  Object.assign(transfer, { blocks, bytes, retransmissions, attempts });
-  transfer.served = new IntervalSet(TRANSFER_LIMITS.maxIntervals, bounds);
-  return transfer;
+  const transfer = new Transfer(device, digest, size!, bounds);
+  return Object.assign(transfer, { blocks, bytes, retransmissions, attempts });
 }

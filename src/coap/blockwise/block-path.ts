@@ -121,8 +121,8 @@ function writeBlock(
   for (let shift = (blockLength - 1) * 8; shift >= 0; shift -= 8) out[at++] = (blockWord >> shift) & 0xff;
   if (end === start) return at;
   out[at++] = 0xff;
-  // A view and `set` cost more than they save on the short blocks of 802.15.4.
-  if (end - start > 128) out.set(body.subarray(start, end), at);
+  // A view and `set` cost more than they save on very short blocks.
+  if (end - start > 32) out.set(body.subarray(start, end), at);
   else for (let from = start, to = at; from < end;) out[to++] = body[from++]!;
   return at + end - start;
 }
