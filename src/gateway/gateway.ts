@@ -158,7 +158,7 @@ export class Gateway {
 
   /** Writes all checkpoints that changed since the last time, before a stop; on its own it does so each second. */
   flush(): void {
-    while (this.#transfers.nextFlushUs !== undefined) this.#storeCheckpoints(this.#transfers.takeWrites(0, Infinity));
+    while (this.#transfers.nextFlushUs !== undefined) this.#storeCheckpoints(this.#transfers.takeWrites(0, true));
   }
 
   listings(): Iterable<Listing> {

@@ -10,7 +10,9 @@ export const TRANSFER_LIMITS = {
   abandonedUs: 604_800_000_000,
   /** How often changed checkpoints are written: less than the second that a crash may cost. */
   flushUs: 900_000,
-  /** Checkpoints that are written in one go; the rest follows after a breath, so that no request waits for all. */
-  flushAtOnce: 64,
+  /** The least checkpoints that are written in one go; the rest follows after a breath, so that no request waits for all. */
+  flushAtOnce: 16,
   flushBreathUs: 5_000,
+  /** In how many goes all are written, however many there are. */
+  flushGoes: 32,
 } as const;

@@ -18,6 +18,7 @@ export class TransferTable {
   /** Changed since they were written; in `#writing`, those of them whose turn has come. */
   #dirty = new Set<Transfer>();
   #writing = new Set<Transfer>();
+  #atOnce: number = TRANSFER_LIMITS.flushAtOnce;
   readonly #forgotten: Transfer[] = [];
   #size = 0;
   #dueUs: number | undefined;
@@ -56,18 +57,21 @@ export class TransferTable {
     return this.#dueUs;
   }
 
-  /** The next writes that bring the store up to date: those of `limit` transfers, the longest changed first. */
-  takeWrites(nowUs: number, limit: number = TRANSFER_LIMITS.flushAtOnce): StoreOp[] {
+  /** The next writes that bring the store up to date: some, the longest changed first, or all that there are. */
+  takeWrites(nowUs: number, all = false): StoreOp[] {
     const ops: StoreOp[] = this.#forgotten.splice(0).map((transfer) => ({ kind: "delete", key: keyOf(transfer) }));
-    if (this.#writing.size === 0) [this.#writing, this.#dirty] = [this.#dirty, this.#writing];
-    let left = limit;
+    const { flushAtOnce, flushBreathUs, flushGoes, flushUs } = TRANSFER_LIMITS;
+    if (this.#writing.size === 0) {
+      [this.#writing, this.#dirty] = [this.#dirty, this.#writing];
+      this.#atOnce = Math.max(flushAtOnce, Math.ceil(this.#writing.size / flushGoes));
+    }
+    let left = all ? Infinity : this.#atOnce;
     for (const transfer of this.#writing) {
       if (left-- === 0) break;
       ops.push({ kind: "put", key: keyOf(transfer), value: encodeTransfer(transfer) });
       this.#writing.delete(transfer);
       transfer.changed = false;
     }
-    const { flushBreathUs, flushUs } = TRANSFER_LIMITS;
     if (this.#writing.size > 0) this.#dueUs = nowUs + flushBreathUs;
     else this.#dueUs = this.#dirty.size > 0 ? nowUs + flushUs : undefined;
     return ops;

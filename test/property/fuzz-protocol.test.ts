@@ -12,12 +12,18 @@ import { DEFAULT_PARAMETERS } from "../../src/coap/parameters.ts";
 import type { Random } from "../../src/ports/random.ts";
 import { randomBytes, uintBelow } from "../../src/util/random.ts";
 import { SeededRandom } from "../../simulator/engine/random.ts";
+import { corpus } from "../support/corpus.ts";
+import { mutate } from "../support/mutate.ts";
 import { SERVER } from "../support/pair.ts";
 import { pattern, routed, sha } from "../support/resources.ts";
 
-// FUZZ_INPUTS=10000000 npx vitest run test/property/fuzz-protocol.test.ts is the long run.
+// FUZZ_INPUTS=3400000 npx vitest run test/property/fuzz-protocol.test.ts --testTimeout 3600000 is the
+// long run: three fuzzers with as many inputs each.
 const INPUTS = Number(process.env["FUZZ_INPUTS"] ?? 200_000);
 const SEED = Number(process.env["FUZZ_SEED"] ?? 20_261_124);
+/** Below this the growth of a warming process is more than what could be a leak. */
+const LONG_RUN = 1_000_000;
+const SEEDS = corpus();
 const NUMBERS = [...OPTION_DEFINITIONS.keys(), 9, 65_001, 65_002];
 const CODES = [1, 1, 1, 2, 3, 3, 4, 5, 6, 7, 8, 0x41, 0x44, 0x45, 0x45, 0x5f, 0x81, 0x82, 0x88, 0x8d, 0xa0];
 
@@ -35,6 +41,7 @@ function anyOption(random: Random): CoapOption {
 }
 
 function anyDatagram(random: Random, seen: readonly Uint8Array[]): Uint8Array {
+  if (uintBelow(random, 4) === 0) return mutate(random, SEEDS);
   // Half of what comes has a token or message ID of the endpoint's own.
   const known = seen.length > 0 && uintBelow(random, 2) === 0 ? pick(random, seen) : undefined;
   const szxBytes = 16 << uintBelow(random, 4);
@@ -55,6 +62,8 @@ class Fuzzed {
   readonly random = new SeededRandom(SEED, "fuzz");
   readonly endpoint: CoapEndpoint;
   readonly #seen: Uint8Array[] = [];
+  readonly #rss: { readonly input: number; readonly bytes: number }[] = [];
+  #inputs = 0;
   nowUs = 0;
 
   constructor(endpoint: CoapEndpoint) {
@@ -63,6 +72,7 @@ class Fuzzed {
 
   step(onEvent?: Parameters<BodyExchange["handleEvent"]> extends [number, infer E] ? (event: E) => void : never): void {
     const { endpoint, random } = this;
+    if (this.#inputs++ % 1_000 === 0) this.#rss.push({ input: this.#inputs, bytes: process.memoryUsage.rss() });
     this.nowUs += uintBelow(random, 200_000);
     const mine = uintBelow(random, 3) > 0;
     const peer = mine ? SERVER : { address: `fd00::${uintBelow(random, 50)}`, port: 5_683 };
@@ -73,6 +83,22 @@ class Fuzzed {
     }
     for (let event = endpoint.pollEvent(); event !== undefined; event = endpoint.pollEvent()) onEvent?.(event);
   }
+
+  expectFlat(): void {
+    expectFlat(this.#rss);
+  }
+}
+
+/** The mean RSS of the last tenth of a long run is within 5 % of the first tenth's, its warm-up aside. */
+function expectFlat(rss: readonly { readonly input: number; readonly bytes: number }[]): void {
+  if (INPUTS < LONG_RUN) return;
+  const mean = (from: number, to: number): number => {
+    const part = rss.filter(({ input }) => input >= from * INPUTS && input < to * INPUTS);
+    return part.reduce((sum, { bytes }) => sum + bytes, 0) / part.length;
+  };
+  const [first, last] = [mean(0.05, 0.15), mean(0.9, 1)];
+  console.log(`RSS: ${(first / 2 ** 20).toFixed(1)} MiB at first, ${(last / 2 ** 20).toFixed(1)} MiB at last`);
+  expect(last / first).toBeLessThan(1.05);
 }
 
 function usedHeap(): number {
@@ -108,6 +134,7 @@ describe(`fuzz of the protocol, seed ${SEED}, ${INPUTS} inputs`, () => {
       expect(server.stats.observations <= COAP_LIMITS.maxObservations).toBe(true);
     }
     expect(usedHeap() - early).toBeLessThan(16 * 1_048_576);
+    fuzzed.expectFlat();
     // Once nothing comes any more, nothing is left.
     for (let at = server.pollTimeout(); at !== undefined; at = server.pollTimeout()) {
       server.handleTimeout(at);
@@ -150,5 +177,6 @@ describe(`fuzz of the protocol, seed ${SEED}, ${INPUTS} inputs`, () => {
     body!.cancel(fuzzed.nowUs);
     download!.cancel(fuzzed.nowUs);
     expect(client.stats.dropped).toBe(0);
+    fuzzed.expectFlat();
   });
 });
