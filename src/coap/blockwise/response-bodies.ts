@@ -39,18 +39,15 @@ export class ResponseBodies {
   }
 
   keep(nowUs: number, request: IncomingRequest, response: CoapResponse): void {
-    const { body, code } = response;
-    if (request.method === Code.GET || body === undefined || codeClass(code) !== 2) return;
-    if (body.bytes.length <= blockSize(0) || asksLaterBlock(request.options)) return;
+    const bytes = response.body?.bytes ?? response.payload;
+    if (request.method === Code.GET || bytes === undefined || codeClass(response.code) !== 2) return;
+    if (bytes.length <= blockSize(0) || asksLaterBlock(request.options)) return;
     const key = keyOf(request);
     this.#drop(key);
     const timer = this.#timers.schedule(nowUs + this.#lifetimeUs, () => this.#drop(key));
-    this.#kept.set(key, {
-      response: { code, ...(response.options === undefined ? {} : { options: response.options }), body },
-      bytes: body.bytes.length,
-      timer,
-    });
-    this.#bytes += body.bytes.length;
+    const { observable: _registered, whole: _asked, ...again } = response;
+    this.#kept.set(key, { response: again, bytes: bytes.length, timer });
+    this.#bytes += bytes.length;
     while (this.#kept.size > COAP_LIMITS.maxResponseBodies || this.#bytes > COAP_LIMITS.maxResponseBodyBytes)
       this.#drop(this.#kept.keys().next().value!);
   }
