@@ -10,6 +10,9 @@ import type { CoapTimers } from "./reliability.ts";
 import type { IncomingRequest } from "./request.ts";
 import { SERVER_EXCHANGE, type ServerExchangeState } from "./states.ts";
 
+/** Exchanges that one newcomer may cost a look, in a full table. */
+const MAX_LOOKED_AT = 64;
+
 /** One request of a peer that is being answered, or was. */
 export interface ServerExchange {
   readonly id: number;
@@ -36,7 +39,7 @@ export class ServerExchanges {
   readonly #timers: CoapTimers;
   readonly #byKey = new Map<string, ServerExchange>();
   readonly #byId = new Map<number, ServerExchange>();
-  readonly #perPeer = new Map<string, number>();
+  readonly #ofPeer = new Map<string, Set<ServerExchange>>();
   #nextId = 1;
 
   constructor(parameters: TransmissionParameters, timers: CoapTimers) {
@@ -62,9 +65,9 @@ export class ServerExchanges {
   /** Opens an exchange; undefined when all that are kept are still unanswered. */
   open(nowUs: number, peer: PeerAddress, message: CoapMessage): ServerExchange | undefined {
     const key = peerKey(peer);
-    const ofPeer = this.#perPeer.get(key) ?? 0;
-    if (ofPeer >= COAP_LIMITS.maxServerExchangesPerPeer && !this.#evict((x) => x.peerKey === key)) return undefined;
-    if (this.#byKey.size >= COAP_LIMITS.maxServerExchanges && !this.#evict(() => true)) return undefined;
+    const ofPeer = this.#ofPeer.get(key) ?? new Set();
+    if (ofPeer.size >= COAP_LIMITS.maxServerExchangesPerPeer && !this.#evictOf(ofPeer)) return undefined;
+    if (this.#byKey.size >= COAP_LIMITS.maxServerExchanges && !this.#evictOne()) return undefined;
     const exchange: ServerExchange = {
       id: this.#nextId++,
       key: `${key}/${message.messageId}`,
@@ -80,7 +83,7 @@ export class ServerExchanges {
     };
     this.#byKey.set(exchange.key, exchange);
     this.#byId.set(exchange.id, exchange);
-    this.#perPeer.set(key, (this.#perPeer.get(key) ?? 0) + 1);
+    this.#ofPeer.set(key, ofPeer.add(exchange));
     const confirmable = message.type === MessageType.CON;
     const lifetimeUs = confirmable ? exchangeLifetimeUs(this.#parameters) : nonLifetimeUs(this.#parameters);
     exchange.expiryTimer = this.#timers.schedule(nowUs + lifetimeUs, () => this.end(exchange, "expire"));
@@ -98,16 +101,26 @@ export class ServerExchanges {
     exchange.ackTimer?.cancel();
     exchange.expiryTimer?.cancel();
     this.#byKey.delete(exchange.key);
-    const left = (this.#perPeer.get(exchange.peerKey) ?? 1) - 1;
-    if (left > 0) this.#perPeer.set(exchange.peerKey, left);
-    else this.#perPeer.delete(exchange.peerKey);
+    const ofPeer = this.#ofPeer.get(exchange.peerKey);
+    ofPeer?.delete(exchange);
+    if (ofPeer?.size === 0) this.#ofPeer.delete(exchange.peerKey);
     return true;
   }
 
-  /** Ends the oldest answered exchange that `matches`; an unanswered one is never taken. */
-  #evict(matches: (exchange: ServerExchange) => boolean): boolean {
-    for (const exchange of this.#byKey.values()) {
-      if (matches(exchange) && this.end(exchange, "evict")) return true;
+  /** Ends the oldest answered exchange of one peer; an unanswered one is never taken. */
+  #evictOf(ofPeer: ReadonlySet<ServerExchange>): boolean {
+    for (const exchange of ofPeer) if (this.end(exchange, "evict")) return true;
+    return false;
+  }
+
+  /** The same among all. Few are looked at for one newcomer; those still worked on go to the end of the line. */
+  #evictOne(): boolean {
+    let looked = 0;
+    for (const [key, exchange] of this.#byKey) {
+      if (this.end(exchange, "evict")) return true;
+      if (++looked > MAX_LOOKED_AT) return false;
+      this.#byKey.delete(key);
+      this.#byKey.set(key, exchange);
     }
     return false;
   }

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { encodeEmpty, encodeMessage } from "../../src/coap/encode.ts";
 import { CoapEndpoint } from "../../src/coap/endpoint.ts";
+import { COAP_LIMITS } from "../../src/coap/limits.ts";
 import { EMPTY_BYTES, encodeUint, optionValue, type CoapMessage } from "../../src/coap/message.ts";
 import { MessageIds } from "../../src/coap/message-ids.ts";
 import { Code, codeText, MessageType, Option } from "../../src/coap/numbers.ts";
@@ -310,5 +311,28 @@ describe("who sends what (RFC 7252 sections 5.4, 5.5, 5.10.2, 8.2.1)", () => {
       expect(options.map(({ number }) => number)).toEqual([Option.ETAG, Option.MAX_AGE, Option.SIZE2]);
       expect(optionValue(options, Option.ETAG)).toEqual(Uint8Array.of(1));
     }
+  });
+});
+
+describe("what is remembered (RFC 7252 section 4.5)", () => {
+  it("a full table makes room among answered exchanges, also behind many that are still worked on", () => {
+    const handleRequest = (_nowUs: number, { method }: IncomingRequest): HandlerResult =>
+      method === Code.POST ? "deferred" : { code: Code.CHANGED };
+    const server = new CoapEndpoint({ random: new SeededRandom(1, "s"), handler: { handleRequest } });
+    const ask = (i: number, code: number): CoapMessage[] => {
+      server.handleDatagram(i, message({ code, messageId: i & 0xffff }), {
+        address: `fd00::${i.toString(16)}`,
+        port: 9,
+      });
+      return drain(server);
+    };
+    for (let i = 0; i < 500; i++) ask(i, Code.POST);
+    for (let i = 500; i < COAP_LIMITS.maxServerExchanges; i++) ask(i, Code.PUT);
+    expect(server.stats.openExchanges).toBe(COAP_LIMITS.maxServerExchanges);
+    const answered = Array.from({ length: 1_000 }, (_, i) => ask(20_000 + i, Code.PUT).length);
+    // At most a few newcomers are turned away while the line is sorted.
+    expect(answered.filter((count) => count === 0).length).toBeLessThanOrEqual(500 / 64 + 1);
+    expect(answered.slice(10).every((count) => count === 1)).toBe(true);
+    expect(server.stats.openExchanges).toBeLessThanOrEqual(COAP_LIMITS.maxServerExchanges);
   });
 });
