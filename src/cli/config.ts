@@ -116,7 +116,8 @@ const ConfigSchema: z.ZodType<Config> = KeysSchema.superRefine(({ listen, coap }
   for (const text of coap.groups) {
     const v6 = text.includes(":");
     const all = v6 ? "[::]" : "0.0.0.0";
-    if (!listen.some((one) => one.startsWith(`${all}:`))) continue;
+    const isAll = (address: string): boolean => address.includes(":") === v6 && /^[0:.]+$/.test(address);
+    if (!listen.some((one) => isAll(parsePeer(one)!.address))) continue;
     const message = `${text} needs a listen address of one interface, in place of ${all}`;
     context.addIssue({ code: "custom", path: ["coap", "groups"], message });
   }

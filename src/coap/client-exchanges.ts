@@ -32,6 +32,9 @@ interface ClientExchange {
   state: ClientExchangeState;
   /** The newest notification, once there was one. */
   notified: Notified | undefined;
+  newest: IncomingResponse | undefined;
+  /** Callers beyond the first that share an observation. */
+  joined: number;
   timer: Timer | undefined;
 }
 
@@ -79,12 +82,13 @@ export class ClientExchanges {
 
   /**
    * Sends a request; undefined when a bound of COAP_LIMITS forbids it. Who observes what is observed
-   * already joins that observation, and gets its number (RFC 7641 section 3.1).
+   * already joins that observation (RFC 7641 section 3.1): the number is the same, the newest state
+   * comes once more, and it ends when as many have left as joined.
    */
   start(nowUs: number, peer: PeerAddress, request: OutgoingRequest): number | undefined {
-    checkOutgoing(request);
+    if (request.forwarded !== true) checkOutgoing(request); // what is forwarded was checked as it came
     const observing = request.observe === true ? this.#observing(peerKey(peer), request) : undefined;
-    if (observing !== undefined) return observing.id;
+    if (observing !== undefined) return this.#join(observing);
     if (this.#byToken.size >= COAP_LIMITS.maxClientExchanges) return undefined;
     const exchange: ClientExchange = {
       id: this.#nextId++,
@@ -98,6 +102,8 @@ export class ClientExchanges {
       echo: undefined,
       state: CLIENT_EXCHANGE.initial,
       notified: undefined,
+      newest: undefined,
+      joined: 0,
       timer: undefined,
     };
     this.#giveToken(exchange);
@@ -110,7 +116,7 @@ export class ClientExchanges {
   /** Gives up on a request; no event follows. An observation ends when its next notification is rejected. */
   cancel(nowUs: number, id: number): void {
     const exchange = this.#byId.get(id);
-    if (exchange === undefined || !CLIENT_EXCHANGE.step(exchange, "cancel")) return;
+    if (exchange === undefined || this.#leave(exchange) || !CLIENT_EXCHANGE.step(exchange, "cancel")) return;
     this.#parts.reliability.cancel(nowUs, exchange.peerKey, exchange.messageId);
     this.#forget(exchange);
   }
@@ -118,10 +124,14 @@ export class ClientExchanges {
   /** Ends an observation by asking for it (RFC 7641 section 3.6); the answer is the last event. */
   unobserve(nowUs: number, id: number): boolean {
     const exchange = this.#byId.get(id);
-    if (exchange === undefined || !CLIENT_EXCHANGE.step(exchange, "leave")) return false;
+    if (exchange === undefined) return false;
+    if (this.#leave(exchange)) return true;
+    if (!CLIENT_EXCHANGE.step(exchange, "leave")) return false;
     exchange.notified = undefined;
     exchange.timer?.cancel();
-    return this.#transmit(nowUs, exchange, 1);
+    const sent = this.#transmit(nowUs, exchange, 1);
+    if (!sent) this.#fail(exchange, "timeout"); // the server finds out when it tells of the next change
+    return sent;
   }
 
   handleResponse(nowUs: number, from: PeerAddress, message: CoapMessage): ResponseVerdict {
@@ -163,6 +173,20 @@ export class ClientExchanges {
 
   poll(): ClientEvent | undefined {
     return this.#events.shift();
+  }
+
+  #join(exchange: ClientExchange): number {
+    exchange.joined++;
+    const { id, newest } = exchange;
+    if (newest !== undefined) this.#events.push({ kind: "notification", request: id, response: newest });
+    return id;
+  }
+
+  /** True when others still want what one caller no longer does. */
+  #leave(exchange: ClientExchange): boolean {
+    if (exchange.joined === 0) return false;
+    exchange.joined--;
+    return true;
   }
 
   #observing(key: string, request: OutgoingRequest): ClientExchange | undefined {
@@ -215,6 +239,8 @@ export class ClientExchanges {
     const echo = optionValue(options, Option.ECHO);
     const { toGroup, forwarded } = exchange.request;
     if (code !== Code.UNAUTHORIZED || echo === undefined || toGroup === true || forwarded === true) return false;
+    // The same value again is no new question; another one may come from whom a proxy asked.
+    if (exchange.echo !== undefined && bytesEqual(exchange.echo, echo)) return false;
     if (!CLIENT_EXCHANGE.step(exchange, "challenge")) return false;
     exchange.echo = echo;
     exchange.timer?.cancel();
@@ -245,6 +271,7 @@ export class ClientExchanges {
     const first = exchange.notified === undefined;
     if (!first && !isNewer(exchange.notified!, now)) return; // overtaken, or a copy
     exchange.notified = now;
+    exchange.newest = response;
     CLIENT_EXCHANGE.step(exchange, "register");
     this.#events.push({ kind: first ? "response" : "notification", request: exchange.id, response });
     exchange.timer?.cancel();

@@ -1,9 +1,8 @@
-import { utf8 } from "../util/bytes.ts";
-import { blockOption, blockSize, type Szx } from "./blockwise/block.ts";
+import { asksLaterBlock, blockOption, blockSize, type Szx } from "./blockwise/block.ts";
 import { respondWithBody, type BlockResult, type Representation } from "./blockwise/block2-server.ts";
 import { block1Echo } from "./blockwise/body-assembly.ts";
 import { EMPTY_BYTES, optionValue, uintOption, type CoapOption } from "./message.ts";
-import { Code, codeClass, hasPayload, Option } from "./numbers.ts";
+import { Code, codeClass, hasPayload, isSafe, Option } from "./numbers.ts";
 import { sendable } from "./options.ts";
 import type { CoapResponse, IncomingRequest } from "./request.ts";
 
@@ -20,13 +19,11 @@ export function shapeResponse(
   extra: readonly CoapOption[],
   preferredSzx: Szx,
 ): { readonly shaped: CoapResponse; readonly sent: BlockResult["sent"] } {
-  const { representation, rest } = representationOf(response);
+  const { representation, rest } = representationOf(request, response);
   const sliced =
     representation === undefined
       ? { response: withShortDiagnostic(response), sent: undefined }
-      : response.body === undefined && needsSets(request, representation)
-        ? { response: NO_SETS, sent: undefined }
-        : respondWithBody(request, representation, preferredSzx);
+      : respondWithBody(request, representation, preferredSzx);
   const { code, payload } = sliced.response;
   const options = [...(sliced.response.options ?? []), ...rest, ...(codeClass(code) === 2 ? extra : [])];
   // RFC 7959 section 2.3: the final response says which block of the request it answers.
@@ -41,32 +38,45 @@ export function shapeResponse(
   };
 }
 
-/** Whether Q-Block2 asks for more than one message can say; that takes a body with an ETag (RFC 9177 section 4.4). */
-function needsSets(request: IncomingRequest, { bytes }: Representation): boolean {
-  const asked = blockOption(request.options, Option.Q_BLOCK2);
-  return asked !== undefined && (asked.num > 0 || bytes.length > blockSize(asked.szx));
+/**
+ * A payload that takes several blocks, or of which a later one is asked for, is a body: its blocks
+ * belong together by an ETag (RFC 7959 section 2.4, RFC 9177 section 4.4).
+ */
+export function asBody(request: IncomingRequest, response: CoapResponse, preferredSzx: Szx): CoapResponse {
+  const { representation, rest } = representationOf(request, response);
+  if (response.body !== undefined || representation === undefined) return response;
+  const asked = blockOption(request.options, Option.BLOCK2) ?? blockOption(request.options, Option.Q_BLOCK2);
+  const szx = asked?.szx ?? blockOption(request.options, Option.Q_BLOCK1)?.szx ?? preferredSzx;
+  const { bytes, etag, contentFormat } = representation;
+  if (bytes.length <= blockSize(szx) && !asksLaterBlock(request.options)) return response;
+  const { payload: _cut, ...others } = response;
+  return { ...others, options: rest, body: { bytes, etag: etag ?? contentTag(bytes), contentFormat } };
 }
 
-const NO_SETS: CoapResponse = { code: Code.BAD_OPTION, payload: utf8("Q-Block2: this answer has no ETag, use Block2") };
+/** 64 bits of FNV-1a: to tell one state of a resource from the next, not to withstand anybody. */
+function contentTag(bytes: Uint8Array): Uint8Array {
+  let [a, b] = [0x811c9dc5, bytes.length];
+  for (const byte of bytes) {
+    a = Math.imul(a ^ byte, 0x01000193);
+    b = Math.imul(b ^ byte, 0x01000193) + a;
+  }
+  return Uint8Array.from([a, b].flatMap((word) => [word >>> 24, word >>> 16, word >>> 8, word]));
+}
 
 /** What the response is a block of, and the options that do not belong to it. */
-function representationOf({ code, body, payload, options = [] }: CoapResponse): {
-  readonly representation: Representation | undefined;
-  readonly rest: readonly CoapOption[];
-} {
+function representationOf(
+  { method }: IncomingRequest,
+  { code, body, payload, options = [] }: CoapResponse,
+): { readonly representation: Representation | undefined; readonly rest: readonly CoapOption[] } {
   if (body !== undefined) return { representation: body, rest: options };
   const empty = payload === undefined || payload.length === 0;
   if (codeClass(code) !== 2 || !hasPayload(code) || (empty && code !== Code.CONTENT))
     return { representation: undefined, rest: [] };
-  const etag = optionValue(options, Option.ETAG);
-  const contentFormat = uintOption(options, Option.CONTENT_FORMAT);
-  const representation = {
-    bytes: payload ?? EMPTY_BYTES,
-    ...(etag === undefined ? {} : { etag }),
-    ...(contentFormat === undefined ? {} : { contentFormat }),
-  };
-  const rest = options.filter(({ number }) => number !== Option.ETAG && number !== Option.CONTENT_FORMAT);
-  return { representation, rest };
+  // What has been done is not undone because its result has another format than was asked for.
+  const contentFormat = isSafe(method) ? uintOption(options, Option.CONTENT_FORMAT) : undefined;
+  const own = contentFormat === undefined ? [Option.ETAG] : [Option.ETAG, Option.CONTENT_FORMAT];
+  const representation = { bytes: payload ?? EMPTY_BYTES, etag: optionValue(options, Option.ETAG), contentFormat };
+  return { representation, rest: options.filter(({ number }) => !(own as number[]).includes(number)) };
 }
 
 /** Diagnostics come in one message (RFC 7252 section 5.5.2): a long one is cut, between characters. */

@@ -24,7 +24,8 @@ export interface Body {
   readonly bytes: Uint8Array;
   /** 1 to 8 bytes, the same for every block of one representation. */
   readonly etag: Uint8Array;
-  readonly contentFormat: number;
+  /** Undefined where it is not known, or among the response's options. */
+  readonly contentFormat: number | undefined;
   /** Called for each part of the body that was put on its way. */
   readonly sent?: (nowUs: number, offset: number, length: number) => void;
 }

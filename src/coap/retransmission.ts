@@ -79,7 +79,6 @@ interface Estimator {
 export class CocoaTimer implements RetransmissionTimer {
   readonly #maxRetransmit: number;
   readonly #randomFactor: number;
-  readonly #spanUs: number;
   readonly #strong: Estimator = { k: 4, weight: 0.5, srttUs: undefined, varianceUs: 0 };
   readonly #weak: Estimator = { k: 1, weight: 0.25, srttUs: undefined, varianceUs: 0 };
   #rtoUs: number;
@@ -87,7 +86,6 @@ export class CocoaTimer implements RetransmissionTimer {
 
   constructor(parameters: TransmissionParameters) {
     const { ackTimeoutUs, ackRandomFactor, maxRetransmit } = parameters;
-    this.#spanUs = maxTransmitSpanUs(parameters);
     this.#rtoUs = ackTimeoutUs;
     this.#randomFactor = ackRandomFactor;
     this.#maxRetransmit = maxRetransmit;
@@ -96,13 +94,15 @@ export class CocoaTimer implements RetransmissionTimer {
   plan(nowUs: number): RetransmissionPlan {
     this.#age(nowUs);
     const factor = backoffFactor(this.#rtoUs);
-    return {
-      timeoutUs: this.#rtoUs,
-      randomFactor: this.#randomFactor,
-      maxRetransmit: this.#maxRetransmit,
-      spanUs: this.#spanUs,
-      backoff: (timeoutUs) => Math.min(timeoutUs * factor, MAX_RTO_US),
-    };
+    const backoff = (timeoutUs: number): number => Math.min(timeoutUs * factor, Math.max(timeoutUs, MAX_RTO_US));
+    // The RTO stands in for ACK_TIMEOUT, so MAX_TRANSMIT_SPAN follows it.
+    let [spanUs, timeoutUs] = [0, this.#rtoUs * this.#randomFactor];
+    for (let i = 0; i < this.#maxRetransmit; i++) {
+      spanUs += timeoutUs;
+      timeoutUs = backoff(timeoutUs);
+    }
+    const [randomFactor, maxRetransmit] = [this.#randomFactor, this.#maxRetransmit];
+    return { timeoutUs: this.#rtoUs, randomFactor, maxRetransmit, spanUs, backoff };
   }
 
   measured(nowUs: number, rttUs: number, retransmissions: number): void {

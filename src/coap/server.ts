@@ -16,7 +16,7 @@ import { Code, codeClass, codeText, hasPayload, isSafe, MessageType, Option } fr
 import { Notifier } from "./observe/notifier.ts";
 import { exchangeLifetimeUs, type TransmissionParameters } from "./parameters.ts";
 import type { CoapTimers, Reliability } from "./reliability.ts";
-import { isSuppressed, LEISURE_US, shapeResponse } from "./reply.ts";
+import { asBody, isSuppressed, LEISURE_US, shapeResponse } from "./reply.ts";
 import { checkRequest } from "./request-check.ts";
 import type { Body, CoapResponse, HandlerResult, IncomingRequest, RequestHandler } from "./request.ts";
 import { SERVER_EXCHANGE } from "./states.ts";
@@ -206,9 +206,10 @@ export class CoapServer {
     SERVER_EXCHANGE.step(exchange, "silence");
   }
 
-  #answer(nowUs: number, exchange: ServerExchange, response: CoapResponse): boolean {
+  #answer(nowUs: number, exchange: ServerExchange, given: CoapResponse): boolean {
     const { preferredSzx } = this.#parts;
     const { incoming } = exchange;
+    const response = incoming === undefined ? given : asBody(incoming, given, preferredSzx);
     if (exchange.multicast && incoming === undefined) {
       this.#staySilent(exchange); // section 8.2: a group does not answer with errors
       return true;
@@ -246,7 +247,10 @@ export class CoapServer {
     this.#bodies.keep(nowUs, incoming, response);
     const options = [...observe, ...(response.options ?? [])];
     const refusal = this.#qBlock2.respond(nowUs, incoming, { code, body, options });
-    return refusal === undefined || this.#sendResponse(nowUs, exchange, refusal);
+    if (refusal !== undefined) return this.#sendResponse(nowUs, exchange, refusal);
+    // The blocks went out, or could not; either way the handler has done its part.
+    if (isOpen(exchange)) this.#staySilent(exchange);
+    return true;
   }
 
   /** True when the client does not want to hear this; the exchange is over then. */
@@ -260,15 +264,17 @@ export class CoapServer {
   /** Section 8.2: at a random moment, so that a whole group does not answer at once. */
   #answerLeisurely(nowUs: number, exchange: ServerExchange, response: CoapResponse): boolean {
     const { timers, random, metrics } = this.#parts;
-    SERVER_EXCHANGE.step(exchange, "spread");
     if (this.#leisurely >= COAP_LIMITS.maxLeisurely) {
       metrics.count("coap_refused", "too-many-multicast");
-      return false;
+      this.#staySilent(exchange);
+      return true;
     }
+    SERVER_EXCHANGE.step(exchange, "spread");
     this.#leisurely++;
     timers.schedule(nowUs + Math.floor(unitFloat(random) * LEISURE_US), (now) => {
       this.#leisurely--;
       this.#sendResponse(now, exchange, response);
+      if (exchange.request.code === Code.GET) this.#exchanges.end(exchange, "idempotent");
     });
     return true;
   }

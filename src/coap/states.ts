@@ -38,6 +38,8 @@ export const SERVER_EXCHANGE: StateTable<ServerExchangeState, ServerExchangeEven
     ["acknowledged", "respond", "answered", "5.2.2: a message of its own"],
     ["acknowledged", "silence", "answered", "RFC 7967 2"],
     ["leisure", "respond", "answered", "8.2: the moment has come"],
+    ["leisure", "silence", "answered", "RFC 9175 2.4: the answer may not go there"],
+    ["leisure", "evict", "gone", "limits.ts: a newer exchange needs the room"],
     ["answered", "idempotent", "gone", "4.5: a GET may be answered afresh when it is repeated"],
     ["answered", "evict", "gone", "limits.ts: a newer exchange needs the room"],
     ["working", "expire", "gone", "4.8.2: EXCHANGE_LIFETIME or NON_LIFETIME is over"],
@@ -47,7 +49,15 @@ export const SERVER_EXCHANGE: StateTable<ServerExchangeState, ServerExchangeEven
   ],
 );
 
-export type ClientExchangeState = "asked" | "accepted" | "proving" | "observing" | "renewing" | "leaving" | "over";
+export type ClientExchangeState =
+  | "asked"
+  | "accepted"
+  | "proving"
+  | "proving again"
+  | "observing"
+  | "renewing"
+  | "leaving"
+  | "over";
 type ClientExchangeEvent =
   | "acknowledge"
   | "challenge"
@@ -64,7 +74,7 @@ export const CLIENT_EXCHANGE: StateTable<ClientExchangeState, ClientExchangeEven
   "asked",
   [
     ["asked", "acknowledge", "accepted", "RFC 7252 5.2.2: the response will be separate"],
-    ["asked", "challenge", "proving", "RFC 9175 2.3: 4.01 with Echo, asked again with it, once"],
+    ["asked", "challenge", "proving", "RFC 9175 2.3: 4.01 with Echo, asked again with it"],
     ["asked", "register", "observing", "RFC 7641 3.1: 2.xx with Observe"],
     ["asked", "respond", "over", "5.3.2: matched by endpoint and token"],
     ["asked", "one of many", "asked", "RFC 7252 8.2, RFC 9177 4.4: more may come"],
@@ -74,9 +84,16 @@ export const CLIENT_EXCHANGE: StateTable<ClientExchangeState, ClientExchangeEven
     ["accepted", "respond", "over", "5.3.2"],
     ["accepted", "one of many", "accepted", "RFC 9177 4.4"],
     ["proving", "acknowledge", "proving", "5.2.2"],
+    ["proving", "challenge", "proving again", "RFC 9175 2.3: by another value, of an origin behind a proxy"],
     ["proving", "register", "observing", "RFC 7641 3.1"],
-    ["proving", "respond", "over", "5.3.2: a second challenge is told like any response"],
+    ["proving", "respond", "over", "5.3.2"],
     ["proving", "one of many", "proving", "RFC 9177 4.4"],
+    ["proving again", "acknowledge", "proving again", "5.2.2"],
+    ["proving again", "register", "observing", "RFC 7641 3.1"],
+    ["proving again", "respond", "over", "5.3.2: a third challenge is told like any response"],
+    ["proving again", "one of many", "proving again", "RFC 9177 4.4"],
+    ["proving again", "fail", "over", "as above"],
+    ["proving again", "cancel", "over", "the caller's word"],
     ["observing", "acknowledge", "observing", "RFC 7641 3.3.1: the renewal of a registration arrived"],
     ["observing", "register", "observing", "RFC 7641 3.2: a notification"],
     ["observing", "challenge", "renewing", "RFC 9175 2.3: the renewal is to be proven"],
@@ -128,6 +145,7 @@ type QUploadEvent = "set" | "last set" | "quiet" | "missing" | "end";
 /** A body that is sent by Q-Block1 (blockwise/q-block1-client.ts). */
 export const Q_UPLOAD: StateTable<QUploadState, QUploadEvent> = new StateTable("Upload by Q-Block1", "probing", [
   ["probing", "set", "sending", "RFC 9177 4.1: the first block was acknowledged, so the server knows how"],
+  ["probing", "missing", "sending", "4.3: the server knows how, though its ACK was lost"],
   ["probing", "last set", "awaiting", "4.3: the body has one set only"],
   ["sending", "set", "sending", "7.2: after NON_TIMEOUT_RANDOM, or at once after 2.31"],
   ["sending", "last set", "awaiting", "4.3: all blocks are under way"],

@@ -45,9 +45,14 @@ export class RunLoop {
     if (this.#running) this.#pending.push((nowUs) => this.#core.handleDatagram(nowUs, bytes, peer, toGroup));
     else {
       this.#running = true;
-      const quiet = this.#core.handleDatagram(this.#ports.clock.nowUs(), bytes, peer, toGroup) === true;
-      if (quiet) this.#finishQuietly();
-      else this.#finish();
+      let quiet = false;
+      try {
+        quiet = this.#core.handleDatagram(this.#ports.clock.nowUs(), bytes, peer, toGroup) === true;
+        if (quiet) this.#sendAll();
+      } finally {
+        this.#running = false;
+      }
+      if (!quiet || this.#pending.length > 0) this.call(() => {});
     }
   }
 
@@ -65,12 +70,10 @@ export class RunLoop {
     this.#finish();
   }
 
-  #finishQuietly(): void {
+  #sendAll(): void {
     const core = this.#core;
     const { send } = this.#ports;
     for (let out = core.pollTransmit(); out !== undefined; out = core.pollTransmit()) send(out);
-    this.#running = false;
-    if (this.#pending.length > 0) this.call(() => {});
   }
 
   #finish(): void {
@@ -92,7 +95,7 @@ export class RunLoop {
 
   #drain(): void {
     const core = this.#core;
-    for (let out = core.pollTransmit(); out !== undefined; out = core.pollTransmit()) this.#ports.send(out);
+    this.#sendAll();
     for (let command = core.pollCommand?.(); command !== undefined; command = core.pollCommand?.())
       this.#execute(command);
   }

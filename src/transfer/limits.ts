@@ -8,8 +8,8 @@ export const TRANSFER_LIMITS = {
   pauseUs: 30_000_000,
   /** An unfinished transfer that has been silent this long no longer holds its image in the cache. */
   abandonedUs: 604_800_000_000,
-  /** How often changed checkpoints are written: less than the second that a crash may cost. */
-  flushUs: 900_000,
+  /** How old a change may be when its checkpoint's turn comes; with the goes below, a crash costs at most half a second. */
+  flushUs: 300_000,
   /** The least checkpoints that are written in one go; the rest follows after a breath, so that no request waits for all. */
   flushAtOnce: 16,
   flushBreathUs: 5_000,

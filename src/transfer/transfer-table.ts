@@ -22,6 +22,8 @@ export class TransferTable {
   readonly #forgotten: Transfer[] = [];
   #size = 0;
   #dueUs: number | undefined;
+  /** When the first of `#dirty` changed. */
+  #dirtySinceUs = 0;
 
   /** Takes back a checkpoint after a restart. False when the record is damaged. */
   recover(key: string, record: Uint8Array): boolean {
@@ -48,6 +50,7 @@ export class TransferTable {
     transfer.record(nowUs, offset, length);
     if (transfer.changed) return;
     transfer.changed = true;
+    if (this.#dirty.size === 0) this.#dirtySinceUs = nowUs;
     this.#dirty.add(transfer);
     this.#dueUs ??= nowUs + TRANSFER_LIMITS.flushUs;
   }
@@ -73,7 +76,7 @@ export class TransferTable {
       transfer.changed = false;
     }
     if (this.#writing.size > 0) this.#dueUs = nowUs + flushBreathUs;
-    else this.#dueUs = this.#dirty.size > 0 ? nowUs + flushUs : undefined;
+    else this.#dueUs = this.#dirty.size > 0 ? Math.max(nowUs, this.#dirtySinceUs + flushUs) : undefined;
     return ops;
   }
 

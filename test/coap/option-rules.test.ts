@@ -169,11 +169,13 @@ describe("a handler that gives a payload and no body (RFC 7959 sections 2.1, 2.2
     }
   });
 
-  it("Q-Block2 is answered where one message says it all, and refused 4.02 where it does not (RFC 9177 section 4.1)", () => {
+  it("Q-Block2 is answered where one message says it all, else in sets, and past the end 4.00 (RFC 9177 section 4.1)", () => {
     const q = (num: number, szx: number) => ({ ...block2(num, szx), number: Option.Q_BLOCK2 });
     expect(codeOf(OK, { options: [...PATH, q(0, 2)] })).toBe("2.05");
-    expect(codeOf(OK, { options: [...PATH, q(5, 2)] })).toBe("4.02");
-    expect(codeOf(large, { options: [...PATH, q(0, 2)] })).toBe("4.02");
+    expect(codeOf(OK, { options: [...PATH, q(5, 2)] })).toBe("4.00");
+    const { answer } = ask(large, { options: [...PATH, q(3, 4)] });
+    expect(answer.payload).toEqual(pattern(1_500).subarray(768, 1_024));
+    expect(optionValue(answer.options, Option.ETAG)).toHaveLength(8);
   });
 
   it("an endpoint takes both Q-Block options or neither (RFC 9177 section 4.1)", () => {

@@ -31,6 +31,7 @@ export class Site {
   readonly origin: CoapEndpoint;
   readonly asked: IncomingRequest[] = [];
   nowUs = 0;
+  answerWith: ((request: IncomingRequest) => CoapResponse) | undefined;
   response: CoapResponse = { code: Code.CONTENT, payload: Uint8Array.of(1) };
 
   constructor(
@@ -63,7 +64,7 @@ export class Site {
     });
     const answer = (_nowUs: number, request: IncomingRequest): CoapResponse => {
       this.asked.push(request);
-      return this.response;
+      return this.answerWith?.(request) ?? this.response;
     };
     const resource: ResourceHandler = { get: answer, put: answer, post: answer, fetch: answer, maxBodyBytes: 100_000 };
     const router = new Router(6, sha);

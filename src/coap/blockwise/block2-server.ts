@@ -5,7 +5,7 @@ import { Code, Option } from "../numbers.ts";
 import type { Body, CoapResponse, IncomingRequest } from "../request.ts";
 
 /** A body, or the payload of a handler that makes no body of it. */
-export type Representation = Pick<Body, "bytes"> & Partial<Pick<Body, "etag" | "contentFormat">>;
+export type Representation = Pick<Body, "bytes" | "contentFormat"> & { readonly etag: Uint8Array | undefined };
 
 /** Which bytes of a body a response carries. */
 export interface BlockResult {

@@ -100,7 +100,9 @@ export class QBlock2Server {
     const options: CoapOption[] = [
       { number: Option.ETAG, value: body.etag },
       ...job.options,
-      { number: Option.CONTENT_FORMAT, value: encodeUint(body.contentFormat) },
+      ...(body.contentFormat === undefined
+        ? []
+        : [{ number: Option.CONTENT_FORMAT as number, value: encodeUint(body.contentFormat) }]),
       { number: Option.SIZE2, value: encodeUint(body.bytes.length) },
       { number: Option.Q_BLOCK2, value: encodeBlock({ num, more, szx }) },
     ];

@@ -39,7 +39,7 @@ export class ResponseBodies {
   }
 
   keep(nowUs: number, request: IncomingRequest, response: CoapResponse): void {
-    const bytes = response.body?.bytes ?? response.payload;
+    const bytes = response.body?.bytes;
     if (request.method === Code.GET || bytes === undefined || codeClass(response.code) !== 2) return;
     if (bytes.length <= blockSize(0) || asksLaterBlock(request.options)) return;
     const key = keyOf(request);

@@ -1,22 +1,19 @@
 import type { Metrics } from "../../ports/metrics.ts";
 import type { PeerAddress } from "../../ports/datagram.ts";
 import { peerKey } from "../../util/peer.ts";
-import { keepRecent } from "../../util/recent.ts";
 import type { AddressProof } from "../address-proof.ts";
 import { blockOption, type Szx } from "../blockwise/block.ts";
 import { encodeMessage } from "../encode.ts";
-import { COAP_LIMITS } from "../limits.ts";
 import { EMPTY_BYTES, encodeUint, uintOption, type CoapMessage, type CoapOption } from "../message.ts";
 import type { MessageIds } from "../message-ids.ts";
 import { Code, codeClass, isSafe, MessageType, Option } from "../numbers.ts";
-import { shapeResponse } from "../reply.ts";
+import { asBody, shapeResponse } from "../reply.ts";
 import type { CoapTimers, Outcome, Reliability } from "../reliability.ts";
 import type { CoapResponse, HandlerResult, IncomingRequest } from "../request.ts";
 import { OBSERVATION } from "../states.ts";
+import { NonPace } from "./non-pace.ts";
 import { nextSequence, Observations, type Observation } from "./observations.ts";
 
-/** The least time between two non-confirmable notifications where no round trip was measured (RFC 7641 section 4.5.1). */
-const NON_GAP_US = 3_000_000;
 /** At least once a day a client must confirm that it is still there (section 4.5). */
 const CONFIRM_EVERY_US = 86_400_000_000;
 
@@ -41,11 +38,14 @@ export interface NotifierParts {
 export class Notifier {
   readonly #parts: NotifierParts;
   readonly #observations = new Observations();
-  /** When a client may be sent the next non-confirmable notification. */
-  readonly #nextNonUs = new Map<string, number>();
+  readonly #pace: NonPace;
 
   constructor(parts: NotifierParts) {
     this.#parts = parts;
+    this.#pace = new NonPace(parts.timers, {
+      send: (nowUs, observation) => this.#sendNon(nowUs, observation),
+      settled: (nowUs, observation) => this.#next(nowUs, observation),
+    });
   }
 
   get size(): number {
@@ -75,7 +75,9 @@ export class Notifier {
       this.#parts.metrics.count("coap_refused", "too-many-observations");
       return undefined;
     }
-    observation.contentFormat = formatOf(shaped);
+    // A 2.03 has no format; the one of what it stands for counts.
+    const withoutEtag = { ...request, options: request.options.filter(({ number }) => number !== Option.ETAG) };
+    observation.contentFormat = formatOf(shapeResponse(withoutEtag, response, [], this.#parts.preferredSzx).shaped);
     return observeOption(nowUs, observation);
   }
 
@@ -94,40 +96,60 @@ export class Notifier {
     if (observation !== undefined) this.#observations.remove(observation);
   }
 
-  /** Sends what is due, now or when the client may be told. */
+  /** Sends what is due: a CON at once, or when NSTART allows; a NON when its client's turn comes. */
   #send(nowUs: number, observation: Observation): void {
-    const { messageIds, reliability, send, timers, metrics } = this.#parts;
-    const { peerKey: key, request } = observation;
-    const waitUs = (this.#nextNonUs.get(key) ?? 0) - nowUs;
-    if (!this.#isConfirmable(nowUs, observation) && waitUs > 0) {
-      // Section 4.5.1: the pace holds for the client, whatever it observes.
-      timers.schedule(nowUs + waitUs, (now) => observation.state === "due" && this.#send(now, observation));
-      return;
+    if (this.#isConfirmable(nowUs, observation)) this.#sendCon(nowUs, observation);
+    else this.#pace.enter(nowUs, observation);
+  }
+
+  /** True when a notification went out. */
+  #sendNon(nowUs: number, observation: Observation): boolean {
+    if (observation.state !== "due") return false;
+    if (this.#isConfirmable(nowUs, observation)) {
+      this.#sendCon(nowUs, observation); // a day has gone by, or the last word is an error
+      return false;
     }
+    const { messageIds, send, metrics } = this.#parts;
+    const { peerKey: key, request } = observation;
     const made = this.#make(nowUs, observation);
+    if (made === undefined) return false;
+    if (made.type === MessageType.CON) {
+      this.#sendCon(nowUs, observation, made);
+      return false;
+    }
+    const messageId = messageIds.take(nowUs, key);
+    if (messageId === undefined) {
+      this.#drop(observation, "no-message-id");
+      return false;
+    }
+    metrics.count("coap_notifications");
+    observation.messageId = messageId;
+    OBSERVATION.step(observation, "sent");
+    send(request.peer, encodeMessage({ ...made, messageId }));
+    return true;
+  }
+
+  #sendCon(nowUs: number, observation: Observation, ready?: Notification): void {
+    const { messageIds, reliability, metrics } = this.#parts;
+    const { peerKey: key, request } = observation;
+    const made = ready ?? this.#make(nowUs, observation);
     if (made === undefined) return;
     const messageId = messageIds.take(nowUs, key);
     if (messageId === undefined) return this.#drop(observation, "no-message-id");
-    const { peer } = request;
     metrics.count("coap_notifications");
-    if (made.type === MessageType.NON) {
-      observation.messageId = messageId;
-      OBSERVATION.step(observation, "sent");
-      send(peer, encodeMessage({ ...made, messageId }));
-      keepRecent(this.#nextNonUs, key, nowUs + NON_GAP_US, COAP_LIMITS.maxObservations);
-      timers.schedule(nowUs + NON_GAP_US, (now) => this.#next(now, observation));
-      return;
-    }
+    let atOnce = true;
     // What waits for NSTART shows the state at the moment that it leaves (section 4.4).
     const bytes = (now: number): Uint8Array | undefined => {
-      const newest = now === nowUs ? made : this.#newest(now, observation, made);
+      const newest = atOnce ? made : this.#newest(now, observation, made);
       if (newest === undefined) return undefined;
       OBSERVATION.step(observation, "sent");
       return encodeMessage({ ...newest, type: MessageType.CON, messageId });
     };
     const settle = (now: number, outcome: Outcome): void => this.#onOutcome(now, observation, outcome);
-    if (!reliability.send(nowUs, { peer, peerKey: key }, { bytes, messageId, kind: "response" }, settle))
-      this.#drop(observation, "too-many-separate-responses");
+    const { peer } = request;
+    const taken = reliability.send(nowUs, { peer, peerKey: key }, { bytes, messageId, kind: "response" }, settle);
+    atOnce = false;
+    if (!taken) this.#drop(observation, "too-many-separate-responses");
   }
 
   /** What to send in place of `made`, which has waited; nothing when the client has gone meanwhile. */
@@ -139,16 +161,17 @@ export class Notifier {
   /** The notification of the state as it is; undefined when the handler has none to give. */
   #make(nowUs: number, observation: Observation): Notification | undefined {
     const { request } = observation;
-    const result = this.#parts.ask(nowUs, request);
-    if (result === "deferred" || result === "silent") {
+    const given = this.#parts.ask(nowUs, request);
+    if (given === "deferred" || given === "silent") {
       OBSERVATION.step(observation, "settled");
       return undefined;
     }
+    const result = asBody(request, given, this.#parts.preferredSzx);
     const alive = codeClass(result.code) === 2;
     const extra = alive ? [observeOption(nowUs, observation)] : [];
     let { shaped } = shapeResponse(request, result, extra, this.#parts.preferredSzx);
     // Section 4.2: a client that got one format does not get another one under the same registration.
-    if (codeClass(shaped.code) === 2 && formatOf(shaped) !== observation.contentFormat)
+    if (shaped.code === Code.CONTENT && formatOf(shaped) !== observation.contentFormat)
       shaped = { code: Code.NOT_ACCEPTABLE };
     const type = this.#isConfirmable(nowUs, observation) ? MessageType.CON : MessageType.NON;
     const message = { code: shaped.code, token: request.token, payload: shaped.payload ?? EMPTY_BYTES };

@@ -56,6 +56,16 @@ interface Forwarded extends CacheSubject {
   readonly exchange: BodyExchange | undefined;
 }
 
+const METHODS: ReadonlySet<number> = new Set([
+  Code.GET,
+  Code.POST,
+  Code.PUT,
+  Code.DELETE,
+  Code.FETCH,
+  Code.PATCH,
+  Code.IPATCH,
+]);
+
 /** Initial Hop-Limit where a request has none (RFC 8768 section 3). */
 const DEFAULT_HOP_LIMIT = 16;
 /** For how long a body of which blocks are being fetched is not fetched anew, however short its Max-Age is. */
@@ -82,6 +92,8 @@ export class ForwardProxy implements RequestHandler {
   }
 
   handleRequest(nowUs: number, request: IncomingRequest): HandlerResult {
+    // Section 5.8: nobody knows what such a method does, nor which options it has.
+    if (!METHODS.has(request.method)) return this.#refuse(Code.METHOD_NOT_ALLOWED, "proxy-method");
     const target = proxyTarget(request.options);
     if (target === undefined) return this.#refuse(Code.BAD_REQUEST, "proxy-uri");
     if (target === "unsupported-scheme") return this.#refuse(Code.PROXYING_NOT_SUPPORTED, "proxy-scheme");

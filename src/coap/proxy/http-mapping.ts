@@ -100,6 +100,7 @@ export function fromHttpResponse(
   if (maxAgeS !== undefined && (represents || code >> 5 !== 2))
     options.push({ number: Option.MAX_AGE, value: encodeUint(maxAgeS) });
   // What an error page says helps a person; on a constrained link its first line will do.
+  if (code === Code.DELETED && status >= 400) return { code, options, payload: new Uint8Array(0) };
   const payload = code >> 5 === 2 ? body : utf8(`HTTP status ${status}`);
   return { code, options, payload };
 }
@@ -142,9 +143,11 @@ function maxAge(headers: HttpResponse["headers"]): number | undefined {
 /** Expires less Date, both as the origin's clock has it (RFC 9111 section 5.3); a date that cannot be read has passed. */
 function untilExpiry(headers: HttpResponse["headers"]): number {
   const [expires, date] = [httpDate(headers["expires"]), httpDate(headers["date"])];
-  return expires === undefined || date === undefined ? 0 : Math.max(0, expires - date);
+  return expires === undefined || date === undefined ? 0 : Math.min(MAX_AGE_LIMIT, Math.max(0, expires - date));
 }
 
+/** What four bytes of Max-Age can say. */
+const MAX_AGE_LIMIT = 0xffff_ffff;
 const MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 const IMF_FIXDATE = /^[A-Z][a-z]{2}, (\d{2}) ([A-Z][a-z]{2}) (\d{4}) (\d{2}):(\d{2}):(\d{2}) GMT$/;
 
