@@ -14,6 +14,7 @@ const ALLOWED = {
   "src/suit": ["src/codec"],
   "src/image": ["src/codec"],
   "src/transfer": ["src/coap", "src/codec"],
+  "src/lwm2m": ["src/coap", "src/codec"],
   "src/gateway": ["src/transfer", "src/suit", "src/image", "src/coap", "src/codec"],
   "src/host": [],
   "src/adapters": [],
