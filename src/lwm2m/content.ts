@@ -11,6 +11,7 @@ import { utf8 } from "../util/bytes.ts";
 import { typeOf, type DataType } from "./definitions.ts";
 import { decodeLwM2mJson, encodeLwM2mJson } from "./json.ts";
 import { isWithin, parsePath, pathText, type Path } from "./path.ts";
+import type { Reading } from "./reading.ts";
 import { fromTlv, toTlv } from "./tlv-content.ts";
 import {
   ContentError,
@@ -38,14 +39,6 @@ export const Format = {
   JSON: 11_543,
   LWM2M_CBOR: 11_544,
 } as const;
-
-/** The value of a resource, or of one of its instances. */
-export interface Reading {
-  readonly path: Path;
-  readonly value: ResourceValue;
-  /** Seconds since 1970, or before now where negative; absent when the content does not say. */
-  readonly timeS?: number;
-}
 
 /**
  * What the content of a Read, a Notify, a Send or a Write of `path` says, in whatever format. Throws

@@ -1,5 +1,5 @@
 import { utf8 } from "../util/bytes.ts";
-import type { Reading } from "./content.ts";
+import type { Reading } from "./reading.ts";
 import { typeOf } from "./definitions.ts";
 import { parsePath, pathText, type Path } from "./path.ts";
 import { ContentError, fromText, isObjectLink, linkText, parseLink, textOf, toText, typed } from "./values.ts";

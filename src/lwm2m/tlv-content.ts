@@ -1,5 +1,5 @@
 import { decodeTlv, encodeTlv, type Tlv } from "../codec/lwm2m-tlv.ts";
-import type { Reading } from "./content.ts";
+import type { Reading } from "./reading.ts";
 import { definitionOf } from "./definitions.ts";
 import { isWithin, pathText, type Path } from "./path.ts";
 import { ContentError, fromTlvBytes, toTlvBytes } from "./values.ts";

@@ -2,15 +2,9 @@ import fc from "fast-check";
 import { existsSync, readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { decodeSenmlCbor, encodeSenmlCbor } from "../../src/codec/senml.ts";
-import {
-  decodeContent,
-  decodePaths,
-  encodeContent,
-  encodePaths,
-  Format,
-  type Reading,
-} from "../../src/lwm2m/content.ts";
+import { decodeContent, decodePaths, encodeContent, encodePaths, Format } from "../../src/lwm2m/content.ts";
 import { definedResources, typeOf } from "../../src/lwm2m/definitions.ts";
+import type { Reading } from "../../src/lwm2m/reading.ts";
 import { parsePath, pathText } from "../../src/lwm2m/path.ts";
 import { ContentError, isObjectLink, type ResourceValue } from "../../src/lwm2m/values.ts";
 import { randomBytes, uintBelow } from "../../src/util/random.ts";
