@@ -16,9 +16,5 @@ export function parsePath(text: string): Path | undefined {
   return ids.map(Number);
 }
 
-export function samePath(a: Path, b: Path): boolean {
-  return a.length === b.length && a.every((id, i) => id === b[i]);
-}
-
 /** Whether `path` is `above`, or lies in it. */
 export const isWithin = (path: Path, above: Path): boolean => above.every((id, i) => id === path[i]);

@@ -28,10 +28,7 @@ function read(tlv: Tlv, asked: Path, out: Reading[]): void {
       path = [object, instance, tlv.id];
       push(path, tlv.value!, out);
       break;
-    case "resource-instance": {
-      throw new Error('Not implemented yet: "resource-instance" case');
-    }
-    default:
+    case "resource-instance":
       if (resource === undefined) throw new ContentError("an instance of a resource that nobody named");
       path = [object, instance, resource, tlv.id];
       push(path, tlv.value!, out);

@@ -48,18 +48,12 @@ export function fromTlvBytes(bytes: Uint8Array, type: DataType | undefined): Res
     case "objlnk":
       if (bytes.length !== 4) throw new ContentError(`an object link has 4 bytes, not ${bytes.length}`);
       return { object: view.getUint16(0), instance: view.getUint16(2) };
-    case undefined: {
-      throw new Error("Not implemented yet: undefined case");
-    }
-    case "none": {
-      throw new Error('Not implemented yet: "none" case');
-    }
-    case "opaque": {
-      throw new Error('Not implemented yet: "opaque" case');
-    }
-    default:
-      return bytes;
+    case "opaque":
+    case "none":
+    case undefined:
+      break;
   }
+  return bytes;
 }
 
 export function toTlvBytes(value: ResourceValue, type: DataType | undefined): Uint8Array {
@@ -100,21 +94,13 @@ export function fromText(text: string, type: DataType | undefined): ResourceValu
       return parseLink(text);
     case "opaque":
       return fromBase64(text);
-    case undefined: {
-      throw new Error("Not implemented yet: undefined case");
-    }
-    case "corelnk": {
-      throw new Error('Not implemented yet: "corelnk" case');
-    }
-    case "none": {
-      throw new Error('Not implemented yet: "none" case');
-    }
-    case "string": {
-      throw new Error('Not implemented yet: "string" case');
-    }
-    default:
-      return text;
+    case "string":
+    case "corelnk":
+    case "none":
+    case undefined:
+      break;
   }
+  return text;
 }
 
 export function toText(value: ResourceValue): string {
