@@ -15,10 +15,10 @@ const ALLOWED = {
   "src/image": ["src/codec"],
   "src/transfer": ["src/coap", "src/codec"],
   "src/lwm2m": ["src/coap", "src/codec"],
-  "src/gateway": ["src/transfer", "src/suit", "src/image", "src/coap", "src/codec"],
+  "src/gateway": ["src/transfer", "src/lwm2m", "src/suit", "src/image", "src/coap", "src/codec"],
   "src/host": [],
   "src/adapters": [],
-  "src/http": ["src/gateway", "src/suit"],
+  "src/http": ["src/gateway", "src/lwm2m", "src/suit"],
   "src/cli": ["src", "simulator"],
   simulator: ["src/gateway", "src/host", "src/coap", "src/codec", "src/crypto", "src/suit", "src/transfer"],
 };

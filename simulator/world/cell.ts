@@ -135,7 +135,7 @@ export class Cell {
         preferredSzx: szxOf(this.#case.blockBytes)!,
         parameters: this.#parameters(),
       },
-      { entries: this.#disk.entries, blobs: this.#disk.list() },
+      { entries: this.#disk.entries, blobs: this.#disk.list(), nowUs: this.engine.nowUs() },
     );
     const loop = this.#router.run(core, executor);
     loop.call(() => {});

@@ -83,7 +83,7 @@ export class GatewayHost {
           isTrusted: provenAddresses(config.coap.provenNetworks),
           ...(await proxySettings(config)),
         },
-        { entries, blobs: await blobs.list() },
+        { entries, blobs: await blobs.list(), nowUs: systemClock.nowUs() },
       );
       const host = new GatewayHost({ gateway, counters, store, executor });
       await host.#sockets.bind(config.listen, config.coap.groups);

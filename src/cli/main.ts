@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import { Command, CommanderError } from "commander";
 import { addDemo } from "./commands/demo.ts";
 import { addGet } from "./commands/get.ts";
+import { addDevices } from "./commands/devices.ts";
 import { addImages } from "./commands/images.ts";
 import { addKey } from "./commands/key.ts";
 import { addLimit } from "./commands/limit.ts";
@@ -35,7 +36,18 @@ A first update, on one machine:
 Exit codes: 0 done, 1 failed, 2 wrong usage or input, 3 refused by the gateway, 4 no answer, 5 the machine does not allow it.`,
   );
 
-for (const add of [addServe, addKey, addSign, addPublish, addImages, addGet, addSimulate, addLimit, addDemo])
+for (const add of [
+  addServe,
+  addKey,
+  addSign,
+  addPublish,
+  addImages,
+  addDevices,
+  addGet,
+  addSimulate,
+  addLimit,
+  addDemo,
+])
   add(program);
 
 try {

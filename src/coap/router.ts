@@ -73,6 +73,10 @@ export class Router implements RequestHandler {
     this.#listing = undefined;
   }
 
+  has(path: readonly string[]): boolean {
+    return this.#resources.has(pathText(path));
+  }
+
   remove(path: readonly string[]): void {
     this.#resources.delete(pathText(path));
     this.#listing = undefined;

@@ -45,3 +45,24 @@ export function matchesQuery(link: Link, filter: string): boolean {
   const text = String(value);
   return matches(text) || text.split(" ").some(matches);
 }
+
+/** Links in one list, a bound on what a small body can make of itself. */
+const MAX_LINKS = 1_024;
+const LINK = /\s*<([^>]*)>((?:\s*;\s*[^\s=;,"<>]+(?:\s*=\s*(?:"(?:[^"\\]|\\.)*"|[^",;\s]*))?)*)\s*(,|$)/y;
+const ATTRIBUTE = /;\s*([^\s=;,"<>]+)(?:\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^",;\s]*)))?/g;
+
+/** The links of a list (RFC 6690 section 2); undefined when it is none. Of an attribute that comes twice the first counts. */
+export function parseLinks(text: string): Link[] | undefined {
+  const out: Link[] = [];
+  LINK.lastIndex = 0;
+  for (let at = 0; at < text.length; at = LINK.lastIndex) {
+    const match = LINK.exec(text);
+    if (match === null || out.length === MAX_LINKS) return undefined;
+    if (match[3] === "," && LINK.lastIndex === text.length) return undefined;
+    const attributes: Record<string, string | true> = {};
+    for (const [, name, quoted, bare] of match[2]!.matchAll(ATTRIBUTE))
+      attributes[name!] ??= quoted?.replaceAll(/\\(.)/g, "$1") ?? bare ?? true;
+    out.push({ target: match[1]!, attributes });
+  }
+  return out;
+}

@@ -15,8 +15,11 @@ import type { Metrics } from "../ports/metrics.ts";
 import type { Random } from "../ports/random.ts";
 import type { Durability, StoreOp } from "../ports/store.ts";
 import type { Transfer } from "../transfer/transfer.ts";
+import type { Registration } from "../lwm2m/registration.ts";
+import { Registry, REGISTRATION_PREFIX, type RegistryEvent } from "../lwm2m/registry.ts";
 import { TRANSFER_PREFIX, TransferTable } from "../transfer/transfer-table.ts";
 import { fromHex, fromUtf8, utf8 } from "../util/bytes.ts";
+import { peerKey } from "../util/peer.ts";
 import { earlier } from "../util/deadline.ts";
 import {
   Catalogue,
@@ -58,6 +61,8 @@ export interface GatewayParts {
 export interface Recovered {
   readonly entries: Iterable<readonly [key: string, value: Uint8Array]>;
   readonly blobs: readonly BlobInfo[];
+  /** The time by the clock that all calls are made by; 0 when absent. */
+  readonly nowUs?: number;
 }
 
 /**
@@ -79,6 +84,7 @@ export class Gateway {
   readonly #storeWrites = new Map<number, Publication | undefined>();
   readonly #refusals: RefusalLog;
   readonly #proxying: Proxying | undefined;
+  readonly #registry: Registry;
   #nextId = 1;
 
   constructor(parts: GatewayParts, recovered: Recovered) {
@@ -111,7 +117,9 @@ export class Gateway {
     const servedParts = { cache: this.#cache, transfers: this.#transfers, metrics, respond };
     this.#served = new ServedImages(servedParts, this.#router, blockPath);
     this.#publications = new Publications(crypto, parts.anchors, this.#catalogue);
-    this.#recover(recovered.entries);
+    const store = (ops: readonly StoreOp[]): number => this.#store(ops, "durable");
+    this.#registry = new Registry({ random: parts.random.fork("lwm2m"), metrics, store, respond }, this.#router);
+    this.#recover(recovered.nowUs ?? 0, recovered.entries);
   }
 
   /**
@@ -129,6 +137,7 @@ export class Gateway {
   handleTimeout(nowUs: number): void {
     this.#endpoint.handleTimeout(nowUs);
     this.#cache.handleTimeout(nowUs);
+    this.#registry.handleTimeout(nowUs);
     const flushUs = this.#transfers.nextFlushUs;
     if (flushUs !== undefined && flushUs <= nowUs) this.#storeCheckpoints(this.#transfers.takeWrites(nowUs));
     this.#settle(nowUs);
@@ -136,7 +145,8 @@ export class Gateway {
 
   handleEvent(nowUs: number, id: number, event: CommandEvent): void {
     if (this.#proxying?.handleEvent(nowUs, id, event) === true) return this.#settle(nowUs);
-    if (this.#storeWrites.has(id)) this.#onStored(nowUs, id, event);
+    if (this.#registry.stored(nowUs, id, event.kind === "done")) this.#storeWrites.delete(id);
+    else if (this.#storeWrites.has(id)) this.#onStored(nowUs, id, event);
     else this.#cache.handleEvent(nowUs, id, event);
     this.#settle(nowUs);
   }
@@ -170,6 +180,11 @@ export class Gateway {
     return this.#publications.underWay();
   }
 
+  /** LwM2M clients that are registered, and when each was heard of last. */
+  registrations(): Iterable<{ readonly registration: Registration; readonly seenUs: number }> {
+    return this.#registry.all();
+  }
+
   transfers(): Iterable<Transfer> {
     return this.#transfers.all();
   }
@@ -200,14 +215,15 @@ export class Gateway {
   }
 
   pollTimeout(): number | undefined {
-    return earlier(earlier(this.#endpoint.pollTimeout(), this.#cache.pollTimeout()), this.#transfers.nextFlushUs);
+    const next = earlier(this.#registry.pollTimeout(), earlier(this.#cache.pollTimeout(), this.#transfers.nextFlushUs));
+    return earlier(this.#endpoint.pollTimeout(), next);
   }
 
   #storeCheckpoints(ops: readonly StoreOp[]): void {
     if (ops.length > 0) this.#store(ops, "lazy");
   }
 
-  #recover(entries: Recovered["entries"]): void {
+  #recover(nowUs: number, entries: Recovered["entries"]): void {
     const { crypto, anchors, log } = this.#parts;
     const damaged = (key: string, reason: string): void => {
       log.event("warn", "record-not-recovered", { key, reason });
@@ -225,6 +241,8 @@ export class Gateway {
         else this.#catalogue.putImage(image);
       } else if (key.startsWith(VALIDATOR_PREFIX)) {
         this.#cache.recoverValidator(key.slice(VALIDATOR_PREFIX.length), fromUtf8(value) ?? "");
+      } else if (key.startsWith(REGISTRATION_PREFIX)) {
+        if (!this.#registry.recover(nowUs, value)) damaged(key, "record-damaged");
       } else if (key.startsWith(TRANSFER_PREFIX) && !this.#transfers.recover(key, value))
         damaged(key, "record-damaged");
     }
@@ -262,9 +280,19 @@ export class Gateway {
 
   #settle(nowUs: number): void {
     this.#refusals.flush(nowUs);
+    for (let event = this.#registry.pollEvent(); event !== undefined; event = this.#registry.pollEvent())
+      this.#onRegistration(event);
     this.#proxying?.settle(nowUs);
     for (let event = this.#cache.pollEvent(); event !== undefined; event = this.#cache.pollEvent())
       this.#onCacheEvent(nowUs, event);
+  }
+
+  #onRegistration({ kind, registration }: RegistryEvent): void {
+    const { endpoint, peer, version, lifetimeS, queueMode } = registration;
+    this.#parts.metrics.count("lwm2m_registrations", kind);
+    if (kind === "updated") return; // each lifetime has some
+    const fields = { endpoint, peer: peerKey(peer), version, lifetimeS, queueMode };
+    this.#parts.log.event(kind === "expired" ? "warn" : "info", `lwm2m-${kind}`, fields);
   }
 
   #onCacheEvent(nowUs: number, event: CacheEvent): void {
@@ -333,10 +361,11 @@ export class Gateway {
     this.#outcomes.push(outcome);
   }
 
-  #store(ops: readonly StoreOp[], durability: Durability, publication?: Publication): void {
+  #store(ops: readonly StoreOp[], durability: Durability, publication?: Publication): number {
     const id = this.#nextId++;
     this.#storeWrites.set(id, publication);
     this.#commands.push({ kind: "store", id, ops, durability });
+    return id;
   }
 
   #isPinned(nowUs: number, digest: string): boolean {

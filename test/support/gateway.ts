@@ -74,7 +74,7 @@ export class GatewayBench {
         preferredSzx: 2,
         ...this.#parts,
       },
-      { entries: this.disk.entries, blobs: this.disk.list() },
+      { entries: this.disk.entries, blobs: this.disk.list(), nowUs: this.engine.nowUs() },
     );
     this.#executor = new SimExecutor(this.engine, this.disk);
     const executor: CommandExecutor = {
