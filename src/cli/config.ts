@@ -117,7 +117,7 @@ const ConfigSchema: z.ZodType<Config> = KeysSchema.superRefine(({ listen, coap }
     const v6 = text.includes(":");
     const all = v6 ? "[::]" : "0.0.0.0";
     const isAll = (address: string): boolean => address.includes(":") === v6 && /^[0:.]+$/.test(address);
-    if (!listen.some((one) => isAll(parsePeer(one)!.address))) continue;
+    if (!listen.some((one) => isAll(parsePeer(one)?.address ?? ""))) continue; // what is none is told elsewhere
     const message = `${text} needs a listen address of one interface, in place of ${all}`;
     context.addIssue({ code: "custom", path: ["coap", "groups"], message });
   }

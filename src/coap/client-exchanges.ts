@@ -121,7 +121,10 @@ export class ClientExchanges {
     this.#forget(exchange);
   }
 
-  /** Ends an observation by asking for it (RFC 7641 section 3.6); the answer is the last event. */
+  /**
+   * Ends an observation by asking for it (RFC 7641 section 3.6); the answer is the last event, or
+   * `failed` where there was no room to ask. False when there is nothing to end.
+   */
   unobserve(nowUs: number, id: number): boolean {
     const exchange = this.#byId.get(id);
     if (exchange === undefined) return false;
@@ -129,9 +132,9 @@ export class ClientExchanges {
     if (!CLIENT_EXCHANGE.step(exchange, "leave")) return false;
     exchange.notified = undefined;
     exchange.timer?.cancel();
-    const sent = this.#transmit(nowUs, exchange, 1);
-    if (!sent) this.#fail(exchange, "timeout"); // the server finds out when it tells of the next change
-    return sent;
+    // Where there is no room, the server finds out when it tells of the next change.
+    if (!this.#transmit(nowUs, exchange, 1)) this.#fail(exchange, "timeout");
+    return true;
   }
 
   handleResponse(nowUs: number, from: PeerAddress, message: CoapMessage): ResponseVerdict {

@@ -38,8 +38,9 @@ export function decodeUint(value: Uint8Array): number {
   return out;
 }
 
-/** The shortest form: 0 is the empty string (RFC 7252 section 3.2). */
+/** The shortest form: 0 is the empty string (RFC 7252 section 3.2). Throws a RangeError for what is no such number. */
 export function encodeUint(value: number): Uint8Array {
+  if (!(value >= 0 && value <= Number.MAX_SAFE_INTEGER)) throw new RangeError(`${value} is no uint`);
   let length = 0;
   for (let rest = value; rest > 0; rest = Math.floor(rest / 256)) length++;
   const out = new Uint8Array(length);

@@ -2,7 +2,7 @@ import { asksLaterBlock, blockOption, blockSize, type Szx } from "./blockwise/bl
 import { respondWithBody, type BlockResult, type Representation } from "./blockwise/block2-server.ts";
 import { block1Echo } from "./blockwise/body-assembly.ts";
 import { EMPTY_BYTES, optionValue, uintOption, type CoapOption } from "./message.ts";
-import { Code, codeClass, hasPayload, isSafe, Option } from "./numbers.ts";
+import { Code, codeClass, hasPayload, Option } from "./numbers.ts";
 import { sendable } from "./options.ts";
 import type { CoapResponse, IncomingRequest } from "./request.ts";
 
@@ -19,7 +19,7 @@ export function shapeResponse(
   extra: readonly CoapOption[],
   preferredSzx: Szx,
 ): { readonly shaped: CoapResponse; readonly sent: BlockResult["sent"] } {
-  const { representation, rest } = representationOf(request, response);
+  const { representation, rest } = representationOf(response);
   const sliced =
     representation === undefined
       ? { response: withShortDiagnostic(response), sent: undefined }
@@ -43,7 +43,7 @@ export function shapeResponse(
  * belong together by an ETag (RFC 7959 section 2.4, RFC 9177 section 4.4).
  */
 export function asBody(request: IncomingRequest, response: CoapResponse, preferredSzx: Szx): CoapResponse {
-  const { representation, rest } = representationOf(request, response);
+  const { representation, rest } = representationOf(response);
   if (response.body !== undefined || representation === undefined) return response;
   const asked = blockOption(request.options, Option.BLOCK2) ?? blockOption(request.options, Option.Q_BLOCK2);
   const szx = asked?.szx ?? blockOption(request.options, Option.Q_BLOCK1)?.szx ?? preferredSzx;
@@ -64,19 +64,20 @@ function contentTag(bytes: Uint8Array): Uint8Array {
 }
 
 /** What the response is a block of, and the options that do not belong to it. */
-function representationOf(
-  { method }: IncomingRequest,
-  { code, body, payload, options = [] }: CoapResponse,
-): { readonly representation: Representation | undefined; readonly rest: readonly CoapOption[] } {
+function representationOf({ code, body, payload, options = [] }: CoapResponse): {
+  readonly representation: Representation | undefined;
+  readonly rest: readonly CoapOption[];
+} {
   if (body !== undefined) return { representation: body, rest: options };
   const empty = payload === undefined || payload.length === 0;
   if (codeClass(code) !== 2 || !hasPayload(code) || (empty && code !== Code.CONTENT))
     return { representation: undefined, rest: [] };
-  // What has been done is not undone because its result has another format than was asked for.
-  const contentFormat = isSafe(method) ? uintOption(options, Option.CONTENT_FORMAT) : undefined;
-  const own = contentFormat === undefined ? [Option.ETAG] : [Option.ETAG, Option.CONTENT_FORMAT];
-  const representation = { bytes: payload ?? EMPTY_BYTES, etag: optionValue(options, Option.ETAG), contentFormat };
-  return { representation, rest: options.filter(({ number }) => !(own as number[]).includes(number)) };
+  const contentFormat = uintOption(options, Option.CONTENT_FORMAT);
+  const etag = optionValue(options, Option.ETAG);
+  const isEtag = etag !== undefined && etag.length >= 1 && etag.length <= 8;
+  const representation = { bytes: payload ?? EMPTY_BYTES, etag: isEtag ? etag : undefined, contentFormat };
+  const rest = options.filter(({ number }) => number !== Option.ETAG && number !== Option.CONTENT_FORMAT);
+  return { representation, rest };
 }
 
 /** Diagnostics come in one message (RFC 7252 section 5.5.2): a long one is cut, between characters. */

@@ -95,11 +95,11 @@ export class CocoaTimer implements RetransmissionTimer {
     this.#age(nowUs);
     const factor = backoffFactor(this.#rtoUs);
     const backoff = (timeoutUs: number): number => Math.min(timeoutUs * factor, Math.max(timeoutUs, MAX_RTO_US));
-    // The RTO stands in for ACK_TIMEOUT, so MAX_TRANSMIT_SPAN follows it.
-    let [spanUs, timeoutUs] = [0, this.#rtoUs * this.#randomFactor];
+    // The RTO stands in for ACK_TIMEOUT, so MAX_TRANSMIT_SPAN follows it, rounded as the time-outs are.
+    let [spanUs, timeoutUs] = [0, Math.ceil(this.#rtoUs * this.#randomFactor)];
     for (let i = 0; i < this.#maxRetransmit; i++) {
       spanUs += timeoutUs;
-      timeoutUs = backoff(timeoutUs);
+      timeoutUs = Math.ceil(backoff(timeoutUs));
     }
     const [randomFactor, maxRetransmit] = [this.#randomFactor, this.#maxRetransmit];
     return { timeoutUs: this.#rtoUs, randomFactor, maxRetransmit, spanUs, backoff };

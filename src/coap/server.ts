@@ -54,7 +54,12 @@ export class CoapServer {
     this.#qBlock2 = new QBlock2Server(parameters, parts.random.fork("q-block2"), timers, sendOne);
     const ask = (nowUs: number, request: IncomingRequest): HandlerResult => this.#handler(nowUs, request);
     this.#bodies = new ResponseBodies(exchangeLifetimeUs(parameters), timers);
-    this.#notifier = new Notifier({ ...parts, ask });
+    this.#notifier = new Notifier({
+      ...parts,
+      ask,
+      keep: (nowUs, request, response) => this.#bodies.keep(nowUs, request, response),
+      sendInSets: (nowUs, request, response) => void this.#qBlock2.respond(nowUs, request, response),
+    });
   }
 
   get openExchanges(): number {

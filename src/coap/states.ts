@@ -56,6 +56,7 @@ export type ClientExchangeState =
   | "proving again"
   | "observing"
   | "renewing"
+  | "renewing again"
   | "leaving"
   | "over";
 type ClientExchangeEvent =
@@ -103,6 +104,13 @@ export const CLIENT_EXCHANGE: StateTable<ClientExchangeState, ClientExchangeEven
     ["renewing", "register", "observing", "RFC 7641 3.2"],
     ["renewing", "respond", "over", "RFC 7641 3.2"],
     ["renewing", "leave", "leaving", "RFC 7641 3.6"],
+    ["renewing", "challenge", "renewing again", "RFC 9175 2.3: by another value"],
+    ["renewing again", "acknowledge", "renewing again", "5.2.2"],
+    ["renewing again", "register", "observing", "RFC 7641 3.2"],
+    ["renewing again", "respond", "over", "RFC 7641 3.2"],
+    ["renewing again", "leave", "leaving", "RFC 7641 3.6"],
+    ["renewing again", "fail", "over", "as above"],
+    ["renewing again", "cancel", "over", "RFC 7641 3.6"],
     ["leaving", "acknowledge", "leaving", "5.2.2"],
     ["leaving", "respond", "over", "RFC 7641 3.6: the answer without Observe"],
     ["asked", "fail", "over", "4.2, 5.3.2: time-out, RST, or a critical option that is not understood"],

@@ -51,8 +51,9 @@ export class RunLoop {
         if (quiet) this.#sendAll();
       } finally {
         this.#running = false;
+        // After an exception too: what waits, and the next deadline, are not lost with it.
+        if (!quiet || this.#pending.length > 0) this.call(() => {});
       }
-      if (!quiet || this.#pending.length > 0) this.call(() => {});
     }
   }
 
@@ -85,12 +86,13 @@ export class RunLoop {
       }
     } finally {
       this.#running = false;
+      const nextUs = this.#core.pollTimeout();
+      if (nextUs !== this.#timerUs) {
+        this.#timerUs = nextUs;
+        this.#ports.setTimer(nextUs);
+      }
     }
     this.#ports.onSettled?.();
-    const nextUs = this.#core.pollTimeout();
-    if (nextUs === this.#timerUs) return;
-    this.#timerUs = nextUs;
-    this.#ports.setTimer(nextUs);
   }
 
   #drain(): void {

@@ -220,6 +220,7 @@ describe("a wrong configuration", () => {
       "coap: { groups: ['224.0.1.187'] }",
       /coap.groups: 224.0.1.187 needs a listen address of one interface, in place of 0.0.0.0/,
     ],
+    ["{ listen: ['nonsense'], coap: { groups: ['224.0.1.187'] } }", /listen.0: write an address and a port/],
     ["proxy: { origins: ['coap://a/b'] }", /proxy.origins.0: write an origin/],
     ["coap: { blockSize: 100 }", /coap\.blockSize: a block has 16, 32/],
     ["limits: { maxImageBytes: 2000000, memoryBytes: 1000000 }", /room for one image/],

@@ -1,7 +1,7 @@
 import { bytesEqual, utf8 } from "../../util/bytes.ts";
 import { blockSize, encodeBlock, MAX_BLOCK_NUM, blockOption, type Szx } from "./block.ts";
 import { encodeUint, EMPTY_BYTES, optionValue, optionValues, uintOption, type CoapOption } from "../message.ts";
-import { Code, Option } from "../numbers.ts";
+import { Code, isSafe, Option } from "../numbers.ts";
 import type { Body, CoapResponse, IncomingRequest } from "../request.ts";
 
 /** A body, or the payload of a handler that makes no body of it. */
@@ -53,8 +53,15 @@ function refuse(code: number, diagnostic: string): BlockResult {
   return { response: { code, payload: utf8(diagnostic) } };
 }
 
-/** Whether the client takes the format of `body` (RFC 7252 section 5.10.4); one without a format is not held against it. */
-export function isAcceptable(request: IncomingRequest, { contentFormat }: Representation): boolean {
+/**
+ * Whether the client takes the format of `body` (RFC 7252 section 5.10.4). One without a format is not
+ * held against it, nor is what has been done undone because its result has another one.
+ */
+export function isAcceptable(
+  request: IncomingRequest,
+  { contentFormat }: Pick<Representation, "contentFormat">,
+): boolean {
+  if (!isSafe(request.method)) return true;
   const accept = uintOption(request.options, Option.ACCEPT);
   return accept === undefined || contentFormat === undefined || accept === contentFormat;
 }

@@ -5,6 +5,7 @@ import type { Timer } from "../../util/timer-queue.ts";
 import { COAP_LIMITS } from "../limits.ts";
 import { encodeUint, optionValue, optionValues, type CoapOption } from "../message.ts";
 import { Code, Option } from "../numbers.ts";
+import { sendable } from "../options.ts";
 import type { TransmissionParameters } from "../parameters.ts";
 import type { CoapTimers } from "../reliability.ts";
 import type { Body, CoapResponse, IncomingRequest } from "../request.ts";
@@ -63,12 +64,13 @@ export class QBlock2Server {
     // RFC 9177 section 4.5: all blocks of one body have the same Observe value; missing ones have none.
     const registers = optionValue(request.options, Option.OBSERVE) !== undefined;
     const goesOn = !registers && running !== undefined && bytesEqual(running.body.etag, body.etag);
-    const parts = { key, request, body, code, szx, options: goesOn ? running.options : options, timer: undefined };
+    const own = sendable(options).filter(({ number }) => number !== Option.ETAG && number !== Option.SIZE2);
+    const parts = { key, request, body, code, szx, options: goesOn ? running.options : own, timer: undefined };
     if (!whole) {
       const isFirst = asked.length === 1 && asked[0]!.num === 0;
       const single: Job = {
         ...parts,
-        options: isFirst ? options : withoutObserve(options),
+        options: isFirst ? own : withoutObserve(own),
         pauseUs: 0,
         next: 0,
         end: 0,

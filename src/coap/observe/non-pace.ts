@@ -43,7 +43,14 @@ export class NonPace {
   #next(nowUs: number, peerKey: string, turn: Turn): void {
     for (const observation of turn.waiting) {
       turn.waiting.delete(observation);
-      if (!this.#parts.send(nowUs, observation)) continue;
+      let sent = false;
+      try {
+        sent = this.#parts.send(nowUs, observation);
+      } catch (error) {
+        this.#turns.delete(peerKey); // a handler's defect must not keep the client's other observations waiting
+        throw error;
+      }
+      if (!sent) continue;
       turn.told = observation;
       this.#timers.schedule(nowUs + NON_GAP_US, (now) => {
         this.#parts.settled(now, observation); // it may line up again, behind the others

@@ -2,14 +2,14 @@ import type { Metrics } from "../../ports/metrics.ts";
 import type { PeerAddress } from "../../ports/datagram.ts";
 import { peerKey } from "../../util/peer.ts";
 import type { AddressProof } from "../address-proof.ts";
-import { blockOption, type Szx } from "../blockwise/block.ts";
+import { blockOption, blockSize, encodeBlock, type Szx } from "../blockwise/block.ts";
 import { encodeMessage } from "../encode.ts";
 import { EMPTY_BYTES, encodeUint, uintOption, type CoapMessage, type CoapOption } from "../message.ts";
 import type { MessageIds } from "../message-ids.ts";
 import { Code, codeClass, isSafe, MessageType, Option } from "../numbers.ts";
 import { asBody, shapeResponse } from "../reply.ts";
 import type { CoapTimers, Outcome, Reliability } from "../reliability.ts";
-import type { CoapResponse, HandlerResult, IncomingRequest } from "../request.ts";
+import type { Body, CoapResponse, HandlerResult, IncomingRequest } from "../request.ts";
 import { OBSERVATION } from "../states.ts";
 import { NonPace } from "./non-pace.ts";
 import { nextSequence, Observations, type Observation } from "./observations.ts";
@@ -17,7 +17,16 @@ import { nextSequence, Observations, type Observation } from "./observations.ts"
 /** At least once a day a client must confirm that it is still there (section 4.5). */
 const CONFIRM_EVERY_US = 86_400_000_000;
 
-type Notification = Omit<CoapMessage, "messageId">;
+interface Notification extends Omit<CoapMessage, "messageId"> {
+  /** In place of the payload: what goes out by Q-Block2, in sets. */
+  readonly sets: { readonly body: Body; readonly options: readonly CoapOption[] } | undefined;
+}
+
+export interface SetsResponse {
+  readonly code: number;
+  readonly body: Body;
+  readonly options: readonly CoapOption[];
+}
 
 export interface NotifierParts {
   readonly preferredSzx: Szx;
@@ -27,6 +36,10 @@ export interface NotifierParts {
   readonly metrics: Metrics;
   readonly proof: AddressProof;
   readonly send: (peer: PeerAddress, bytes: Uint8Array) => void;
+  /** Keeps an answer whose later blocks may be asked for. */
+  readonly keep: (nowUs: number, request: IncomingRequest, response: CoapResponse) => void;
+  /** Sends a body in sets, as responses to `request` (RFC 9177 section 4.4). */
+  readonly sendInSets: (nowUs: number, request: IncomingRequest, response: SetsResponse) => void;
   /** Has the handler answer the registered request anew. */
   readonly ask: (nowUs: number, request: IncomingRequest) => HandlerResult;
 }
@@ -125,7 +138,9 @@ export class Notifier {
     metrics.count("coap_notifications");
     observation.messageId = messageId;
     OBSERVATION.step(observation, "sent");
-    send(request.peer, encodeMessage({ ...made, messageId }));
+    if (made.sets === undefined) send(request.peer, encodeMessage({ ...made, messageId }));
+    // All blocks of a body are NON, however the client registered (RFC 9177 section 7).
+    else this.#parts.sendInSets(nowUs, fromTheStart(request), { code: made.code, ...made.sets });
     return true;
   }
 
@@ -166,24 +181,40 @@ export class Notifier {
       OBSERVATION.step(observation, "settled");
       return undefined;
     }
-    const result = asBody(request, given, this.#parts.preferredSzx);
+    const { preferredSzx, keep } = this.#parts;
+    const result = asBody(request, given, preferredSzx);
     const alive = codeClass(result.code) === 2;
     const extra = alive ? [observeOption(nowUs, observation)] : [];
-    let { shaped } = shapeResponse(request, result, extra, this.#parts.preferredSzx);
+    let { shaped } = shapeResponse(request, result, extra, preferredSzx);
     // Section 4.2: a client that got one format does not get another one under the same registration.
-    if (shaped.code === Code.CONTENT && formatOf(shaped) !== observation.contentFormat)
+    if (shaped.code === Code.CONTENT && formatOf(shaped) !== (observation.contentFormat ??= formatOf(shaped)))
       shaped = { code: Code.NOT_ACCEPTABLE };
+    const message = {
+      code: shaped.code,
+      token: request.token,
+      payload: shaped.payload ?? EMPTY_BYTES,
+      sets: undefined,
+    };
+    if (codeClass(shaped.code) !== 2) {
+      // An error ends the observation, and says so without the option.
+      this.#observations.remove(observation);
+      const options = (shaped.options ?? []).filter(({ number }) => number !== Option.OBSERVE);
+      return { ...message, type: MessageType.CON, options };
+    }
+    keep(nowUs, request, result);
     const type = this.#isConfirmable(nowUs, observation) ? MessageType.CON : MessageType.NON;
-    const message = { code: shaped.code, token: request.token, payload: shaped.payload ?? EMPTY_BYTES };
-    if (codeClass(shaped.code) === 2) return { ...message, type, options: shaped.options ?? [] };
-    // An error ends the observation, and says so without the option.
-    this.#observations.remove(observation);
-    const options = (shaped.options ?? []).filter(({ number }) => number !== Option.OBSERVE);
-    return { ...message, type: MessageType.CON, options };
+    const { body } = result;
+    const asked = blockOption(request.options, Option.Q_BLOCK2);
+    const large = body !== undefined && asked !== undefined && body.bytes.length > blockSize(asked.szx);
+    if (large && shaped.code === Code.CONTENT && type === MessageType.NON)
+      return { ...message, type, options: [], sets: { body, options: [...extra, ...(result.options ?? [])] } };
+    return { ...message, type, options: shaped.options ?? [] };
   }
 
   #isConfirmable(nowUs: number, { request, confirmedUs }: Observation): boolean {
-    return request.confirmable || nowUs - confirmedUs >= CONFIRM_EVERY_US;
+    // What may take several sets is not confirmed one by one (RFC 9177 section 7).
+    const oneByOne = request.confirmable && blockOption(request.options, Option.Q_BLOCK2) === undefined;
+    return oneByOne || nowUs - confirmedUs >= CONFIRM_EVERY_US;
   }
 
   #drop(observation: Observation, reason: string): void {
@@ -203,6 +234,13 @@ export class Notifier {
   #next(nowUs: number, observation: Observation): void {
     if (OBSERVATION.step(observation, "settled") && observation.state === "due") this.#send(nowUs, observation);
   }
+}
+
+/** As if the client had asked for the whole body just now. */
+function fromTheStart(request: IncomingRequest): IncomingRequest {
+  const whole = encodeBlock({ num: 0, more: true, szx: blockOption(request.options, Option.Q_BLOCK2)!.szx });
+  const options = request.options.filter(({ number }) => number !== Option.Q_BLOCK2);
+  return { ...request, confirmable: false, options: [...options, { number: Option.Q_BLOCK2, value: whole }] };
 }
 
 function formatOf({ options = [] }: CoapResponse): number | undefined {

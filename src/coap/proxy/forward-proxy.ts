@@ -277,7 +277,7 @@ export class ForwardProxy implements RequestHandler {
     const small = payload.length <= 16 << this.#parts.preferredSzx;
     if (codeClass(code) !== 2 || payload.length === 0 || (small && (code !== Code.CONTENT || etag === undefined)))
       return { code, options: etag === undefined ? own : [...own, { number: Option.ETAG, value: etag }], payload };
-    const contentFormat = uintOption(options, Option.CONTENT_FORMAT) ?? 42;
+    const contentFormat = uintOption(options, Option.CONTENT_FORMAT);
     const rest = own.filter(({ number }) => number !== Option.CONTENT_FORMAT);
     const body = { bytes: payload, etag: etag ?? this.#etagOf(payload), contentFormat };
     return { code, options: rest, body };

@@ -137,7 +137,8 @@ function maxAge(headers: HttpResponse["headers"]): number | undefined {
   if (/\bno-(?:store|cache)\b/i.test(control)) return 0;
   const seconds = /\bs-maxage=(\d{1,9})/i.exec(control)?.[1] ?? /\bmax-age=(\d{1,9})/i.exec(control)?.[1];
   if (seconds === undefined) return headers["expires"] === undefined ? undefined : untilExpiry(headers);
-  return Math.max(0, Number(seconds) - Number(headers["age"] ?? 0) || 0);
+  const age = /^\d{1,9}$/.exec(headers["age"] ?? "")?.[0];
+  return Math.max(0, Number(seconds) - Number(age ?? 0));
 }
 
 /** Expires less Date, both as the origin's clock has it (RFC 9111 section 5.3); a date that cannot be read has passed. */
