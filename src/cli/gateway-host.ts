@@ -13,6 +13,8 @@ import { systemClock, systemRandom } from "../adapters/system.ts";
 import { DEFAULT_PARAMETERS } from "../coap/parameters.ts";
 import { RELEASE_PREFIX } from "../gateway/catalogue.ts";
 import { Gateway } from "../gateway/gateway.ts";
+import type { OperationOutcome } from "../lwm2m/device-queue.ts";
+import type { Operation } from "../lwm2m/operation.ts";
 import type { PublishOutcome, PublishRequest } from "../gateway/publications.ts";
 import { RunLoop } from "../host/run-loop.ts";
 import type { Log } from "../ports/log.ts";
@@ -32,6 +34,9 @@ export class GatewayHost {
   readonly #store: Store;
   readonly #executor: StoreExecutor;
   readonly #sockets: Sockets;
+  /** Who waits for the outcome of an operation, and outcomes that came before anybody could. */
+  readonly #asked = new Map<number, (outcome: OperationOutcome) => void>();
+  readonly #results = new Map<number, OperationOutcome>();
   readonly #waiting = new Map<number, (outcome: PublishOutcome) => void>();
   #timer: NodeJS.Timeout | undefined;
   #nextOperation = 1;
@@ -106,6 +111,20 @@ export class GatewayHost {
     return await outcome;
   }
 
+  /** Asks something of an LwM2M client; undefined when it is not registered, or too much waits for it. */
+  operate(endpoint: string, operation: Operation): Promise<OperationOutcome> | undefined {
+    let id: number | undefined;
+    this.#loop.call((nowUs) => (id = this.gateway.operate(nowUs, endpoint, operation)));
+    if (id === undefined) return undefined;
+    const number = id;
+    const known = this.#results.get(number); // it may have failed at once
+    if (known !== undefined) {
+      this.#results.delete(number);
+      return Promise.resolve(known);
+    }
+    return new Promise((resolve) => this.#asked.set(number, resolve));
+  }
+
   /** Writes what is due and lets go of sockets and store. */
   async stop(): Promise<void> {
     clearTimeout(this.#timer);
@@ -127,6 +146,12 @@ export class GatewayHost {
     for (let outcome = this.gateway.pollOutcome(); outcome !== undefined; outcome = this.gateway.pollOutcome()) {
       this.#waiting.get(outcome.operation)?.(outcome);
       this.#waiting.delete(outcome.operation);
+    }
+    for (let outcome = this.gateway.pollOperation(); outcome !== undefined; outcome = this.gateway.pollOperation()) {
+      const asked = this.#asked.get(outcome.id);
+      this.#asked.delete(outcome.id);
+      if (asked === undefined) this.#results.set(outcome.id, outcome);
+      else asked(outcome);
     }
   }
 }

@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import { Command, CommanderError } from "commander";
 import { addDemo } from "./commands/demo.ts";
 import { addGet } from "./commands/get.ts";
+import { addDevice } from "./commands/device.ts";
 import { addDevices } from "./commands/devices.ts";
 import { addImages } from "./commands/images.ts";
 import { addKey } from "./commands/key.ts";
@@ -43,6 +44,7 @@ for (const add of [
   addPublish,
   addImages,
   addDevices,
+  addDevice,
   addGet,
   addSimulate,
   addLimit,

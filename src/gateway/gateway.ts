@@ -16,10 +16,12 @@ import type { Random } from "../ports/random.ts";
 import type { Durability, StoreOp } from "../ports/store.ts";
 import type { Transfer } from "../transfer/transfer.ts";
 import type { Registration } from "../lwm2m/registration.ts";
-import { Registry, REGISTRATION_PREFIX, type RegistryEvent } from "../lwm2m/registry.ts";
+import { REGISTRATION_PREFIX } from "../lwm2m/registry.ts";
+import type { OperationOutcome } from "../lwm2m/device-queue.ts";
+import type { Operation } from "../lwm2m/operation.ts";
+import { Devices } from "./devices.ts";
 import { TRANSFER_PREFIX, TransferTable } from "../transfer/transfer-table.ts";
 import { fromHex, fromUtf8, utf8 } from "../util/bytes.ts";
-import { peerKey } from "../util/peer.ts";
 import { earlier } from "../util/deadline.ts";
 import {
   Catalogue,
@@ -84,7 +86,7 @@ export class Gateway {
   readonly #storeWrites = new Map<number, Publication | undefined>();
   readonly #refusals: RefusalLog;
   readonly #proxying: Proxying | undefined;
-  readonly #registry: Registry;
+  readonly #devices: Devices;
   #nextId = 1;
 
   constructor(parts: GatewayParts, recovered: Recovered) {
@@ -118,7 +120,10 @@ export class Gateway {
     this.#served = new ServedImages(servedParts, this.#router, blockPath);
     this.#publications = new Publications(crypto, parts.anchors, this.#catalogue);
     const store = (ops: readonly StoreOp[]): number => this.#store(ops, "durable");
-    this.#registry = new Registry({ random: parts.random.fork("lwm2m"), metrics, store, respond }, this.#router);
+    this.#devices = new Devices(
+      { random: parts.random.fork("lwm2m"), metrics, log, store, endpoint: this.#endpoint },
+      this.#router,
+    );
     this.#recover(recovered.nowUs ?? 0, recovered.entries);
   }
 
@@ -137,7 +142,7 @@ export class Gateway {
   handleTimeout(nowUs: number): void {
     this.#endpoint.handleTimeout(nowUs);
     this.#cache.handleTimeout(nowUs);
-    this.#registry.handleTimeout(nowUs);
+    this.#devices.handleTimeout(nowUs);
     const flushUs = this.#transfers.nextFlushUs;
     if (flushUs !== undefined && flushUs <= nowUs) this.#storeCheckpoints(this.#transfers.takeWrites(nowUs));
     this.#settle(nowUs);
@@ -145,7 +150,7 @@ export class Gateway {
 
   handleEvent(nowUs: number, id: number, event: CommandEvent): void {
     if (this.#proxying?.handleEvent(nowUs, id, event) === true) return this.#settle(nowUs);
-    if (this.#registry.stored(nowUs, id, event.kind === "done")) this.#storeWrites.delete(id);
+    if (this.#devices.stored(nowUs, id, event.kind === "done")) this.#storeWrites.delete(id);
     else if (this.#storeWrites.has(id)) this.#onStored(nowUs, id, event);
     else this.#cache.handleEvent(nowUs, id, event);
     this.#settle(nowUs);
@@ -182,7 +187,18 @@ export class Gateway {
 
   /** LwM2M clients that are registered, and when each was heard of last. */
   registrations(): Iterable<{ readonly registration: Registration; readonly seenUs: number }> {
-    return this.#registry.all();
+    return this.#devices.all();
+  }
+
+  /** Asks something of a client; the outcome comes by `pollOperation` under the number. */
+  operate(nowUs: number, endpoint: string, operation: Operation): number | undefined {
+    const id = this.#devices.submit(nowUs, endpoint, operation);
+    this.#settle(nowUs);
+    return id;
+  }
+
+  pollOperation(): OperationOutcome | undefined {
+    return this.#devices.pollOutcome();
   }
 
   transfers(): Iterable<Transfer> {
@@ -215,7 +231,7 @@ export class Gateway {
   }
 
   pollTimeout(): number | undefined {
-    const next = earlier(this.#registry.pollTimeout(), earlier(this.#cache.pollTimeout(), this.#transfers.nextFlushUs));
+    const next = earlier(this.#devices.pollTimeout(), earlier(this.#cache.pollTimeout(), this.#transfers.nextFlushUs));
     return earlier(this.#endpoint.pollTimeout(), next);
   }
 
@@ -242,7 +258,7 @@ export class Gateway {
       } else if (key.startsWith(VALIDATOR_PREFIX)) {
         this.#cache.recoverValidator(key.slice(VALIDATOR_PREFIX.length), fromUtf8(value) ?? "");
       } else if (key.startsWith(REGISTRATION_PREFIX)) {
-        if (!this.#registry.recover(nowUs, value)) damaged(key, "record-damaged");
+        if (!this.#devices.recover(nowUs, value)) damaged(key, "record-damaged");
       } else if (key.startsWith(TRANSFER_PREFIX) && !this.#transfers.recover(key, value))
         damaged(key, "record-damaged");
     }
@@ -280,19 +296,12 @@ export class Gateway {
 
   #settle(nowUs: number): void {
     this.#refusals.flush(nowUs);
-    for (let event = this.#registry.pollEvent(); event !== undefined; event = this.#registry.pollEvent())
-      this.#onRegistration(event);
-    this.#proxying?.settle(nowUs);
+    this.#devices.settle(nowUs);
+    for (let event = this.#endpoint.pollEvent(); event !== undefined; event = this.#endpoint.pollEvent())
+      if (!this.#devices.handleEvent(nowUs, event)) this.#proxying?.handleClientEvent(nowUs, event);
+    this.#endpoint.drainHandlers(nowUs);
     for (let event = this.#cache.pollEvent(); event !== undefined; event = this.#cache.pollEvent())
       this.#onCacheEvent(nowUs, event);
-  }
-
-  #onRegistration({ kind, registration }: RegistryEvent): void {
-    const { endpoint, peer, version, lifetimeS, queueMode } = registration;
-    this.#parts.metrics.count("lwm2m_registrations", kind);
-    if (kind === "updated") return; // each lifetime has some
-    const fields = { endpoint, peer: peerKey(peer), version, lifetimeS, queueMode };
-    this.#parts.log.event(kind === "expired" ? "warn" : "info", `lwm2m-${kind}`, fields);
   }
 
   #onCacheEvent(nowUs: number, event: CacheEvent): void {

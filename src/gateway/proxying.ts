@@ -1,7 +1,7 @@
 import type { CoapEndpoint } from "../coap/endpoint.ts";
 import { COAP_LIMITS } from "../coap/limits.ts";
 import { ForwardProxy, type ForwardProxyParts } from "../coap/proxy/forward-proxy.ts";
-import type { RequestHandler } from "../coap/request.ts";
+import type { ClientEvent, RequestHandler } from "../coap/request.ts";
 import type { Command, CommandEvent } from "../ports/commands.ts";
 
 /** What an operator says of the proxy. */
@@ -35,12 +35,9 @@ export class Proxying {
     this.#endpoint = endpoint;
   }
 
-  /** Hands on what origins answered; the responses to clients leave by the endpoint. */
-  settle(nowUs: number): void {
-    const endpoint = this.#endpoint!;
-    for (let event = endpoint.pollEvent(); event !== undefined; event = endpoint.pollEvent())
-      this.#proxy.handleEvent(nowUs, event);
-    endpoint.drainHandlers(nowUs);
+  /** Hands on what an origin answered; the responses to clients leave when the endpoint's handlers are drained. */
+  handleClientEvent(nowUs: number, event: ClientEvent): void {
+    this.#proxy.handleEvent(nowUs, event);
   }
 
   pollCommand(): Command | undefined {

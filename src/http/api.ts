@@ -3,11 +3,9 @@ import { z } from "zod";
 import type { Gateway } from "../gateway/gateway.ts";
 import { imagePath, manifestPath, componentOf, type Listing } from "../gateway/catalogue.ts";
 import type { PublishOutcome, PublishRequest } from "../gateway/publications.ts";
-import { pathText } from "../lwm2m/path.ts";
-import type { Registration } from "../lwm2m/registration.ts";
+import { addDeviceRoutes, type DevicesControl } from "./devices.ts";
 import { SUIT_LIMITS } from "../suit/envelope.ts";
 import { fromHex, toHex } from "../util/bytes.ts";
-import { peerKey } from "../util/peer.ts";
 
 /** What the API needs of a running gateway. */
 export interface GatewayControl {
@@ -15,6 +13,7 @@ export interface GatewayControl {
   readonly addresses: readonly string[];
   publish(request: PublishRequest): Promise<PublishOutcome>;
   metrics(): Record<string, number>;
+  readonly operate: DevicesControl["operate"];
 }
 
 export interface ImageView {
@@ -31,22 +30,6 @@ export interface ImageView {
   readonly manifestPath: string;
   readonly imagePath: string;
   readonly aliasPath: string | null;
-}
-
-export interface DeviceView {
-  readonly endpoint: string;
-  readonly location: string;
-  readonly peer: string;
-  readonly version: string;
-  readonly lifetimeS: number;
-  readonly binding: string;
-  readonly queueMode: boolean;
-  readonly sms: string | null;
-  readonly others: Readonly<Record<string, string>>;
-  readonly formats: readonly number[];
-  readonly objects: readonly { readonly path: string; readonly version: string | null }[];
-  /** By the gateway's clock, which begins with its process: when it registered or updated last. */
-  readonly seenUs: number;
 }
 
 const PublishBody = z.strictObject({
@@ -80,7 +63,7 @@ export function createApi(control: GatewayControl): FastifyInstance {
   app.get("/v1/publications", () =>
     [...control.gateway.publications()].map(({ listing }) => viewOf(control.gateway, listing)),
   );
-  app.get("/v1/devices", () => [...control.gateway.registrations()].map(deviceOf));
+  addDeviceRoutes(app, { registrations: () => control.gateway.registrations(), operate: control.operate });
   app.get("/v1/transfers", () =>
     [...control.gateway.transfers()].map(
       ({ device, digest, size, blocks, bytes, retransmissions, attempts, served, finished }) =>
@@ -121,24 +104,6 @@ export function createApi(control: GatewayControl): FastifyInstance {
       .send(problem(status, reason, detail));
   });
   return app;
-}
-
-function deviceOf({ registration, seenUs }: { registration: Registration; seenUs: number }): DeviceView {
-  const { endpoint, id, peer, version, lifetimeS, binding, queueMode, sms, others, formats, objects } = registration;
-  return {
-    endpoint,
-    location: `/rd/${id}`,
-    peer: peerKey(peer),
-    version,
-    lifetimeS,
-    binding,
-    queueMode,
-    sms: sms ?? null,
-    others,
-    formats,
-    objects: objects.map(({ path, version: of }) => ({ path: pathText(path), version: of ?? null })),
-    seenUs,
-  };
 }
 
 function viewOf(gateway: Gateway, listing: Listing): ImageView {

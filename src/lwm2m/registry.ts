@@ -86,14 +86,14 @@ export class Registry {
   }
 
   /**
-   * Takes a registration back after a restart; false when the record is damaged. Nobody knows how long
-   * the gateway was away, so its lifetime begins anew.
+   * Takes a registration back after a restart; undefined when the record is damaged. Nobody knows how
+   * long the gateway was away, so its lifetime begins anew.
    */
-  recover(nowUs: number, record: Uint8Array): boolean {
+  recover(nowUs: number, record: Uint8Array): Registration | undefined {
     const registration = decodeRegistration(record);
-    if (registration === undefined || this.#byEndpoint.size >= MAX_REGISTRATIONS) return false;
+    if (registration === undefined || this.#byEndpoint.size >= MAX_REGISTRATIONS) return undefined;
     this.#put(nowUs, registration);
-    return true;
+    return registration;
   }
 
   /** What became of a write; false when it is not one of this registry's. */

@@ -8,6 +8,7 @@ function setUp() {
     gateway: bench.gateway,
     addresses: ["127.0.0.1:5683"],
     metrics: () => bench.counters.snapshot(),
+    operate: () => undefined,
     publish: async ({ envelope, source, alias }) =>
       Promise.resolve(bench.publishEnvelope(envelope, source!, alias === undefined ? {} : { alias })!),
   });

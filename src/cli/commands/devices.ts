@@ -1,5 +1,5 @@
 import type { Command } from "commander";
-import type { DeviceView } from "../../http/api.ts";
+import type { DeviceView } from "../../http/devices.ts";
 import { callGateway } from "../control-client.ts";
 import { formatTable } from "../table.ts";
 

@@ -54,6 +54,7 @@ async function serve(options: ServeOptions): Promise<void> {
     gateway: host.gateway,
     addresses: host.addresses,
     publish: async (request) => host.publish(request),
+    operate: (endpoint, operation) => host.operate(endpoint, operation),
     metrics: () => host.counters.snapshot(),
   });
   await listenApi(api, config).catch(async (error: unknown) => {

@@ -48,13 +48,18 @@ export class BodyExchange {
     return this.#send(nowUs, this.#upload.request());
   }
 
+  /** Whether the endpoint's event for this request is meant. */
+  awaits(request: number): boolean {
+    return this.#request === request;
+  }
+
   cancel(nowUs: number): void {
     if (this.#request !== undefined) this.#options.endpoint.cancel(nowUs, this.#request);
   }
 
   /** Takes an event of the endpoint; undefined while there is more to do, or when it is another's event. */
   handleEvent(nowUs: number, event: ClientEvent): BodyOutcome | undefined {
-    if (this.#request === undefined || event.request !== this.#request) return undefined;
+    if (!this.awaits(event.request)) return undefined;
     if (event.kind === "failed") return { kind: "failed", reason: event.reason };
     if (event.kind !== "response") return undefined;
     if (this.#download !== undefined) return this.#handleBlock(nowUs, this.#download.handleResponse(event.response));
