@@ -5,7 +5,7 @@ import { textOptions } from "../coap/options.ts";
 import type { ClientEvent, Requester, ResponseContent } from "../coap/request.ts";
 import { parseLinks, type Link } from "../codec/link-format.ts";
 import { fromUtf8, utf8 } from "../util/bytes.ts";
-import { decodeContent, encodeContent, Format } from "./content.ts";
+import { decodeContent, encodeContent, encodePaths, Format } from "./content.ts";
 import type { Path } from "./path.ts";
 import type { Reading } from "./reading.ts";
 import type { Registration } from "./registration.ts";
@@ -20,7 +20,10 @@ export type Operation =
   | { readonly kind: "write-attributes"; readonly path: Path; readonly attributes: readonly string[] }
   | { readonly kind: "execute"; readonly path: Path; readonly argument?: string }
   | { readonly kind: "create"; readonly path: Path; readonly readings: readonly Reading[] }
-  | { readonly kind: "delete"; readonly path: Path };
+  | { readonly kind: "delete"; readonly path: Path }
+  /** Several paths at once (section 6.3.8), and several values (section 6.3.9); `path` is the root. */
+  | { readonly kind: "read-composite"; readonly path: Path; readonly paths: readonly Path[] }
+  | { readonly kind: "write-composite"; readonly path: Path; readonly readings: readonly Reading[] };
 
 export type OperationResult =
   | {
@@ -42,8 +45,12 @@ const METHODS: Readonly<Record<Operation["kind"], number>> = {
   execute: Code.POST,
   create: Code.POST,
   delete: Code.DELETE,
+  "read-composite": Code.FETCH,
+  "write-composite": Code.IPATCH,
 };
 
+/** Operations whose answers say something. */
+const ANSWERED: ReadonlySet<Operation["kind"]> = new Set(["read", "discover", "read-composite"]);
 /** Largest answer that is taken: a whole object with all its instances. */
 const MAX_ANSWER_BYTES = 262_144;
 const BLOCK_SZX = 6;
@@ -119,9 +126,16 @@ export class RunningOperation {
         option(Option.ACCEPT);
         return new Uint8Array(0);
       case "write":
-      case "create": {
+      case "create":
+      case "write-composite": {
         const body = encodeContent(format!, operation.path, operation.readings);
         option(Option.CONTENT_FORMAT);
+        return body;
+      }
+      case "read-composite": {
+        const body = encodePaths(format!, operation.paths);
+        option(Option.CONTENT_FORMAT);
+        option(Option.ACCEPT);
         return body;
       }
       case "execute":
@@ -151,7 +165,7 @@ export class RunningOperation {
   #read(response: ResponseContent): OperationResult {
     const { operation } = this.#parts;
     const code = codeText(response.code);
-    if (operation.kind !== "read" && operation.kind !== "discover") return { kind: "done", code };
+    if (!ANSWERED.has(operation.kind)) return { kind: "done", code };
     const format = uintOption(response.options, Option.CONTENT_FORMAT) ?? this.format!;
     if (operation.kind === "discover" || format === Format.LINK) {
       const links = parseLinks(fromUtf8(response.payload) ?? "<");
@@ -171,6 +185,11 @@ export class RunningOperation {
 /** What to try, in this order: what is known to work, what the client says it takes, what its version must take. */
 function formatsFor({ registration, operation, known }: RunningParts): number[] {
   if (operation.kind === "discover") return [Format.LINK];
+  if (operation.kind === "read-composite" || operation.kind === "write-composite") {
+    const both: number[] = [Format.SENML_CBOR, Format.SENML_JSON];
+    const preferred = [known, ...registration.formats].find((format) => format !== undefined && both.includes(format));
+    return [...new Set([...(preferred === undefined ? [] : [preferred]), ...both])];
+  }
   if (operation.kind !== "read" && operation.kind !== "write" && operation.kind !== "create") return [];
   const single = operation.path.length >= 3;
   const ours: number[] = [Format.SENML_CBOR, Format.SENML_JSON, Format.LWM2M_CBOR, Format.TLV, Format.JSON];

@@ -18,3 +18,8 @@ export function parsePath(text: string): Path | undefined {
 
 /** Whether `path` is `above`, or lies in it. */
 export const isWithin = (path: Path, above: Path): boolean => above.every((id, i) => id === path[i]);
+
+/** Whether two lists name the same paths in the same order. */
+export function samePaths(a: readonly Path[], b: readonly Path[]): boolean {
+  return a.length === b.length && a.every((path, i) => pathText(path) === pathText(b[i]!));
+}

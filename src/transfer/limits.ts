@@ -9,10 +9,10 @@ export const TRANSFER_LIMITS = {
   /** An unfinished transfer that has been silent this long no longer holds its image in the cache. */
   abandonedUs: 604_800_000_000,
   /** How old a change may be when its checkpoint's turn comes; with the goes below, a crash costs at most half a second. */
-  flushUs: 300_000,
-  /** The least checkpoints that are written in one go; the rest follows after a breath, so that no request waits for all. */
-  flushAtOnce: 16,
-  flushBreathUs: 5_000,
-  /** In how many goes all are written, however many there are. */
-  flushGoes: 32,
+  flushUs: 330_000,
+  /** So many checkpoints are written in one go; more of them in several, each after a breath, so that no request waits for all. */
+  flushAtOnce: 64,
+  flushBreathUs: 10_000,
+  /** In how many goes more than that are written, however many there are. */
+  flushGoes: 16,
 } as const;

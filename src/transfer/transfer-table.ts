@@ -66,7 +66,8 @@ export class TransferTable {
     const { flushAtOnce, flushBreathUs, flushGoes, flushUs } = TRANSFER_LIMITS;
     if (this.#writing.size === 0) {
       [this.#writing, this.#dirty] = [this.#dirty, this.#writing];
-      this.#atOnce = Math.max(flushAtOnce, Math.ceil(this.#writing.size / flushGoes));
+      const { size } = this.#writing;
+      this.#atOnce = size <= flushAtOnce ? flushAtOnce : Math.ceil(size / flushGoes);
     }
     let left = all ? Infinity : this.#atOnce;
     for (const transfer of this.#writing) {
