@@ -114,7 +114,7 @@ export class GatewayHost {
   /** Asks something of an LwM2M client; undefined when it is not registered, or too much waits for it. */
   operate(endpoint: string, operation: Operation): Promise<OperationOutcome> | undefined {
     let id: number | undefined;
-    this.#loop.call((nowUs) => (id = this.gateway.operate(nowUs, endpoint, operation)));
+    this.#loop.call((nowUs) => (id = this.gateway.devices.submit(nowUs, endpoint, operation)));
     if (id === undefined) return undefined;
     const number = id;
     const known = this.#results.get(number); // it may have failed at once
@@ -147,7 +147,8 @@ export class GatewayHost {
       this.#waiting.get(outcome.operation)?.(outcome);
       this.#waiting.delete(outcome.operation);
     }
-    for (let outcome = this.gateway.pollOperation(); outcome !== undefined; outcome = this.gateway.pollOperation()) {
+    const { devices } = this.gateway;
+    for (let outcome = devices.pollOutcome(); outcome !== undefined; outcome = devices.pollOutcome()) {
       const asked = this.#asked.get(outcome.id);
       this.#asked.delete(outcome.id);
       if (asked === undefined) this.#results.set(outcome.id, outcome);

@@ -15,10 +15,7 @@ import type { Metrics } from "../ports/metrics.ts";
 import type { Random } from "../ports/random.ts";
 import type { Durability, StoreOp } from "../ports/store.ts";
 import type { Transfer } from "../transfer/transfer.ts";
-import type { Registration } from "../lwm2m/registration.ts";
 import { REGISTRATION_PREFIX } from "../lwm2m/registry.ts";
-import type { OperationOutcome } from "../lwm2m/device-queue.ts";
-import type { Operation } from "../lwm2m/operation.ts";
 import { Devices } from "./devices.ts";
 import { TRANSFER_PREFIX, TransferTable } from "../transfer/transfer-table.ts";
 import { fromHex, fromUtf8, utf8 } from "../util/bytes.ts";
@@ -185,20 +182,9 @@ export class Gateway {
     return this.#publications.underWay();
   }
 
-  /** LwM2M clients that are registered, and when each was heard of last. */
-  registrations(): Iterable<{ readonly registration: Registration; readonly seenUs: number }> {
-    return this.#devices.all();
-  }
-
-  /** Asks something of a client; the outcome comes by `pollOperation` under the number. */
-  operate(nowUs: number, endpoint: string, operation: Operation): number | undefined {
-    const id = this.#devices.submit(nowUs, endpoint, operation);
-    this.#settle(nowUs);
-    return id;
-  }
-
-  pollOperation(): OperationOutcome | undefined {
-    return this.#devices.pollOutcome();
+  /** The LwM2M clients, and what is asked of them. */
+  get devices(): Devices {
+    return this.#devices;
   }
 
   transfers(): Iterable<Transfer> {

@@ -63,7 +63,7 @@ export function createApi(control: GatewayControl): FastifyInstance {
   app.get("/v1/publications", () =>
     [...control.gateway.publications()].map(({ listing }) => viewOf(control.gateway, listing)),
   );
-  addDeviceRoutes(app, { registrations: () => control.gateway.registrations(), operate: control.operate });
+  addDeviceRoutes(app, { registrations: () => control.gateway.devices.all(), operate: control.operate });
   app.get("/v1/transfers", () =>
     [...control.gateway.transfers()].map(
       ({ device, digest, size, blocks, bytes, retransmissions, attempts, served, finished }) =>

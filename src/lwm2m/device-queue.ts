@@ -53,6 +53,19 @@ export class DeviceQueues {
     return id;
   }
 
+  /** The client showed by a message of its own that it is awake. */
+  heard(nowUs: number, endpoint: string): void {
+    const device = this.#devices.get(endpoint);
+    if (device === undefined) return;
+    device.awakeUntilUs = nowUs + AWAKE_US;
+    this.#next(nowUs, device);
+  }
+
+  /** The format that it took last. */
+  formatOf(endpoint: string): number | undefined {
+    return this.#devices.get(endpoint)?.format;
+  }
+
   /** Whether `endpoint` can be reached now. */
   isAwake(nowUs: number, endpoint: string): boolean {
     const device = this.#devices.get(endpoint);

@@ -3,6 +3,7 @@ import { Code, ContentFormat, Option } from "../coap/numbers.ts";
 import { uintOption } from "../coap/message.ts";
 import { textOptions } from "../coap/options.ts";
 import type { ResourceHandler, Router } from "../coap/router.ts";
+import type { PeerAddress } from "../ports/datagram.ts";
 import type { Metrics } from "../ports/metrics.ts";
 import type { Random } from "../ports/random.ts";
 import type { StoreOp } from "../ports/store.ts";
@@ -62,6 +63,7 @@ export class Registry {
   readonly #parts: RegistryParts;
   readonly #router: Router;
   readonly #byEndpoint = new Map<string, Entry>();
+  readonly #byPeer = new Map<string, string>();
   readonly #timers = new TimerQueue<(nowUs: number) => void>();
   readonly #pending = new Map<number, Pending>();
   readonly #events: RegistryEvent[] = [];
@@ -79,6 +81,11 @@ export class Registry {
 
   get(endpoint: string): Registration | undefined {
     return this.#byEndpoint.get(endpoint)?.registration;
+  }
+
+  /** Who registered from this address, or updated last from there. */
+  at(peer: PeerAddress): string | undefined {
+    return this.#byPeer.get(peerKey(peer));
   }
 
   *all(): Iterable<{ readonly registration: Registration; readonly seenUs: number }> {
@@ -173,10 +180,11 @@ export class Registry {
 
   #put(nowUs: number, registration: Registration): void {
     const { endpoint, id, lifetimeS } = registration;
-    this.#byEndpoint.get(endpoint)?.timer?.cancel();
+    this.#release(endpoint);
     const endUs = nowUs + lifetimeS * 1_000_000 + GRACE_US;
     const timer = lifetimeS === 0 ? undefined : this.#timers.schedule(endUs, () => this.#expire(registration));
     this.#byEndpoint.set(endpoint, { registration, seenUs: nowUs, timer });
+    this.#byPeer.set(peerKey(registration.peer), endpoint);
     this.#router.add(["rd", id], this.#location(endpoint));
   }
 
@@ -199,9 +207,18 @@ export class Registry {
   }
 
   #remove({ endpoint, id }: Registration): void {
-    this.#byEndpoint.get(endpoint)?.timer?.cancel();
+    this.#release(endpoint);
     this.#byEndpoint.delete(endpoint);
     this.#router.remove(["rd", id]);
+  }
+
+  /** Lets go of the timer and the address of what is to be replaced or removed. */
+  #release(endpoint: string): void {
+    const entry = this.#byEndpoint.get(endpoint);
+    if (entry === undefined) return;
+    entry.timer?.cancel();
+    const key = peerKey(entry.registration.peer);
+    if (this.#byPeer.get(key) === endpoint) this.#byPeer.delete(key);
   }
 
   #guarded(action: () => HandlerResult): HandlerResult {

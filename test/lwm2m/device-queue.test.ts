@@ -2,17 +2,18 @@ import { describe, expect, it } from "vitest";
 import { encodeMessage } from "../../src/coap/encode.ts";
 import { CoapEndpoint } from "../../src/coap/endpoint.ts";
 import { EMPTY_BYTES, encodeUint, uintOption } from "../../src/coap/message.ts";
-import { Code, MessageType, Option } from "../../src/coap/numbers.ts";
+import { Code, codeText, MessageType, Option } from "../../src/coap/numbers.ts";
 import { textOptions } from "../../src/coap/options.ts";
 import { Router } from "../../src/coap/router.ts";
 import type { CoapResponse, IncomingRequest } from "../../src/coap/request.ts";
-import { decodeContent, encodeContent, Format } from "../../src/lwm2m/content.ts";
+import { decodeContent, decodePaths, encodeContent, Format } from "../../src/lwm2m/content.ts";
 import type { OperationOutcome } from "../../src/lwm2m/device-queue.ts";
 import type { Operation } from "../../src/lwm2m/operation.ts";
 import type { Reading } from "../../src/lwm2m/reading.ts";
 import type { PeerAddress } from "../../src/ports/datagram.ts";
 import { fromUtf8, utf8 } from "../../src/util/bytes.ts";
 import { SeededRandom } from "../../simulator/engine/random.ts";
+import { decoded } from "../support/coap-get.ts";
 import { GatewayBench } from "../support/gateway.ts";
 import { SERVER } from "../support/pair.ts";
 import { sha } from "../support/resources.ts";
@@ -32,6 +33,7 @@ class Site {
   readonly endpoint: CoapEndpoint;
   /** False while it sleeps: nothing reaches it. */
   awake = true;
+  level = 87;
   #messageId = 1;
 
   constructor(formats: readonly number[]) {
@@ -44,10 +46,30 @@ class Site {
     };
     router.add(["3", "0"], { get: read });
     router.add(["3", "0", "3"], { get: read });
+    router.add(["3", "0", "9"], { get: () => this.#level() });
+    router.add([], { fetch: (_nowUs, request) => this.#composite(request), ipatch: note, maxBodyBytes: 1_000 });
     router.add(["1", "0", "8"], { post: note });
     router.add(["1", "0", "1"], { put: (_nowUs, request) => this.#write(request), maxBodyBytes: 1_000 });
     router.add(["5", "0"], { put: note, delete: note });
     this.endpoint = new CoapEndpoint({ random: new SeededRandom(1, "device"), handler: router });
+  }
+
+  /** A Send of the client's own. */
+  send(readings: readonly Reading[], format: number, from = HOME): string {
+    const options = [
+      ...textOptions(Option.URI_PATH, ["dp"]),
+      { number: Option.CONTENT_FORMAT, value: encodeUint(format) },
+    ];
+    const message = {
+      type: MessageType.CON,
+      code: Code.POST,
+      messageId: this.#messageId++,
+      token: EMPTY_BYTES,
+      options,
+    };
+    this.bench.sent.length = 0;
+    this.bench.loop.datagram(encodeMessage({ ...message, payload: encodeContent(format, [], readings) }), from);
+    return codeText(decoded(this.bench.sent.splice(0)[0]!).code);
   }
 
   register(query: string[], links = "</1/0>,</3/0>"): void {
@@ -60,7 +82,7 @@ class Site {
 
   submit(operation: Operation): number | undefined {
     let id: number | undefined;
-    this.bench.loop.call((nowUs) => (id = this.bench.gateway.operate(nowUs, "m", operation)));
+    this.bench.loop.call((nowUs) => (id = this.bench.gateway.devices.submit(nowUs, "m", operation)));
     return id;
   }
 
@@ -78,9 +100,19 @@ class Site {
   }
 
   outcomes(): OperationOutcome[] {
+    const { devices } = this.bench.gateway;
     const out: OperationOutcome[] = [];
-    for (let one = this.bench.gateway.pollOperation(); one !== undefined; one = this.bench.gateway.pollOperation())
-      out.push(one);
+    for (let one = devices.pollOutcome(); one !== undefined; one = devices.pollOutcome()) out.push(one);
+    return out;
+  }
+
+  reports(): string[] {
+    const { devices } = this.bench.gateway;
+    const out: string[] = [];
+    for (let one = devices.pollReport(); one !== undefined; one = devices.pollReport())
+      out.push(
+        `${one.by} ${one.readings.map(({ path, value }) => `/${path.join("/")}=${JSON.stringify(value)}`).join()}`,
+      );
     return out;
   }
 
@@ -98,6 +130,27 @@ class Site {
     const readings = DEVICE.filter((reading) => path.every((id, i) => reading.path[i] === id));
     const options = [{ number: Option.CONTENT_FORMAT, value: encodeUint(accept) }];
     return { code: Code.CONTENT, payload: encodeContent(accept, path, readings), options };
+  }
+
+  #level(): CoapResponse {
+    const options = [{ number: Option.CONTENT_FORMAT, value: encodeUint(Format.TLV) }];
+    const readings = [{ path: [3, 0, 9], value: this.level }];
+    return {
+      code: Code.CONTENT,
+      payload: encodeContent(Format.TLV, [3, 0, 9], readings),
+      options,
+      observable: "level",
+    };
+  }
+
+  #composite(request: IncomingRequest): CoapResponse {
+    const format = uintOption(request.options, Option.CONTENT_FORMAT)!;
+    this.seen.push(`composite in ${format}`);
+    if (!this.formats.includes(format)) return { code: Code.UNSUPPORTED_CONTENT_FORMAT };
+    const paths = decodePaths(format, request.payload);
+    const readings = DEVICE.filter(({ path }) => paths.some((asked) => asked.every((id, i) => path[i] === id)));
+    const options = [{ number: Option.CONTENT_FORMAT, value: encodeUint(format) }];
+    return { code: Code.CONTENT, payload: encodeContent(format, [], readings), options, observable: "all" };
   }
 
   #write(request: IncomingRequest): CoapResponse {
@@ -234,6 +287,81 @@ describe("Queue Mode (section 6.4)", () => {
     expect(site.outcomes()).toEqual([]);
     site.register(["b=UQ"]);
     site.run(2);
+    expect(site.outcomes()).toMatchObject([{ result: { kind: "done" } }]);
+  });
+});
+
+describe("Observe, Observe-Composite, Read- and Write-Composite, Send (LwM2M 1.1 Core section 6.4)", () => {
+  it("a client that is observed tells of each change, until it is let go or registers anew", () => {
+    const site = new Site([Format.TLV]);
+    site.register(["lwm2m=1.0"]);
+    const { devices } = site.bench.gateway;
+    const observe = (): void => site.bench.loop.call((nowUs) => void devices.observe(nowUs, "m", [[3, 0, 9]]));
+    const change = (level: number): void => {
+      site.level = level;
+      site.endpoint.notify(site.bench.engine.nowUs(), "level");
+      site.run(1);
+    };
+    observe();
+    site.run(1);
+    change(86);
+    change(85);
+    expect(site.reports()).toEqual([87, 86, 85].map((level) => `notify /3/0/9=${level}`));
+    site.register(["lwm2m=1.0"]); // it has rebooted
+    change(84);
+    expect(site.reports()).toEqual([]);
+    expect(site.endpoint.stats.observations).toBe(0); // its notification was rejected
+    observe();
+    site.run(1);
+    site.bench.loop.call((nowUs) => void devices.unobserve(nowUs, "m", [[3, 0, 9]]));
+    site.run(1);
+    expect(site.reports()).toEqual(["notify /3/0/9=84"]);
+    expect(site.endpoint.stats.observations).toBe(0);
+  });
+
+  it("several paths at once, in the SenML that the client takes", () => {
+    const site = new Site([Format.SENML_JSON]);
+    site.register(["lwm2m=1.1"]);
+    const paths = [
+      [3, 0, 3],
+      [3, 0, 9],
+    ];
+    expect(site.ask({ kind: "read-composite", path: [], paths })).toEqual({
+      kind: "done",
+      code: "2.05",
+      readings: DEVICE.slice(1),
+    });
+    expect(site.seen).toEqual([`composite in ${Format.SENML_CBOR}`, `composite in ${Format.SENML_JSON}`]);
+    const readings = [
+      { path: [1, 0, 1], value: 60 },
+      { path: [1, 0, 6], value: true },
+    ];
+    expect(site.ask({ kind: "write-composite", path: [], readings })).toEqual({ kind: "done", code: "2.04" });
+    expect(site.seen.at(-1)).toMatch(/^7 \/ /);
+    const { devices } = site.bench.gateway;
+    site.bench.loop.call((nowUs) => void devices.observe(nowUs, "m", paths));
+    site.run(1);
+    expect(site.endpoint.stats.observations).toBe(0); // it was asked in SenML CBOR, since it said nothing of formats
+    site.register(["lwm2m=1.1"], '</>;rt="oma.lwm2m";ct=110,</3/0>');
+    site.bench.loop.call((nowUs) => void devices.observe(nowUs, "m", paths));
+    site.run(1);
+    expect(site.reports()).toEqual(['notify /3/0/3="1.2.3",/3/0/9=87']);
+    expect(site.endpoint.stats.observations).toBe(1);
+  });
+
+  it("a Send is taken from who is registered, in the formats of Send, and shows that it is awake", () => {
+    const site = new Site([Format.TLV]);
+    expect(site.send(DEVICE, Format.SENML_CBOR)).toBe("4.04");
+    site.register(["lwm2m=1.1", "Q"]);
+    site.run(100);
+    site.submit(READ);
+    expect(site.outcomes()).toEqual([]);
+    expect(site.send(DEVICE, Format.SENML_JSON)).toBe("2.04");
+    expect(site.send(DEVICE, Format.JSON)).toBe("4.15");
+    expect(site.send(DEVICE, Format.SENML_CBOR, { address: "fd00::99", port: 1 })).toBe("4.04");
+    expect(site.reports()).toEqual(['send /3/0/0="Maker",/3/0/3="1.2.3",/3/0/9=87']);
+    site.send([], Format.SENML_CBOR);
+    site.run(5);
     expect(site.outcomes()).toMatchObject([{ result: { kind: "done" } }]);
   });
 });

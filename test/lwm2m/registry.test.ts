@@ -36,7 +36,7 @@ const locationOf = ({ options }: CoapMessage): string[] =>
   optionValues(options, Option.LOCATION_PATH).map((value) => fromUtf8(value)!);
 const register = (bench: GatewayBench, query: string[], body = BODY): CoapMessage =>
   ask(bench, Code.POST, ["rd"], { query, body });
-const devices = (bench: GatewayBench) => [...bench.gateway.registrations()].map(({ registration }) => registration);
+const devices = (bench: GatewayBench) => [...bench.gateway.devices.all()].map(({ registration }) => registration);
 
 describe("Register (LwM2M 1.1 Core section 6.2.1)", () => {
   it("is answered with a location of two short segments, and kept with all that was said", () => {
