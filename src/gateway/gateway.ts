@@ -168,7 +168,7 @@ export class Gateway {
     this.#settle(nowUs);
   }
 
-  /** Writes all checkpoints that changed since the last time, before a stop; on its own it does so three times a second. */
+  /** Writes all checkpoints that changed since the last time, before a stop; on its own it does so each second. */
   flush(): void {
     while (this.#transfers.nextFlushUs !== undefined) this.#storeCheckpoints(this.#transfers.takeWrites(0, true));
   }

@@ -321,7 +321,7 @@ describe("timers and bounds", () => {
     expect(sent.slice(2)).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9]);
   });
 
-  it("no checkpoint of 2,000 devices is older than half a second when it is written", () => {
+  it("no checkpoint of 2,000 devices is older than a second when it is written", () => {
     const table = new TransferTable();
     const image = { digest: "a".repeat(64), size: 1_000_000 };
     const since = new Map<string, number>();
@@ -341,8 +341,8 @@ describe("timers and bounds", () => {
       }
       offset += 64;
     }
-    expect(worstUs).toBeLessThanOrEqual(500_000);
-    expect(worstUs).toBeGreaterThan(200_000);
+    expect(worstUs).toBeLessThanOrEqual(1_000_000);
+    expect(worstUs).toBeGreaterThan(500_000);
   });
 
   it("HTTP: Max-Age has four bytes at the most; what was not there to be deleted has no page", () => {

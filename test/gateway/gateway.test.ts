@@ -132,7 +132,7 @@ describe("after a crash", () => {
     }
   });
 
-  it("keeps the checkpoints of all but the last half second", () => {
+  it("keeps the checkpoints of all but the last second", () => {
     const bench = new GatewayBench();
     bench.publish(image, 1);
     for (let num = 0; num < 20; num++) ask(bench, pathOf(image), num, num);
