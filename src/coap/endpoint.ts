@@ -99,9 +99,12 @@ export class CoapEndpoint {
     };
   }
 
-  /** `toGroup`: the datagram was sent to a multicast address (RFC 7252 section 8). */
-  handleDatagram(nowUs: number, bytes: Uint8Array, peer: PeerAddress, toGroup = false): void {
-    if (!toGroup && this.serveBlock(nowUs, bytes, peer)) return;
+  /**
+   * `toGroup`: the datagram was sent to a multicast address (RFC 7252 section 8). True when it asked
+   * for a block of an image, which leaves no trace in this endpoint: a datagram is all that comes of it.
+   */
+  handleDatagram(nowUs: number, bytes: Uint8Array, peer: PeerAddress, toGroup = false): boolean {
+    if (!toGroup && this.#serveBlock(nowUs, bytes, peer)) return true;
     this.#proof.heard(nowUs, peer.address, bytes.length);
     const decoded = decodeMessage(bytes);
     if (!decoded.ok) this.#rejectMalformed(decoded.error, peer, toGroup);
@@ -109,13 +112,11 @@ export class CoapEndpoint {
     else if (toGroup) this.#metrics.count("coap_refused", "multicast");
     else if (decoded.message.code === Code.EMPTY) this.#handleEmpty(nowUs, decoded.message, peer);
     else this.#handleResponseMessage(nowUs, decoded.message, peer);
+    return false;
   }
 
-  /**
-   * Answers a request for a block of an image, which leaves no trace in this endpoint: a datagram is
-   * all that comes of it. False when it is anything else, or the address is not proven.
-   */
-  serveBlock(nowUs: number, bytes: Uint8Array, peer: PeerAddress): boolean {
+  /** False when it is anything else than a request for a block, or the address is not proven. */
+  #serveBlock(nowUs: number, bytes: Uint8Array, peer: PeerAddress): boolean {
     if (this.#blockPath === undefined || !this.#proof.isProvenPeer(nowUs, peer)) return false;
     return this.#blockPath.tryServe(nowUs, bytes, peer, this.#out);
   }

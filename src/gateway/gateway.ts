@@ -130,8 +130,7 @@ export class Gateway {
    */
   handleDatagram(nowUs: number, bytes: Uint8Array, peer: PeerAddress, toGroup = false): boolean {
     const flushUs = this.#transfers.nextFlushUs;
-    if (!toGroup && this.#endpoint.serveBlock(nowUs, bytes, peer)) return flushUs !== undefined;
-    this.#endpoint.handleDatagram(nowUs, bytes, peer, toGroup);
+    if (this.#endpoint.handleDatagram(nowUs, bytes, peer, toGroup)) return flushUs !== undefined;
     this.#settle(nowUs);
     return false;
   }

@@ -4,6 +4,7 @@ import type { Gateway } from "../gateway/gateway.ts";
 import { imagePath, manifestPath, componentOf, type Listing } from "../gateway/catalogue.ts";
 import type { PublishOutcome, PublishRequest } from "../gateway/publications.ts";
 import { addDeviceRoutes, type DevicesControl } from "./devices.ts";
+import { refuse } from "./problem.ts";
 import { SUIT_LIMITS } from "../suit/envelope.ts";
 import { fromHex, toHex } from "../util/bytes.ts";
 
@@ -39,23 +40,11 @@ const PublishBody = z.strictObject({
   alias: z.string().max(64).optional(),
 });
 
-/** A problem document (RFC 9457). */
-const problem = (status: number, reason: string, detail: string): object => ({
-  type: `urn:blockferry:${reason}`,
-  title: reason,
-  status,
-  detail,
-});
-
 /** The operator's API. It listens where only the operator reaches it: a socket in the state folder. */
 export function createApi(control: GatewayControl): FastifyInstance {
   const app = fastify({ bodyLimit: 256 * 1_024, logger: false });
   app.setErrorHandler<Error & { statusCode?: number }>(async (error, _request, reply) => {
-    const status = error.statusCode ?? 500;
-    return reply
-      .code(status)
-      .type("application/problem+json")
-      .send(problem(status, "bad-request", error.message));
+    return refuse(reply, error.statusCode ?? 500, "bad-request", error.message);
   });
   app.get("/healthz", () => ({ status: "ok", addresses: control.addresses }));
   app.get("/v1/metrics", () => ({ ...control.metrics(), ...prefixed("coap_", control.gateway.stats) }));
@@ -87,21 +76,13 @@ export function createApi(control: GatewayControl): FastifyInstance {
   );
   app.post("/v1/images", async (request, reply) => {
     const body = PublishBody.safeParse(request.body);
-    if (!body.success) {
-      return reply
-        .code(400)
-        .type("application/problem+json")
-        .send(problem(400, "bad-request", z.prettifyError(body.error)));
-    }
+    if (!body.success) return refuse(reply, 400, "bad-request", z.prettifyError(body.error));
     const envelope = new Uint8Array(Buffer.from(body.data.envelope, "base64"));
     const outcome = await control.publish({ ...body.data, envelope });
     if (outcome.kind === "published") return reply.code(201).send(viewOf(control.gateway, outcome.listing));
     const { reason, detail } = outcome;
     const status = reason === "disk-full" || reason === "cache-full" ? 507 : 422;
-    return reply
-      .code(status)
-      .type("application/problem+json")
-      .send(problem(status, reason, detail));
+    return refuse(reply, status, reason, detail);
   });
   return app;
 }

@@ -8,6 +8,7 @@ import type { Registration } from "../lwm2m/registration.ts";
 import { ContentError, fromText, isObjectLink, linkText, type ResourceValue } from "../lwm2m/values.ts";
 import { toBase64Url } from "../util/bytes.ts";
 import { peerKey } from "../util/peer.ts";
+import { refuse } from "./problem.ts";
 
 export interface DeviceView {
   readonly endpoint: string;
@@ -42,26 +43,23 @@ const OperationBody = z.strictObject({
 export function addDeviceRoutes(app: FastifyInstance, control: DevicesControl): void {
   app.get("/v1/devices", () => [...control.registrations()].map(viewOf));
   app.post<{ Params: { endpoint: string } }>("/v1/devices/:endpoint/operations", async (request, reply) => {
-    const refuse = async (status: number, title: string, detail: string): Promise<object> =>
-      reply
-        .code(status)
-        .type("application/problem+json")
-        .send({ type: `urn:blockferry:${title}`, title, status, detail });
     const body = OperationBody.safeParse(request.body);
-    if (!body.success) return refuse(400, "bad-request", z.prettifyError(body.error));
+    if (!body.success) return refuse(reply, 400, "bad-request", z.prettifyError(body.error));
     const operation = operationOf(body.data);
-    if (typeof operation === "string") return refuse(400, "bad-request", operation);
+    if (typeof operation === "string") return refuse(reply, 400, "bad-request", operation);
     const { endpoint } = request.params;
     const outcome = control.operate(endpoint, operation);
     if (outcome === undefined)
       return refuse(
+        reply,
         404,
         "no-such-device",
         `no client is registered as ${endpoint}, or too much waits for it: see blockferry devices`,
       );
     const { result } = await outcome;
-    if (result.kind === "refused") return refuse(422, "device-refused", `${result.code} ${result.detail}`.trim());
-    if (result.kind === "failed") return refuse(504, "device-failed", result.reason);
+    if (result.kind === "refused")
+      return refuse(reply, 422, "device-refused", `${result.code} ${result.detail}`.trim());
+    if (result.kind === "failed") return refuse(reply, 504, "device-failed", result.reason);
     return {
       code: result.code,
       readings: result.readings?.map(({ path, value }) => ({ path: pathText(path), value: plain(value) })) ?? [],

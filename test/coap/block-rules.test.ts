@@ -172,7 +172,7 @@ describe("Request-Tag and Echo (RFC 9175 sections 2.3, 3.4 and 5)", () => {
     site.origin.handleDatagram = (nowUs, bytes, peer) => {
       const { options } = decoded(bytes);
       tags.push(String(optionValue(options, Option.REQUEST_TAG)));
-      take(nowUs, bytes, peer);
+      return take(nowUs, bytes, peer);
     };
     for (const port of [1, 2]) {
       const options = [

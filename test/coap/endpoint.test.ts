@@ -201,7 +201,7 @@ describe("the request layer (RFC 7252 section 5)", () => {
     if (!sent.ok) throw new Error("unreadable");
     const { token, messageId } = sent.message;
     const reply = message({ type: MessageType.ACK, code: Code.CONTENT, token, messageId });
-    const give = (fields: Partial<CoapMessage>, from = SERVER): void =>
+    const give = (fields: Partial<CoapMessage>, from = SERVER): boolean =>
       client.handleDatagram(1, encodeMessage({ ...reply, ...fields }), from);
     give({}, { ...SERVER, port: 5684 });
     give({}, { ...SERVER, address: "fd00::3" });

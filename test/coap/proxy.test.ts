@@ -212,9 +212,9 @@ describe("Hop-Limit (RFC 8768)", () => {
     const site = new Site(["coap://[fd00::3]"], true);
     const looping = site.gateway.handleDatagram.bind(site.gateway);
     let seen = 0;
-    site.gateway.handleDatagram = (nowUs, bytes, peer): void => {
+    site.gateway.handleDatagram = (nowUs, bytes, peer) => {
       seen++;
-      looping(nowUs, bytes, peer);
+      return looping(nowUs, bytes, peer);
     };
     site.client.request(0, PROXY, { code: Code.GET, options: uri("coap://[fd00::3]/a") });
     site.settle();
