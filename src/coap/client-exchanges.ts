@@ -2,6 +2,7 @@ import type { PeerAddress } from "../ports/datagram.ts";
 import type { Random } from "../ports/random.ts";
 import { bytesEqual, toHex } from "../util/bytes.ts";
 import { peerKey } from "../util/peer.ts";
+import { keepRecent } from "../util/recent.ts";
 import { randomBytes, unitFloat } from "../util/random.ts";
 import type { Timer } from "../util/timer-queue.ts";
 import { encodeMessage } from "./encode.ts";
@@ -48,6 +49,8 @@ const REREGISTER_SPREAD_US = 10_000_000;
 const MAX_REREGISTER_S = 86_400;
 
 const UNDERSTOOD = (): boolean => true;
+/** Of an answer that came on an ACK. */
+const NO_MESSAGE_ID = -1;
 
 export interface ClientParts {
   readonly parameters: TransmissionParameters;
@@ -67,7 +70,8 @@ export class ClientExchanges {
   readonly #byId = new Map<number, ClientExchange>();
   /** NON requests, which only a RST answers on the message layer. */
   readonly #nonByMessageId = new Map<string, ClientExchange>();
-  readonly #finished = new Set<string>();
+  /** Tokens that were answered, and the message ID of that answer, where it was not an ACK. */
+  readonly #finished = new Map<string, number>();
   readonly #events: ClientEvent[] = [];
   #nextId = 1;
 
@@ -141,7 +145,10 @@ export class ClientExchanges {
     const fromKey = peerKey(from);
     const token = toHex(message.token);
     const exchange = this.#byToken.get(`${fromKey}/${token}`) ?? this.#byToken.get(`${GROUP}/${token}`);
-    if (exchange === undefined) return this.#finished.has(`${fromKey}/${token}`) ? "repeated" : "unknown";
+    const answeredBy = this.#finished.get(`${fromKey}/${token}`);
+    if (exchange === undefined) return answeredBy === undefined ? "unknown" : "repeated";
+    // Of a token that is used again: the answer to the request before once more.
+    if (message.type !== MessageType.ACK && message.messageId === answeredBy) return "repeated";
     // An ACK carries the message ID of its request (section 5.3.2); another one is a stray.
     if (message.type === MessageType.ACK && message.messageId !== exchange.messageId) return "unknown";
     // A notification that crossed the deregistration says nothing of it.
@@ -159,12 +166,13 @@ export class ClientExchanges {
     // Section 5.4.3: an elective option of a wrong length is as good as none; section 5.5: so is a stray payload.
     const options = withoutUnrecognised(message);
     const payload = hasPayload(message.code) ? message.payload : EMPTY_BYTES;
-    const response = { code: message.code, options, payload, from };
+    const response = { code: message.code, options, payload, from, token: message.token };
     // What is piggybacked on the ACK of a new registration is the newest state, even of a server that
     // restarted and counts from the beginning.
     if (message.type === MessageType.ACK && exchange.notified !== undefined)
       exchange.notified = { ...exchange.notified, atUs: Number.NEGATIVE_INFINITY };
-    if (!this.#repeatWithEcho(nowUs, exchange, response)) this.#deliver(nowUs, exchange, response);
+    const answer = message.type === MessageType.ACK ? NO_MESSAGE_ID : message.messageId;
+    if (!this.#repeatWithEcho(nowUs, exchange, response)) this.#deliver(nowUs, exchange, response, answer);
     return "accepted";
   }
 
@@ -248,14 +256,14 @@ export class ClientExchanges {
     exchange.echo = echo;
     exchange.timer?.cancel();
     this.#byToken.delete(exchange.key);
-    this.#remember(exchange.key);
+    this.#remember(exchange.key, NO_MESSAGE_ID);
     this.#giveToken(exchange);
     if (this.#transmit(nowUs, exchange, exchange.request.observe === true ? 0 : undefined)) return true;
     this.#fail(exchange, "timeout");
     return true;
   }
 
-  #deliver(nowUs: number, exchange: ClientExchange, response: IncomingResponse): void {
+  #deliver(nowUs: number, exchange: ClientExchange, response: IncomingResponse, messageId: number): void {
     const { request, id } = exchange;
     const sequence = uintOption(response.options, Option.OBSERVE);
     if (request.observe === true && sequence !== undefined && codeClass(response.code) === 2) {
@@ -266,7 +274,7 @@ export class ClientExchanges {
     const many = request.many === true || request.toGroup === true; // its deadline ends it
     if (!CLIENT_EXCHANGE.step(exchange, many ? "one of many" : "respond") || many) return;
     this.#forget(exchange);
-    this.#remember(exchange.key);
+    this.#remember(exchange.key, messageId);
   }
 
   #deliverNotification(nowUs: number, exchange: ClientExchange, now: Notified, response: IncomingResponse): void {
@@ -317,14 +325,18 @@ export class ClientExchanges {
     this.#nonByMessageId.delete(`${exchange.peerKey}/${exchange.messageId}`);
   }
 
-  #remember(key: string): void {
-    this.#finished.add(key);
-    if (this.#finished.size > COAP_LIMITS.maxFinishedClientExchanges) {
-      this.#finished.delete(this.#finished.values().next().value!);
-    }
+  #remember(key: string, messageId: number): void {
+    keepRecent(this.#finished, key, messageId, COAP_LIMITS.maxFinishedClientExchanges);
   }
 
   #giveToken(exchange: ClientExchange): void {
+    const { token } = exchange.request;
+    const key = token && `${exchange.peerKey}/${toHex(token)}`;
+    if (token !== undefined && key !== undefined && exchange.echo === undefined && !this.#byToken.has(key)) {
+      Object.assign(exchange, { token, key });
+      this.#byToken.set(key, exchange);
+      return;
+    }
     do {
       exchange.token = randomBytes(this.#parts.random, this.#parts.tokenLength);
       exchange.key = `${exchange.peerKey}/${toHex(exchange.token)}`;

@@ -75,6 +75,8 @@ export interface OutgoingRequest {
   readonly code: number;
   readonly options: readonly CoapOption[];
   readonly payload?: Uint8Array;
+  /** In place of a fresh one: of the response before, where a peer knows by it what blocks belong together. */
+  readonly token?: Uint8Array;
   /** CON unless false. */
   readonly confirmable?: boolean;
   /** How long to wait for the response once the request was acknowledged or sent as NON. */
@@ -99,6 +101,7 @@ export interface ResponseContent {
 
 export interface IncomingResponse extends ResponseContent {
   readonly from: PeerAddress;
+  readonly token: Uint8Array;
 }
 
 export type RequestFailure = "timeout" | "reset" | "bad-option";

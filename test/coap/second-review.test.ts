@@ -314,7 +314,13 @@ describe("timers and bounds", () => {
     const upload = new QBlock1Upload({ ...common, code: Code.PUT, options: path("a"), body: pattern(1_280) });
     upload.start(0);
     const options = [{ number: Option.CONTENT_FORMAT, value: encodeUint(272) }];
-    const response = { code: Code.REQUEST_ENTITY_INCOMPLETE, options, payload: Uint8Array.of(0, 1), from: SERVER };
+    const response = {
+      code: Code.REQUEST_ENTITY_INCOMPLETE,
+      options,
+      payload: Uint8Array.of(0, 1),
+      from: SERVER,
+      token: EMPTY_BYTES,
+    };
     expect(upload.handleEvent(SECOND, { kind: "response", request: 1, response })).toBeUndefined();
     expect(sent).toEqual([0, 0]);
     upload.handleTimeout(upload.pollTimeout()!);

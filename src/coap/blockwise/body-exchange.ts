@@ -64,7 +64,11 @@ export class BodyExchange {
     if (event.kind !== "response") return undefined;
     if (this.#download !== undefined) return this.#handleBlock(nowUs, this.#download.handleResponse(event.response));
     const step = this.#upload.handleResponse(event.response);
-    if (step.kind === "next") return this.#send(nowUs, this.#upload.request()) ? undefined : NO_ROOM;
+    if (step.kind === "next") {
+      // The token stays: some servers know by it which blocks belong together.
+      const request = { ...this.#upload.request(), token: event.response.token };
+      return this.#send(nowUs, request) ? undefined : NO_ROOM;
+    }
     if (step.kind === "failed" && codeClass(step.response.code) === 2) return { kind: "failed", reason: step.reason };
     // A refusal is a response like any other to whoever asked.
     if (step.kind === "failed" || optionValue(step.response.options, Option.BLOCK2) === undefined)
