@@ -31,6 +31,8 @@ export interface EndpointOptions {
   readonly parameters?: TransmissionParameters;
   /** Which peers have a retransmission timer of their own; the others have RFC 7252's. */
   readonly retransmission?: TimerChoice;
+  /** Told of each message that is sent once more. */
+  readonly onRetransmission?: (nowUs: number, peer: PeerAddress) => void;
   readonly metrics?: Metrics;
   /** Bytes of the tokens of this endpoint's requests, 2 to 64 (RFC 7252 section 5.3.1, RFC 8974). */
   readonly tokenLength?: number;
@@ -67,8 +69,9 @@ export class CoapEndpoint {
     const send = (peer: PeerAddress, bytes: Uint8Array): void => this.#out.push(peer, bytes);
     const timers = this.#timers;
     const messageIds = new MessageIds(random.fork("message-id"), exchangeLifetimeUs(parameters));
-    const choice = options.retransmission;
-    this.#reliability = new Reliability(parameters, random.fork("retransmission"), timers, send, choice);
+    const { retransmission: choice, onRetransmission } = options;
+    const reliable = { parameters, random: random.fork("retransmission"), timers, send, choice, onRetransmission };
+    this.#reliability = new Reliability(reliable);
     this.#proof = new AddressProof({ random: random.fork("echo"), isTrusted: options.isTrusted ?? (() => true) });
     const parts = { parameters, timers, send, messageIds, reliability: this.#reliability };
     this.#server = new CoapServer({

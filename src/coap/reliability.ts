@@ -33,6 +33,15 @@ interface Confirmable {
   timer: Timer | undefined;
 }
 
+export interface ReliabilityParts {
+  readonly parameters: TransmissionParameters;
+  readonly random: Random;
+  readonly timers: CoapTimers;
+  readonly send: (peer: PeerAddress, bytes: Uint8Array) => void;
+  readonly choice?: TimerChoice | undefined;
+  readonly onRetransmission?: ((nowUs: number, peer: PeerAddress) => void) | undefined;
+}
+
 interface PeerQueue {
   outstanding: number;
   readonly waiting: Confirmable[];
@@ -50,19 +59,15 @@ export class Reliability {
   readonly #outstanding = new Map<string, Confirmable>();
   readonly #peers = new Map<string, PeerQueue>();
   readonly #choice: TimerChoice | undefined;
+  readonly #onRetransmission: ReliabilityParts["onRetransmission"];
   readonly #fixed: RetransmissionTimer;
   /** What these have measured survives between messages. */
   readonly #timersOf = new Map<string, RetransmissionTimer>();
   retransmitted = 0;
 
-  constructor(
-    parameters: TransmissionParameters,
-    random: Random,
-    timers: CoapTimers,
-    send: (peer: PeerAddress, bytes: Uint8Array) => void,
-    choice?: TimerChoice,
-  ) {
+  constructor({ parameters, random, timers, send, choice, onRetransmission }: ReliabilityParts) {
     this.#choice = choice;
+    this.#onRetransmission = onRetransmission;
     this.#fixed = new FixedTimer(parameters);
     this.#parameters = parameters;
     this.#random = random;
@@ -176,6 +181,7 @@ export class Reliability {
     entry.retransmissions++;
     entry.timeoutUs = Math.round(entry.plan!.backoff(entry.timeoutUs));
     this.retransmitted++;
+    this.#onRetransmission?.(nowUs, entry.peer);
     this.#transmit(nowUs, entry);
   }
 

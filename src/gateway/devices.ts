@@ -4,17 +4,27 @@ import { uintOption } from "../coap/message.ts";
 import { Code, Option } from "../coap/numbers.ts";
 import type { ClientEvent, HandlerResult, IncomingRequest } from "../coap/request.ts";
 import { decodeContent, Format } from "../lwm2m/content.ts";
-import { Observing, observeFormat } from "../lwm2m/observing.ts";
-import type { Path } from "../lwm2m/path.ts";
-import type { Reading } from "../lwm2m/reading.ts";
-import { ContentError } from "../lwm2m/values.ts";
-import { DeviceQueues, type OperationOutcome } from "../lwm2m/device-queue.ts";
+import { DeviceQueues, type OperationOutcome, type SubmitOptions } from "../lwm2m/device-queue.ts";
+import { Observing } from "../lwm2m/observing.ts";
 import type { Operation } from "../lwm2m/operation.ts";
+import { pathText } from "../lwm2m/path.ts";
+import { Probes } from "../lwm2m/probe.ts";
+import type { Quirks } from "../lwm2m/quirks.ts";
+import type { Reading } from "../lwm2m/reading.ts";
 import type { Registration } from "../lwm2m/registration.ts";
-import { Registry, type RegistryEvent, type RegistryParts } from "../lwm2m/registry.ts";
+import { Registry, REGISTRATION_PREFIX, type RegistryEvent, type RegistryParts } from "../lwm2m/registry.ts";
+import { Timelines, TIMELINE_PREFIX } from "../lwm2m/timeline.ts";
+import { UPDATE_PREFIX } from "../lwm2m/update/job.ts";
+import { Updates, type Packages } from "../lwm2m/update/updates.ts";
+import { ContentError } from "../lwm2m/values.ts";
+import type { PeerAddress } from "../ports/datagram.ts";
 import type { Log } from "../ports/log.ts";
+import type { Durability, StoreOp } from "../ports/store.ts";
 import { utf8 } from "../util/bytes.ts";
+import { earlier } from "../util/deadline.ts";
 import { peerKey } from "../util/peer.ts";
+import { TimerQueue } from "../util/timer-queue.ts";
+import { Operations, OPERATION_PREFIX } from "./operations.ts";
 
 /** What a client told of itself. */
 export interface Report {
@@ -29,68 +39,114 @@ const MAX_SEND_BYTES = 65_536;
 const MAX_REPORTS = 1_024;
 const SEND_FORMATS: ReadonlySet<number> = new Set([Format.SENML_JSON, Format.SENML_CBOR, Format.LWM2M_CBOR]);
 
-export interface DevicesParts extends Omit<RegistryParts, "respond"> {
+export interface DevicesParts extends Omit<RegistryParts, "respond" | "store"> {
   readonly log: Log;
   readonly endpoint: CoapEndpoint;
+  readonly packages: Packages;
+  readonly profiles: readonly Quirks[];
+  readonly unixMs: (nowUs: number) => number;
+  /** How long a client in Queue Mode hears after its last message, where that is configured. */
+  readonly awakeUs: (endpoint: string) => number | undefined;
+  readonly store: (ops: readonly StoreOp[], durability: Durability) => number;
 }
 
-/** The LwM2M clients of a gateway: who is registered, and what is asked of each. */
+/** The LwM2M clients of a gateway: who is registered, what is asked of each, and what it is to run. */
 export class Devices {
   readonly #parts: DevicesParts;
   readonly #registry: Registry;
   readonly #queues: DeviceQueues;
   readonly #observing: Observing;
+  readonly timelines: Timelines;
+  readonly updates: Updates;
+  readonly operations: Operations;
+  readonly probes: Probes;
+  readonly #timers = new TimerQueue<(nowUs: number) => void>();
   readonly #reports: Report[] = [];
+  readonly #outcomes: OperationOutcome[] = [];
+  /** Reports that came by Send, and are acted on behind the response. */
+  readonly #sends: Report[] = [];
   /** Clients that were just heard of. */
   readonly #awake: string[] = [];
 
   constructor(parts: DevicesParts, router: Router) {
     this.#parts = parts;
-    const { endpoint } = parts;
-    this.#registry = new Registry({ ...parts, respond: endpoint.respond.bind(endpoint) }, router);
-    this.#queues = new DeviceQueues(endpoint);
+    const { endpoint, random, metrics, packages, profiles, unixMs, awakeUs } = parts;
+    const timers = this.#timers;
+    const store = (ops: readonly StoreOp[]): number => parts.store(ops, "durable");
+    this.#registry = new Registry({ random, metrics, store, respond: endpoint.respond.bind(endpoint) }, router);
     this.#observing = new Observing(endpoint);
+    const queues = new DeviceQueues({ requester: endpoint, observing: this.#observing, timers, awakeUs });
+    this.#queues = queues;
+    this.timelines = new Timelines(unixMs);
+    const registration = (name: string): Registration | undefined => this.#registry.get(name);
+    const shared = { queues, timers, unixMs, store, registration, profiles, metrics, packages };
+    this.updates = new Updates({ ...shared, timelines: this.timelines, random: random.fork("update") });
+    this.operations = new Operations({ queues, store, unixMs });
+    this.probes = new Probes({ queues, registration, profiles });
     router.add(["dp"], { post: (_nowUs, request) => this.#takeSend(request), maxBodyBytes: MAX_SEND_BYTES });
   }
 
-  recover(nowUs: number, record: Uint8Array): boolean {
+  /** Takes a record of the store back; undefined when it is of another kind, false when it is damaged. */
+  recover(nowUs: number, key: string, record: Uint8Array): boolean | undefined {
+    if (key.startsWith(TIMELINE_PREFIX)) return this.timelines.recover(key, record);
+    if (key.startsWith(UPDATE_PREFIX)) return this.updates.recover(nowUs, record);
+    if (key.startsWith(OPERATION_PREFIX)) return this.operations.recover(record);
+    if (!key.startsWith(REGISTRATION_PREFIX)) return undefined;
     const registration = this.#registry.recover(nowUs, record);
-    if (registration === undefined) return false;
-    this.#queues.recover(registration);
-    return true;
+    if (registration !== undefined) this.#queues.recover(registration);
+    return registration !== undefined;
+  }
+
+  /** Goes on with what was under way, once everything has been taken back. */
+  begin(nowUs: number): void {
+    this.operations.begin(nowUs);
+    this.updates.begin(nowUs);
   }
 
   all(): Iterable<{ readonly registration: Registration; readonly seenUs: number }> {
     return this.#registry.all();
   }
 
+  get(endpoint: string): Registration | undefined {
+    return this.#registry.get(endpoint);
+  }
+
+  /** Who registered from this address. */
+  at(peer: PeerAddress): string | undefined {
+    return this.#registry.at(peer);
+  }
+
   /** See `DeviceQueues.submit`. */
-  submit(nowUs: number, endpoint: string, operation: Operation): number | undefined {
-    return this.#queues.submit(nowUs, endpoint, operation);
+  submit(nowUs: number, endpoint: string, operation: Operation, options?: SubmitOptions): number | undefined {
+    return this.#queues.submit(nowUs, endpoint, operation, options);
+  }
+
+  withdraw(nowUs: number, endpoint: string, operation: number): boolean {
+    return this.#queues.withdraw(nowUs, endpoint, operation);
+  }
+
+  waiting(endpoint: string): ReturnType<DeviceQueues["waiting"]> {
+    return this.#queues.waiting(endpoint);
   }
 
   isAwake(nowUs: number, endpoint: string): boolean {
     return this.#queues.isAwake(nowUs, endpoint);
   }
 
-  /** Observes one path of a client, or several at once; false when it is not registered, or has enough of them. */
-  observe(nowUs: number, endpoint: string, paths: readonly Path[]): boolean {
-    const registration = this.#registry.get(endpoint);
-    if (registration === undefined || !this.#queues.isAwake(nowUs, endpoint)) return false;
-    const format = observeFormat(registration, paths, this.#queues.formatOf(endpoint));
-    return this.#observing.observe(nowUs, registration, paths, format);
-  }
-
-  unobserve(nowUs: number, endpoint: string, paths: readonly Path[]): boolean {
-    return this.#observing.cancel(nowUs, endpoint, paths);
-  }
-
   handleEvent(nowUs: number, event: ClientEvent): boolean {
     const endpoint = this.#observing.handleEvent(event);
-    if (endpoint === undefined) return this.#queues.handleEvent(nowUs, event);
-    if (event.kind !== "failed") this.#queues.heard(nowUs, endpoint);
-    this.#takeObserved(nowUs);
-    return true;
+    const asked = this.#queues.handleEvent(nowUs, event);
+    if (endpoint !== undefined) {
+      if (event.kind !== "failed" && !asked) this.#queues.heard(nowUs, endpoint);
+      this.#takeObserved(nowUs);
+    }
+    return asked || endpoint !== undefined;
+  }
+
+  /** A message of ours was sent once more. */
+  handleRetransmission(nowUs: number, peer: PeerAddress): void {
+    const endpoint = this.#registry.at(peer);
+    if (endpoint !== undefined) this.timelines.retransmitted(nowUs, endpoint);
   }
 
   /** What clients have told of themselves, by Notify or by Send. */
@@ -99,37 +155,71 @@ export class Devices {
   }
 
   stored(nowUs: number, write: number, done: boolean): boolean {
-    return this.#registry.stored(nowUs, write, done);
+    return (
+      this.#registry.stored(nowUs, write, done) ||
+      this.updates.stored(nowUs, write) ||
+      this.operations.stored(nowUs, write, done)
+    );
   }
 
   handleTimeout(nowUs: number): void {
     this.#registry.handleTimeout(nowUs);
+    for (let due = this.#timers.popDue(nowUs); due !== undefined; due = this.#timers.popDue(nowUs)) due(nowUs);
+    const flushUs = this.timelines.pollTimeout();
+    if (flushUs !== undefined && flushUs <= nowUs) this.flush();
+  }
+
+  /** Writes what the timelines have not written yet. */
+  flush(): void {
+    const ops = this.timelines.takeWrites();
+    if (ops.length > 0) this.#parts.store(ops, "lazy");
   }
 
   pollTimeout(): number | undefined {
-    return this.#registry.pollTimeout();
+    const next = earlier(this.#timers.nextUs(), this.timelines.pollTimeout());
+    return earlier(this.#registry.pollTimeout(), next);
   }
 
+  /** The outcomes of operators' operations. */
   pollOutcome(): OperationOutcome | undefined {
-    return this.#queues.pollOutcome();
+    return this.#outcomes.shift();
   }
 
-  /** Acts on what the registry has seen. */
+  /** Acts on what the registry and the queues have seen, until nothing is left. */
   settle(nowUs: number): void {
+    for (const report of this.#sends.splice(0)) this.#report(nowUs, report);
     for (const endpoint of this.#awake.splice(0)) this.#queues.heard(nowUs, endpoint);
     for (let event = this.#registry.pollEvent(); event !== undefined; event = this.#registry.pollEvent()) {
-      this.#note(event);
+      this.#note(nowUs, event);
       // A client that registers anew knows nothing of what it was asked before.
       if (event.kind !== "updated") this.#observing.forget(nowUs, event.registration.endpoint);
       this.#takeObserved(nowUs);
+      if (event.kind === "registered") this.updates.restarted(nowUs, event.registration.endpoint);
       this.#queues.handleRegistration(nowUs, event);
+      this.updates.handleRegistration(nowUs, event);
     }
+    for (let outcome = this.#queues.pollOutcome(); outcome !== undefined; outcome = this.#queues.pollOutcome())
+      this.#conclude(nowUs, outcome);
+    for (let job = this.updates.pollEnded(); job !== undefined; job = this.updates.pollEnded()) {
+      const { endpoint, state, reason, detail } = job;
+      const level = state === "failed" ? "warn" : "info";
+      this.#parts.log.event(level, `update-${state}`, { endpoint, reason: reason ?? "", detail: detail ?? "" });
+    }
+  }
+
+  #conclude(nowUs: number, outcome: OperationOutcome): void {
+    const { endpoint, operation, result, owner } = outcome;
+    if (owner === "update") return this.updates.handleOutcome(nowUs, outcome);
+    if (owner === "probe") return this.probes.handleOutcome(nowUs, outcome);
+    this.operations.ended(outcome);
+    this.timelines.note(nowUs, endpoint, operation.kind, `${pathText(operation.path)}: ${resultText(result)}`);
+    this.#outcomes.push(outcome);
   }
 
   #takeObserved(nowUs: number): void {
     for (let event = this.#observing.pollEvent(); event !== undefined; event = this.#observing.pollEvent()) {
       const { endpoint, paths } = event;
-      if (event.kind === "notified") this.#report({ endpoint, by: "notify", readings: event.readings });
+      if (event.kind === "notified") this.#report(nowUs, { endpoint, by: "notify", readings: event.readings });
       else if (event.kind === "changed")
         for (const path of paths) this.#queues.submit(nowUs, endpoint, { kind: "read", path });
       else this.#parts.metrics.count("lwm2m_observations_ended", event.reason);
@@ -143,7 +233,7 @@ export class Devices {
     const format = uintOption(request.options, Option.CONTENT_FORMAT);
     if (format === undefined || !SEND_FORMATS.has(format)) return { code: Code.UNSUPPORTED_CONTENT_FORMAT };
     try {
-      this.#report({ endpoint, by: "send", readings: decodeContent(format, request.payload, []) });
+      this.#sends.push({ endpoint, by: "send", readings: decodeContent(format, request.payload, []) });
     } catch (error) {
       if (!(error instanceof ContentError)) throw error;
       return { code: Code.BAD_REQUEST, payload: utf8(error.message) };
@@ -152,17 +242,28 @@ export class Devices {
     return { code: Code.CHANGED };
   }
 
-  #report(report: Report): void {
-    this.#parts.metrics.count("lwm2m_reports", report.by);
+  #report(nowUs: number, report: Report): void {
+    const { endpoint, readings, by } = report;
+    this.#parts.metrics.count("lwm2m_reports", by);
     this.#reports.push(report);
     if (this.#reports.length > MAX_REPORTS) this.#reports.shift();
+    this.updates.handleReport(nowUs, endpoint, readings);
   }
 
-  #note({ kind, registration }: RegistryEvent): void {
+  #note(nowUs: number, { kind, registration }: RegistryEvent): void {
     const { endpoint, peer, version, lifetimeS, queueMode } = registration;
     this.#parts.metrics.count("lwm2m_registrations", kind);
     if (kind === "updated") return; // each lifetime has some
     const fields = { endpoint, peer: peerKey(peer), version, lifetimeS, queueMode };
     this.#parts.log.event(kind === "expired" ? "warn" : "info", `lwm2m-${kind}`, fields);
+    const text = `${peerKey(peer)}, LwM2M ${version}, lifetime ${lifetimeS} s${queueMode ? ", Queue Mode" : ""}`;
+    this.timelines.note(nowUs, endpoint, kind, text);
   }
+}
+
+function resultText(result: OperationOutcome["result"]): string {
+  if (result.kind === "failed") return result.reason;
+  if (result.kind === "refused") return `${result.code} ${result.detail}`.trim();
+  const values = (result.readings ?? []).slice(0, 4).map(({ path, value }) => `${pathText(path)}=${String(value)}`);
+  return [result.code, ...values].join(" ");
 }

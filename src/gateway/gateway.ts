@@ -15,10 +15,11 @@ import type { Metrics } from "../ports/metrics.ts";
 import type { Random } from "../ports/random.ts";
 import type { Durability, StoreOp } from "../ports/store.ts";
 import type { Transfer } from "../transfer/transfer.ts";
-import { REGISTRATION_PREFIX } from "../lwm2m/registry.ts";
+import { FixedTimer } from "../coap/retransmission.ts";
+import type { Quirks } from "../lwm2m/quirks.ts";
 import { Devices } from "./devices.ts";
-import { TRANSFER_PREFIX, TransferTable } from "../transfer/transfer-table.ts";
-import { fromHex, fromUtf8, utf8 } from "../util/bytes.ts";
+import { TransferTable } from "../transfer/transfer-table.ts";
+import { fromHex, utf8 } from "../util/bytes.ts";
 import { earlier } from "../util/deadline.ts";
 import {
   Catalogue,
@@ -28,12 +29,11 @@ import {
   imagePath,
   listingOps,
   manifestPath,
-  recoverImage,
-  recoverListing,
-  RELEASE_PREFIX,
   VALIDATOR_PREFIX,
   type Listing,
 } from "./catalogue.ts";
+import { imagePackages } from "./packages.ts";
+import { recoverDevices, recoverImages, removeStrays } from "./recovery.ts";
 import { Proxying, type ProxySettings } from "./proxying.ts";
 import { Publications, type Publication, type PublishOutcome, type PublishRequest } from "./publications.ts";
 import { RefusalLog } from "./refusal-log.ts";
@@ -52,6 +52,12 @@ export interface GatewayParts {
   readonly parameters?: TransmissionParameters;
   /** Addresses that nobody outside can forge; all when absent (RFC 9175 section 2.4). */
   readonly isTrusted?: (address: string) => boolean;
+  /** Address and port of ours that a peer can reach, as in a URI; where it is unknown, no client is told to fetch. */
+  readonly ownAddress?: (peer: PeerAddress) => string | undefined;
+  /** What families of LwM2M clients do otherwise than the standard has it. */
+  readonly profiles?: readonly Quirks[];
+  /** How long a client in Queue Mode hears after its last message, where that is configured. */
+  readonly awakeUs?: (endpoint: string) => number | undefined;
   /** Requests are forwarded for clients that ask so; not at all when absent. */
   readonly proxy?: ProxySettings;
 }
@@ -62,6 +68,8 @@ export interface Recovered {
   readonly blobs: readonly BlobInfo[];
   /** The time by the clock that all calls are made by; 0 when absent. */
   readonly nowUs?: number;
+  /** Milliseconds since 1970 at that time; for what operators read only. */
+  readonly unixMs?: number;
 }
 
 /**
@@ -107,6 +115,8 @@ export class Gateway {
       parameters,
       ...(this.#proxying === undefined ? {} : { proxy: this.#proxying.handler }),
       ...(parts.isTrusted === undefined ? {} : { isTrusted: parts.isTrusted }),
+      retransmission: (peer) => this.#timerOf(peer, parameters),
+      onRetransmission: (nowUs, peer) => this.#devices.handleRetransmission(nowUs, peer),
     });
     this.#proxying?.attach(this.#endpoint);
     const isPinned = (nowUs: number, digest: string): boolean => this.#isPinned(nowUs, digest);
@@ -116,9 +126,16 @@ export class Gateway {
     const servedParts = { cache: this.#cache, transfers: this.#transfers, metrics, respond };
     this.#served = new ServedImages(servedParts, this.#router, blockPath);
     this.#publications = new Publications(crypto, parts.anchors, this.#catalogue);
-    const store = (ops: readonly StoreOp[]): number => this.#store(ops, "durable");
+    const { nowUs: startUs = 0, unixMs: startMs = 0 } = recovered;
+    const { ownAddress = () => undefined, profiles = [], awakeUs = () => undefined } = parts;
+    const packageParts = { catalogue: this.#catalogue, cache: this.#cache, served: this.#served };
     this.#devices = new Devices(
-      { random: parts.random.fork("lwm2m"), metrics, log, store, endpoint: this.#endpoint },
+      {
+        ...{ random: parts.random.fork("lwm2m"), metrics, log, endpoint: this.#endpoint, profiles, awakeUs },
+        packages: imagePackages({ ...packageParts, transfers: this.#transfers, ownAddress }),
+        unixMs: (nowUs) => startMs + (nowUs - startUs) / 1_000,
+        store: (ops, durability) => this.#store(ops, durability),
+      },
       this.#router,
     );
     this.#recover(recovered.nowUs ?? 0, recovered.entries);
@@ -130,7 +147,8 @@ export class Gateway {
    */
   handleDatagram(nowUs: number, bytes: Uint8Array, peer: PeerAddress, toGroup = false): boolean {
     const flushUs = this.#transfers.nextFlushUs;
-    if (this.#endpoint.handleDatagram(nowUs, bytes, peer, toGroup)) return flushUs !== undefined;
+    if (this.#endpoint.handleDatagram(nowUs, bytes, peer, toGroup) && !this.#served.takeTold())
+      return flushUs !== undefined;
     this.#settle(nowUs);
     return false;
   }
@@ -169,6 +187,7 @@ export class Gateway {
 
   /** Writes all checkpoints that changed since the last time, before a stop; on its own it does so each second. */
   flush(): void {
+    this.#devices.flush();
     while (this.#transfers.nextFlushUs !== undefined) this.#storeCheckpoints(this.#transfers.takeWrites(0, true));
   }
 
@@ -225,39 +244,16 @@ export class Gateway {
   }
 
   #recover(nowUs: number, entries: Recovered["entries"]): void {
-    const { crypto, anchors, log } = this.#parts;
-    const damaged = (key: string, reason: string): void => {
-      log.event("warn", "record-not-recovered", { key, reason });
-      this.#parts.metrics.count("records_not_recovered", reason);
-    };
-    const listings = new Map<string, Listing>();
-    for (const [key, value] of entries) {
-      if (key.startsWith(RELEASE_PREFIX)) {
-        const listing = recoverListing(crypto, value, anchors);
-        if (typeof listing === "string") damaged(key, listing);
-        else keepNewer(listings, listing);
-      } else if (key.startsWith(IMAGE_PREFIX)) {
-        const image = recoverImage(key.slice(IMAGE_PREFIX.length), value);
-        if (image === undefined) damaged(key, "record-damaged");
-        else this.#catalogue.putImage(image);
-      } else if (key.startsWith(VALIDATOR_PREFIX)) {
-        this.#cache.recoverValidator(key.slice(VALIDATOR_PREFIX.length), fromUtf8(value) ?? "");
-      } else if (key.startsWith(REGISTRATION_PREFIX)) {
-        if (!this.#devices.recover(nowUs, value)) damaged(key, "record-damaged");
-      } else if (key.startsWith(TRANSFER_PREFIX) && !this.#transfers.recover(key, value))
-        damaged(key, "record-damaged");
-    }
-    for (const image of this.#catalogue.images()) this.#serveImage(image.digest);
-    for (const listing of listings.values()) this.#offer(listing);
-    const known = [...this.#catalogue.images()].length > 0;
-    if (!known && this.#cache.diskBytes > 0) {
-      // A store that lost its records is no reason to throw the images away as well.
-      log.event("error", "store-lost-records", {
-        reason: "there are images, but no record names one",
-        bytes: this.#cache.diskBytes,
-      });
-      this.#parts.metrics.count("store_lost_records");
-    } else this.#cache.removeStrays((digest) => this.#catalogue.image(digest) !== undefined);
+    const { crypto, anchors, log, metrics } = this.#parts;
+    const [catalogue, cache, transfers] = [this.#catalogue, this.#cache, this.#transfers];
+    const recovery = { crypto, anchors, log, metrics, catalogue, cache, transfers };
+    const records = [...entries];
+    const listings = recoverImages(recovery, records);
+    for (const image of catalogue.images()) this.#serveImage(image.digest);
+    for (const listing of listings) this.#offer(listing);
+    recoverDevices(recovery, this.#devices, nowUs, records);
+    removeStrays(recovery);
+    this.#devices.begin(nowUs);
   }
 
   /** Puts a listing on the air in place of the one before. */
@@ -284,6 +280,7 @@ export class Gateway {
     this.#devices.settle(nowUs);
     for (let event = this.#endpoint.pollEvent(); event !== undefined; event = this.#endpoint.pollEvent())
       if (!this.#devices.handleEvent(nowUs, event)) this.#proxying?.handleClientEvent(nowUs, event);
+    this.#devices.settle(nowUs);
     this.#endpoint.drainHandlers(nowUs);
     for (let event = this.#cache.pollEvent(); event !== undefined; event = this.#cache.pollEvent())
       this.#onCacheEvent(nowUs, event);
@@ -305,6 +302,7 @@ export class Gateway {
       this.#store([{ kind: "delete", key: IMAGE_PREFIX + digest }], "lazy");
     } else {
       this.#served.settle(nowUs, digest);
+      this.#devices.updates.imageSettled(nowUs, digest);
       for (const publication of this.#publications.waitingFor(digest)) {
         const bytes = this.#cache.memory(digest)?.length ?? 0;
         const { imageSize } = publication.listing.release;
@@ -362,20 +360,23 @@ export class Gateway {
     return id;
   }
 
+  /** A client that is slow to answer has a timer of its own. */
+  #timerOf(peer: PeerAddress, parameters: TransmissionParameters): FixedTimer | undefined {
+    const endpoint = this.#devices.at(peer);
+    const ackTimeoutMs = endpoint === undefined ? undefined : this.#devices.updates.quirksOf(endpoint)?.ackTimeoutMs;
+    return ackTimeoutMs === undefined
+      ? undefined
+      : new FixedTimer({ ...parameters, ackTimeoutUs: ackTimeoutMs * 1_000 });
+  }
+
   #isPinned(nowUs: number, digest: string): boolean {
     return (
       this.#catalogue.isCurrent(digest) ||
       this.#publications.waitsForImage(digest) ||
+      this.#devices.updates.needs(digest) ||
       this.#transfers.hasUnfinished(nowUs, digest)
     );
   }
-}
-
-/** A damaged store may bring an old record back beside the newer one: no release goes backwards. */
-function keepNewer(listings: Map<string, Listing>, listing: Listing): void {
-  const { key, sequenceNumber } = listing.release;
-  const other = listings.get(key);
-  if (other === undefined || other.release.sequenceNumber < sequenceNumber) listings.set(key, listing);
 }
 
 function sameImagePath(a: string, b: string): boolean {

@@ -19,6 +19,9 @@ interface ServedParts {
   readonly respond: (nowUs: number, exchange: number, response: CoapResponse) => boolean;
 }
 
+/** Told of each block that was put on its way. */
+export type OnServed = (nowUs: number, offset: number, length: number) => void;
+
 interface Parked {
   readonly request: IncomingRequest;
   readonly resource: ServedImage;
@@ -36,6 +39,8 @@ export class ServedImages {
   readonly #blockPath: BlockPath;
   readonly #parked = new Map<string, Parked[]>();
   #parkedCount = 0;
+  readonly #watched = new Map<string, Watcher>();
+  #told = false;
 
   constructor(parts: ServedParts, router: Router, blockPath: BlockPath) {
     this.#parts = parts;
@@ -43,12 +48,39 @@ export class ServedImages {
     this.#blockPath = blockPath;
   }
 
-  serve(path: readonly string[], image: WantedImage): void {
-    const resource = new ServedImage(this.#parts, image, (nowUs, request, served) =>
-      this.#park(nowUs, request, served),
-    );
+  /** `onServed` keeps the account of a path that only one device knows; else each address has its own. */
+  serve(path: readonly string[], image: WantedImage, onServed?: OnServed): void {
+    const { transfers } = this.#parts;
+    const account: Account =
+      onServed === undefined
+        ? (nowUs, peer, offset, length) => {
+            transfers.record(nowUs, peer, image, offset, length);
+            const watcher = this.#watched.size > 0 ? this.#watched.get(peer.address) : undefined;
+            if (watcher === undefined) return;
+            this.#told = true;
+            watcher(nowUs, image.digest, offset, length);
+          }
+        : (nowUs, _peer, offset, length) => {
+            this.#told = true;
+            onServed(nowUs, offset, length);
+          };
+    const park: Park = (nowUs, request, served) => this.#park(nowUs, request, served);
+    const resource = new ServedImage(this.#parts, image, { park, account, hidden: onServed !== undefined });
     this.#router.add(path, resource);
     this.#blockPath.register(path, resource);
+  }
+
+  /** Whether anybody has been told of a block since the last time, and may have something to say. */
+  takeTold(): boolean {
+    const told = this.#told;
+    this.#told = false;
+    return told;
+  }
+
+  /** Tells of whatever is served to an address, until `watcher` is undefined. */
+  watch(address: string, watcher: Watcher | undefined): void {
+    if (watcher === undefined) this.#watched.delete(address);
+    else this.#watched.set(address, watcher);
   }
 
   withdraw(path: readonly string[]): void {
@@ -80,30 +112,34 @@ export class ServedImages {
 }
 
 type Park = (nowUs: number, request: IncomingRequest, resource: ServedImage) => HandlerResult;
+type Account = (nowUs: number, peer: PeerAddress, offset: number, length: number) => void;
+type Watcher = (nowUs: number, digest: string, offset: number, length: number) => void;
 
 class ServedImage implements BlockResource, ResourceHandler {
   readonly image: WantedImage;
   readonly etag: Uint8Array;
   readonly size: number;
-  readonly attributes: Link["attributes"];
+  readonly attributes?: Link["attributes"];
   readonly #parts: ServedParts;
   readonly #park: Park;
+  readonly served: Account;
 
-  constructor(parts: ServedParts, image: WantedImage, park: Park) {
+  constructor(
+    parts: ServedParts,
+    image: WantedImage,
+    { park, account, hidden }: { park: Park; account: Account; hidden: boolean },
+  ) {
     this.#parts = parts;
     this.#park = park;
+    this.served = account;
     this.image = image;
     this.etag = fromHex(image.digest)!.subarray(0, 8);
     this.size = image.size;
-    this.attributes = { ct: ContentFormat.OCTET_STREAM, sz: image.size, rt: "blockferry.image" };
+    if (!hidden) this.attributes = { ct: ContentFormat.OCTET_STREAM, sz: image.size, rt: "blockferry.image" };
   }
 
   bytes(): Uint8Array | undefined {
     return this.#parts.cache.memory(this.image.digest);
-  }
-
-  served(nowUs: number, peer: PeerAddress, offset: number, length: number): void {
-    this.#parts.transfers.record(nowUs, peer, this.image, offset, length);
   }
 
   get(nowUs: number, request: IncomingRequest): HandlerResult {

@@ -47,11 +47,19 @@ export class Observing {
     this.#observer = observer;
   }
 
-  /** Observes one path, or several at once; false when there is no room. `format` is one that the client takes. */
-  observe(nowUs: number, { endpoint, rootPath, peer }: Registration, paths: readonly Path[], format: number): boolean {
+  /**
+   * Observes one path, or several at once, in a format that the client takes: the request that was
+   * sent. "observed" when they are already, "no-room" when there is no room.
+   */
+  observe(
+    nowUs: number,
+    { endpoint, rootPath, peer }: Registration,
+    paths: readonly Path[],
+    format: number,
+  ): number | "observed" | "no-room" {
     const ofDevice = [...this.#byRequest.values()].filter((one) => one.endpoint === endpoint);
-    if (ofDevice.some((one) => samePaths(one.paths, paths))) return true;
-    if (ofDevice.length >= MAX_PER_DEVICE) return false;
+    if (ofDevice.some((one) => samePaths(one.paths, paths))) return "observed";
+    if (ofDevice.length >= MAX_PER_DEVICE) return "no-room";
     const uint = (number: number): CoapOption => ({ number, value: encodeUint(format) });
     const composite = paths.length !== 1;
     const path = [...rootPath, ...(composite ? [] : paths[0]!.map(String))];
@@ -60,19 +68,31 @@ export class Observing {
       ? { code: Code.FETCH, options: [...options, uint(Option.CONTENT_FORMAT)], payload: encodePaths(format, paths) }
       : { code: Code.GET, options };
     const id = this.#observer.request(nowUs, peer, { ...request, observe: true });
-    if (id === undefined) return false;
+    if (id === undefined) return "no-room";
     this.#byRequest.set(id, { endpoint, paths, format, request: id, leaving: false });
-    return true;
+    return id;
   }
 
-  /** Ends the observation of these paths; false when there is none. */
-  cancel(nowUs: number, endpoint: string, paths: readonly Path[]): boolean {
+  /** Ends the observation of these paths: the request that says so; undefined when there is none. */
+  cancel(nowUs: number, endpoint: string, paths: readonly Path[]): number | undefined {
     for (const one of this.#byRequest.values()) {
       if (one.endpoint !== endpoint || !samePaths(one.paths, paths)) continue;
       one.leaving = this.#observer.unobserve(nowUs, one.request);
-      return one.leaving;
+      return one.leaving ? one.request : undefined;
     }
-    return false;
+    return undefined;
+  }
+
+  /** Gives up on a request that was not answered. */
+  drop(nowUs: number, request: number): void {
+    if (this.#byRequest.delete(request)) this.#observer.cancel(nowUs, request);
+  }
+
+  /** What is observed of a client. */
+  of(endpoint: string): readonly (readonly Path[])[] {
+    return [...this.#byRequest.values()]
+      .filter((one) => one.endpoint === endpoint && !one.leaving)
+      .map((one) => one.paths);
   }
 
   /** The client has registered anew, or is gone: what it was observed for it does not know any more. */
@@ -124,17 +144,16 @@ export class Observing {
   }
 }
 
-/** The format to observe in: SenML where several paths are meant. */
-export function observeFormat(
+/** The formats to observe in, in the order in which they are tried: SenML where several paths are meant. */
+export function observeFormats(
   { version, formats }: Registration,
   paths: readonly Path[],
   known: number | undefined,
-): number {
-  const isSenml = (format: number): boolean => format === Format.SENML_CBOR || format === Format.SENML_JSON;
-  if (paths.length !== 1) return formats.find(isSenml) ?? Format.SENML_CBOR;
-  return (
-    known ??
-    formats.find((format) => format >= Format.SENML_JSON) ??
-    (version === "1.0" ? Format.TLV : Format.SENML_CBOR)
-  );
+): number[] {
+  const senml: number[] = [Format.SENML_CBOR, Format.SENML_JSON];
+  if (paths.length !== 1) return [...new Set([...formats.filter((format) => senml.includes(format)), ...senml])];
+  const said = formats.filter((format) => format >= Format.SENML_JSON);
+  const usual = version === "1.0" ? [Format.TLV] : [Format.SENML_CBOR, Format.TLV];
+  const simple = paths[0]!.length >= 3 ? [Format.TEXT] : [];
+  return [...new Set([...(known === undefined ? [] : [known]), ...said, ...usual, ...simple])];
 }

@@ -5,6 +5,7 @@ import { textOptions } from "../coap/options.ts";
 import type { ClientEvent, Requester, ResponseContent } from "../coap/request.ts";
 import { parseLinks, type Link } from "../codec/link-format.ts";
 import { fromUtf8, utf8 } from "../util/bytes.ts";
+import type { PackagePush } from "./package-push.ts";
 import { decodeContent, encodeContent, encodePaths, Format } from "./content.ts";
 import type { Path } from "./path.ts";
 import type { Reading } from "./reading.ts";
@@ -23,7 +24,14 @@ export type Operation =
   | { readonly kind: "delete"; readonly path: Path }
   /** Several paths at once (section 6.3.8), and several values (section 6.3.9); `path` is the root. */
   | { readonly kind: "read-composite"; readonly path: Path; readonly paths: readonly Path[] }
-  | { readonly kind: "write-composite"; readonly path: Path; readonly readings: readonly Reading[] };
+  | { readonly kind: "write-composite"; readonly path: Path; readonly readings: readonly Reading[] }
+  /** Sections 6.4.1 and 6.4.4; `path` is the root where several are observed. */
+  | { readonly kind: "observe"; readonly path: Path; readonly paths: readonly Path[] }
+  | { readonly kind: "cancel-observation"; readonly path: Path; readonly paths: readonly Path[] }
+  /** A Write of a Package, block by block. */
+  | { readonly kind: "push"; readonly path: Path; readonly push: PackagePush }
+  /** What is no LwM2M: a POST to a resource of the client's own, such as the trigger of a SUIT update. */
+  | { readonly kind: "post"; readonly path: Path; readonly segments: readonly string[]; readonly text: string };
 
 export type OperationResult =
   | {
@@ -37,7 +45,23 @@ export type OperationResult =
   /** It did not answer, or what it answered is not to be understood. */
   | { readonly kind: "failed"; readonly reason: string };
 
-const METHODS: Readonly<Record<Operation["kind"], number>> = {
+/** An operation under way. */
+export interface Run {
+  /** Sends the request; a result only where it cannot be sent. */
+  start(nowUs: number): OperationResult | undefined;
+  /** Takes the event of its request; a result once there is one. */
+  handleEvent(nowUs: number, event: ClientEvent): OperationResult | undefined;
+  /** The request whose event it waits for. */
+  readonly request: number | undefined;
+  /** The format that the client took; undefined where none is needed. */
+  readonly format: number | undefined;
+  cancel(nowUs: number): void;
+}
+
+/** Operations that are one exchange of bodies. */
+type Exchanged = Exclude<Operation, { kind: "observe" | "cancel-observation" | "push" }>;
+
+const METHODS: Readonly<Record<Exchanged["kind"], number>> = {
   read: Code.GET,
   discover: Code.GET,
   write: Code.PUT,
@@ -47,6 +71,7 @@ const METHODS: Readonly<Record<Operation["kind"], number>> = {
   delete: Code.DELETE,
   "read-composite": Code.FETCH,
   "write-composite": Code.IPATCH,
+  post: Code.POST,
 };
 
 /** Operations whose answers say something. */
@@ -58,13 +83,13 @@ const BLOCK_SZX = 6;
 export interface RunningParts {
   readonly requester: Requester;
   readonly registration: Registration;
-  readonly operation: Operation;
+  readonly operation: Exchanged;
   /** A format that this client is known to take, and so the first to be tried. */
   readonly known: number | undefined;
 }
 
 /** One operation under way: asked in one format after the other, until the client takes one. */
-export class RunningOperation {
+export class RunningOperation implements Run {
   readonly #parts: RunningParts;
   readonly #formats: number[];
   #exchange: BodyExchange | undefined;
@@ -79,11 +104,14 @@ export class RunningOperation {
     return this.#formats[0];
   }
 
-  /** Sends the request; a result only where it cannot be sent. */
+  get request(): number | undefined {
+    return this.#exchange?.request;
+  }
+
   start(nowUs: number): OperationResult | undefined {
     const { requester, registration, operation } = this.#parts;
     const { rootPath, peer } = registration;
-    const path = [...rootPath, ...operation.path.map(String)];
+    const path = operation.kind === "post" ? operation.segments : [...rootPath, ...operation.path.map(String)];
     const options: CoapOption[] = textOptions(Option.URI_PATH, path);
     if (operation.kind === "write-attributes") options.push(...textOptions(Option.URI_QUERY, operation.attributes));
     let body: Uint8Array;
@@ -101,14 +129,9 @@ export class RunningOperation {
     return this.#exchange.start(nowUs) ? undefined : { kind: "failed", reason: "too-many-requests" };
   }
 
-  /** Takes an event of the endpoint; a result once there is one. */
   handleEvent(nowUs: number, event: ClientEvent): OperationResult | undefined {
     const outcome = this.#exchange?.handleEvent(nowUs, event);
     return outcome && this.#conclude(nowUs, outcome);
-  }
-
-  awaits(request: number): boolean {
-    return this.#exchange?.awaits(request) === true;
   }
 
   cancel(nowUs: number): void {
@@ -140,6 +163,8 @@ export class RunningOperation {
       }
       case "execute":
         return utf8(operation.argument ?? "");
+      case "post":
+        return utf8(operation.text);
       case "write-attributes":
       case "delete":
         break;

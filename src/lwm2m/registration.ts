@@ -28,6 +28,8 @@ export interface RegistrationParameters {
   /** Transports: `U` for UDP and so on, without the Q that 1.0 has in it. */
   readonly binding: string;
   readonly queueMode: boolean;
+  /** Queue Mode said by `b=UQ`, as in 1.0. */
+  readonly oldQueueSyntax?: boolean;
   readonly sms: string | undefined;
   /** Parameters that are not LwM2M's, as they came. */
   readonly others: Readonly<Record<string, string>>;
@@ -117,7 +119,7 @@ function readLifetime(text: string): number {
 /** `U`, `UQ`, `US` and so on; the Q of 1.0 is Queue Mode. */
 function readBinding(value: string, out: Changes): void {
   if (!/^[UTSNQ]{1,6}$/.test(value)) throw new RegistrationError("bad-request", `b=${value} names no transports`);
-  if (value.includes("Q")) out.queueMode = true;
+  if (value.includes("Q")) out.queueMode = out.oldQueueSyntax = true;
   out.binding = value.replaceAll("Q", "") || "U";
 }
 

@@ -47,6 +47,36 @@ export class TransferTable {
       transfer.address = peer.address;
       this.#recent.set(peer.port, transfer);
     }
+    this.#note(nowUs, transfer, offset, length);
+  }
+
+  /** As `record`, for a device that is known by another name than its address; true when it had these bytes before. */
+  recordFor(
+    nowUs: number,
+    device: string,
+    image: { digest: string; size: number },
+    offset: number,
+    length: number,
+  ): boolean {
+    const known = this.of(device, image.digest);
+    const transfer = known ?? this.#insert(new Transfer(device, image.digest, image.size));
+    const { retransmissions } = transfer;
+    this.#note(nowUs, transfer, offset, length);
+    return transfer.retransmissions > retransmissions;
+  }
+
+  /** How far a device has got with an image. */
+  of(device: string, digest: string): Transfer | undefined {
+    return this.#byImage.get(digest)?.get(device);
+  }
+
+  /** A device begins anew with an image. */
+  forget(device: string, digest: string): void {
+    const transfer = this.of(device, digest);
+    if (transfer !== undefined) this.#remove(transfer);
+  }
+
+  #note(nowUs: number, transfer: Transfer, offset: number, length: number): void {
     transfer.record(nowUs, offset, length);
     if (transfer.changed) return;
     transfer.changed = true;
@@ -62,7 +92,8 @@ export class TransferTable {
 
   /** The next writes that bring the store up to date: some, the longest changed first, or all that there are. */
   takeWrites(nowUs: number, all = false): StoreOp[] {
-    const ops: StoreOp[] = this.#forgotten.splice(0).map((transfer) => ({ kind: "delete", key: keyOf(transfer) }));
+    const gone = this.#forgotten.splice(0).filter(({ device, digest }) => this.of(device, digest) === undefined);
+    const ops: StoreOp[] = gone.map((transfer) => ({ kind: "delete", key: keyOf(transfer) }));
     const { flushAtOnce, flushBreathUs, flushGoes, flushUs } = TRANSFER_LIMITS;
     if (this.#writing.size === 0) {
       [this.#writing, this.#dirty] = [this.#dirty, this.#writing];
@@ -96,8 +127,7 @@ export class TransferTable {
 
   #find(peer: PeerAddress, image: { digest: string; size: number }): Transfer {
     const device = peerKey(peer);
-    const known = this.#byImage.get(image.digest)?.get(device);
-    return known ?? this.#insert(new Transfer(device, image.digest, image.size));
+    return this.of(device, image.digest) ?? this.#insert(new Transfer(device, image.digest, image.size));
   }
 
   #insert(transfer: Transfer): Transfer {
@@ -117,7 +147,10 @@ export class TransferTable {
       if (victim === undefined || transfer.finished) victim = transfer;
       if (transfer.finished || ++looked === 64) break;
     }
-    if (victim === undefined) return;
+    if (victim !== undefined) this.#remove(victim);
+  }
+
+  #remove(victim: Transfer): void {
     const devices = this.#byImage.get(victim.digest)!;
     devices.delete(victim.device);
     this.#recent.clear();

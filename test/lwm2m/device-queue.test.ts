@@ -7,7 +7,7 @@ import { textOptions } from "../../src/coap/options.ts";
 import { Router } from "../../src/coap/router.ts";
 import type { CoapResponse, IncomingRequest } from "../../src/coap/request.ts";
 import { decodeContent, decodePaths, encodeContent, Format } from "../../src/lwm2m/content.ts";
-import type { OperationOutcome } from "../../src/lwm2m/device-queue.ts";
+import type { OperationOutcome, SubmitOptions } from "../../src/lwm2m/device-queue.ts";
 import type { Operation } from "../../src/lwm2m/operation.ts";
 import type { Reading } from "../../src/lwm2m/reading.ts";
 import type { PeerAddress } from "../../src/ports/datagram.ts";
@@ -263,8 +263,8 @@ describe("Queue Mode (section 6.4)", () => {
     expect(site.outcomes()).toMatchObject([{ result: { kind: "failed", reason: "timeout" } }]);
   });
 
-  it("what waits for a client that leaves has failed, and there is a bound to it", () => {
-    const site = new Site([]);
+  it("what waits for a client outlives its registration, within a bound; one answer serves all who asked the same", () => {
+    const site = new Site([Format.TLV]);
     expect(site.submit(READ)).toBeUndefined();
     site.register(["b=UQ", "lt=200"]);
     site.run(100);
@@ -273,9 +273,37 @@ describe("Queue Mode (section 6.4)", () => {
     while (site.submit(READ) !== undefined) taken++;
     expect(taken).toBe(64);
     site.run(140);
-    expect(site.outcomes().map(({ result }) => result)).toEqual(
-      Array.from({ length: 64 }, () => ({ kind: "failed", reason: "expired" })),
-    );
+    expect(site.outcomes()).toEqual([]);
+    site.awake = true;
+    site.register(["b=UQ", "lt=200"]);
+    site.run(2);
+    expect(site.outcomes().map(({ result }) => result.kind)).toEqual(Array.from({ length: 64 }, () => "done"));
+    expect(site.seen.filter((text) => text.startsWith("read"))).toHaveLength(1);
+  });
+
+  it("the more urgent goes first, a later write replaces an earlier one, and what is too late is given up", () => {
+    const site = new Site([Format.TLV]);
+    site.register(["b=UQ"]);
+    site.run(100);
+    const write = (value: number): Operation => {
+      const path = [1, 0, 1];
+      return { kind: "write", path, readings: [{ path, value }], replace: true };
+    };
+    const submit = (operation: Operation, options: SubmitOptions = {}): void =>
+      site.bench.loop.call((nowUs) => void site.bench.gateway.devices.submit(nowUs, "m", operation, options));
+    submit(write(1));
+    submit(READ, { deadlineUs: site.bench.engine.nowUs() + 10e6 });
+    submit(write(2));
+    submit({ kind: "execute", path: [1, 0, 8] }, { priority: 1 });
+    site.run(20);
+    expect(site.outcomes().map(({ operation, result }) => [operation.kind, result])).toEqual([
+      ["write", { kind: "failed", reason: "superseded" }],
+      ["read", { kind: "failed", reason: "deadline" }],
+    ]);
+    site.register(["b=UQ"]);
+    site.run(2);
+    expect(site.outcomes().map(({ operation }) => operation.kind)).toEqual(["execute", "write"]);
+    expect(site.seen.at(-1)).toBe(`write 2 in ${Format.TLV}`);
   });
 
   it("after a restart of the gateway a client is asked once it is heard of", () => {
@@ -295,8 +323,8 @@ describe("Observe, Observe-Composite, Read- and Write-Composite, Send (LwM2M 1.1
   it("a client that is observed tells of each change, until it is let go or registers anew", () => {
     const site = new Site([Format.TLV]);
     site.register(["lwm2m=1.0"]);
-    const { devices } = site.bench.gateway;
-    const observe = (): void => site.bench.loop.call((nowUs) => void devices.observe(nowUs, "m", [[3, 0, 9]]));
+    const paths = [[3, 0, 9]];
+    const observe = (): void => void site.submit({ kind: "observe", path: [3, 0, 9], paths });
     const change = (level: number): void => {
       site.level = level;
       site.endpoint.notify(site.bench.engine.nowUs(), "level");
@@ -313,7 +341,7 @@ describe("Observe, Observe-Composite, Read- and Write-Composite, Send (LwM2M 1.1
     expect(site.endpoint.stats.observations).toBe(0); // its notification was rejected
     observe();
     site.run(1);
-    site.bench.loop.call((nowUs) => void devices.unobserve(nowUs, "m", [[3, 0, 9]]));
+    site.submit({ kind: "cancel-observation", path: [3, 0, 9], paths });
     site.run(1);
     expect(site.reports()).toEqual(["notify /3/0/9=84"]);
     expect(site.endpoint.stats.observations).toBe(0);
@@ -338,13 +366,9 @@ describe("Observe, Observe-Composite, Read- and Write-Composite, Send (LwM2M 1.1
     ];
     expect(site.ask({ kind: "write-composite", path: [], readings })).toEqual({ kind: "done", code: "2.04" });
     expect(site.seen.at(-1)).toMatch(/^7 \/ /);
-    const { devices } = site.bench.gateway;
-    site.bench.loop.call((nowUs) => void devices.observe(nowUs, "m", paths));
-    site.run(1);
-    expect(site.endpoint.stats.observations).toBe(0); // it was asked in SenML CBOR, since it said nothing of formats
-    site.register(["lwm2m=1.1"], '</>;rt="oma.lwm2m";ct=110,</3/0>');
-    site.bench.loop.call((nowUs) => void devices.observe(nowUs, "m", paths));
-    site.run(1);
+    site.seen.length = 0;
+    expect(site.ask({ kind: "observe", path: [], paths })).toEqual({ kind: "done", code: "2.05" });
+    expect(site.seen).toEqual([`composite in ${Format.SENML_CBOR}`, `composite in ${Format.SENML_JSON}`]);
     expect(site.reports()).toEqual(['notify /3/0/3="1.2.3",/3/0/9=87']);
     expect(site.endpoint.stats.observations).toBe(1);
   });

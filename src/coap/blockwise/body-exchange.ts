@@ -48,9 +48,9 @@ export class BodyExchange {
     return this.#send(nowUs, this.#upload.request());
   }
 
-  /** Whether the endpoint's event for this request is meant. */
-  awaits(request: number): boolean {
-    return this.#request === request;
+  /** The request whose event it waits for. */
+  get request(): number | undefined {
+    return this.#request;
   }
 
   cancel(nowUs: number): void {
@@ -59,7 +59,7 @@ export class BodyExchange {
 
   /** Takes an event of the endpoint; undefined while there is more to do, or when it is another's event. */
   handleEvent(nowUs: number, event: ClientEvent): BodyOutcome | undefined {
-    if (!this.awaits(event.request)) return undefined;
+    if (this.#request !== event.request) return undefined;
     if (event.kind === "failed") return { kind: "failed", reason: event.reason };
     if (event.kind !== "response") return undefined;
     if (this.#download !== undefined) return this.#handleBlock(nowUs, this.#download.handleResponse(event.response));

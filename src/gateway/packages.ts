@@ -1,0 +1,63 @@
+import type { ImageCache } from "../image/image-cache.ts";
+import type { Registration } from "../lwm2m/registration.ts";
+import type { Packages } from "../lwm2m/update/updates.ts";
+import type { PeerAddress } from "../ports/datagram.ts";
+import type { TransferTable } from "../transfer/transfer-table.ts";
+import { componentOf, manifestPath, type Catalogue } from "./catalogue.ts";
+import type { ServedImages } from "./resources.ts";
+
+export interface PackagesParts {
+  readonly catalogue: Catalogue;
+  readonly cache: ImageCache;
+  readonly served: ServedImages;
+  readonly transfers: TransferTable;
+  /** Address and port of ours that a peer can reach, as in a URI: `[fd00::1]:5683`; undefined when there is none. */
+  readonly ownAddress: (peer: PeerAddress) => string | undefined;
+}
+
+const pathOf = (id: string, component: number): string[] =>
+  component === 0 ? ["u", id] : ["u", id, String(component)];
+
+/** The name of a client in the table of transfers: no address looks like it. */
+const deviceOf = (endpoint: string): string => `ep:${endpoint}`;
+
+/** Images as the packages of LwM2M updates: each update has paths of its own, by which its blocks are counted. */
+export function imagePackages({ catalogue, cache, served, transfers, ownAddress }: PackagesParts): Packages {
+  const uri = ({ peer }: Registration, path: readonly string[]): string | undefined => {
+    const own = ownAddress(peer);
+    return own === undefined ? undefined : `coap://${own.replace(/:5683$/, "")}/${path.join("/")}`;
+  };
+  return {
+    serve: (id, component, digest, onServed) => {
+      const image = catalogue.image(digest);
+      if (image !== undefined) served.serve(pathOf(id, component), image, onServed);
+    },
+    withdraw: (id, components) => {
+      for (let i = 0; i < components; i++) served.withdraw(pathOf(id, i));
+    },
+    image: (nowUs, digest) => {
+      const image = catalogue.image(digest);
+      if (image === undefined) return "unknown";
+      const bytes = cache.memory(digest);
+      if (bytes === undefined) cache.ensure(nowUs, image);
+      return bytes ?? cache.memory(digest) ?? "loading";
+    },
+    uri: (registration, id, component) => uri(registration, pathOf(id, component)),
+    manifestUri: (registration, digest) => {
+      for (const listing of catalogue.listings())
+        if (listing.digest === digest)
+          return uri(registration, manifestPath(listing.release.classId, componentOf(listing.release)));
+      return undefined;
+    },
+    progress: (endpoint, digest) => {
+      const transfer = transfers.of(deviceOf(endpoint), digest);
+      return { covered: transfer?.served.covered ?? 0, firstMissing: transfer?.served.firstGap(0) ?? 0 };
+    },
+    restart: (endpoint, digest) => transfers.forget(deviceOf(endpoint), digest),
+    record: (nowUs, endpoint, digest, offset, length) => {
+      const image = catalogue.image(digest);
+      return image !== undefined && transfers.recordFor(nowUs, deviceOf(endpoint), image, offset, length);
+    },
+    watch: (address, watcher) => served.watch(address, watcher),
+  };
+}

@@ -1,0 +1,81 @@
+import type { Verifier } from "../codec/cose.ts";
+import type { ImageCache } from "../image/image-cache.ts";
+import type { Crypto } from "../ports/crypto.ts";
+import type { Log } from "../ports/log.ts";
+import type { Metrics } from "../ports/metrics.ts";
+import { TRANSFER_PREFIX, type TransferTable } from "../transfer/transfer-table.ts";
+import { fromUtf8 } from "../util/bytes.ts";
+import {
+  IMAGE_PREFIX,
+  recoverImage,
+  recoverListing,
+  RELEASE_PREFIX,
+  VALIDATOR_PREFIX,
+  type Catalogue,
+  type Listing,
+} from "./catalogue.ts";
+import type { Devices } from "./devices.ts";
+
+/** What is filled from the store after a restart. */
+export interface RecoveryParts {
+  readonly crypto: Crypto;
+  readonly anchors: readonly Verifier[];
+  readonly log: Log;
+  readonly metrics: Metrics;
+  readonly catalogue: Catalogue;
+  readonly cache: ImageCache;
+  readonly transfers: TransferTable;
+}
+
+type Entries = Iterable<readonly [key: string, value: Uint8Array]>;
+
+/** Takes back what concerns images; the releases that are to be offered again. A damaged record is logged, and only that is lost. */
+export function recoverImages(parts: RecoveryParts, entries: Entries): Listing[] {
+  const { crypto, anchors, catalogue, cache, transfers } = parts;
+  const listings = new Map<string, Listing>();
+  for (const [key, value] of entries) {
+    if (key.startsWith(RELEASE_PREFIX)) {
+      const listing = recoverListing(crypto, value, anchors);
+      if (typeof listing === "string") tellDamaged(parts, key, listing);
+      else keepNewer(listings, listing);
+    } else if (key.startsWith(IMAGE_PREFIX)) {
+      const image = recoverImage(key.slice(IMAGE_PREFIX.length), value);
+      if (image === undefined) tellDamaged(parts, key, "record-damaged");
+      else catalogue.putImage(image);
+    } else if (key.startsWith(VALIDATOR_PREFIX)) {
+      cache.recoverValidator(key.slice(VALIDATOR_PREFIX.length), fromUtf8(value) ?? "");
+    } else if (key.startsWith(TRANSFER_PREFIX) && !transfers.recover(key, value))
+      tellDamaged(parts, key, "record-damaged");
+  }
+  return [...listings.values()];
+}
+
+/** Takes back what concerns devices; the images must be there by then. */
+export function recoverDevices(parts: RecoveryParts, devices: Devices, nowUs: number, entries: Entries): void {
+  for (const [key, value] of entries)
+    if (devices.recover(nowUs, key, value) === false) tellDamaged(parts, key, "record-damaged");
+}
+
+/** Removes images that no record names, unless it is the records that are gone. */
+export function removeStrays({ catalogue, cache, log, metrics }: RecoveryParts): void {
+  const known = [...catalogue.images()].length > 0;
+  if (known || cache.diskBytes === 0) return cache.removeStrays((digest) => catalogue.image(digest) !== undefined);
+  // A store that lost its records is no reason to throw the images away as well.
+  log.event("error", "store-lost-records", {
+    reason: "there are images, but no record names one",
+    bytes: cache.diskBytes,
+  });
+  metrics.count("store_lost_records");
+}
+
+function tellDamaged({ log, metrics }: RecoveryParts, key: string, reason: string): void {
+  log.event("warn", "record-not-recovered", { key, reason });
+  metrics.count("records_not_recovered", reason);
+}
+
+/** A damaged store may bring an old record back beside the newer one: no release goes backwards. */
+function keepNewer(listings: Map<string, Listing>, listing: Listing): void {
+  const { key, sequenceNumber } = listing.release;
+  const other = listings.get(key);
+  if (other === undefined || other.release.sequenceNumber < sequenceNumber) listings.set(key, listing);
+}

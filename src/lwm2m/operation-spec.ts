@@ -1,0 +1,91 @@
+import { definitionOf, typeOf } from "./definitions.ts";
+import type { Operation } from "./operation.ts";
+import { parsePath, type Path } from "./path.ts";
+import type { Reading } from "./reading.ts";
+import { ContentError, fromText } from "./values.ts";
+
+export const OPERATION_KINDS = [
+  "read",
+  "discover",
+  "write",
+  "write-attributes",
+  "execute",
+  "create",
+  "delete",
+  "observe",
+  "cancel-observation",
+  "read-composite",
+  "write-composite",
+] as const;
+
+/** An operation as an operator writes it, and as the store keeps it until the client has answered. */
+export interface OperationSpec {
+  readonly operation: (typeof OPERATION_KINDS)[number];
+  /** Of composite operations and of observations: several, with commas between. */
+  readonly path: string;
+  /** Of a write: the value as text; `id=value` for each resource of an instance, or of a composite `path=value`. Of an execute: its argument. Of write-attributes: `pmin=10&pmax=60`. */
+  readonly value?: string | undefined;
+}
+
+/** The operation that is meant, or what is wrong with it. */
+export function operationOf({ operation, path: text, value }: OperationSpec): Operation | string {
+  const paths = text.split(",").map((part) => parsePath(part.trim()));
+  const path = paths[0];
+  if (path === undefined || paths.some((one) => one === undefined)) return `${text} is no path such as /3/0/3`;
+  const all = paths as Path[];
+  const several = operation === "observe" || operation === "cancel-observation" || operation === "read-composite";
+  if (all.length > 1 && !several) return `${operation} takes one path`;
+  if (path.length === 0 && operation !== "write-composite" && operation !== "discover")
+    return "the root is no path for this";
+  try {
+    switch (operation) {
+      case "execute":
+        if (path.length !== 3) return "only a resource, such as /5/0/2, can be executed";
+        return { kind: "execute", path, argument: value ?? "" };
+      case "write-attributes":
+        if (value === undefined || value === "") return "write-attributes needs some, such as pmin=10&pmax=60";
+        return { kind: operation, path, attributes: value.split("&") };
+      case "write":
+        return write(path, value);
+      case "create":
+        return { kind: "create", path: path.slice(0, 1), readings: assignments(path, value ?? "") };
+      case "write-composite":
+        return { kind: operation, path: [], readings: assignments([], value ?? "") };
+      case "read-composite":
+        return { kind: operation, path: [], paths: all };
+      case "observe":
+      case "cancel-observation":
+        return { kind: operation, path: all.length === 1 ? path : [], paths: all };
+      case "read":
+      case "discover":
+      case "delete":
+        return { kind: operation, path };
+    }
+  } catch (error) {
+    if (error instanceof ContentError) return error.message;
+    throw error;
+  }
+}
+
+function write(path: Path, value: string | undefined): Operation | string {
+  if (value === undefined) return "a write needs a value";
+  if (path.length >= 3) {
+    const type = definitionOf(path[0]!, path[2]!)?.type;
+    return { kind: "write", path, readings: [{ path, value: fromText(value, type) }], replace: true };
+  }
+  if (path.length < 2) return "a write needs a resource, such as /1/0/1, or an instance with id=value for each";
+  return { kind: "write", path, readings: assignments(path, value), replace: false };
+}
+
+/** `1=300,6=1` below a path, or `/1/0/1=300,/3/0/15=UTC`. */
+function assignments(above: Path, text: string): Reading[] {
+  if (text === "") return [];
+  return text.split(",").map((part) => {
+    const at = part.indexOf("=");
+    const name = at < 0 ? "" : part.slice(0, at).trim();
+    const below = parsePath(name);
+    const path = name.startsWith("/") ? below : below && [...above, ...below];
+    if (path === undefined || path.length < 3) throw new ContentError(`${part} is no id=value`);
+    return { path, value: fromText(part.slice(at + 1), typeOf(path)) };
+  });
+}

@@ -1,0 +1,326 @@
+import { szxOf } from "../../coap/blockwise/block.ts";
+import { fromHex, toHex, utf8 } from "../../util/bytes.ts";
+import { Firmware, MAX_URI_BYTES, resultMeaning, State } from "../firmware.ts";
+import type { OperationResult } from "../operation.ts";
+import { PackagePush } from "../package-push.ts";
+import type { Path } from "../path.ts";
+import type { Method } from "./job.ts";
+import type { UpdateContext } from "./ports.ts";
+
+/** Priority of the blocks of a package: whatever an operator asks goes between them. */
+const PUSH_PRIORITY = 7;
+/** Times that a client whose package has arrived is asked for its State before it is believed to have it. */
+const MAX_DOUBTS = 3;
+/** After its last block a client checks the package, and is asked how that went. */
+const CHECK_US = 2_000_000;
+const MAX_BACKOFF = 8;
+
+/**
+ * How a package gets to a client, and what is done when it does not move: by progress alone, never
+ * by the time that it takes. State and Result are hints; bytes that were served or acknowledged
+ * are what counts.
+ */
+export class Delivery {
+  readonly #context: UpdateContext;
+  #push: PackagePush | undefined;
+  #observed = false;
+  #progressUs = 0;
+  #stalls = 0;
+  #doubts = 0;
+  /** All bytes of the package were acknowledged, or served. */
+  #arrived = false;
+  /** Result before the package was offered: seen again, it says nothing. */
+  #restResult: number | undefined;
+
+  constructor(context: UpdateContext) {
+    this.#context = context;
+  }
+
+  /** Picks the next way and offers the package by it. */
+  offer(nowUs: number): void {
+    const { job, ports, target } = this.#context;
+    const method = job.method ?? this.#choose();
+    if (method === undefined) {
+      const detail = `${job.tried.join(", ") || "no way of delivery"} did not work: ${job.detail ?? "see the timeline"}`;
+      const advice = job.advice ?? "read blockferry device <endpoint> --timeline, and what blockferry probe says";
+      return this.#context.fail(nowUs, job.reason ?? "no-method", detail, advice);
+    }
+    if (job.method === undefined) ports.restart(target.digest);
+    job.method = method;
+    this.#reset(nowUs);
+    if (method === "trigger") return this.#trigger(nowUs);
+    this.#observe(nowUs, () => (method === "pull" ? this.#writeUri(nowUs) : this.#begin(nowUs, "push")));
+  }
+
+  /** Goes on with a transfer: after a restart of the gateway or of the client, or after a pause. */
+  resume(nowUs: number): void {
+    if (this.#context.busy) return;
+    if (this.#progressUs === 0) this.#progressUs = nowUs;
+    if (this.#context.job.method === "push" && !this.#arrived) this.#sendPackage(nowUs);
+    else this.#schedule(nowUs);
+  }
+
+  /** Bytes arrived: served to it, or acknowledged by it. */
+  moved(nowUs: number): void {
+    this.#progressUs = nowUs;
+    this.#stalls = 0;
+    const { job, ports, target } = this.#context;
+    if (job.method !== "pull" || this.#arrived) return;
+    if (ports.progress(target.digest).covered < target.size) return;
+    this.#arrived = true;
+    this.#context.lookAt(nowUs + CHECK_US);
+  }
+
+  /** The client woke: it is read where it does not tell of itself. */
+  awake(nowUs: number): void {
+    if (!this.#context.busy && !this.#observed && this.#context.job.method === "pull") this.#poll(nowUs);
+  }
+
+  /** The time to look has come. */
+  look(nowUs: number): void {
+    if (this.#context.busy && !this.#hasStalled(nowUs)) return this.#schedule(nowUs);
+    if (this.#hasStalled(nowUs)) return this.#stalled(nowUs);
+    if (this.#context.job.method === "push" && !this.#arrived) return this.resume(nowUs);
+    this.#poll(nowUs);
+  }
+
+  /** State or Result are known anew. */
+  judge(nowUs: number): void {
+    const { facts, quirks } = this.#context;
+    const state = this.#context.state();
+    if (state === State.DOWNLOADED) return void this.#context.step(nowUs, "downloaded");
+    if (state === State.UPDATING) return this.#context.installing(nowUs);
+    const { result } = facts;
+    const failed = result !== undefined && result >= 2 && result !== 11 && state === State.IDLE;
+    if (quirks.trustState && failed && (result !== this.#restResult || this.#arrived))
+      return this.failed(nowUs, result);
+    if (this.#arrived && !this.#context.busy) this.#doubt(nowUs);
+  }
+
+  /** The client says that this way did not work. */
+  failed(nowUs: number, result: number): void {
+    const { name, advice, otherMethod } = resultMeaning(result);
+    const { job } = this.#context;
+    job.result = result;
+    if (otherMethod) this.#giveUp(nowUs, `result-${result}`, `the client reports ${name}`, advice);
+    else this.#context.fail(nowUs, `result-${result}`, `the client reports ${name}`, advice);
+  }
+
+  #reset(nowUs: number): void {
+    this.#push = undefined;
+    this.#observed = false;
+    this.#stalls = 0;
+    this.#doubts = 0;
+    this.#arrived = false;
+    this.#progressUs = nowUs;
+    this.#restResult = this.#context.facts.result;
+  }
+
+  /** By what the client and the operator's policy say (resources 8 and 9); what was tried comes no second time. */
+  #choose(): Method | undefined {
+    const { job, facts, quirks, ports, target } = this.#context;
+    const delivery = quirks.delivery ?? (["pull", "push", "both"] as const)[facts.delivery ?? 2] ?? "both";
+    const coap = facts.protocols === undefined || facts.protocols.includes(0);
+    const can: Readonly<Record<Method, () => boolean>> = {
+      pull: () => delivery !== "push" && coap && fits(ports.packageUri(target.digest)),
+      push: () => delivery !== "pull",
+      trigger: () => ports.manifestUri(target.digest) !== undefined,
+    };
+    return job.policy.methods.find((method) => !job.tried.includes(method) && can[method]());
+  }
+
+  #path(resource: number): Path {
+    return [...this.#context.target.object, resource];
+  }
+
+  #observe(nowUs: number, then: (nowUs: number) => void): void {
+    if (!this.#context.quirks.observe) return then(nowUs);
+    const observe = (resource: number, next: (nowUs: number, ok: boolean) => void): void => {
+      const path = this.#path(resource);
+      this.#context.ask(nowUs, { kind: "observe", path, paths: [path] }, (now, { kind }) => next(now, kind === "done"));
+    };
+    observe(Firmware.STATE, (now, state) => {
+      if (!state) return then(now);
+      observe(Firmware.RESULT, (later, result) => {
+        this.#observed = result;
+        then(later);
+      });
+    });
+  }
+
+  #writeUri(nowUs: number): void {
+    const { ports, target } = this.#context;
+    const uri = ports.packageUri(target.digest);
+    if (uri === undefined) return this.#giveUp(nowUs, "no-uri", "no address of ours is known to it", SET_ADDRESS);
+    const path = this.#path(Firmware.PACKAGE_URI);
+    const operation = { kind: "write", path, readings: [{ path, value: uri }], replace: true } as const;
+    this.#context.ask(nowUs, operation, (now, result) => {
+      if (result.kind === "done") this.#begin(now, `pull from ${uri}`);
+      else
+        this.#giveUp(
+          now,
+          "uri-refused",
+          `the Package URI was answered ${text(result)}`,
+          "push is tried where it can be",
+        );
+    });
+  }
+
+  #trigger(nowUs: number): void {
+    const { ports, target } = this.#context;
+    const uri = ports.manifestUri(target.digest)!;
+    const operation = { kind: "post", path: [], segments: ["suit", "trigger"], text: uri } as const;
+    this.#context.ask(nowUs, operation, (now, result) => {
+      if (result.kind === "done") this.#begin(now, `its SUIT worker was told of ${uri}`);
+      else this.#giveUp(now, "no-trigger", `its SUIT trigger was answered ${text(result)}`, "it has no SUIT worker");
+    });
+  }
+
+  #begin(nowUs: number, how: string): void {
+    const { job, ports } = this.#context;
+    job.location = ports.registration()?.id;
+    ports.note(nowUs, "offered", how);
+    this.#progressUs = nowUs;
+    if (!this.#context.step(nowUs, "offered")) return;
+    if (job.method === "trigger") this.#context.installing(nowUs);
+    else this.resume(nowUs);
+  }
+
+  #sendPackage(nowUs: number): void {
+    const { ports, target } = this.#context;
+    const body = ports.image(nowUs, target.digest);
+    if (body === "loading") return this.#context.lookAt(nowUs + 1_000_000);
+    if (body === "unknown")
+      return this.#context.fail(nowUs, "image-gone", "the image is not in the catalogue any more", "publish it again");
+    this.#push ??= this.#newPush(nowUs, body);
+    const push = this.#push;
+    this.#context.ask(
+      nowUs,
+      { kind: "push", path: this.#path(Firmware.PACKAGE), push },
+      (now, result) => this.#pushed(now, result),
+      PUSH_PRIORITY,
+    );
+    this.#schedule(nowUs);
+  }
+
+  /** Behind what the client has acknowledged, if it still has that: not where it restarted, unless it is known to keep it. */
+  #newPush(nowUs: number, body: Uint8Array): PackagePush {
+    const { job, ports, target, quirks } = this.#context;
+    const kept = quirks.keepsPackage || job.location === ports.registration()?.id;
+    const offset = kept ? ports.progress(target.digest).firstMissing : 0;
+    const token = kept && job.token !== undefined ? fromHex(job.token) : undefined;
+    job.location = ports.registration()?.id;
+    if (offset > 0) ports.note(nowUs, "resumed", `push goes on at byte ${offset} of ${target.size}`);
+    return new PackagePush({
+      path: this.#path(Firmware.PACKAGE),
+      body,
+      szx: szxOf(Math.min(quirks.blockBytes, job.szx === undefined ? 1_024 : 2 ** (job.szx + 4)))!,
+      offset,
+      ...(token === undefined ? {} : { token }),
+      onProgress: (now, from, length) => this.#acknowledged(now, from, length),
+    });
+  }
+
+  #acknowledged(nowUs: number, offset: number, length: number): void {
+    const { job, ports, target } = this.#context;
+    const token = this.#push!.token;
+    ports.record(nowUs, target.digest, offset, length);
+    this.moved(nowUs);
+    const hex = token === undefined ? undefined : toHex(token);
+    if (job.szx === this.#push!.szx && job.token === hex) return;
+    job.szx = this.#push!.szx;
+    job.token = hex;
+    ports.changed(nowUs);
+  }
+
+  #pushed(nowUs: number, result: OperationResult): void {
+    if (result.kind === "done") {
+      this.#arrived = true;
+      this.#context.ports.note(nowUs, "package-sent", `${this.#context.target.size} bytes were acknowledged`);
+      if (this.#context.quirks.trustState) this.#poll(nowUs);
+      else this.#context.step(nowUs, "downloaded");
+      return;
+    }
+    const answer = text(result);
+    if (result.kind === "refused" && result.code.startsWith("5.")) return this.#schedule(nowUs); // it may be better later
+    this.#giveUp(
+      nowUs,
+      "push-refused",
+      `the Package was answered ${answer} at byte ${this.#push!.acknowledged}`,
+      "see below",
+    );
+  }
+
+  #poll(nowUs: number): void {
+    const { ask, target } = { ask: this.#context.ask.bind(this.#context), target: this.#context.target };
+    ask(nowUs, { kind: "read", path: [...target.object, Firmware.STATE] }, (now) => {
+      if (this.#context.job.state !== "transferring") return;
+      ask(now, { kind: "read", path: [...target.object, Firmware.RESULT] }, (later) => {
+        if (this.#context.job.state !== "transferring") return;
+        this.judge(later);
+        if (this.#context.job.state === "transferring" && !this.#context.busy) this.#schedule(later);
+      });
+    });
+  }
+
+  /** All of it is there, and State does not say so: after a while that is believed over State. */
+  #doubt(nowUs: number): void {
+    if (++this.#doubts < MAX_DOUBTS) return this.#context.lookAt(nowUs + CHECK_US * this.#doubts);
+    this.#context.ports.note(nowUs, "state-doubted", "all bytes have arrived, whatever its State says");
+    this.#context.step(nowUs, "downloaded");
+  }
+
+  #stallUs(): number {
+    const { job, ports } = this.#context;
+    const { stallIntervals, activeIntervalS } = job.policy;
+    return stallIntervals * ports.intervalUs(activeIntervalS * 1_000_000) * Math.min(2 ** this.#stalls, MAX_BACKOFF);
+  }
+
+  #hasStalled(nowUs: number): boolean {
+    return nowUs - this.#progressUs >= this.#stallUs();
+  }
+
+  /** Nothing moved for several wake intervals: once more from where it stopped, in the end by another way. */
+  #stalled(nowUs: number): void {
+    const { job, ports, target } = this.#context;
+    const { covered } = ports.progress(target.digest);
+    this.#stalls++;
+    this.#progressUs = nowUs;
+    ports.note(nowUs, "stalled", `${covered} of ${target.size} bytes, for the ${this.#stalls}. time`);
+    if (this.#stalls >= job.policy.maxStalls) {
+      const detail = `stalled at ${covered} of ${target.size} bytes`;
+      return this.#giveUp(nowUs, "stalled", detail, "look at its link: nothing has moved for several wake intervals");
+    }
+    this.#schedule(nowUs);
+    if (this.#context.busy) return; // it is asked as soon as it is heard of
+    if (job.method === "push") this.resume(nowUs);
+    else if (this.#context.state() === State.IDLE && !this.#arrived) this.#writeUri(nowUs);
+    else this.#poll(nowUs);
+  }
+
+  #schedule(nowUs: number): void {
+    const { job, ports } = this.#context;
+    const intervalUs = ports.intervalUs(job.policy.activeIntervalS * 1_000_000);
+    this.#context.lookAt(Math.min(this.#progressUs + this.#stallUs(), nowUs + intervalUs));
+  }
+
+  #giveUp(nowUs: number, reason: string, detail: string, advice: string): void {
+    const { job, ports } = this.#context;
+    Object.assign(job, { reason, detail, advice });
+    ports.note(nowUs, "method-failed", `${job.method}: ${detail}`);
+    job.tried.push(job.method!);
+    job.method = undefined;
+    job.szx = undefined;
+    job.token = undefined;
+    this.#context.step(nowUs, "other method");
+  }
+}
+
+const SET_ADDRESS = "set lwm2m.address in the configuration to what the devices can reach";
+
+const fits = (uri: string | undefined): boolean => uri !== undefined && utf8(uri).length <= MAX_URI_BYTES;
+
+function text(result: OperationResult): string {
+  if (result.kind === "failed") return result.reason;
+  return result.kind === "done" ? result.code : `${result.code} ${result.detail}`.trim();
+}

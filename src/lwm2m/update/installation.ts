@@ -1,0 +1,244 @@
+import { ADVANCED_FIRMWARE_OBJECT, Firmware, RESULT_DEFERRED, resultMeaning, State } from "../firmware.ts";
+import type { Operation } from "../operation.ts";
+import { pathText, type Path } from "../path.ts";
+import type { Component } from "./job.ts";
+import type { UpdateContext } from "./ports.ts";
+
+/** Times that Update is executed on a client that did not hear of it. */
+const MAX_EXECUTES = 3;
+/** An Update takes a while; a client with a short lifetime is given at least so long. */
+const LEAST_RETURN_S = 300;
+const DEFAULT_LIFETIME_S = 86_400;
+
+/** What the part of an update after its download needs besides. */
+export interface InstallationContext extends UpdateContext {
+  versionOf(component: Component): string | undefined;
+  versionPathsOf(component: Component): Path[];
+  forgetVersions(): void;
+}
+
+/**
+ * From Update to the version that runs: the client is believed once it has registered again and
+ * reads exactly the expected version, for as long as the soak says. What it reports is not proof.
+ */
+export class Installation {
+  readonly #context: InstallationContext;
+  #lifetimeS = DEFAULT_LIFETIME_S;
+  #versionsRead = false;
+  #unreadable = 0;
+
+  constructor(context: InstallationContext) {
+    this.#context = context;
+  }
+
+  /** Of its registration, or of its last one. */
+  get lifetimeS(): number {
+    const registration = this.#context.ports.registration();
+    if (registration !== undefined)
+      this.#lifetimeS = registration.lifetimeS === 0 ? DEFAULT_LIFETIME_S : registration.lifetimeS;
+    return this.#lifetimeS;
+  }
+
+  /** Sends Update, after what the policy has to say of deferring it. */
+  execute(nowUs: number): void {
+    const { job } = this.#context;
+    const { severity, maxDeferS } = job.policy;
+    const settings: [number, number][] = [];
+    if (severity !== undefined) settings.push([Firmware.SEVERITY, severity]);
+    if (maxDeferS !== undefined) settings.push([Firmware.MAX_DEFER, maxDeferS]);
+    const next = (now: number): void => {
+      const setting = settings.shift();
+      if (setting === undefined) return this.begin(now, true);
+      const path = [...this.#context.target.object, setting[0]];
+      const readings = [{ path, value: setting[1] }];
+      this.#context.ask(now, { kind: "write", path, readings, replace: true }, next); // a client may not have it
+    };
+    next(nowUs);
+  }
+
+  /** From now on the client is to come back; `tell`: by our Execute. */
+  begin(nowUs: number, tell = false): void {
+    const { job, ports } = this.#context;
+    job.location = ports.registration()?.id;
+    job.executedMs = ports.unixMs(nowUs);
+    if (tell) job.executes++;
+    if (!this.#context.step(nowUs, "execute")) return;
+    this.#context.lookAt(nowUs + this.#intervalUs());
+    // After a crash nobody must wonder whether it was sent.
+    if (tell) ports.changed(nowUs, (now) => this.#tell(now));
+  }
+
+  #tell(nowUs: number): void {
+    const { job, target } = this.#context;
+    if (job.state !== "applying" || this.#context.busy) return;
+    const path = [...target.object, Firmware.UPDATE];
+    const others = job.components.filter(
+      (component) => component !== target && component.object[0] === ADVANCED_FIRMWARE_OBJECT,
+    );
+    const links = others.map(({ object }) => `<${pathText(object)}>`).join(",");
+    const operation: Operation =
+      links === "" ? { kind: "execute", path } : { kind: "execute", path, argument: `0=${links}` };
+    this.#context.ask(nowUs, operation, (now, result) => {
+      const { ports } = this.#context;
+      ports.note(
+        now,
+        "executed",
+        result.kind === "done"
+          ? result.code
+          : `${result.kind}: ${result.kind === "failed" ? result.reason : result.code}`,
+      );
+      if (result.kind !== "done") this.#read(now, () => this.#refused(now));
+    });
+  }
+
+  #refused(nowUs: number): void {
+    this.judge(nowUs);
+    if (this.#context.job.state !== "applying" || this.#context.state() === State.UPDATING) return;
+    const { result } = this.#context.facts;
+    const detail = `Update was refused${result === undefined ? "" : `, Update Result is ${result}`}`;
+    const advice = "read its State and Result: it does not hold a package that it would install";
+    this.#context.fail(nowUs, "execute-refused", detail, advice);
+  }
+
+  /** State and Result, while it is to come back. */
+  judge(nowUs: number): void {
+    const { job, facts } = this.#context;
+    const { result } = facts;
+    const state = this.#context.state();
+    if (result === RESULT_DEFERRED && job.state === "applying") return void this.#context.step(nowUs, "defer");
+    if (state === State.UPDATING && job.state === "deferred") return void this.#context.step(nowUs, "execute");
+    const failed = result !== undefined && result >= 2 && result !== RESULT_DEFERRED;
+    if (!failed || state === State.UPDATING || state === undefined) return;
+    const { name, advice } = resultMeaning(result);
+    this.#context.fail(nowUs, `result-${result}`, `the client reports ${name}`, advice);
+  }
+
+  /** It is heard of, and has not registered again. */
+  awake(nowUs: number): void {
+    if (this.#context.busy) return;
+    this.#read(nowUs, (now) => {
+      this.judge(now);
+      const { job } = this.#context;
+      // It holds the package and says nothing of having begun: it never heard the Execute.
+      const unheard = job.state === "applying" && this.#context.state() === State.DOWNLOADED;
+      if (unheard && job.executes > 0 && job.executes < MAX_EXECUTES && !this.#context.busy) this.begin(now, true);
+    });
+  }
+
+  /** The time to look has come. */
+  look(nowUs: number): void {
+    const { job, ports } = this.#context;
+    this.#context.lookAt(nowUs + this.#intervalUs());
+    if (job.state === "applying" || job.state === "deferred") {
+      const waitS = Math.max(this.lifetimeS, LEAST_RETURN_S) + job.policy.graceS;
+      const deferS = job.state === "deferred" ? (job.policy.maxDeferS ?? 0) : 0;
+      const sinceS = (ports.unixMs(nowUs) - job.executedMs!) / 1_000;
+      if (job.state === "deferred" && deferS > 0 && sinceS >= deferS && job.executes < MAX_EXECUTES)
+        this.begin(nowUs, true);
+      else if (sinceS >= waitS + deferS) this.#neverRestarted(nowUs, waitS + deferS);
+      else this.awake(nowUs);
+    }
+  }
+
+  /** Reads the versions, and decides. */
+  verify(nowUs: number): void {
+    const { job, ports } = this.#context;
+    if (job.state === "soaking") {
+      const leftMs = (job.soakUntilMs ?? 0) - ports.unixMs(nowUs);
+      if (leftMs > 0) return this.#context.lookAt(nowUs + Math.min(leftMs * 1_000, this.#intervalUs()));
+      if (!this.#versionsRead && job.policy.soakS > 0) return this.#readVersions(nowUs, (now) => this.#decide(now));
+      job.versionAfter = job.components.map((component) => this.#context.versionOf(component)).join(" ");
+      Object.assign(job, { reason: undefined, detail: undefined, advice: undefined });
+      return void this.#context.step(nowUs, "soaked");
+    }
+    this.#read(nowUs, (now) => this.#readVersions(now, (later) => this.#decide(later)));
+  }
+
+  #decide(nowUs: number): void {
+    const { job, ports } = this.#context;
+    const versions = job.components.map((component) => this.#context.versionOf(component));
+    const wrong = job.components.findIndex((component, i) => versions[i] !== component.version);
+    if (wrong < 0) {
+      ports.note(nowUs, "version", `${versions.join(" ")}, as expected`);
+      this.#versionsRead = true;
+      if (job.state === "soaking") return;
+      job.soakUntilMs ??= ports.unixMs(nowUs) + job.policy.soakS * 1_000;
+      if (job.policy.soakS > 0) this.#versionsRead = false;
+      return void this.#context.step(nowUs, "right version");
+    }
+    const [is, wanted] = [versions[wrong], job.components[wrong]!.version];
+    if (is === undefined && ++this.#unreadable < MAX_EXECUTES) return this.#context.lookAt(nowUs + this.#intervalUs());
+    job.versionAfter = is;
+    ports.note(nowUs, "version", `${is ?? "not readable"}, not ${wanted}`);
+    const soaking = job.soakUntilMs !== undefined;
+    if (this.#context.state() === State.UPDATING && !soaking) {
+      job.location = ports.registration()?.id;
+      return void this.#context.step(nowUs, "not yet");
+    }
+    this.#wrongVersion(nowUs, is, wanted);
+  }
+
+  #wrongVersion(nowUs: number, is: string | undefined, wanted: string): void {
+    const { job, facts } = this.#context;
+    const said =
+      facts.result === undefined
+        ? ""
+        : `, though its Update Result is ${facts.result} (${resultMeaning(facts.result).name})`;
+    const detail = `it runs ${is ?? "a version that cannot be read"}, not ${wanted}${facts.result === 1 ? said : ""}`;
+    if (is === undefined)
+      return this.#context.fail(
+        nowUs,
+        "version-unreadable",
+        detail,
+        "name the right version resource with --version-path",
+      );
+    const old = is === job.versionBefore;
+    const rolledBack = job.soakUntilMs !== undefined;
+    const reason = rolledBack ? "rolled-back" : old ? "old-version" : "other-version";
+    const advice = old
+      ? "read the device's boot log: it came back with the image that it had before"
+      : "compare the version that was published with what the image says of itself";
+    this.#context.fail(nowUs, reason, detail, advice);
+  }
+
+  #neverRestarted(nowUs: number, seconds: number): void {
+    const { facts } = this.#context;
+    const state = facts.state === undefined ? "" : `, State is ${facts.state}`;
+    const detail = `it is heard of, but has not registered again within ${Math.round(seconds)} s${state}`;
+    this.#context.fail(
+      nowUs,
+      "never-restarted",
+      detail,
+      "restart the device (Execute /3/0/4), or look at its boot log",
+    );
+  }
+
+  /** State and Result; whether they can be read does not matter. */
+  #read(nowUs: number, then: (nowUs: number) => void): void {
+    const { target } = this.#context;
+    const read = (resource: number, next: (now: number) => void): void =>
+      this.#context.ask(nowUs, { kind: "read", path: [...target.object, resource] }, next);
+    read(Firmware.STATE, () => read(Firmware.RESULT, then));
+  }
+
+  #readVersions(nowUs: number, then: (nowUs: number) => void): void {
+    this.#context.forgetVersions();
+    const asked = new Set<string>();
+    const next = (now: number): void => {
+      for (const component of this.#context.job.components) {
+        if (this.#context.versionOf(component) !== undefined) continue;
+        const path = this.#context.versionPathsOf(component).find((one) => !asked.has(pathText(one)));
+        if (path === undefined) continue;
+        asked.add(pathText(path));
+        return this.#context.ask(now, { kind: "read", path }, next);
+      }
+      then(now);
+    };
+    next(nowUs);
+  }
+
+  #intervalUs(): number {
+    const { job, ports } = this.#context;
+    return ports.intervalUs(job.policy.activeIntervalS * 1_000_000);
+  }
+}

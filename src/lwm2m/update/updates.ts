@@ -1,0 +1,303 @@
+import type { Metrics } from "../../ports/metrics.ts";
+import type { Random } from "../../ports/random.ts";
+import type { StoreOp } from "../../ports/store.ts";
+import type { Timer, TimerQueue } from "../../util/timer-queue.ts";
+import type { DeviceQueues, OperationOutcome } from "../device-queue.ts";
+import { chooseQuirks, STANDARD, type Quirks } from "../quirks.ts";
+import type { Reading } from "../reading.ts";
+import type { Registration } from "../registration.ts";
+import type { RegistryEvent } from "../registry.ts";
+import type { Timelines } from "../timeline.ts";
+import {
+  decodeJob,
+  encodeJob,
+  hasEnded,
+  jobKey,
+  newJob,
+  type Component,
+  type UpdateJob,
+  type UpdatePolicy,
+} from "./job.ts";
+import type { UpdatePorts } from "./ports.ts";
+import { UpdateRun } from "./run.ts";
+
+/** Updates that are kept, ended ones included: one for each client. */
+const MAX_JOBS = 20_000;
+const ID_DIGITS = 7;
+
+/** The packages that clients are to have; made of images that the gateway serves. */
+export interface Packages {
+  /** Serves the image at a path of its own, and tells of each block; what it was served as before ends. */
+  serve(id: string, component: number, digest: string, onServed: Served): void;
+  withdraw(id: string, components: number): void;
+  image(nowUs: number, digest: string): Uint8Array | "loading" | "unknown";
+  uri(registration: Registration, id: string, component: number): string | undefined;
+  manifestUri(registration: Registration, digest: string): string | undefined;
+  progress(endpoint: string, digest: string): { readonly covered: number; readonly firstMissing: number };
+  restart(endpoint: string, digest: string): void;
+  /** True when these bytes had been there before. */
+  record(nowUs: number, endpoint: string, digest: string, offset: number, length: number): boolean;
+  /** Whatever image is served to this address, besides: for clients that were told where to look. */
+  watch(
+    address: string,
+    onServed: ((nowUs: number, digest: string, offset: number, length: number) => void) | undefined,
+  ): void;
+}
+
+type Served = (nowUs: number, offset: number, length: number) => void;
+
+export interface UpdatesParts {
+  readonly queues: DeviceQueues;
+  readonly registration: (endpoint: string) => Registration | undefined;
+  readonly packages: Packages;
+  readonly timelines: Timelines;
+  readonly profiles: readonly Quirks[];
+  readonly timers: TimerQueue<(nowUs: number) => void>;
+  readonly random: Random;
+  readonly metrics: Metrics;
+  readonly unixMs: (nowUs: number) => number;
+  /** Has records written durably; `stored` is told what became of it. */
+  readonly store: (ops: readonly StoreOp[]) => number;
+}
+
+interface Entry {
+  readonly run: UpdateRun;
+  timer: Timer | undefined;
+  /** Its end has been told. */
+  closed: boolean;
+}
+
+export type StartRefusal = "update-under-way" | "too-many-updates";
+
+/** The updates of all clients: one under way for each, and how the last one went. */
+export class Updates {
+  readonly #parts: UpdatesParts;
+  readonly #entries = new Map<string, Entry>();
+  readonly #writes = new Map<number, ((nowUs: number) => void) | undefined>();
+  readonly #ended: UpdateJob[] = [];
+
+  constructor(parts: UpdatesParts) {
+    this.#parts = parts;
+  }
+
+  /** Begins an update; `then` is called once it is on the disk. */
+  start(
+    nowUs: number,
+    endpoint: string,
+    components: readonly Component[],
+    policy: UpdatePolicy,
+    then: (nowUs: number) => void,
+  ): UpdateJob | StartRefusal {
+    const before = this.#entries.get(endpoint);
+    if (before !== undefined && !hasEnded(before.run.job)) return "update-under-way";
+    if (before === undefined && this.#entries.size >= MAX_JOBS) return "too-many-updates";
+    const job = newJob(this.#newId(), endpoint, components, policy, this.#parts.unixMs(nowUs));
+    const what = components
+      .map(({ version, size, digest }) => `${version}, ${size} bytes, ${digest.slice(0, 12)}`)
+      .join("; ");
+    this.#parts.timelines.note(nowUs, endpoint, "update", what);
+    this.#parts.metrics.count("lwm2m_updates", "started");
+    const entry = this.#enter(nowUs, job);
+    this.#write(job, (now) => {
+      then(now);
+      entry.run.start(now);
+      this.#after(entry);
+    });
+    return job;
+  }
+
+  /** Cancels what is under way; false when there is nothing, or it is too late. */
+  cancel(nowUs: number, endpoint: string): boolean {
+    const entry = this.#entries.get(endpoint);
+    const done = entry !== undefined && !hasEnded(entry.run.job) && entry.run.cancel(nowUs);
+    if (entry !== undefined) this.#after(entry);
+    return done;
+  }
+
+  get(endpoint: string): UpdateJob | undefined {
+    return this.#entries.get(endpoint)?.run.job;
+  }
+
+  *all(): Iterable<UpdateJob> {
+    for (const { run } of this.#entries.values()) yield run.job;
+  }
+
+  /** The profile that was chosen for a client. */
+  quirksOf(endpoint: string): Quirks | undefined {
+    return this.#entries.get(endpoint)?.run.quirks;
+  }
+
+  /** Whether an image is still to get somewhere. */
+  needs(digest: string): boolean {
+    for (const { run } of this.#entries.values())
+      if (!hasEnded(run.job) && run.job.components.some((component) => component.digest === digest)) return true;
+    return false;
+  }
+
+  /** Takes a record back after a restart; `begin` goes on with it. */
+  recover(nowUs: number, record: Uint8Array): boolean {
+    const job = decodeJob(record);
+    if (job === undefined || this.#entries.size >= MAX_JOBS) return false;
+    this.#enter(nowUs, job);
+    return true;
+  }
+
+  /** Goes on with what was under way before a restart. */
+  begin(nowUs: number): void {
+    for (const entry of this.#entries.values()) {
+      if (hasEnded(entry.run.job)) continue;
+      entry.run.start(nowUs);
+      this.#after(entry);
+    }
+  }
+
+  handleOutcome(nowUs: number, { endpoint, id, result }: OperationOutcome): void {
+    this.#on(endpoint, (run) => run.handleOutcome(nowUs, id, result));
+  }
+
+  /** It is about to be asked again, and what it was asked before has no meaning any more. */
+  restarted(nowUs: number, endpoint: string): void {
+    this.#on(endpoint, (run) => run.restarted(nowUs));
+  }
+
+  handleRegistration(nowUs: number, { kind, registration: { endpoint } }: RegistryEvent): void {
+    if (kind === "registered") this.#on(endpoint, (run) => run.registered(nowUs));
+    else if (kind === "updated") this.#on(endpoint, (run) => run.heard(nowUs));
+  }
+
+  handleReport(nowUs: number, endpoint: string, readings: readonly Reading[]): void {
+    this.#on(endpoint, (run) => run.handleReport(nowUs, readings));
+  }
+
+  imageSettled(nowUs: number, digest: string): void {
+    for (const { run } of this.#entries.values())
+      if (run.job.components.some((component) => component.digest === digest))
+        this.#on(run.job.endpoint, (one) => one.imageSettled(nowUs));
+  }
+
+  /** What became of a write; false when it is none of these. */
+  stored(nowUs: number, write: number): boolean {
+    if (!this.#writes.has(write)) return false;
+    const then = this.#writes.get(write);
+    this.#writes.delete(write);
+    then?.(nowUs); // where the disk failed, it goes on all the same: the log has it, and only a crash would tell
+    return true;
+  }
+
+  /** Updates that have ended since. */
+  pollEnded(): UpdateJob | undefined {
+    return this.#ended.shift();
+  }
+
+  #on(endpoint: string, action: (run: UpdateRun) => void): void {
+    const entry = this.#entries.get(endpoint);
+    if (entry === undefined || hasEnded(entry.run.job)) return;
+    action(entry.run);
+    this.#after(entry);
+  }
+
+  #enter(nowUs: number, job: UpdateJob): Entry {
+    const entry: Entry = {
+      run: new UpdateRun(nowUs, job, this.#portsFor(job)),
+      timer: undefined,
+      closed: hasEnded(job),
+    };
+    this.#entries.get(job.endpoint)?.timer?.cancel();
+    this.#entries.set(job.endpoint, entry);
+    if (hasEnded(job)) return entry;
+    for (const [i, { digest }] of job.components.entries())
+      this.#parts.packages.serve(job.id, i, digest, (now, offset, length) => {
+        if (hasEnded(job)) return;
+        this.#record(now, job, "pull", digest, offset, length);
+        if (job.component === i) this.#on(job.endpoint, (run) => run.served(now));
+      });
+    return entry;
+  }
+
+  /** After each call into a run: its timer, and what its end calls for. */
+  #after(entry: Entry): void {
+    const { job, dueUs } = entry.run;
+    entry.timer?.cancel();
+    entry.timer = undefined;
+    if (!hasEnded(job)) {
+      if (dueUs === undefined) return;
+      entry.timer = this.#parts.timers.schedule(dueUs, (nowUs) =>
+        this.#on(job.endpoint, (run) => run.handleTimeout(nowUs)),
+      );
+    } else if (!entry.closed) {
+      entry.closed = true;
+      this.#parts.packages.withdraw(job.id, job.components.length);
+      this.#parts.metrics.count("lwm2m_updates", job.state);
+      this.#watch(job, false);
+      this.#ended.push(job);
+      if (this.#ended.length > MAX_JOBS) this.#ended.shift();
+    }
+  }
+
+  #record(nowUs: number, job: UpdateJob, by: "pull" | "push", digest: string, offset: number, length: number): void {
+    const { packages, timelines, queues } = this.#parts;
+    const repeat = packages.record(nowUs, job.endpoint, digest, offset, length);
+    timelines.block(nowUs, job.endpoint, by, { offset, length, repeat });
+    if (by === "pull") queues.heard(nowUs, job.endpoint);
+  }
+
+  #watch(job: UpdateJob, on: boolean): void {
+    const address = this.#parts.registration(job.endpoint)?.peer.address;
+    if (address === undefined) return;
+    this.#parts.packages.watch(
+      address,
+      !on
+        ? undefined
+        : (now, digest, offset, length) => {
+            if (digest !== job.components[job.component]!.digest) return;
+            this.#record(now, job, "pull", digest, offset, length);
+            this.#on(job.endpoint, (run) => run.served(now));
+          },
+    );
+  }
+
+  #write(job: UpdateJob, then?: (nowUs: number) => void): void {
+    const write = this.#parts.store([{ kind: "put", key: jobKey(job.endpoint), value: encodeJob(job) }]);
+    this.#writes.set(write, then);
+  }
+
+  #portsFor(job: UpdateJob): UpdatePorts {
+    const { endpoint } = job;
+    const { queues, packages, timelines, profiles, unixMs, registration } = this.#parts;
+    const named = (name: string | undefined): Quirks => profiles.find((one) => one.name === name) ?? STANDARD;
+    return {
+      registration: () => registration(endpoint),
+      submit: (nowUs, operation, priority) =>
+        queues.submit(nowUs, endpoint, operation, { owner: "update", ...(priority === undefined ? {} : { priority }) }),
+      withdraw: (nowUs, operation) => void queues.withdraw(nowUs, endpoint, operation),
+      image: (nowUs, digest) => packages.image(nowUs, digest),
+      packageUri: () => {
+        const known = registration(endpoint);
+        return known && packages.uri(known, job.id, job.component);
+      },
+      manifestUri: (digest) => {
+        const known = registration(endpoint);
+        this.#watch(job, true);
+        return known && packages.manifestUri(known, digest);
+      },
+      progress: (digest) => packages.progress(endpoint, digest),
+      restart: (digest) => packages.restart(endpoint, digest),
+      record: (nowUs, digest, offset, length) => this.#record(nowUs, job, "push", digest, offset, length),
+      intervalUs: (activeUs) => {
+        const known = registration(endpoint);
+        return (known && queues.wakefulness(endpoint)?.intervalUs(known, activeUs)) ?? activeUs;
+      },
+      quirks: (evidence) => chooseQuirks(profiles, evidence),
+      quirksNamed: named,
+      unixMs,
+      note: (nowUs, event, text) => timelines.note(nowUs, endpoint, event, text),
+      changed: (_nowUs, then) => this.#write(job, then),
+    };
+  }
+
+  #newId(): string {
+    let id = "";
+    for (let i = 0; i < ID_DIGITS; i++) id += (this.#parts.random.uint32() % 36).toString(36);
+    return id;
+  }
+}
