@@ -4,6 +4,9 @@ import { Code, Option } from "../../src/coap/numbers.ts";
 import { uriPath } from "../../src/coap/options.ts";
 import type { Journal } from "../mote/journal.ts";
 
+/** Images, and the packages of LwM2M updates. */
+const IMAGE_PATHS: ReadonlySet<string> = new Set(["i", "u"]);
+
 /**
  * A block that is stored is never fetched again. This looks at the datagrams that leave the mote,
  * not at what its agent believes: a request with a new message ID for a block that the journal has.
@@ -19,7 +22,7 @@ export class RefetchChecker {
     if (!decoded.ok || decoded.message.code !== Code.GET || journal === undefined) return;
     const { messageId, options } = decoded.message;
     const block = blockOption(options, Option.BLOCK2);
-    if (block === undefined || uriPath(options)?.[0] !== "i" || this.#seen.has(messageId)) return;
+    if (block === undefined || !IMAGE_PATHS.has(uriPath(options)?.[0] ?? "") || this.#seen.has(messageId)) return;
     this.#seen.add(messageId);
     if (this.#seen.size > 4_096) this.#seen.delete(this.#seen.values().next().value!);
     this.requests++;

@@ -3,19 +3,21 @@ import { blockSize, type Szx } from "../../src/coap/blockwise/block.ts";
 import { CoapEndpoint } from "../../src/coap/endpoint.ts";
 import type { TransmissionParameters } from "../../src/coap/parameters.ts";
 import type { Verifier } from "../../src/codec/cose.ts";
-import { imagePath, manifestPath } from "../../src/gateway/catalogue.ts";
+import { imagePath } from "../../src/gateway/catalogue.ts";
 import type { Crypto } from "../../src/ports/crypto.ts";
 import type { PeerAddress, Transmit } from "../../src/ports/datagram.ts";
 import type { Metrics } from "../../src/ports/metrics.ts";
 import type { Random } from "../../src/ports/random.ts";
-import { openRelease, type Release } from "../../src/suit/release.ts";
+import type { Release } from "../../src/suit/release.ts";
 import { BlockFetch, type FetchEvent, type RetryPolicy } from "../../src/transfer/block-fetch.ts";
-import { bytesEqual, concatBytes } from "../../src/util/bytes.ts";
+import { bytesEqual } from "../../src/util/bytes.ts";
 import { earlier } from "../../src/util/deadline.ts";
 import { boot, type BootResult } from "./bootloader.ts";
 import type { Flash } from "./flash.ts";
-import { Journal } from "./journal.ts";
-import { eraseSlotInfo, writeSlotInfo, type Layout, type SlotIndex } from "./layout.ts";
+import type { Journal } from "./journal.ts";
+import { writeSlotInfo, type Layout } from "./layout.ts";
+import { ManifestFetch, type ManifestEvent } from "./manifest-fetch.ts";
+import { SlotWriter } from "./slot-writer.ts";
 
 export interface CpuCosts {
   readonly sha256UsPerByte: number;
@@ -49,9 +51,6 @@ export type AgentState =
   | "bricked"
   | "failed";
 
-/** Largest envelope that a mote takes into RAM. */
-const MAX_MANIFEST_BYTES = 1_024;
-
 /**
  * A mote's update agent, from one boot to the next: boots, asks for its class's manifest, verifies
  * it, fetches the blocks that its journal lacks, verifies the image and installs it. The same code
@@ -63,11 +62,9 @@ export class MoteAgent {
   #state: AgentState = "booting";
   #booted: BootResult | undefined;
   #fetch: BlockFetch | undefined;
-  #manifest: Uint8Array[] = [];
+  #manifest: ManifestFetch | undefined;
   #release: Release | undefined;
-  #journal: Journal | undefined;
-  /** Where the next piece of a block goes that the server sends in smaller ones. */
-  #pieceOffset: number | undefined;
+  #writer: SlotWriter | undefined;
   #busy: { untilUs: number; next: (nowUs: number) => void } | undefined;
   failure: string | undefined;
   /** Times that the download went on behind block 0: after a reboot, or after the gateway was silent. */
@@ -94,7 +91,7 @@ export class MoteAgent {
   }
 
   get journal(): Journal | undefined {
-    return this.#journal;
+    return this.#writer?.journal;
   }
 
   /** True while the gateway is silent: an exchange got no answer and nothing has come since. */
@@ -124,6 +121,7 @@ export class MoteAgent {
   handleTimeout(nowUs: number): void {
     this.#endpoint.handleTimeout(nowUs);
     this.#takeEvents(nowUs);
+    this.#manifest?.handleTimeout(nowUs);
     this.#fetch?.handleTimeout(nowUs);
     const busy = this.#busy;
     if (busy === undefined || busy.untilUs > nowUs) return;
@@ -136,15 +134,15 @@ export class MoteAgent {
   }
 
   pollTimeout(): number | undefined {
-    return earlier(earlier(this.#endpoint.pollTimeout(), this.#fetch?.pollTimeout()), this.#busy?.untilUs);
+    const fetch = earlier(this.#manifest?.pollTimeout(), this.#fetch?.pollTimeout());
+    return earlier(earlier(this.#endpoint.pollTimeout(), fetch), this.#busy?.untilUs);
   }
 
   #takeEvents(nowUs: number): void {
     for (let event = this.#endpoint.pollEvent(); event !== undefined; event = this.#endpoint.pollEvent()) {
+      if (this.#state === "manifest") this.#onManifest(nowUs, this.#manifest?.handleEvent(nowUs, event));
       const result = this.#fetch?.handleEvent(nowUs, event);
-      if (result === undefined) continue;
-      if (this.#state === "manifest") this.#onManifest(nowUs, result);
-      else if (this.#state === "download") this.#onBlock(nowUs, result);
+      if (result !== undefined && this.#state === "download") this.#onBlock(nowUs, result);
     }
   }
 
@@ -156,40 +154,21 @@ export class MoteAgent {
 
   #askManifest(nowUs: number): void {
     this.#state = "manifest";
-    this.#manifest = [];
-    this.#fetch = this.#newFetch(manifestPath(this.#parts.classId, "00"));
-    this.#fetch.ask(nowUs, this.#fetch.download.requestAt(0));
+    this.#manifest = new ManifestFetch((path) => this.#newFetch(path), this.#parts.classId);
+    this.#manifest.start(nowUs);
   }
 
-  #onManifest(nowUs: number, event: FetchEvent): void {
-    if (event.kind === "paused") return;
-    if (event.kind === "changed") {
-      this.#manifest = []; // a newer release came while this one was being read
-      this.#fetch!.ask(nowUs, this.#fetch!.download.requestAt(0));
-      return;
-    }
-    if (event.kind !== "block") {
-      this.#fail(event.kind === "failed" ? `manifest-${event.reason}` : "manifest-missing");
-      return;
-    }
-    this.#manifest.push(event.bytes.slice());
-    const received = event.offset + event.bytes.length;
-    if (received > MAX_MANIFEST_BYTES) this.#fail("manifest-too-large");
-    else if (!event.last) this.#fetch!.ask(nowUs, this.#fetch!.download.requestAt(received));
-    else this.#compute(nowUs, this.#parts.costs.verifySignatureUs, (now) => this.#verifyManifest(now));
+  #onManifest(nowUs: number, event: ManifestEvent | undefined): void {
+    if (event?.kind === "failed") this.#fail(event.reason);
+    else if (event !== undefined)
+      this.#compute(nowUs, this.#parts.costs.verifySignatureUs, (now) => this.#verifyManifest(now));
   }
 
   #verifyManifest(nowUs: number): void {
     const { crypto, anchors, classId, layout } = this.#parts;
-    const opened = openRelease(crypto, concatBytes(...this.#manifest), anchors);
-    this.#manifest = [];
-    if (!opened.ok) {
-      this.#fail(opened.reason);
-      return;
-    }
-    const { release } = opened;
-    if (!bytesEqual(release.classId, classId)) this.#fail("class-mismatch");
-    else if (release.imageSize > layout.slotBytes) this.#fail("image-larger-than-slot");
+    const release = this.#manifest!.verify(crypto, anchors, classId, layout.slotBytes);
+    this.#manifest = undefined;
+    if (typeof release === "string") this.#fail(release);
     else if (release.sequenceNumber <= this.#booted!.info.sequenceNumber) this.#state = "up-to-date";
     else this.#beginDownload(nowUs, release);
   }
@@ -199,30 +178,21 @@ export class MoteAgent {
     this.#state = "download";
     this.#release = release;
     this.#fetch = this.#newFetch(imagePath(release.imageDigest));
-    let us = eraseSlotInfo(flash, layout, this.#targetSlot());
-    this.#journal = Journal.open(flash, layout, release.imageDigest, release.imageSize);
-    if (this.#journal === undefined) {
-      const created = Journal.create(flash, layout, release.imageDigest, release.imageSize, blockSize(szx));
-      this.#journal = created.journal;
-      us += created.us;
-    } else if (this.#journal.storedCount > 0) this.#paused = true;
-    this.#after(nowUs, us, (now) => this.#askNext(now));
-  }
-
-  #targetSlot(): SlotIndex {
-    return this.#booted!.slot === 0 ? 1 : 0;
+    const { imageDigest, imageSize } = release;
+    const slot = this.#booted!.slot === 0 ? 1 : 0;
+    this.#writer = new SlotWriter(flash, layout, slot, imageDigest, imageSize, blockSize(szx));
+    if (this.#writer.resumed) this.#paused = true;
+    this.#after(nowUs, this.#writer.setUpUs, (now) => this.#askNext(now));
   }
 
   #askNext(nowUs: number): void {
-    const journal = this.#journal!;
-    const missing = journal.firstMissing();
+    const { missing, journal } = this.#writer!;
     if (missing === undefined) {
       this.#state = "installing";
       this.#compute(nowUs, journal.size * this.#parts.costs.sha256UsPerByte, (now) => this.#install(now));
       return;
     }
-    const offset = this.#pieceOffset ?? missing * journal.blockBytes;
-    this.#fetch!.ask(nowUs, this.#fetch!.download.requestAt(offset));
+    this.#fetch!.ask(nowUs, this.#fetch!.download.requestAt(missing));
   }
 
   #onBlock(nowUs: number, event: FetchEvent): void {
@@ -235,7 +205,7 @@ export class MoteAgent {
       return;
     }
     const { offset, bytes } = event;
-    const journal = this.#journal!;
+    const { journal } = this.#writer!;
     if (this.#paused && offset > 0) this.resumesAtNonZero++;
     this.#paused = false;
     this.imageBytesReceived += bytes.length;
@@ -243,56 +213,19 @@ export class MoteAgent {
       this.#fail("image-size-mismatch");
       return;
     }
-    const end = offset + bytes.length;
-    let us = this.#programBlock(offset, bytes);
-    const complete = end % journal.blockBytes === 0 || end === journal.size;
-    this.#pieceOffset = complete ? undefined : end;
-    // Mostly one block; a gateway that ignores Block2 sends all of a small image at once.
-    const first = Math.floor(offset / journal.blockBytes);
-    const behind = complete ? Math.ceil(end / journal.blockBytes) : Math.floor(end / journal.blockBytes);
-    for (let block = first; block < behind; block++) us += journal.markStored(block);
-    this.#after(nowUs, us, (now) => this.#askNext(now));
-  }
-
-  /** Programs image bytes into the target slot; a sector is erased when its first block comes. */
-  #programBlock(offset: number, bytes: Uint8Array): number {
-    const { flash, layout } = this.#parts;
-    const { sectorBytes, writeUnitBytes } = flash.geometry;
-    const base = layout.slotAddress[this.#targetSlot()];
-    const padded = new Uint8Array(Math.ceil(bytes.length / writeUnitBytes) * writeUnitBytes).fill(0xff);
-    padded.set(bytes);
-    let us = 0;
-    const firstSector = Math.floor(offset / sectorBytes);
-    const lastSector = Math.floor((offset + padded.length - 1) / sectorBytes);
-    for (let sector = firstSector; sector <= lastSector; sector++) {
-      if (!this.#sectorInUse(sector) && !flash.isErased(base + sector * sectorBytes, sectorBytes)) {
-        us += flash.erase(base + sector * sectorBytes);
-      }
-    }
-    return us + flash.program(base + offset, padded);
-  }
-
-  /** True when the sector holds a stored block, or the piece of one. */
-  #sectorInUse(sector: number): boolean {
-    const journal = this.#journal!;
-    const { sectorBytes } = this.#parts.flash.geometry;
-    const first = Math.floor((sector * sectorBytes) / journal.blockBytes);
-    const last = Math.min(journal.blocks - 1, Math.floor(((sector + 1) * sectorBytes - 1) / journal.blockBytes));
-    if (this.#pieceOffset !== undefined && Math.floor((this.#pieceOffset - 1) / sectorBytes) === sector) return true;
-    for (let block = first; block <= last; block++) if (journal.isStored(block)) return true;
-    return false;
+    this.#after(nowUs, this.#writer!.store(offset, bytes), (now) => this.#askNext(now));
   }
 
   #install(nowUs: number): void {
     const { flash, layout, crypto } = this.#parts;
     const { imageDigest: digest, imageSize: size, sequenceNumber } = this.#release!;
-    const slot = this.#targetSlot();
-    if (!bytesEqual(crypto.sha256(flash.read(layout.slotAddress[slot], size)), digest)) {
-      flash.erase(layout.journalAddress); // nothing in the slot can be trusted: the next boot begins again
+    const writer = this.#writer!;
+    if (!bytesEqual(crypto.sha256(writer.read()), digest)) {
+      writer.discard();
       this.#fail("digest-mismatch");
       return;
     }
-    const us = writeSlotInfo(flash, layout, slot, { sequenceNumber, size, digest });
+    const us = writeSlotInfo(flash, layout, writer.slot, { sequenceNumber, size, digest });
     this.#after(nowUs, us, () => {
       this.#state = "installed";
     });
@@ -312,5 +245,6 @@ export class MoteAgent {
     this.#state = "failed";
     this.failure = reason;
     this.#fetch = undefined;
+    this.#manifest = undefined;
   }
 }

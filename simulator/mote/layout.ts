@@ -7,6 +7,8 @@ export interface Layout {
   readonly infoAddress: readonly [number, number];
   readonly journalAddress: number;
   readonly journalBytes: number;
+  /** What a LwM2M client has to know after a restart. */
+  readonly settingsAddress: number;
   readonly sectors: number;
 }
 
@@ -21,7 +23,8 @@ export function layoutFor(imageBytes: number, blockBytes: number, sectorBytes: n
     infoAddress: [2 * slotSectors * sectorBytes, (2 * slotSectors + 1) * sectorBytes],
     journalAddress: (2 * slotSectors + 2) * sectorBytes,
     journalBytes: journalSectors * sectorBytes,
-    sectors: 2 * slotSectors + 2 + journalSectors,
+    settingsAddress: (2 * slotSectors + 2 + journalSectors) * sectorBytes,
+    sectors: 2 * slotSectors + 3 + journalSectors,
   };
 }
 

@@ -8,8 +8,9 @@ import type { RetryPolicy } from "../../src/transfer/block-fetch.ts";
 import { Counters } from "../../src/util/counters.ts";
 import { RefetchChecker } from "../checkers/refetch.ts";
 import { MoteAgent } from "./agent.ts";
-import { Flash } from "./flash.ts";
-import { layoutFor, writeSlotInfo, type Layout } from "./layout.ts";
+import { factoryFlash } from "./factory.ts";
+import type { Flash } from "./flash.ts";
+import type { Layout } from "./layout.ts";
 import type { ChipProfile } from "./profile.ts";
 
 export interface MoteParts {
@@ -49,16 +50,7 @@ export class Mote {
 
   constructor(parts: MoteParts) {
     this.#parts = parts;
-    const { profile, crypto, factoryImage, maxImageBytes, blockBytes } = parts;
-    const [sectorBytes, writeUnitBytes] = [profile.sectorBytes.value, profile.writeUnitBytes.value];
-    this.layout = layoutFor(maxImageBytes, blockBytes, sectorBytes, writeUnitBytes);
-    const timing = { eraseSectorUs: profile.eraseSectorUs.value, programUnitUs: profile.programUnitUs.value };
-    this.flash = new Flash({ sectorBytes, writeUnitBytes, sectors: this.layout.sectors }, timing);
-    const { bytes, sequenceNumber } = factoryImage;
-    const padded = new Uint8Array(Math.ceil(bytes.length / writeUnitBytes) * writeUnitBytes).fill(0xff);
-    padded.set(bytes);
-    this.flash.program(this.layout.slotAddress[0], padded);
-    writeSlotInfo(this.flash, this.layout, 0, { sequenceNumber, size: bytes.length, digest: crypto.sha256(bytes) });
+    ({ flash: this.flash, layout: this.layout } = factoryFlash(parts));
     // What the factory did costs the mote nothing.
     this.flash.onBusy = (us) => parts.onBusy?.("flash", us);
     this.#agent = this.#newAgent();

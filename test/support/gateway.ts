@@ -5,6 +5,7 @@ import type { PublishOutcome } from "../../src/gateway/publications.ts";
 import { RunLoop } from "../../src/host/run-loop.ts";
 import type { Command, CommandEvent, CommandExecutor } from "../../src/ports/commands.ts";
 import type { PrivateKey } from "../../src/ports/crypto.ts";
+import type { Transmit } from "../../src/ports/datagram.ts";
 import type { Log } from "../../src/ports/log.ts";
 import { createEnvelope, signEnvelope } from "../../src/suit/author.ts";
 import { Counters } from "../../src/util/counters.ts";
@@ -45,6 +46,8 @@ export class GatewayBench {
   readonly commands: Command[] = [];
   readonly outcomes: PublishOutcome[] = [];
   readonly sent: Uint8Array[] = [];
+  /** Where datagrams go, in place of `sent`. */
+  route: ((transmit: Transmit) => void) | undefined;
   /** Answers a command in the disk's place. */
   intercept: Intercept = () => undefined;
   gateway!: Gateway;
@@ -74,7 +77,7 @@ export class GatewayBench {
         preferredSzx: 2,
         ...this.#parts,
       },
-      { entries: this.disk.entries, blobs: this.disk.list(), nowUs: this.engine.nowUs() },
+      { entries: this.disk.entries, blobs: this.disk.list(), nowUs: this.engine.nowUs(), unixMs: this.engine.nowUs() / 1_000 },
     );
     this.#executor = new SimExecutor(this.engine, this.disk);
     const executor: CommandExecutor = {
@@ -88,7 +91,10 @@ export class GatewayBench {
     const loop: RunLoop = new RunLoop(this.gateway, {
       clock: this.engine,
       executor,
-      send: ({ bytes }) => void this.sent.push(bytes.slice()),
+      send: (transmit) => {
+        if (this.route === undefined) this.sent.push(transmit.bytes.slice());
+        else this.route({ peer: transmit.peer, bytes: transmit.bytes.slice() });
+      },
       setTimer: (atUs) => {
         if (atUs !== undefined) this.engine.at(atUs, () => this.loop === loop && loop.wake());
       },

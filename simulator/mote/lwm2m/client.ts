@@ -1,0 +1,181 @@
+import type { BlockDownload } from "../../../src/coap/blockwise/block2-client.ts";
+import { BlockDownload as Download } from "../../../src/coap/blockwise/block2-client.ts";
+import { CoapEndpoint } from "../../../src/coap/endpoint.ts";
+import { Code } from "../../../src/coap/numbers.ts";
+import { Firmware } from "../../../src/lwm2m/firmware.ts";
+import type { Path } from "../../../src/lwm2m/path.ts";
+import type { PeerAddress, Transmit } from "../../../src/ports/datagram.ts";
+import { BlockFetch } from "../../../src/transfer/block-fetch.ts";
+import { earlier } from "../../../src/util/deadline.ts";
+import { boot, type BootResult } from "../bootloader.ts";
+import { FirmwareObject } from "./firmware-object.ts";
+import type { ClientParts } from "./lwm2m-mote.ts";
+import { ObjectTree, type ObjectInstance } from "./objects.ts";
+import { RegistrationClient } from "./registration-client.ts";
+
+/** From one boot of a LwM2M client to the next. */
+export class Lwm2mClient {
+  readonly #parts: ClientParts;
+  readonly #endpoint: CoapEndpoint;
+  readonly booted: BootResult | undefined;
+  readonly firmware: FirmwareObject | undefined;
+  readonly #registration: RegistrationClient;
+  /** Where it sleeps between: when it falls asleep, or wakes, next. */
+  #turnUs: number | undefined;
+  asleep = false;
+
+  constructor(parts: ClientParts, boots: number) {
+    this.#parts = parts;
+    const { flash, layout, crypto, random, parameters, metrics, object } = parts;
+    this.booted = boot(flash, layout, crypto);
+    if (this.booted !== undefined) this.firmware = this.#newFirmware(this.booted);
+    const tree = new ObjectTree(this.#instances(object, boots));
+    this.#endpoint = new CoapEndpoint({
+      random: random.fork("coap"),
+      parameters,
+      metrics,
+      tokenLength: 2,
+      handler: tree,
+      preferredSzx: parts.szx,
+    });
+    const { endpointName, lifetimeS, version, queueMode } = parts;
+    const settings = { endpointName, lifetimeS, version, queueMode: queueMode !== undefined, links: tree.links() };
+    this.#registration = new RegistrationClient(this.#endpoint, parts.server, settings);
+  }
+
+  get retransmitted(): number {
+    return this.#endpoint.stats.retransmitted;
+  }
+
+  get isRegistered(): boolean {
+    return this.#registration.isRegistered;
+  }
+
+  start(nowUs: number): void {
+    if (this.booted === undefined) return;
+    this.#parts.onRadio(nowUs, true);
+    const { queueMode } = this.#parts;
+    if (queueMode !== undefined) this.#turnUs = nowUs + queueMode.awakeS * 1e6;
+    this.#registration.announce(nowUs);
+    this.firmware!.start(nowUs);
+  }
+
+  deregister(nowUs: number): void {
+    this.#registration.deregister(nowUs);
+  }
+
+  handleDatagram(nowUs: number, bytes: Uint8Array, peer: PeerAddress): void {
+    if (this.asleep) return;
+    this.#endpoint.handleDatagram(nowUs, bytes, peer);
+    this.#takeEvents(nowUs);
+  }
+
+  handleTimeout(nowUs: number): void {
+    if (this.#turnUs !== undefined && this.#turnUs <= nowUs) this.#turn(nowUs);
+    this.#endpoint.handleTimeout(nowUs);
+    this.#takeEvents(nowUs);
+    this.firmware?.handleTimeout(nowUs);
+    if (this.asleep) return;
+    this.#registration.handleTimeout(nowUs);
+    this.#endpoint.drainHandlers(nowUs);
+  }
+
+  /** What it has to say while it sleeps is lost. */
+  pollTransmit(): Transmit | undefined {
+    if (!this.asleep) return this.#endpoint.pollTransmit();
+    while (this.#endpoint.pollTransmit() !== undefined);
+    return undefined;
+  }
+
+  pollTimeout(): number | undefined {
+    const registration = this.asleep ? undefined : this.#registration.pollTimeout();
+    const own = earlier(earlier(this.firmware?.pollTimeout(), registration), this.#turnUs);
+    return earlier(this.#endpoint.pollTimeout(), own);
+  }
+
+  #turn(nowUs: number): void {
+    const { wakeIntervalS, awakeS } = this.#parts.queueMode!;
+    this.asleep = !this.asleep;
+    this.#turnUs = nowUs + (this.asleep ? wakeIntervalS - awakeS : awakeS) * 1e6;
+    this.#parts.onRadio(nowUs, !this.asleep);
+    if (this.asleep) return;
+    this.#registration.announce(nowUs);
+    this.firmware!.woke(nowUs);
+  }
+
+  #takeEvents(nowUs: number): void {
+    for (let event = this.#endpoint.pollEvent(); event !== undefined; event = this.#endpoint.pollEvent())
+      if (!this.#registration.handleEvent(nowUs, event)) this.firmware?.handleEvent(nowUs, event);
+  }
+
+  #newFirmware(booted: BootResult): FirmwareObject {
+    const { flash, layout, crypto, anchors, classId, behaviour, szx, costs, onCpu, server, random, object } = this.#parts;
+    const newFetch = (download: BlockDownload, peer: PeerAddress): BlockFetch =>
+      new BlockFetch({
+        endpoint: this.#endpoint,
+        peer,
+        random: random.fork("retry"),
+        policy: this.#parts.policy,
+        download,
+      });
+    return new FirmwareObject({
+      ...{ flash, layout, crypto, anchors, classId, behaviour, szx, booted, onCpu, newFetch },
+      newManifestFetch: (path) => newFetch(new Download({ path, szx }), server),
+      hashUsPerByte: costs.sha256UsPerByte,
+      verifyUs: costs.verifySignatureUs,
+      changed: (nowUs, resource) => {
+        for (const path of [object, [...object, resource]]) this.#endpoint.notify(nowUs, `/${path.join("/")}`);
+      },
+    });
+  }
+
+  #instances(object: Path, boots: number): ObjectInstance[] {
+    const { behaviour, lifetimeS, queueMode } = this.#parts;
+    const version = `${this.booted?.info.sequenceNumber ?? 0}.0.0`;
+    const constant = (path: Path, values: Readonly<Record<number, string | number | boolean>>): ObjectInstance => ({
+      path,
+      read: () => Object.entries(values).map(([id, value]) => ({ path: [...path, Number(id)], value })),
+    });
+    const binding = queueMode !== undefined && this.#parts.version === "1.0" ? "UQ" : "U";
+    const firmware = this.firmware;
+    return [
+      {
+        ...constant([1, 0], { 0: 1, 1: lifetimeS, 6: false, 7: binding }),
+        write: (nowUs, readings) => {
+          const lifetime = readings.find(({ path }) => path[2] === 1)?.value;
+          if (typeof lifetime !== "number") return Code.BAD_REQUEST;
+          this.#registration.setLifetime(nowUs, lifetime);
+          return Code.CHANGED;
+        },
+        execute: (nowUs, resource) => {
+          if (resource !== 8) return Code.METHOD_NOT_ALLOWED;
+          this.#registration.announce(nowUs);
+          return Code.CHANGED;
+        },
+      },
+      {
+        ...constant([3, 0], { 0: behaviour.manufacturer, 1: "mote", 2: this.#parts.endpointName, 3: version, 9: 90, 11: 0, 16: binding }),
+        execute: (nowUs, resource) => {
+          if (resource !== 4) return Code.METHOD_NOT_ALLOWED;
+          if (firmware !== undefined) firmware.rebootUs = nowUs + 200_000;
+          return Code.CHANGED;
+        },
+      },
+      constant([4, 0], { 0: 7, 2: -70, 8: boots }),
+      {
+        path: object,
+        read: () => firmware?.read(object) ?? [],
+        receives: Firmware.PACKAGE,
+        receive: (nowUs, request) => firmware!.writePackage(nowUs, request),
+        write: (nowUs, readings) => {
+          const uri = readings.find(({ path }) => path[2] === Firmware.PACKAGE_URI)?.value;
+          return typeof uri === "string" ? firmware!.writeUri(nowUs, uri) : Code.CHANGED;
+        },
+        execute: (nowUs, resource) => {
+          if (resource === Firmware.UPDATE) return firmware!.execute(nowUs);
+          return resource === Firmware.CANCEL ? firmware!.cancel(nowUs) : Code.METHOD_NOT_ALLOWED;
+        },
+      },
+    ];
+  }
+}

@@ -1,0 +1,349 @@
+import { blockOption, blockSize, encodeBlock, type Szx } from "../../../src/coap/blockwise/block.ts";
+import type { BlockDownload } from "../../../src/coap/blockwise/block2-client.ts";
+import { encodeUint, uintOption } from "../../../src/coap/message.ts";
+import { Code, Option } from "../../../src/coap/numbers.ts";
+import type { ClientEvent, CoapResponse, IncomingRequest } from "../../../src/coap/request.ts";
+import type { Verifier } from "../../../src/codec/cose.ts";
+import { Firmware, State } from "../../../src/lwm2m/firmware.ts";
+import type { Path } from "../../../src/lwm2m/path.ts";
+import type { Reading } from "../../../src/lwm2m/reading.ts";
+import type { Crypto } from "../../../src/ports/crypto.ts";
+import type { PeerAddress } from "../../../src/ports/datagram.ts";
+import type { Release } from "../../../src/suit/release.ts";
+import type { BlockFetch } from "../../../src/transfer/block-fetch.ts";
+import { bytesEqual, toHex, utf8 } from "../../../src/util/bytes.ts";
+import { earlier } from "../../../src/util/deadline.ts";
+import type { BootResult } from "../bootloader.ts";
+import type { Flash } from "../flash.ts";
+import { writeSlotInfo, type Layout } from "../layout.ts";
+import { ManifestFetch } from "../manifest-fetch.ts";
+import { SlotWriter } from "../slot-writer.ts";
+import type { Behaviour } from "./behaviour.ts";
+import { PackageDownload, type DownloadStep } from "./package-download.ts";
+import { readSettings, writeSettings, type Settings } from "./settings.ts";
+
+/** Update Result, as far as this client has reasons for it. */
+const Result = { INITIAL: 0, SUCCESS: 1, NO_SPACE: 2, INTEGRITY: 5, INVALID_URI: 7, FAILED: 8, PROTOCOL: 9, CANCELLED: 10 };
+/** A push that pauses for longer and goes on behind block 0 has been resumed. */
+const PAUSE_US = 400_000;
+
+export interface FirmwareParts {
+  readonly flash: Flash;
+  readonly layout: Layout;
+  readonly crypto: Crypto;
+  readonly anchors: readonly Verifier[];
+  readonly classId: Uint8Array;
+  readonly behaviour: Behaviour;
+  readonly szx: Szx;
+  readonly booted: BootResult;
+  readonly hashUsPerByte: number;
+  readonly verifyUs: number;
+  readonly onCpu: (us: number) => void;
+  readonly newFetch: (download: BlockDownload, peer: PeerAddress) => BlockFetch;
+  readonly newManifestFetch: (path: readonly string[]) => BlockFetch;
+  /** A resource has another value. */
+  readonly changed: (nowUs: number, resource: number) => void;
+}
+
+/** The firmware object of a client: what it fetches or is given, whether it is what its author signed, and its installation. */
+export class FirmwareObject {
+  readonly #parts: FirmwareParts;
+  readonly #settings: Settings;
+  #writer: SlotWriter | undefined;
+  #download: PackageDownload | undefined;
+  #manifest: ManifestFetch | undefined;
+  #release: Release | undefined;
+  #busy: { readonly untilUs: number; readonly next: (nowUs: number) => void } | undefined;
+  #lastBlockUs: number | undefined;
+  #paused = false;
+  /** Set when the client is to restart. */
+  rebootUs: number | undefined;
+  vanished = false;
+  resumesAtNonZero = 0;
+  bytesReceived = 0;
+  /** Blocks of a push that came although they were stored. */
+  repeatedBlocks = 0;
+
+  constructor(parts: FirmwareParts) {
+    this.#parts = parts;
+    this.#settings = readSettings(parts.flash, parts.layout);
+    const { behaviour, booted } = parts;
+    const { state, before } = this.#settings;
+    if (state === State.UPDATING) {
+      const updated = booted.info.sequenceNumber > (before ?? 0) || behaviour.bootsOld;
+      this.#settings.state = State.IDLE;
+      this.#settings.result = updated ? Result.SUCCESS : Result.FAILED;
+    }
+    if (behaviour.forgets) this.#settings.state = this.#settings.result = 0;
+    this.#paused = true;
+  }
+
+  get writer(): SlotWriter | undefined {
+    return this.#writer;
+  }
+
+  get isPaused(): boolean {
+    return this.#paused;
+  }
+
+  get state(): number {
+    return this.#settings.state;
+  }
+
+  /** Goes on with what a restart interrupted. */
+  start(nowUs: number): void {
+    const { state, uri, size, etag, pushSize } = this.#settings;
+    if (state !== State.DOWNLOADING && state !== State.DOWNLOADED) return;
+    if (uri !== undefined) {
+      if (size !== undefined) this.#openSlot(utf8(uri), size);
+      if (state === State.DOWNLOADING) this.#pull(nowUs, uri, etag);
+      else this.#verify(nowUs);
+    } else if (pushSize !== undefined) {
+      this.#openSlot(PUSH_KEY, pushSize);
+      if (this.#writer!.missing === undefined) this.#verify(nowUs);
+    }
+  }
+
+  read(object: Path): Reading[] {
+    const { behaviour, booted } = this.#parts;
+    const { state, result, version } = this.#settings;
+    const at = (resource: number, value: Reading["value"]): Reading => ({ path: [...object, resource], value });
+    if (behaviour.stubState) return [at(Firmware.STATE, state === State.UPDATING ? 2 : 1), at(Firmware.RESULT, 0)];
+    const delivery = { pull: 0, push: 1, both: 2 }[behaviour.delivery];
+    const readings = [at(Firmware.STATE, state), at(Firmware.RESULT, result), at(Firmware.PKG_VERSION, version ?? "")];
+    readings.push({ path: [...object, Firmware.PROTOCOLS, 0], value: 0 }, at(Firmware.DELIVERY, delivery));
+    if (object[0] !== 5) readings.push(at(14, "main"), at(Firmware.CURRENT_VERSION, `${booted.info.sequenceNumber}.0.0`));
+    return readings;
+  }
+
+  /** Resource 1: an empty one resets (object 5, State table). */
+  writeUri(nowUs: number, uri: string): number {
+    if (this.state === State.UPDATING) return Code.METHOD_NOT_ALLOWED;
+    if (this.#parts.behaviour.stubState) return Code.CHANGED; // and nothing comes of it
+    if (uri === "") {
+      this.#clear(nowUs, State.IDLE, Result.INITIAL);
+      return Code.CHANGED;
+    }
+    if (this.#parts.behaviour.delivery === "push") return Code.METHOD_NOT_ALLOWED;
+    if (this.state !== State.IDLE) return Code.BAD_REQUEST;
+    this.#set(nowUs, { state: State.DOWNLOADING, result: Result.INITIAL, uri, pushSize: undefined });
+    this.#pull(nowUs, uri, undefined);
+    return Code.CHANGED;
+  }
+
+  /** Resource 0, a block of it: in order, from where the flash stops (RFC 7959 section 2.5). */
+  writePackage(nowUs: number, request: IncomingRequest): CoapResponse {
+    const { behaviour, szx: own } = this.#parts;
+    const block = blockOption(request.options, Option.BLOCK1) ?? { num: 0, more: false, szx: 6 };
+    if (behaviour.delivery === "pull" || this.state === State.UPDATING) return { code: Code.METHOD_NOT_ALLOWED };
+    if (block.more && block.szx > own)
+      return { code: Code.REQUEST_ENTITY_TOO_LARGE, options: [block1({ ...block, num: 0, szx: own })] };
+    const offset = block.num * blockSize(block.szx);
+    if (offset === 0) {
+      if (request.payload.length === 1 && request.payload[0] === 0) return this.#nullPackage(nowUs);
+      if (!behaviour.stubState && this.state === State.DOWNLOADED) return { code: Code.BAD_REQUEST };
+      const size = uintOption(request.options, Option.SIZE1) ?? request.payload.length;
+      if (size > this.#parts.layout.slotBytes) return { code: Code.REQUEST_ENTITY_TOO_LARGE, options: [SIZE(this.#parts.layout.slotBytes)] };
+      this.#beginPush(nowUs, size);
+    }
+    const writer = this.#writer;
+    const answer = { code: block.more ? Code.CONTINUE : Code.CHANGED, options: [block1(block)] };
+    if (writer === undefined || this.#settings.pushSize === undefined) return { code: Code.REQUEST_ENTITY_INCOMPLETE };
+    const missing = writer.missing;
+    if (missing === undefined || offset < missing) {
+      this.repeatedBlocks++;
+      return answer;
+    }
+    if (offset > missing) return behaviour.stubState ? answer : { code: Code.REQUEST_ENTITY_INCOMPLETE };
+    if (offset + request.payload.length > writer.journal.size) return { code: Code.REQUEST_ENTITY_TOO_LARGE };
+    if (this.#lastBlockUs === undefined ? this.#paused && offset > 0 : nowUs - this.#lastBlockUs > PAUSE_US && offset > 0)
+      this.resumesAtNonZero++;
+    this.#paused = false;
+    this.#lastBlockUs = nowUs;
+    this.bytesReceived += request.payload.length;
+    writer.store(offset, request.payload);
+    if (writer.missing === undefined) this.#verify(nowUs);
+    return answer;
+  }
+
+  /** Resource 2. */
+  execute(nowUs: number): number {
+    const { behaviour, booted } = this.#parts;
+    if (this.#release === undefined || (!behaviour.stubState && this.state !== State.DOWNLOADED)) return Code.METHOD_NOT_ALLOWED;
+    this.#set(nowUs, { state: State.UPDATING, result: Result.INITIAL, before: booted.info.sequenceNumber, uri: undefined, pushSize: undefined });
+    this.vanished = behaviour.vanishes;
+    this.rebootUs = nowUs + 200_000; // the answer is to leave before
+    return Code.CHANGED;
+  }
+
+  /** Resource 10. */
+  cancel(nowUs: number): number {
+    if (this.state === State.UPDATING) return Code.METHOD_NOT_ALLOWED;
+    this.#clear(nowUs, State.IDLE, Result.CANCELLED);
+    return Code.CHANGED;
+  }
+
+  /** The last thing before the restart: the slot becomes the one to boot. */
+  install(): void {
+    const { flash, layout, behaviour } = this.#parts;
+    const { imageDigest: digest, imageSize: size, sequenceNumber } = this.#release!;
+    if (!behaviour.bootsOld) writeSlotInfo(flash, layout, this.#writer!.slot, { sequenceNumber, size, digest });
+  }
+
+  /** It can be heard again: what was asked before is asked anew. */
+  woke(nowUs: number): void {
+    this.#download?.again(nowUs);
+    if (this.#manifest !== undefined && this.#busy === undefined) this.#manifest.start(nowUs);
+  }
+
+  handleEvent(nowUs: number, event: ClientEvent): void {
+    const step = this.#download?.handleEvent(nowUs, event);
+    if (step !== undefined) this.#onDownload(nowUs, step);
+    const manifest = this.#manifest?.handleEvent(nowUs, event);
+    if (manifest?.kind === "failed") this.#fail(nowUs, Result.INTEGRITY);
+    else if (manifest !== undefined)
+      this.#compute(nowUs, this.#parts.verifyUs + this.#writer!.journal.size * this.#parts.hashUsPerByte, (now) => this.#verified(now));
+  }
+
+  handleTimeout(nowUs: number): void {
+    this.#download?.handleTimeout(nowUs);
+    this.#manifest?.handleTimeout(nowUs);
+    const busy = this.#busy;
+    if (busy === undefined || busy.untilUs > nowUs) return;
+    this.#busy = undefined;
+    busy.next(nowUs);
+  }
+
+  pollTimeout(): number | undefined {
+    const fetching = earlier(this.#download?.pollTimeout(), this.#manifest?.pollTimeout());
+    return earlier(earlier(fetching, this.#busy?.untilUs), this.rebootUs);
+  }
+
+  #nullPackage(nowUs: number): CoapResponse {
+    if (!this.#parts.behaviour.stubState) this.#clear(nowUs, State.IDLE, Result.INITIAL);
+    return { code: Code.CHANGED };
+  }
+
+  #beginPush(nowUs: number, size: number): void {
+    this.#download = this.#manifest = this.#release = undefined;
+    this.#discard();
+    this.#set(nowUs, { state: State.DOWNLOADING, result: Result.INITIAL, uri: undefined, etag: undefined, pushSize: size });
+    this.#openSlot(PUSH_KEY, size);
+  }
+
+  #pull(nowUs: number, uri: string, etag: string | undefined): void {
+    this.#download = PackageDownload.open(uri, this.#parts.szx, etag, this.#parts.newFetch);
+    if (this.#download === undefined) return this.#fail(nowUs, Result.PROTOCOL);
+    this.#askNext(nowUs);
+  }
+
+  #askNext(nowUs: number): void {
+    const missing = this.#writer === undefined ? 0 : this.#writer.missing;
+    if (missing === undefined) {
+      this.#download = undefined;
+      this.#verify(nowUs);
+    } else this.#download?.ask(nowUs, missing);
+  }
+
+  #onDownload(nowUs: number, step: DownloadStep): void {
+    if (step.kind === "failed") return this.#fail(nowUs, Result.INVALID_URI);
+    if (step.kind === "paused") {
+      this.#paused = true;
+      return;
+    }
+    if (step.kind === "changed") {
+      this.#discard();
+      this.#set(nowUs, { etag: undefined, size: undefined });
+      return this.#download!.ask(nowUs, 0);
+    }
+    const { offset, bytes } = step;
+    if (this.#writer === undefined && !this.#begin(nowUs, step)) return;
+    if (this.#paused && offset > 0) this.resumesAtNonZero++;
+    this.#paused = false;
+    if (offset + bytes.length > this.#writer!.journal.size) return this.#fail(nowUs, Result.INTEGRITY);
+    this.bytesReceived += bytes.length;
+    this.#after(nowUs, this.#writer!.store(offset, bytes), (now) => this.#askNext(now));
+  }
+
+  /** The first block says how large the whole is. */
+  #begin(nowUs: number, { bytes, last }: Extract<DownloadStep, { kind: "block" }>): boolean {
+    const size = last ? bytes.length : this.#download!.size;
+    const { etag } = this.#download!;
+    if (size === undefined || size > this.#parts.layout.slotBytes) {
+      this.#fail(nowUs, Result.NO_SPACE);
+      return false;
+    }
+    this.#set(nowUs, { size, etag: etag === undefined ? undefined : toHex(etag) });
+    this.#openSlot(utf8(this.#settings.uri!), size);
+    return true;
+  }
+
+  #openSlot(name: Uint8Array, size: number): void {
+    const { flash, layout, crypto, booted, szx } = this.#parts;
+    const slot = booted.slot === 0 ? 1 : 0;
+    this.#writer = new SlotWriter(flash, layout, slot, crypto.sha256(name), size, blockSize(szx));
+  }
+
+  /** All of it is there: what is it? */
+  #verify(nowUs: number): void {
+    const { classId, newManifestFetch } = this.#parts;
+    this.#manifest = new ManifestFetch(newManifestFetch, classId);
+    this.#manifest.start(nowUs);
+  }
+
+  #verified(nowUs: number): void {
+    const { crypto, anchors, classId, layout, booted } = this.#parts;
+    const release = this.#manifest?.verify(crypto, anchors, classId, layout.slotBytes);
+    this.#manifest = undefined;
+    if (release === undefined || this.#writer === undefined) return;
+    const right = typeof release !== "string" && bytesEqual(crypto.sha256(this.#writer.read()), release.imageDigest);
+    if (!right || release.sequenceNumber <= booted.info.sequenceNumber) return this.#fail(nowUs, Result.INTEGRITY);
+    this.#release = release;
+    this.#set(nowUs, { state: State.DOWNLOADED, version: release.version });
+  }
+
+  #fail(nowUs: number, result: number): void {
+    this.#clear(nowUs, State.IDLE, result);
+  }
+
+  #clear(nowUs: number, state: number, result: number): void {
+    this.#download = this.#manifest = this.#release = undefined;
+    // What has arrived by a URI is kept: the same one may be given again.
+    if (result === Result.INTEGRITY || this.#settings.uri === undefined) this.#discard();
+    this.#writer = undefined;
+    this.#set(nowUs, { state, result, uri: undefined, size: undefined, etag: undefined, pushSize: undefined });
+  }
+
+  #discard(): void {
+    this.#writer?.discard();
+    this.#writer = undefined;
+  }
+
+  #set(nowUs: number, change: Partial<Settings>): void {
+    const { flash, layout, changed } = this.#parts;
+    const { state, result } = this.#settings;
+    Object.assign(this.#settings, change);
+    writeSettings(flash, layout, this.#settings);
+    if (this.#settings.state !== state) changed(nowUs, Firmware.STATE);
+    if (this.#settings.result !== result) changed(nowUs, Firmware.RESULT);
+  }
+
+  #compute(nowUs: number, us: number, next: (nowUs: number) => void): void {
+    this.#parts.onCpu(Math.round(us));
+    this.#after(nowUs, us, next);
+  }
+
+  #after(nowUs: number, us: number, next: (nowUs: number) => void): void {
+    if (us === 0) next(nowUs);
+    else this.#busy = { untilUs: nowUs + Math.round(us), next };
+  }
+}
+
+/** What the journal of a push is known by: a client is not told what it is given. */
+const PUSH_KEY = utf8("push");
+
+const block1 = (block: { num: number; more: boolean; szx: number }): { number: number; value: Uint8Array } => ({
+  number: Option.BLOCK1,
+  value: encodeBlock(block),
+});
+const SIZE = (bytes: number): { number: number; value: Uint8Array } => ({ number: Option.SIZE1, value: encodeUint(bytes) });

@@ -1,0 +1,187 @@
+import type { Szx } from "../../../src/coap/blockwise/block.ts";
+import type { TransmissionParameters } from "../../../src/coap/parameters.ts";
+import type { Verifier } from "../../../src/codec/cose.ts";
+import type { Path } from "../../../src/lwm2m/path.ts";
+import type { Crypto } from "../../../src/ports/crypto.ts";
+import type { PeerAddress, Transmit } from "../../../src/ports/datagram.ts";
+import type { Metrics } from "../../../src/ports/metrics.ts";
+import type { Random } from "../../../src/ports/random.ts";
+import type { RetryPolicy } from "../../../src/transfer/block-fetch.ts";
+import { Counters } from "../../../src/util/counters.ts";
+import { RefetchChecker } from "../../checkers/refetch.ts";
+import { factoryFlash } from "../factory.ts";
+import type { Flash } from "../flash.ts";
+import type { Layout } from "../layout.ts";
+import type { ChipProfile } from "../profile.ts";
+import type { Behaviour } from "./behaviour.ts";
+import { Lwm2mClient } from "./client.ts";
+
+/** What each boot of a client is made of. */
+export interface ClientParts {
+  readonly flash: Flash;
+  readonly layout: Layout;
+  readonly crypto: Crypto;
+  readonly random: Random;
+  readonly metrics: Metrics;
+  readonly anchors: readonly Verifier[];
+  readonly classId: Uint8Array;
+  readonly server: PeerAddress;
+  readonly endpointName: string;
+  readonly lifetimeS: number;
+  readonly version: "1.0" | "1.1";
+  /** Asleep between wakes, from each of which on it hears for a fixed time; undefined: always on. */
+  readonly queueMode: { readonly wakeIntervalS: number; readonly awakeS: number } | undefined;
+  /** `/5/0`, or an instance of 33629. */
+  readonly object: Path;
+  readonly behaviour: Behaviour;
+  readonly szx: Szx;
+  readonly parameters: TransmissionParameters;
+  readonly policy: RetryPolicy;
+  readonly costs: { readonly sha256UsPerByte: number; readonly verifySignatureUs: number };
+  readonly onCpu: (us: number) => void;
+  /** The radio is needed from now on, or not. */
+  readonly onRadio: (nowUs: number, on: boolean) => void;
+}
+
+type FixedParts = Pick<
+  ClientParts,
+  | ("crypto" | "random" | "anchors" | "classId" | "server" | "endpointName" | "lifetimeS")
+  | ("version" | "queueMode" | "object" | "behaviour" | "szx" | "parameters" | "policy")
+>;
+
+export interface Lwm2mMoteParts extends FixedParts {
+  readonly profile: ChipProfile;
+  readonly blockBytes: number;
+  readonly maxImageBytes: number;
+  readonly factoryImage: { readonly bytes: Uint8Array; readonly sequenceNumber: number };
+  readonly onBusy?: (state: "cpu" | "flash", us: number) => void;
+  readonly onRadio?: (nowUs: number, on: boolean) => void;
+  /** How long it is away when it restarts. */
+  readonly bootUs?: number;
+}
+
+/** A LwM2M client over its whole life: flash that stays, a client per boot. */
+export class Lwm2mMote {
+  readonly flash: Flash;
+  readonly layout: Layout;
+  readonly counters: Counters = new Counters();
+  readonly refetch: RefetchChecker = new RefetchChecker();
+  readonly #parts: Lwm2mMoteParts;
+  #client: Lwm2mClient;
+  #bootAtUs: number | undefined;
+  boots = 0;
+  /** It is never heard of again. */
+  gone = false;
+  readonly #past = { bytes: 0, resumes: 0, retransmitted: 0, repeated: 0 };
+
+  constructor(parts: Lwm2mMoteParts) {
+    this.#parts = parts;
+    ({ flash: this.flash, layout: this.layout } = factoryFlash(parts));
+    this.flash.onBusy = (us) => parts.onBusy?.("flash", us); // what the factory did costs the mote nothing
+    this.#client = this.#newClient();
+  }
+
+  get client(): Lwm2mClient {
+    return this.#client;
+  }
+
+  get imageBytesReceived(): number {
+    return this.#past.bytes + (this.#client.firmware?.bytesReceived ?? 0);
+  }
+
+  get resumesAtNonZero(): number {
+    return this.#past.resumes + (this.#client.firmware?.resumesAtNonZero ?? 0);
+  }
+
+  get retransmitted(): number {
+    return this.#past.retransmitted + this.#client.retransmitted;
+  }
+
+  get repeatedBlocks(): number {
+    return this.#past.repeated + (this.#client.firmware?.repeatedBlocks ?? 0);
+  }
+
+  /** Sequence number of what it runs; undefined of a brick. */
+  get sequenceNumber(): number | undefined {
+    return this.#client.booted?.info.sequenceNumber;
+  }
+
+  /** True when it runs exactly these bytes. */
+  runs(image: Uint8Array): boolean {
+    const { booted } = this.#client;
+    if (booted === undefined) return false;
+    const bytes = this.flash.read(this.layout.slotAddress[booted.slot], booted.info.size);
+    return bytes.length === image.length && bytes.every((byte, i) => byte === image[i]);
+  }
+
+  start(nowUs: number): void {
+    this.boots++;
+    this.#client.start(nowUs);
+  }
+
+  /** Power cut or reset: RAM is gone, flash stays. */
+  reboot(nowUs: number): void {
+    this.#past.bytes = this.imageBytesReceived;
+    this.#past.resumes = this.resumesAtNonZero;
+    this.#past.retransmitted = this.retransmitted;
+    this.#past.repeated = this.repeatedBlocks;
+    this.refetch.onReboot();
+    this.#client = this.#newClient();
+    this.start(nowUs);
+  }
+
+  handleDatagram(nowUs: number, bytes: Uint8Array, peer: PeerAddress): void {
+    if (!this.gone && this.#bootAtUs === undefined) this.#client.handleDatagram(nowUs, bytes, peer);
+  }
+
+  handleTimeout(nowUs: number): void {
+    if (this.gone) return;
+    if (this.#bootAtUs !== undefined) {
+      if (this.#bootAtUs > nowUs) return;
+      this.#bootAtUs = undefined;
+      return this.reboot(nowUs);
+    }
+    const { firmware } = this.#client;
+    if (firmware?.rebootUs !== undefined && firmware.rebootUs <= nowUs) return this.#shutDown(nowUs);
+    this.#client.handleTimeout(nowUs);
+  }
+
+  pollTransmit(): Transmit | undefined {
+    if (this.gone || this.#bootAtUs !== undefined) return undefined;
+    const out = this.#client.pollTransmit();
+    if (out !== undefined) this.refetch.onSend(out.bytes, this.#client.firmware?.writer?.journal);
+    return out;
+  }
+
+  pollTimeout(): number | undefined {
+    if (this.gone) return undefined;
+    return this.#bootAtUs ?? this.#client.pollTimeout();
+  }
+
+  #shutDown(nowUs: number): void {
+    const { firmware } = this.#client;
+    if (firmware!.state === 3) firmware!.install();
+    this.#parts.onRadio?.(nowUs, false);
+    this.gone = firmware!.vanished;
+    firmware!.rebootUs = undefined;
+    this.#bootAtUs = nowUs + (this.#parts.bootUs ?? 500_000);
+  }
+
+  #newClient(): Lwm2mClient {
+    const { profile, onBusy, onRadio, ...parts } = this.#parts;
+    const costs = { sha256UsPerByte: profile.sha256UsPerByte.value, verifySignatureUs: profile.verifySignatureUs.value };
+    return new Lwm2mClient(
+      {
+        ...parts,
+        flash: this.flash,
+        layout: this.layout,
+        metrics: this.counters,
+        random: this.#parts.random.fork(`boot-${this.boots}`),
+        costs,
+        onCpu: (us) => onBusy?.("cpu", us),
+        onRadio: (nowUs, on) => onRadio?.(nowUs, on),
+      },
+      this.boots,
+    );
+  }
+}
