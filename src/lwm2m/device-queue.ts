@@ -168,6 +168,9 @@ export class DeviceQueues {
     const device = before ?? this.#newDevice(registration);
     device.registration = registration;
     device.registered = true;
+    // It has restarted: what it was being asked it does not know of. What it may have done is waited for.
+    if (kind === "registered" && device.running !== undefined && !ONCE.has(device.running.operation.kind))
+      this.#interrupt(nowUs, device, device.running);
     device.wakefulness.heard(nowUs, true);
     this.#devices.set(endpoint, device);
     this.#next(nowUs, device);
@@ -286,15 +289,22 @@ export class DeviceQueues {
   /** It has not kept up its registration: a client that only could not reach us is asked when it is back. */
   #miss(nowUs: number, device: Device): void {
     device.registered = false;
-    if (device.running !== undefined) {
-      this.#stop(nowUs, device.running.run);
-      const { run: _run, ...waiting } = device.running;
-      device.running = undefined;
-      device.cut?.cancel();
-      if (ONCE.has(waiting.operation.kind)) this.#conclude(device, waiting, { kind: "failed", reason: "expired" });
-      else insert(device.waiting, waiting, true);
+    const { running } = device;
+    if (running !== undefined) {
+      this.#interrupt(nowUs, device, running);
+      const at = device.waiting.findIndex(({ operation }) => operation === running.operation);
+      if (ONCE.has(running.operation.kind))
+        this.#conclude(device, device.waiting.splice(at, 1)[0]!, { kind: "failed", reason: "expired" });
     }
     if (device.waiting.length === 0) this.#devices.delete(device.registration.endpoint);
+  }
+
+  /** What runs waits again, before what is as urgent. */
+  #interrupt(nowUs: number, device: Device, { run, ...waiting }: NonNullable<Device["running"]>): void {
+    this.#stop(nowUs, run);
+    device.running = undefined;
+    device.cut?.cancel();
+    insert(device.waiting, waiting, true);
   }
 
   #forget(nowUs: number, device: Device, reason: string): void {

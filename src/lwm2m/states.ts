@@ -48,6 +48,8 @@ export const UPDATE: StateTable<UpdateState, UpdateEvent> = new StateTable("Firm
   ["offering", "offered", "transferring", "the URI was written, or the first block is due"],
   ["offering", "other method", "resetting", "refused: the next way of delivery"],
   ["transferring", "other method", "resetting", "this way has stalled or failed: the next one"],
+  ["resetting", "lost", "inspecting", "the client restarted: what does it still have?"],
+  ["offering", "lost", "inspecting", "the client restarted: has it heard of the offer?"],
   ["transferring", "lost", "inspecting", "the client restarted: what does it still have?"],
   ["transferring", "downloaded", "downloaded", "State 2, or all bytes arrived at a client whose State means nothing"],
   ["transferring", "execute", "applying", "it installs on its own: a SUIT worker, or State is 3 already"],

@@ -72,12 +72,13 @@ export class Wakefulness {
   }
 
   #woke(nowUs: number): void {
-    if (this.#wokeUs !== undefined) {
-      const interval = nowUs - this.#wokeUs;
-      this.#intervalUs =
-        this.#intervalUs === undefined ? interval : this.#intervalUs + INTERVAL_WEIGHT * (interval - this.#intervalUs);
-    }
+    const before = this.#wokeUs;
     this.#wokeUs = nowUs;
+    // One that was only thought to sleep has not woken.
+    if (before === undefined || nowUs - before < LEAST_WINDOW_US) return;
+    const interval = nowUs - before;
+    this.#intervalUs ??= interval;
+    this.#intervalUs += Math.round(INTERVAL_WEIGHT * (interval - this.#intervalUs));
   }
 
   #endUs(): number {

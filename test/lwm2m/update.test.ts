@@ -1,15 +1,185 @@
 import { describe, expect, it } from "vitest";
+import { SeededRandom } from "../../simulator/engine/random.ts";
+import { BEHAVIOURS } from "../../simulator/mote/lwm2m/behaviour.ts";
 import { Lwm2mSite } from "../support/lwm2m-site.ts";
 
-describe("Firmware Update of a mote", () => {
-  it.each(["pull", "push"] as const)("by %s: it boots the new image, registers again, and reads the version", (delivery) => {
-    const site = new Lwm2mSite();
-    const mote = site.addMote("m", { delivery });
-    site.bench.run(2);
+const QUEUE = { queueMode: { wakeIntervalS: 300, awakeS: 10 }, lifetimeS: 900 };
+
+function siteWith(behaviour: string, parts = {}, imageBytes = 2_000): Lwm2mSite {
+  const site = new Lwm2mSite(imageBytes);
+  site.addMote("m", BEHAVIOURS[behaviour], parts);
+  site.bench.run(2);
+  return site;
+}
+
+describe("an update of a client (LwM2M 1.1 Core, section E.6)", () => {
+  it.each([
+    ["pull-only", "pull"],
+    ["push-only", "push"],
+    ["wakaama", "push"],
+    ["good", "pull"],
+  ])("%s, by %s: it boots the new image, registers again, and reads the version", (behaviour, method) => {
+    const site = siteWith(behaviour);
     site.update("m");
     site.settle(["m"]);
-    console.log(site.timeline("m").join("\n"), site.job("m"));
-    expect(site.job("m")).toMatchObject({ state: "succeeded", method: delivery, versionBefore: "1.0.0", versionAfter: "2.0.0" });
-    expect(mote.runs(site.image)).toBe(true);
+    expect(site.job("m"), site.timeline("m").join("\n")).toMatchObject({
+      ...{ state: "succeeded", method, versionBefore: "1.0.0", versionAfter: "2.0.0" },
+    });
   });
+
+  it.each([
+    ["pull-only", "pull"],
+    ["push-only", "push"],
+  ])("%s in Queue Mode, awake 10 s of 300: goes on at each wake", (behaviour, method) => {
+    const site = siteWith(behaviour, { ...QUEUE, maxImageBytes: 65_536 }, 60_000);
+    site.update("m");
+    const asleep = { sent: 0 };
+    site.fate = ({ from }) => {
+      const sinceS = (site.bench.engine.nowUs() / 1e6) % 300; // it began at 1 s
+      if (from === "gateway" && sinceS > 12 && sinceS < 300) asleep.sent++;
+      return 1;
+    };
+    site.settle(["m"], 20_000);
+    expect(site.job("m"), site.timeline("m").join("\n")).toMatchObject({ state: "succeeded", method });
+    expect(asleep.sent).toBeLessThan(20); // while the window is being learnt
+  });
+
+  it("a client that says success and boots the old image has failed", () => {
+    const site = siteWith("boots-old");
+    site.update("m");
+    site.settle(["m"]);
+    const job = site.job("m");
+    expect(job).toMatchObject({ state: "failed", reason: "old-version", versionAfter: "1.0.0", result: 1 });
+    expect(job.detail).toBe("it runs 1.0.0, not 2.0.0, though its Update Result is 1 (success)");
+  });
+
+  it("one that never comes back has failed after its lifetime and the grace, not before", () => {
+    const site = siteWith("vanishes");
+    site.update("m");
+    site.settle(["m"]);
+    expect(site.job("m")).toMatchObject({ state: "failed", reason: "silent" });
+    const { executedMs, endedMs } = site.job("m");
+    expect(endedMs! - executedMs!).toBeGreaterThanOrEqual((300 + 120) * 1_000);
+    expect(endedMs! - executedMs!).toBeLessThan((300 + 120 + 60) * 1_000);
+  });
+
+  it("the version has to stay for the soak: one that rolls back has failed", () => {
+    const site = siteWith("good");
+    site.update("m", { soakS: 600 });
+    site.settle(["m"], 300);
+    expect(site.job("m").state).toBe("soaking");
+    site.settle(["m"]);
+    expect(site.job("m")).toMatchObject({ state: "succeeded" });
+    expect(site.job("m").endedMs! - site.job("m").executedMs!).toBeGreaterThanOrEqual(600_000);
+
+    const other = siteWith("good");
+    other.update("m", { soakS: 600 });
+    other.settle(["m"], 300);
+    expect(other.job("m").state).toBe("soaking");
+    other.replaceMote("m"); // as new from the factory, at the same address
+    other.settle(["m"]);
+    expect(other.job("m")).toMatchObject({ state: "failed", reason: "rolled-back", versionAfter: "1.0.0" });
+  });
+
+  it("the version is compared exactly: 2.0.0 is not 2.0.0.1", () => {
+    const site = siteWith("good");
+    site.update("m", {}, { version: "2.0.0.1" });
+    site.settle(["m"]);
+    expect(site.job("m")).toMatchObject({ state: "failed", reason: "other-version", versionAfter: "2.0.0" });
+  });
+
+  it("a client that runs the version already is left alone, unless it is forced", () => {
+    const site = siteWith("good");
+    site.update("m", {}, { version: "1.0.0" });
+    site.settle(["m"]);
+    expect(site.job("m")).toMatchObject({ state: "succeeded", reason: "already-current", executes: 0 });
+  });
+
+  it("falls back from pull to push where the client cannot fetch, and says so", () => {
+    const site = siteWith("good");
+    site.fate = ({ from, bytes }) => (from === "mote" && isPull(bytes) ? 0 : 1); // its requests do not get through
+    site.update("m", { activeIntervalS: 10 });
+    site.settle(["m"], 2_000);
+    const job = site.job("m");
+    expect(site.timeline("m").join("\n")).toMatch(/method-failed pull: stalled at 0 of 2000 bytes/);
+    expect(job.tried).toContain("pull");
+    site.fate = () => 1;
+    site.settle(["m"]);
+    expect(site.job("m"), site.timeline("m").join("\n")).toMatchObject({ state: "succeeded", method: "push" });
+  });
+
+  it("is cancelled before it is executed, and not after", () => {
+    const site = siteWith("push-only", {}, 8_000);
+    const mote = site.mote("m");
+    site.update("m");
+    site.settle(["m"], 0.5);
+    expect(site.job("m").state).toBe("transferring");
+    expect(site.cancel("m")).toBe(true);
+    site.settle(["m"]);
+    expect(site.job("m")).toMatchObject({ state: "cancelled", reason: "cancelled" });
+    expect(mote.client.firmware!.state).toBe(0);
+    site.update("m");
+    for (let i = 0; i < 500 && site.job("m").state !== "applying"; i++) site.settle(["m"], 0.1);
+    expect(site.job("m").state, site.timeline("m").join("\n")).toBe("applying");
+    expect(site.cancel("m")).toBe(false);
+    site.settle(["m"]);
+    expect(site.job("m").state).toBe("succeeded");
+  });
+});
+
+/** A GET of `/u/...`. */
+const isPull = (bytes: Uint8Array): boolean =>
+  bytes[1] === 1 && bytes.some((byte, i) => byte === 0xb1 && bytes[i + 1] === 0x75);
+
+describe("whatever is lost, doubled, delayed or restarted", () => {
+  it.each(["pull-only", "push-only"])(
+    "%s: a restart of either side at any point of the way costs no more than a pause",
+    (behaviour) => {
+      const verdicts: string[] = [];
+      for (let step = 0; step < 60; step++) {
+        for (const side of ["gateway", "mote"] as const) {
+          const site = siteWith(behaviour);
+          site.update("m");
+          let datagrams = 0;
+          let due = false;
+          site.fate = () => {
+            if (datagrams++ === step * 2) due = true;
+            return 1;
+          };
+          const end = site.bench.engine.nowUs() + 600e6;
+          while (!due && site.job("m").endedMs === undefined && site.bench.engine.nowUs() < end) site.bench.run(0.01);
+          if (side === "gateway") site.bench.restart();
+          else site.rebootMote("m");
+          site.settle(["m"]);
+          const { state, reason, versionAfter } = site.job("m");
+          verdicts.push(`${state} ${versionAfter}`);
+          const right = site.mote("m").runs(site.image) && state === "succeeded";
+          if (!right) throw new Error(`${side} at ${step}: ${state} ${reason}\n${site.timeline("m").join("\n")}`);
+        }
+      }
+      expect(new Set(verdicts)).toEqual(new Set(["succeeded 2.0.0"]));
+    },
+  );
+
+  it.each(["pull-only", "push-only", "wakaama"])(
+    "%s: with a fifth of all datagrams lost, and a tenth doubled",
+    (behaviour) => {
+      for (let seed = 0; seed < 20; seed++) {
+        const random = new SeededRandom(seed, "losses");
+        const site = siteWith(behaviour);
+        site.fate = () => {
+          const draw = random.uint32() % 100;
+          return draw < 20 ? 0 : draw < 30 ? 2 : 1;
+        };
+        site.update("m");
+        site.settle(["m"], 40_000);
+        const { state, reason } = site.job("m");
+        // Either the right image, or a reason; never a wrong verdict.
+        const runs = site.mote("m").runs(site.image);
+        if ((state === "succeeded") !== runs)
+          throw new Error(`seed ${seed}: ${state} ${reason}\n${site.timeline("m").join("\n")}`);
+        expect(`${seed} ${state}`, site.timeline("m").join("\n")).toBe(`${seed} succeeded`);
+      }
+    },
+  );
 });

@@ -10,6 +10,7 @@ import type { Log } from "../../src/ports/log.ts";
 import { createEnvelope, signEnvelope } from "../../src/suit/author.ts";
 import { Counters } from "../../src/util/counters.ts";
 import { randomBytes } from "../../src/util/random.ts";
+import type { Timer } from "../../src/util/timer-queue.ts";
 import { Engine } from "../../simulator/engine/engine.ts";
 import { SeededRandom } from "../../simulator/engine/random.ts";
 import { SimDisk, SimExecutor } from "../../simulator/world/sim-disk.ts";
@@ -53,6 +54,8 @@ export class GatewayBench {
   gateway!: Gateway;
   loop!: RunLoop;
   #executor!: SimExecutor;
+  /** A gateway that is started again draws other numbers, as it does in life. */
+  #starts = 0;
   readonly #parts: Partial<GatewayParts>;
 
   constructor(parts: Partial<GatewayParts> = {}, disk: SimDisk = new SimDisk()) {
@@ -69,7 +72,7 @@ export class GatewayBench {
     this.gateway = new Gateway(
       {
         crypto: nodeCrypto,
-        random: new SeededRandom(1, "gateway"),
+        random: new SeededRandom(1, `gateway${this.#starts++ || ""}`),
         log,
         metrics: this.counters,
         budget: { maxImageBytes: MIB, diskBytes: 4 * MIB, memoryBytes: 2 * MIB },
@@ -77,7 +80,12 @@ export class GatewayBench {
         preferredSzx: 2,
         ...this.#parts,
       },
-      { entries: this.disk.entries, blobs: this.disk.list(), nowUs: this.engine.nowUs(), unixMs: this.engine.nowUs() / 1_000 },
+      {
+        entries: this.disk.entries,
+        blobs: this.disk.list(),
+        nowUs: this.engine.nowUs(),
+        unixMs: this.engine.nowUs() / 1_000,
+      },
     );
     this.#executor = new SimExecutor(this.engine, this.disk);
     const executor: CommandExecutor = {
@@ -88,6 +96,7 @@ export class GatewayBench {
         else this.engine.after(10, () => emit(instead));
       },
     };
+    let timer: Timer | undefined;
     const loop: RunLoop = new RunLoop(this.gateway, {
       clock: this.engine,
       executor,
@@ -96,7 +105,8 @@ export class GatewayBench {
         else this.route({ peer: transmit.peer, bytes: transmit.bytes.slice() });
       },
       setTimer: (atUs) => {
-        if (atUs !== undefined) this.engine.at(atUs, () => this.loop === loop && loop.wake());
+        timer?.cancel();
+        timer = atUs === undefined ? undefined : this.engine.at(atUs, () => this.loop === loop && loop.wake());
       },
       onSettled: () => {
         for (let out = this.gateway.pollOutcome(); out !== undefined; out = this.gateway.pollOutcome())

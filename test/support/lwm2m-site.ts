@@ -7,6 +7,7 @@ import { parseQuirks, type Quirks } from "../../src/lwm2m/quirks.ts";
 import { DEFAULT_POLICY, type Component, type UpdateJob, type UpdatePolicy } from "../../src/lwm2m/update/job.ts";
 import type { PeerAddress } from "../../src/ports/datagram.ts";
 import { toHex } from "../../src/util/bytes.ts";
+import type { Timer } from "../../src/util/timer-queue.ts";
 import { SeededRandom } from "../../simulator/engine/random.ts";
 import { GOOD, type Behaviour } from "../../simulator/mote/lwm2m/behaviour.ts";
 import { Lwm2mMote, type Lwm2mMoteParts } from "../../simulator/mote/lwm2m/lwm2m-mote.ts";
@@ -26,7 +27,11 @@ const CHIP = parseProfile(
 const DELAY_US = 5_000;
 
 /** Which datagrams arrive, and how often: none loses one, two doubles it. */
-export type Fate = (flight: { readonly from: "gateway" | "mote"; readonly bytes: Uint8Array; readonly index: number }) => number;
+export type Fate = (flight: {
+  readonly from: "gateway" | "mote";
+  readonly bytes: Uint8Array;
+  readonly index: number;
+}) => number;
 
 /** A gateway and LwM2M motes in virtual time, joined by links that do what a test wants. */
 export class Lwm2mSite {
@@ -35,17 +40,19 @@ export class Lwm2mSite {
   fate: Fate = () => 1;
   #flights = 0;
   readonly #motes = new Map<string, { readonly mote: Lwm2mMote; loop: RunLoop; readonly peer: PeerAddress }>();
+  readonly #made = new Map<string, Lwm2mMoteParts>();
 
   constructor(imageBytes = 2_000) {
     this.image = makeImage(5, imageBytes);
     this.bench = new GatewayBench({ profiles: PROFILES, ownAddress: () => "[fd00::2]:5683" });
-    this.bench.route = ({ peer, bytes }) => this.#carry("gateway", bytes, () => this.#find(peer)?.loop.datagram(bytes, SERVER));
+    this.bench.route = ({ peer, bytes }) =>
+      this.#carry("gateway", bytes, () => this.#find(peer)?.loop.datagram(bytes, SERVER));
     this.bench.publish(this.image, 2, { change: { version: "2.0.0" } });
   }
 
   addMote(name: string, behaviour: Partial<Behaviour> = {}, parts: Partial<Lwm2mMoteParts> = {}): Lwm2mMote {
     const random = new SeededRandom(7, name);
-    const mote = new Lwm2mMote({
+    const made: Lwm2mMoteParts = {
       profile: CHIP,
       crypto: nobleCrypto,
       classId,
@@ -65,16 +72,38 @@ export class Lwm2mSite {
       factoryImage: { bytes: makeImage(1, 1_000), sequenceNumber: 1 },
       random,
       ...parts,
-    });
-    const peer = { address: `fd00::${(this.#motes.size + 16).toString(16)}`, port: 5_683 };
+    };
+    this.#made.set(name, made);
+    return this.#plugIn(name, `fd00::${(this.#motes.size + 16).toString(16)}`);
+  }
+
+  /** Another mote in its place, as new. */
+  replaceMote(name: string): void {
+    const { peer, loop, mote } = this.#motes.get(name)!;
+    mote.gone = true;
+    loop.call(() => {});
+    this.#plugIn(name, peer.address);
+  }
+
+  mote(name: string): Lwm2mMote {
+    return this.#motes.get(name)!.mote;
+  }
+
+  #plugIn(name: string, address: string): Lwm2mMote {
+    const mote = new Lwm2mMote(this.#made.get(name)!);
+    const peer = { address, port: 5_683 };
     const { engine } = this.bench;
+    let timer: Timer | undefined;
     const loop: RunLoop = new RunLoop(mote, {
       clock: engine,
       send: ({ bytes }) => {
         const copy = bytes.slice();
         this.#carry("mote", copy, () => this.bench.loop.datagram(copy, peer));
       },
-      setTimer: (atUs) => void (atUs !== undefined && engine.at(atUs, () => loop.wake())),
+      setTimer: (atUs) => {
+        timer?.cancel();
+        timer = atUs === undefined ? undefined : engine.at(atUs, () => loop.wake());
+      },
     });
     this.#motes.set(name, { mote, loop, peer });
     loop.call((nowUs) => mote.start(nowUs));
@@ -99,6 +128,12 @@ export class Lwm2mSite {
     });
     if (typeof job === "string") throw new Error(job);
     return job;
+  }
+
+  cancel(name: string): boolean {
+    let done = false;
+    this.bench.loop.call((nowUs) => (done = this.bench.gateway.devices.updates.cancel(nowUs, name)));
+    return done;
   }
 
   job(name: string): UpdateJob {

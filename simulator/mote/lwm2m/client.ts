@@ -109,7 +109,8 @@ export class Lwm2mClient {
   }
 
   #newFirmware(booted: BootResult): FirmwareObject {
-    const { flash, layout, crypto, anchors, classId, behaviour, szx, costs, onCpu, server, random, object } = this.#parts;
+    const { flash, layout, crypto, anchors, classId, behaviour, szx, costs, onCpu, server, random, object } =
+      this.#parts;
     const newFetch = (download: BlockDownload, peer: PeerAddress): BlockFetch =>
       new BlockFetch({
         endpoint: this.#endpoint,
@@ -154,7 +155,15 @@ export class Lwm2mClient {
         },
       },
       {
-        ...constant([3, 0], { 0: behaviour.manufacturer, 1: "mote", 2: this.#parts.endpointName, 3: version, 9: 90, 11: 0, 16: binding }),
+        ...constant([3, 0], {
+          0: behaviour.manufacturer,
+          1: "mote",
+          2: this.#parts.endpointName,
+          3: version,
+          9: 90,
+          11: 0,
+          16: binding,
+        }),
         execute: (nowUs, resource) => {
           if (resource !== 4) return Code.METHOD_NOT_ALLOWED;
           if (firmware !== undefined) firmware.rebootUs = nowUs + 200_000;

@@ -23,7 +23,16 @@ import { PackageDownload, type DownloadStep } from "./package-download.ts";
 import { readSettings, writeSettings, type Settings } from "./settings.ts";
 
 /** Update Result, as far as this client has reasons for it. */
-const Result = { INITIAL: 0, SUCCESS: 1, NO_SPACE: 2, INTEGRITY: 5, INVALID_URI: 7, FAILED: 8, PROTOCOL: 9, CANCELLED: 10 };
+const Result = {
+  INITIAL: 0,
+  SUCCESS: 1,
+  NO_SPACE: 2,
+  INTEGRITY: 5,
+  INVALID_URI: 7,
+  FAILED: 8,
+  PROTOCOL: 9,
+  CANCELLED: 10,
+};
 /** A push that pauses for longer and goes on behind block 0 has been resumed. */
 const PAUSE_US = 400_000;
 
@@ -112,7 +121,8 @@ export class FirmwareObject {
     const delivery = { pull: 0, push: 1, both: 2 }[behaviour.delivery];
     const readings = [at(Firmware.STATE, state), at(Firmware.RESULT, result), at(Firmware.PKG_VERSION, version ?? "")];
     readings.push({ path: [...object, Firmware.PROTOCOLS, 0], value: 0 }, at(Firmware.DELIVERY, delivery));
-    if (object[0] !== 5) readings.push(at(14, "main"), at(Firmware.CURRENT_VERSION, `${booted.info.sequenceNumber}.0.0`));
+    if (object[0] !== 5)
+      readings.push(at(14, "main"), at(Firmware.CURRENT_VERSION, `${booted.info.sequenceNumber}.0.0`));
     return readings;
   }
 
@@ -143,7 +153,8 @@ export class FirmwareObject {
       if (request.payload.length === 1 && request.payload[0] === 0) return this.#nullPackage(nowUs);
       if (!behaviour.stubState && this.state === State.DOWNLOADED) return { code: Code.BAD_REQUEST };
       const size = uintOption(request.options, Option.SIZE1) ?? request.payload.length;
-      if (size > this.#parts.layout.slotBytes) return { code: Code.REQUEST_ENTITY_TOO_LARGE, options: [SIZE(this.#parts.layout.slotBytes)] };
+      if (size > this.#parts.layout.slotBytes)
+        return { code: Code.REQUEST_ENTITY_TOO_LARGE, options: [SIZE(this.#parts.layout.slotBytes)] };
       this.#beginPush(nowUs, size);
     }
     const writer = this.#writer;
@@ -156,7 +167,9 @@ export class FirmwareObject {
     }
     if (offset > missing) return behaviour.stubState ? answer : { code: Code.REQUEST_ENTITY_INCOMPLETE };
     if (offset + request.payload.length > writer.journal.size) return { code: Code.REQUEST_ENTITY_TOO_LARGE };
-    if (this.#lastBlockUs === undefined ? this.#paused && offset > 0 : nowUs - this.#lastBlockUs > PAUSE_US && offset > 0)
+    if (
+      this.#lastBlockUs === undefined ? this.#paused && offset > 0 : nowUs - this.#lastBlockUs > PAUSE_US && offset > 0
+    )
       this.resumesAtNonZero++;
     this.#paused = false;
     this.#lastBlockUs = nowUs;
@@ -169,8 +182,16 @@ export class FirmwareObject {
   /** Resource 2. */
   execute(nowUs: number): number {
     const { behaviour, booted } = this.#parts;
-    if (this.#release === undefined || (!behaviour.stubState && this.state !== State.DOWNLOADED)) return Code.METHOD_NOT_ALLOWED;
-    this.#set(nowUs, { state: State.UPDATING, result: Result.INITIAL, before: booted.info.sequenceNumber, uri: undefined, pushSize: undefined });
+    if (this.#release === undefined || (!behaviour.stubState && this.state !== State.DOWNLOADED))
+      return Code.METHOD_NOT_ALLOWED;
+    this.#set(nowUs, {
+      state: State.UPDATING,
+      result: Result.INITIAL,
+      before: booted.info.sequenceNumber,
+      uri: undefined,
+      pushSize: undefined,
+    });
+    this.#install(); // before the answer: what was promised survives a power cut
     this.vanished = behaviour.vanishes;
     this.rebootUs = nowUs + 200_000; // the answer is to leave before
     return Code.CHANGED;
@@ -183,8 +204,8 @@ export class FirmwareObject {
     return Code.CHANGED;
   }
 
-  /** The last thing before the restart: the slot becomes the one to boot. */
-  install(): void {
+  /** The slot becomes the one to boot. */
+  #install(): void {
     const { flash, layout, behaviour } = this.#parts;
     const { imageDigest: digest, imageSize: size, sequenceNumber } = this.#release!;
     if (!behaviour.bootsOld) writeSlotInfo(flash, layout, this.#writer!.slot, { sequenceNumber, size, digest });
@@ -202,7 +223,9 @@ export class FirmwareObject {
     const manifest = this.#manifest?.handleEvent(nowUs, event);
     if (manifest?.kind === "failed") this.#fail(nowUs, Result.INTEGRITY);
     else if (manifest !== undefined)
-      this.#compute(nowUs, this.#parts.verifyUs + this.#writer!.journal.size * this.#parts.hashUsPerByte, (now) => this.#verified(now));
+      this.#compute(nowUs, this.#parts.verifyUs + this.#writer!.journal.size * this.#parts.hashUsPerByte, (now) =>
+        this.#verified(now),
+      );
   }
 
   handleTimeout(nowUs: number): void {
@@ -227,7 +250,13 @@ export class FirmwareObject {
   #beginPush(nowUs: number, size: number): void {
     this.#download = this.#manifest = this.#release = undefined;
     this.#discard();
-    this.#set(nowUs, { state: State.DOWNLOADING, result: Result.INITIAL, uri: undefined, etag: undefined, pushSize: size });
+    this.#set(nowUs, {
+      state: State.DOWNLOADING,
+      result: Result.INITIAL,
+      uri: undefined,
+      etag: undefined,
+      pushSize: size,
+    });
     this.#openSlot(PUSH_KEY, size);
   }
 
@@ -346,4 +375,7 @@ const block1 = (block: { num: number; more: boolean; szx: number }): { number: n
   number: Option.BLOCK1,
   value: encodeBlock(block),
 });
-const SIZE = (bytes: number): { number: number; value: Uint8Array } => ({ number: Option.SIZE1, value: encodeUint(bytes) });
+const SIZE = (bytes: number): { number: number; value: Uint8Array } => ({
+  number: Option.SIZE1,
+  value: encodeUint(bytes),
+});

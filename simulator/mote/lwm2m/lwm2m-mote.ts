@@ -160,7 +160,6 @@ export class Lwm2mMote {
 
   #shutDown(nowUs: number): void {
     const { firmware } = this.#client;
-    if (firmware!.state === 3) firmware!.install();
     this.#parts.onRadio?.(nowUs, false);
     this.gone = firmware!.vanished;
     firmware!.rebootUs = undefined;
@@ -169,7 +168,10 @@ export class Lwm2mMote {
 
   #newClient(): Lwm2mClient {
     const { profile, onBusy, onRadio, ...parts } = this.#parts;
-    const costs = { sha256UsPerByte: profile.sha256UsPerByte.value, verifySignatureUs: profile.verifySignatureUs.value };
+    const costs = {
+      sha256UsPerByte: profile.sha256UsPerByte.value,
+      verifySignatureUs: profile.verifySignatureUs.value,
+    };
     return new Lwm2mClient(
       {
         ...parts,

@@ -45,7 +45,9 @@ export class ObjectTree implements RequestHandler {
       const instance = this.#instances.find((one) => one.path.every((id, i) => id === path[i]));
       if (instance === undefined) return { code: Code.NOT_FOUND };
       if (request.method === Code.POST && path.length === 3)
-        return { code: instance.execute?.(nowUs, path[2]!, fromUtf8(request.payload) ?? "") ?? Code.METHOD_NOT_ALLOWED };
+        return {
+          code: instance.execute?.(nowUs, path[2]!, fromUtf8(request.payload) ?? "") ?? Code.METHOD_NOT_ALLOWED,
+        };
       if (request.method !== Code.PUT && request.method !== Code.POST) return { code: Code.METHOD_NOT_ALLOWED };
       return this.#write(nowUs, request, instance, path);
     } catch (error) {

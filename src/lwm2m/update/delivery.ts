@@ -9,8 +9,6 @@ import type { UpdateContext } from "./ports.ts";
 
 /** Priority of the blocks of a package: whatever an operator asks goes between them. */
 const PUSH_PRIORITY = 7;
-/** Times that a client whose package has arrived is asked for its State before it is believed to have it. */
-const MAX_DOUBTS = 3;
 /** After its last block a client checks the package, and is asked how that went. */
 const CHECK_US = 2_000_000;
 const MAX_BACKOFF = 8;
@@ -26,7 +24,6 @@ export class Delivery {
   #observed = false;
   #progressUs = 0;
   #stalls = 0;
-  #doubts = 0;
   /** All bytes of the package were acknowledged, or served. */
   #arrived = false;
   /** Result before the package was offered: seen again, it says nothing. */
@@ -94,7 +91,6 @@ export class Delivery {
     const failed = result !== undefined && result >= 2 && result !== 11 && state === State.IDLE;
     if (quirks.trustState && failed && (result !== this.#restResult || this.#arrived))
       return this.failed(nowUs, result);
-    if (this.#arrived && !this.#context.busy) this.#doubt(nowUs);
   }
 
   /** The client says that this way did not work. */
@@ -110,7 +106,6 @@ export class Delivery {
     this.#push = undefined;
     this.#observed = false;
     this.#stalls = 0;
-    this.#doubts = 0;
     this.#arrived = false;
     this.#progressUs = nowUs;
     this.#restResult = this.#context.facts.result;
@@ -155,14 +150,15 @@ export class Delivery {
     const path = this.#path(Firmware.PACKAGE_URI);
     const operation = { kind: "write", path, readings: [{ path, value: uri }], replace: true } as const;
     this.#context.ask(nowUs, operation, (now, result) => {
-      if (result.kind === "done") this.#begin(now, `pull from ${uri}`);
-      else
-        this.#giveUp(
-          now,
-          "uri-refused",
-          `the Package URI was answered ${text(result)}`,
-          "push is tried where it can be",
-        );
+      if (result.kind === "done") return this.#begin(now, `pull from ${uri}`);
+      // It may have taken it before, and we have not heard so.
+      this.#readState(now, (later) => {
+        const again = result.kind === "refused" && result.code === "4.00" && this.#context.job.tried.length === 0;
+        if (again && this.#context.state() === State.DOWNLOADING)
+          return this.#begin(later, `pull from ${uri}, taken already`);
+        const detail = `the Package URI was answered ${text(result)}`;
+        this.#giveUp(later, "uri-refused", detail, "push is tried where it can be");
+      });
     });
   }
 
@@ -192,6 +188,10 @@ export class Delivery {
     if (body === "loading") return this.#context.lookAt(nowUs + 1_000_000);
     if (body === "unknown")
       return this.#context.fail(nowUs, "image-gone", "the image is not in the catalogue any more", "publish it again");
+    if (this.#push === undefined && this.#isKept() && ports.progress(target.digest).covered >= target.size) {
+      this.#arrived = true; // its last block was acknowledged before a restart
+      return this.#poll(nowUs);
+    }
     this.#push ??= this.#newPush(nowUs, body);
     const push = this.#push;
     this.#context.ask(
@@ -206,7 +206,7 @@ export class Delivery {
   /** Behind what the client has acknowledged, if it still has that: not where it restarted, unless it is known to keep it. */
   #newPush(nowUs: number, body: Uint8Array): PackagePush {
     const { job, ports, target, quirks } = this.#context;
-    const kept = quirks.keepsPackage || job.location === ports.registration()?.id;
+    const kept = this.#isKept();
     const offset = kept ? ports.progress(target.digest).firstMissing : 0;
     const token = kept && job.token !== undefined ? fromHex(job.token) : undefined;
     job.location = ports.registration()?.id;
@@ -219,6 +219,11 @@ export class Delivery {
       ...(token === undefined ? {} : { token }),
       onProgress: (now, from, length) => this.#acknowledged(now, from, length),
     });
+  }
+
+  #isKept(): boolean {
+    const { job, ports, quirks } = this.#context;
+    return quirks.keepsPackage || job.location === ports.registration()?.id;
   }
 
   #acknowledged(nowUs: number, offset: number, length: number): void {
@@ -247,15 +252,15 @@ export class Delivery {
       nowUs,
       "push-refused",
       `the Package was answered ${answer} at byte ${this.#push!.acknowledged}`,
-      "see below",
+      result.kind === "refused" && result.code === "4.13" ? TOO_LARGE : ASK_PROBE,
     );
   }
 
   #poll(nowUs: number): void {
-    const { ask, target } = { ask: this.#context.ask.bind(this.#context), target: this.#context.target };
-    ask(nowUs, { kind: "read", path: [...target.object, Firmware.STATE] }, (now) => {
+    this.#readState(nowUs, (now) => {
       if (this.#context.job.state !== "transferring") return;
-      ask(now, { kind: "read", path: [...target.object, Firmware.RESULT] }, (later) => {
+      const path = this.#path(Firmware.RESULT);
+      this.#context.ask(now, { kind: "read", path }, (later) => {
         if (this.#context.job.state !== "transferring") return;
         this.judge(later);
         if (this.#context.job.state === "transferring" && !this.#context.busy) this.#schedule(later);
@@ -263,11 +268,8 @@ export class Delivery {
     });
   }
 
-  /** All of it is there, and State does not say so: after a while that is believed over State. */
-  #doubt(nowUs: number): void {
-    if (++this.#doubts < MAX_DOUBTS) return this.#context.lookAt(nowUs + CHECK_US * this.#doubts);
-    this.#context.ports.note(nowUs, "state-doubted", "all bytes have arrived, whatever its State says");
-    this.#context.step(nowUs, "downloaded");
+  #readState(nowUs: number, then: (nowUs: number) => void): void {
+    this.#context.ask(nowUs, { kind: "read", path: this.#path(Firmware.STATE) }, then);
   }
 
   #stallUs(): number {
@@ -287,6 +289,10 @@ export class Delivery {
     this.#stalls++;
     this.#progressUs = nowUs;
     ports.note(nowUs, "stalled", `${covered} of ${target.size} bytes, for the ${this.#stalls}. time`);
+    if (this.#stalls >= job.policy.maxStalls && this.#arrived) {
+      ports.note(nowUs, "state-doubted", "all bytes have arrived, whatever its State says");
+      return void this.#context.step(nowUs, "downloaded");
+    }
     if (this.#stalls >= job.policy.maxStalls) {
       const detail = `stalled at ${covered} of ${target.size} bytes`;
       return this.#giveUp(nowUs, "stalled", detail, "look at its link: nothing has moved for several wake intervals");
@@ -306,7 +312,8 @@ export class Delivery {
 
   #giveUp(nowUs: number, reason: string, detail: string, advice: string): void {
     const { job, ports } = this.#context;
-    Object.assign(job, { reason, detail, advice });
+    // That a client has no SUIT worker either says nothing of what went wrong.
+    if (job.method !== "trigger" || job.reason === undefined) Object.assign(job, { reason, detail, advice });
     ports.note(nowUs, "method-failed", `${job.method}: ${detail}`);
     job.tried.push(job.method!);
     job.method = undefined;
@@ -316,6 +323,8 @@ export class Delivery {
   }
 }
 
+const TOO_LARGE = "publish a smaller image, or a delta: the client has no room for this one";
+const ASK_PROBE = "see what blockferry probe says of this client";
 const SET_ADDRESS = "set lwm2m.address in the configuration to what the devices can reach";
 
 const fits = (uri: string | undefined): boolean => uri !== undefined && utf8(uri).length <= MAX_URI_BYTES;

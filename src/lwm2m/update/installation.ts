@@ -4,10 +4,13 @@ import { pathText, type Path } from "../path.ts";
 import type { Component } from "./job.ts";
 import type { UpdateContext } from "./ports.ts";
 
-/** Times that Update is executed on a client that did not hear of it. */
-const MAX_EXECUTES = 3;
+/** Times that Update is executed on a client that did not hear of it, or was not ready. */
+const MAX_EXECUTES = 6;
 /** An Update takes a while; a client with a short lifetime is given at least so long. */
 const LEAST_RETURN_S = 300;
+/** Times that a version is read in vain. */
+const MAX_UNREADABLE = 3;
+const RETRY_US = 5_000_000;
 const DEFAULT_LIFETIME_S = 86_400;
 
 /** What the part of an update after its download needs besides. */
@@ -26,6 +29,8 @@ export class Installation {
   #lifetimeS = DEFAULT_LIFETIME_S;
   #versionsRead = false;
   #unreadable = 0;
+  /** Update was refused, and is to be tried once more. */
+  #again = false;
 
   constructor(context: InstallationContext) {
     this.#context = context;
@@ -70,7 +75,12 @@ export class Installation {
 
   #tell(nowUs: number): void {
     const { job, target } = this.#context;
-    if (job.state !== "applying" || this.#context.busy) return;
+    if (job.state !== "applying") return;
+    if (this.#context.busy) {
+      job.executes--;
+      this.#again = true;
+      return this.#context.lookAt(nowUs + RETRY_US);
+    }
     const path = [...target.object, Firmware.UPDATE];
     const others = job.components.filter(
       (component) => component !== target && component.object[0] === ADVANCED_FIRMWARE_OBJECT,
@@ -92,10 +102,16 @@ export class Installation {
   }
 
   #refused(nowUs: number): void {
+    const { job, facts } = this.#context;
     this.judge(nowUs);
-    if (this.#context.job.state !== "applying" || this.#context.state() === State.UPDATING) return;
-    const { result } = this.#context.facts;
-    const detail = `Update was refused${result === undefined ? "" : `, Update Result is ${result}`}`;
+    const state = this.#context.state();
+    if (job.state !== "applying" || state === State.UPDATING) return;
+    // A copy of an Execute that it has acted on finds it restarted: it is to register yet.
+    if (state === State.IDLE) return;
+    // It may still be checking what it was given.
+    this.#again = job.executes < MAX_EXECUTES;
+    if (this.#again) return this.#context.lookAt(nowUs + RETRY_US * 2 ** (job.executes - 1));
+    const detail = `Update was refused${facts.result === undefined ? "" : `, Update Result is ${facts.result}`}`;
     const advice = "read its State and Result: it does not hold a package that it would install";
     this.#context.fail(nowUs, "execute-refused", detail, advice);
   }
@@ -128,6 +144,11 @@ export class Installation {
   /** The time to look has come. */
   look(nowUs: number): void {
     const { job, ports } = this.#context;
+    if (this.#again && job.state === "applying") {
+      if (this.#context.busy) return this.#context.lookAt(nowUs + RETRY_US);
+      this.#again = false;
+      return this.begin(nowUs, true);
+    }
     this.#context.lookAt(nowUs + this.#intervalUs());
     if (job.state === "applying" || job.state === "deferred") {
       const waitS = Math.max(this.lifetimeS, LEAST_RETURN_S) + job.policy.graceS;
@@ -167,13 +188,20 @@ export class Installation {
       return void this.#context.step(nowUs, "right version");
     }
     const [is, wanted] = [versions[wrong], job.components[wrong]!.version];
-    if (is === undefined && ++this.#unreadable < MAX_EXECUTES) return this.#context.lookAt(nowUs + this.#intervalUs());
+    if (is === undefined && ++this.#unreadable < MAX_UNREADABLE)
+      return this.#context.lookAt(nowUs + this.#intervalUs());
     job.versionAfter = is;
     ports.note(nowUs, "version", `${is ?? "not readable"}, not ${wanted}`);
     const soaking = job.soakUntilMs !== undefined;
     if (this.#context.state() === State.UPDATING && !soaking) {
       job.location = ports.registration()?.id;
       return void this.#context.step(nowUs, "not yet");
+    }
+    // It restarted before it heard the Execute, and holds the package still.
+    const unheard = this.#context.state() === State.DOWNLOADED && (this.#context.facts.result ?? 0) === 0;
+    if (unheard && !soaking && job.executes < MAX_EXECUTES) {
+      if (this.#context.step(nowUs, "not yet")) this.begin(nowUs, true);
+      return;
     }
     this.#wrongVersion(nowUs, is, wanted);
   }

@@ -65,7 +65,7 @@ export class UpdateRun implements InstallationContext {
     const here = this.ports.registration()?.id;
     const missed = here !== undefined && here !== location && RETURNS.has(state);
     if (missed) return this.registered(nowUs); // it came back while we were away
-    if (state === "transferring") this.#delivery.resume(nowUs);
+    if (state === "transferring" && this.step(nowUs, "lost")) this.#askEverything();
     this.advance(nowUs);
   }
 
@@ -109,7 +109,7 @@ export class UpdateRun implements InstallationContext {
     const { job } = this;
     this.#heardUs = nowUs;
     const back = job.location !== this.ports.registration()?.id;
-    if (job.state === "transferring" && back) {
+    if (LOST.has(job.state) && (back || job.state !== "transferring")) {
       this.#abandon(nowUs);
       this.facts = {};
       if (this.step(nowUs, "lost")) this.#askEverything();
@@ -326,7 +326,8 @@ export class UpdateRun implements InstallationContext {
   #reset(nowUs: number): void {
     const { quirks, target } = this;
     const state = this.state();
-    if (quirks.reset === "none" || state === State.IDLE || state === undefined) return void this.step(nowUs, "reset");
+    const pointless = quirks.reset === "none" || !quirks.trustState || state === State.IDLE;
+    if (pointless) return void this.step(nowUs, "reset");
     const path = [...target.object, quirks.reset === "uri" ? Firmware.PACKAGE_URI : Firmware.PACKAGE];
     const value = quirks.reset === "uri" ? "" : Uint8Array.of(0);
     this.ask(nowUs, { kind: "write", path, readings: [{ path, value }], replace: true }, (now, { kind }) => {
@@ -386,6 +387,7 @@ export class UpdateRun implements InstallationContext {
   }
 }
 
+const LOST: ReadonlySet<string> = new Set(["resetting", "offering", "transferring"]);
 const BACK: ReadonlySet<string> = new Set(["applying", "deferred", "soaking"]);
 const RETURNS: ReadonlySet<string> = new Set(["transferring", "applying", "deferred"]);
 const AFTER: ReadonlySet<string> = new Set(["applying", "deferred", "verifying", "soaking"]);
