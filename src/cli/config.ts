@@ -60,6 +60,14 @@ export interface Config {
     readonly groups: readonly string[];
   };
   readonly proxy: { readonly origins: readonly string[]; readonly name: string };
+  readonly lwm2m: {
+    /** What clients write before the path of a Package URI: `[fd00::1]:5683`; found out for each when absent. */
+    readonly address?: string | undefined;
+    /** Folder with quirk profiles besides those that come with the gateway. */
+    readonly profiles?: string | undefined;
+    /** Seconds that a client in Queue Mode hears after its last message, by its name or `beginning*`; learnt for the others. */
+    readonly awakeS: Readonly<Record<string, number>>;
+  };
   readonly log: { readonly level: "debug" | "info" | "warn" | "error" | "silent" };
 }
 
@@ -103,6 +111,20 @@ const KeysSchema = z.strictObject({
         .string()
         .regex(/^[!-~]{1,64}$/, "a name without spaces, which a 5.08 response names this gateway by")
         .default("blockferry"),
+    })
+    .prefault({}),
+  lwm2m: z
+    .strictObject({
+      address: z
+        .string()
+        .max(80)
+        .refine(
+          (text) => parseUri(`coap://${text}/`) !== undefined,
+          "write an address such as [fd00::1]:5683 or a name",
+        )
+        .optional(),
+      profiles: z.string().min(1).optional(),
+      awakeS: z.record(z.string().min(1).max(255), z.number().positive().max(86_400)).default({}),
     })
     .prefault({}),
   log: z.strictObject({ level: z.enum(["debug", "info", "warn", "error", "silent"]).default("info") }).prefault({}),
@@ -169,6 +191,8 @@ function merge(file: Record<string, unknown>, overrides: ConfigOverrides, base: 
   const out: Record<string, unknown> = { ...file };
   // Paths in a file are relative to the file.
   if (typeof out["state"] === "string") out["state"] = resolve(base, out["state"]);
+  const lwm2m = out["lwm2m"] as { profiles?: unknown } | null | undefined;
+  if (typeof lwm2m?.profiles === "string") out["lwm2m"] = { ...lwm2m, profiles: resolve(base, lwm2m.profiles) };
   if (Array.isArray(out["trust"]))
     out["trust"] = out["trust"].map((path) => (typeof path === "string" ? resolve(base, path) : path));
   if (overrides.listen !== undefined) out["listen"] = overrides.listen;

@@ -19,7 +19,7 @@ const MAX_SOCKET_PATH_BYTES = 107;
 /** Calls the API of the gateway that runs on `state`; a problem document becomes a UserError. */
 export async function callGateway(
   state: string,
-  method: "GET" | "POST",
+  method: "GET" | "POST" | "DELETE",
   path: string,
   body?: object,
 ): Promise<unknown> {

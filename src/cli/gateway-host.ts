@@ -14,7 +14,9 @@ import { DEFAULT_PARAMETERS } from "../coap/parameters.ts";
 import { RELEASE_PREFIX } from "../gateway/catalogue.ts";
 import { Gateway } from "../gateway/gateway.ts";
 import type { OperationOutcome } from "../lwm2m/device-queue.ts";
-import type { Operation } from "../lwm2m/operation.ts";
+import type { OperationSpec } from "../lwm2m/operation-spec.ts";
+import type { ProbeReport } from "../lwm2m/probe.ts";
+import type { OperationOptions } from "../http/devices.ts";
 import type { PublishOutcome, PublishRequest } from "../gateway/publications.ts";
 import { RunLoop } from "../host/run-loop.ts";
 import type { Log } from "../ports/log.ts";
@@ -23,6 +25,7 @@ import { preferredSzx, type Config } from "./config.ts";
 import { controlSocket } from "./control-client.ts";
 import { environmentError } from "./errors.ts";
 import { readAnchors } from "./keys.ts";
+import { awakeTimes, ownAddress, readQuirks } from "./lwm2m-policy.ts";
 import { provenAddresses, proxySettings } from "./network-policy.ts";
 import { Sockets } from "./sockets.ts";
 
@@ -34,9 +37,8 @@ export class GatewayHost {
   readonly #store: Store;
   readonly #executor: StoreExecutor;
   readonly #sockets: Sockets;
-  /** Who waits for the outcome of an operation, and outcomes that came before anybody could. */
+  /** Who waits for the outcome of an operation. */
   readonly #asked = new Map<number, (outcome: OperationOutcome) => void>();
-  readonly #results = new Map<number, OperationOutcome>();
   readonly #waiting = new Map<number, (outcome: PublishOutcome) => void>();
   #timer: NodeJS.Timeout | undefined;
   #nextOperation = 1;
@@ -74,6 +76,7 @@ export class GatewayHost {
           count: store.recovered,
         });
       }
+      const bound: { addresses: readonly string[] } = { addresses: [] };
       const ackTimeoutUs = Math.round(config.coap.ackTimeoutMs * 1_000);
       const gateway = new Gateway(
         {
@@ -87,11 +90,15 @@ export class GatewayHost {
           parameters: { ...DEFAULT_PARAMETERS, ackTimeoutUs },
           isTrusted: provenAddresses(config.coap.provenNetworks),
           ...(await proxySettings(config)),
+          profiles: readQuirks(config.lwm2m.profiles),
+          awakeUs: awakeTimes(config.lwm2m.awakeS),
+          ownAddress: (peer) => ownAddress(config.lwm2m.address, bound.addresses, peer),
         },
-        { entries, blobs: await blobs.list(), nowUs: systemClock.nowUs() },
+        { entries, blobs: await blobs.list(), nowUs: systemClock.nowUs(), unixMs: Date.now() },
       );
       const host = new GatewayHost({ gateway, counters, store, executor });
       await host.#sockets.bind(config.listen, config.coap.groups);
+      bound.addresses = host.addresses;
       host.#loop.call(() => {}); // what recovery asks for
       return host;
     } catch (error) {
@@ -111,18 +118,40 @@ export class GatewayHost {
     return await outcome;
   }
 
-  /** Asks something of an LwM2M client; undefined when it is not registered, or too much waits for it. */
-  operate(endpoint: string, operation: Operation): Promise<OperationOutcome> | undefined {
-    let id: number | undefined;
-    this.#loop.call((nowUs) => (id = this.gateway.devices.submit(nowUs, endpoint, operation)));
-    if (id === undefined) return undefined;
-    const number = id;
-    const known = this.#results.get(number); // it may have failed at once
-    if (known !== undefined) {
-      this.#results.delete(number);
-      return Promise.resolve(known);
-    }
-    return new Promise((resolve) => this.#asked.set(number, resolve));
+  /** Makes a call into the core. */
+  call(action: (nowUs: number) => void): void {
+    this.#loop.call(action);
+  }
+
+  /** See DevicesControl. */
+  async operate(
+    endpoint: string,
+    spec: OperationSpec,
+    { priority, deadlineS }: OperationOptions,
+  ): Promise<{ id: number; outcome: Promise<OperationOutcome> } | undefined> {
+    const { devices } = this.gateway;
+    if (devices.get(endpoint) === undefined) return undefined;
+    const deadlineMs = deadlineS === undefined ? undefined : Date.now() + deadlineS * 1_000;
+    return await new Promise((resolve) =>
+      this.#loop.call(() => {
+        let outcome: Promise<OperationOutcome> | undefined;
+        const id = devices.operations.submit(endpoint, spec, { priority, deadlineMs }, (taken) => {
+          if (!taken) this.#asked.delete(id);
+          resolve(taken ? { id, outcome: outcome! } : undefined);
+        });
+        outcome = new Promise((tell) => this.#asked.set(id, tell)); // its outcome may come at once
+      }),
+    );
+  }
+
+  /** See DevicesControl. */
+  async probe(endpoint: string): Promise<ProbeReport | undefined> {
+    return await new Promise((resolve) =>
+      this.#loop.call((nowUs) => {
+        if (!this.gateway.devices.probes.start(nowUs, endpoint, resolve)) resolve(undefined);
+        this.gateway.devices.settle(nowUs);
+      }),
+    );
   }
 
   /** Writes what is due and lets go of sockets and store. */
@@ -149,10 +178,8 @@ export class GatewayHost {
     }
     const { devices } = this.gateway;
     for (let outcome = devices.pollOutcome(); outcome !== undefined; outcome = devices.pollOutcome()) {
-      const asked = this.#asked.get(outcome.id);
+      this.#asked.get(outcome.id)?.(outcome);
       this.#asked.delete(outcome.id);
-      if (asked === undefined) this.#results.set(outcome.id, outcome);
-      else asked(outcome);
     }
   }
 }

@@ -7,10 +7,14 @@ import { addDevices } from "./commands/devices.ts";
 import { addImages } from "./commands/images.ts";
 import { addKey } from "./commands/key.ts";
 import { addLimit } from "./commands/limit.ts";
+import { addMote } from "./commands/mote.ts";
+import { addProbe } from "./commands/probe.ts";
 import { addPublish } from "./commands/publish.ts";
 import { addServe } from "./commands/serve.ts";
 import { addSign } from "./commands/sign.ts";
 import { addSimulate } from "./commands/simulate.ts";
+import { addUpdate } from "./commands/update.ts";
+import { addUpdates } from "./commands/updates.ts";
 import { ExitCode, UserError } from "./errors.ts";
 
 const { version } = JSON.parse(readFileSync(new URL("../../../package.json", import.meta.url), "utf8")) as {
@@ -45,6 +49,10 @@ for (const add of [
   addImages,
   addDevices,
   addDevice,
+  addProbe,
+  addUpdate,
+  addUpdates,
+  addMote,
   addGet,
   addSimulate,
   addLimit,

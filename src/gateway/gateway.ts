@@ -15,8 +15,8 @@ import type { Metrics } from "../ports/metrics.ts";
 import type { Random } from "../ports/random.ts";
 import type { Durability, StoreOp } from "../ports/store.ts";
 import type { Transfer } from "../transfer/transfer.ts";
-import { FixedTimer } from "../coap/retransmission.ts";
 import type { Quirks } from "../lwm2m/quirks.ts";
+import { DeviceTimer } from "./device-timer.ts";
 import { Devices } from "./devices.ts";
 import { TransferTable } from "../transfer/transfer-table.ts";
 import { fromHex, utf8 } from "../util/bytes.ts";
@@ -115,7 +115,12 @@ export class Gateway {
       parameters,
       ...(this.#proxying === undefined ? {} : { proxy: this.#proxying.handler }),
       ...(parts.isTrusted === undefined ? {} : { isTrusted: parts.isTrusted }),
-      retransmission: (peer) => this.#timerOf(peer, parameters),
+      retransmission: (peer) => {
+        const name = this.#devices.at(peer);
+        return name === undefined
+          ? undefined
+          : new DeviceTimer(parameters, () => this.#devices.updates.quirksOf(name)?.ackTimeoutMs);
+      },
       onRetransmission: (nowUs, peer) => this.#devices.handleRetransmission(nowUs, peer),
     });
     this.#proxying?.attach(this.#endpoint);
@@ -358,15 +363,6 @@ export class Gateway {
     this.#storeWrites.set(id, publication);
     this.#commands.push({ kind: "store", id, ops, durability });
     return id;
-  }
-
-  /** A client that is slow to answer has a timer of its own. */
-  #timerOf(peer: PeerAddress, parameters: TransmissionParameters): FixedTimer | undefined {
-    const endpoint = this.#devices.at(peer);
-    const ackTimeoutMs = endpoint === undefined ? undefined : this.#devices.updates.quirksOf(endpoint)?.ackTimeoutMs;
-    return ackTimeoutMs === undefined
-      ? undefined
-      : new FixedTimer({ ...parameters, ackTimeoutUs: ackTimeoutMs * 1_000 });
   }
 
   #isPinned(nowUs: number, digest: string): boolean {

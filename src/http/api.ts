@@ -5,6 +5,7 @@ import { imagePath, manifestPath, componentOf, type Listing } from "../gateway/c
 import type { PublishOutcome, PublishRequest } from "../gateway/publications.ts";
 import { addDeviceRoutes, type DevicesControl } from "./devices.ts";
 import { refuse } from "./problem.ts";
+import { addUpdateRoutes } from "./updates.ts";
 import { SUIT_LIMITS } from "../suit/envelope.ts";
 import { fromHex, toHex } from "../util/bytes.ts";
 
@@ -15,6 +16,8 @@ export interface GatewayControl {
   publish(request: PublishRequest): Promise<PublishOutcome>;
   metrics(): Record<string, number>;
   readonly operate: DevicesControl["operate"];
+  readonly probe: DevicesControl["probe"];
+  readonly call: DevicesControl["call"];
 }
 
 export interface ImageView {
@@ -52,7 +55,9 @@ export function createApi(control: GatewayControl): FastifyInstance {
   app.get("/v1/publications", () =>
     [...control.gateway.publications()].map(({ listing }) => viewOf(control.gateway, listing)),
   );
-  addDeviceRoutes(app, { registrations: () => control.gateway.devices.all(), operate: control.operate });
+  const { operate, probe, call, gateway } = control;
+  addDeviceRoutes(app, { devices: gateway.devices, operate, probe, call });
+  addUpdateRoutes(app, { gateway, call });
   app.get("/v1/transfers", () =>
     [...control.gateway.transfers()].map(
       ({ device, digest, size, blocks, bytes, retransmissions, attempts, served, finished }) =>

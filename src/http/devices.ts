@@ -1,11 +1,12 @@
 import type { FastifyInstance } from "fastify";
 import { z } from "zod";
-import { typeOf } from "../lwm2m/definitions.ts";
+import type { Devices } from "../gateway/devices.ts";
 import type { OperationOutcome } from "../lwm2m/device-queue.ts";
-import type { Operation } from "../lwm2m/operation.ts";
-import { parsePath, pathText } from "../lwm2m/path.ts";
+import { OPERATION_KINDS, operationOf, type OperationSpec } from "../lwm2m/operation-spec.ts";
+import { pathText } from "../lwm2m/path.ts";
+import type { ProbeReport } from "../lwm2m/probe.ts";
 import type { Registration } from "../lwm2m/registration.ts";
-import { ContentError, fromText, isObjectLink, linkText, type ResourceValue } from "../lwm2m/values.ts";
+import { isObjectLink, linkText, type ResourceValue } from "../lwm2m/values.ts";
 import { toBase64Url } from "../util/bytes.ts";
 import { peerKey } from "../util/peer.ts";
 import { refuse } from "./problem.ts";
@@ -18,80 +19,114 @@ export interface DeviceView {
   readonly lifetimeS: number;
   readonly binding: string;
   readonly queueMode: boolean;
+  readonly awake: boolean;
   readonly sms: string | null;
   readonly others: Readonly<Record<string, string>>;
   readonly formats: readonly number[];
   readonly objects: readonly { readonly path: string; readonly version: string | null }[];
+  /** Operations that wait for it. */
+  readonly waiting: number;
+  /** State of its newest update. */
+  readonly update: string | null;
   /** By the gateway's clock, which begins with its process: when it registered or updated last. */
   readonly seenUs: number;
 }
 
+export interface OperationOptions {
+  readonly priority?: number | undefined;
+  readonly deadlineS?: number | undefined;
+}
+
 /** What the API needs of the gateway's LwM2M clients. */
 export interface DevicesControl {
-  registrations(): Iterable<{ readonly registration: Registration; readonly seenUs: number }>;
-  /** Undefined when no such client is registered, or too much waits for it. */
-  operate(endpoint: string, operation: Operation): Promise<OperationOutcome> | undefined;
+  readonly devices: Devices;
+  /** Makes a call into the core. */
+  call(action: (nowUs: number) => void): void;
+  /** Has an operation wait for its client: its number once that is on the disk, and its outcome; undefined when it was not taken. */
+  operate(
+    endpoint: string,
+    spec: OperationSpec,
+    options: OperationOptions,
+  ): Promise<{ readonly id: number; readonly outcome: Promise<OperationOutcome> } | undefined>;
+  /** Undefined when there is no such client, or it is being probed already. */
+  probe(endpoint: string): Promise<ProbeReport | undefined>;
 }
 
 const OperationBody = z.strictObject({
-  operation: z.enum(["read", "discover", "write", "execute", "delete"]),
-  path: z.string().max(64),
-  /** Of a write: the value as text. Of an execute: its argument. */
+  operation: z.enum(OPERATION_KINDS),
+  path: z.string().max(1_024),
+  /** See OperationSpec. */
   value: z.string().max(65_536).optional(),
+  /** Lower goes first; 5 where none is given. */
+  priority: z.int().min(0).max(9).optional(),
+  deadlineS: z.number().positive().max(31_536_000).optional(),
+  /** False: 202 once it is on the disk, in place of its outcome. */
+  wait: z.boolean().default(true),
 });
 
+type Named = { Params: { endpoint: string } };
+
 export function addDeviceRoutes(app: FastifyInstance, control: DevicesControl): void {
-  app.get("/v1/devices", () => [...control.registrations()].map(viewOf));
-  app.post<{ Params: { endpoint: string } }>("/v1/devices/:endpoint/operations", async (request, reply) => {
+  const { devices } = control;
+  const unknown = "is not registered, or too much waits for it: see blockferry devices";
+  app.get("/v1/devices", () => {
+    const out: DeviceView[] = [];
+    control.call((nowUs) => {
+      for (const one of devices.all()) out.push(viewOf(devices, nowUs, one));
+    });
+    return out;
+  });
+  app.get<Named>("/v1/devices/:endpoint/timeline", (request) => devices.timelines.of(request.params.endpoint));
+  app.get<Named>("/v1/devices/:endpoint/operations", (request) =>
+    devices
+      .waiting(request.params.endpoint)
+      .map(({ id, operation, running }) => ({
+        id,
+        operation: operation.kind,
+        path: pathText(operation.path),
+        running,
+      })),
+  );
+  app.delete<{ Params: { endpoint: string; id: string } }>(
+    "/v1/devices/:endpoint/operations/:id",
+    async (request, reply) => {
+      const { endpoint, id } = request.params;
+      let done = false;
+      control.call((nowUs) => {
+        done = devices.withdraw(nowUs, endpoint, Number(id));
+        devices.settle(nowUs);
+      });
+      return done
+        ? { id: Number(id) }
+        : refuse(reply, 404, "no-such-operation", `no operation ${id} waits for ${endpoint}`);
+    },
+  );
+  app.post<Named>("/v1/devices/:endpoint/operations", async (request, reply) => {
     const body = OperationBody.safeParse(request.body);
     if (!body.success) return refuse(reply, 400, "bad-request", z.prettifyError(body.error));
-    const operation = operationOf(body.data);
-    if (typeof operation === "string") return refuse(reply, 400, "bad-request", operation);
+    const { wait, priority, deadlineS, ...spec } = body.data;
+    const meant = operationOf(spec);
+    if (typeof meant === "string") return refuse(reply, 400, "bad-request", meant);
     const { endpoint } = request.params;
-    const outcome = control.operate(endpoint, operation);
-    if (outcome === undefined)
-      return refuse(
-        reply,
-        404,
-        "no-such-device",
-        `no client is registered as ${endpoint}, or too much waits for it: see blockferry devices`,
-      );
-    const { result } = await outcome;
+    const taken = await control.operate(endpoint, spec, { priority, deadlineS });
+    if (taken === undefined) return refuse(reply, 404, "no-such-device", `${endpoint} ${unknown}`);
+    if (!wait) return reply.code(202).send({ id: taken.id });
+    const { result } = await taken.outcome;
     if (result.kind === "refused")
       return refuse(reply, 422, "device-refused", `${result.code} ${result.detail}`.trim());
     if (result.kind === "failed") return refuse(reply, 504, "device-failed", result.reason);
     return {
+      id: taken.id,
       code: result.code,
       readings: result.readings?.map(({ path, value }) => ({ path: pathText(path), value: plain(value) })) ?? [],
       links: result.links ?? [],
     };
   });
-}
-
-/** The operation that a body asks for, or what is wrong with it. */
-function operationOf({ operation, path: text, value }: z.infer<typeof OperationBody>): Operation | string {
-  const path = parsePath(text);
-  if (path === undefined || path.length === 0) return `${text} is no path such as /3/0/3`;
-  switch (operation) {
-    case "execute":
-      return path.length === 3
-        ? { kind: "execute", path, argument: value ?? "" }
-        : "only a resource, such as /5/0/2, can be executed";
-    case "write": {
-      if (path.length < 3 || value === undefined) return "a write needs a resource, such as /1/0/1, and its value";
-      try {
-        return { kind: "write", path, readings: [{ path, value: fromText(value, typeOf(path)) }], replace: true };
-      } catch (error) {
-        if (error instanceof ContentError) return error.message;
-        throw error;
-      }
-    }
-    case "read":
-    case "discover":
-    case "delete":
-      break;
-  }
-  return { kind: operation, path };
+  app.post<Named>("/v1/devices/:endpoint/probe", async (request, reply) => {
+    const { endpoint } = request.params;
+    const report = await control.probe(endpoint);
+    return report ?? refuse(reply, 404, "no-such-device", `${endpoint} ${unknown}, or it is being probed already`);
+  });
 }
 
 function plain(value: ResourceValue): string | number | boolean {
@@ -100,7 +135,11 @@ function plain(value: ResourceValue): string | number | boolean {
   return isObjectLink(value) ? linkText(value) : value;
 }
 
-function viewOf({ registration, seenUs }: { registration: Registration; seenUs: number }): DeviceView {
+function viewOf(
+  devices: Devices,
+  nowUs: number,
+  { registration, seenUs }: { registration: Registration; seenUs: number },
+): DeviceView {
   const { endpoint, id, peer, version, lifetimeS, binding, queueMode, sms, others, formats, objects } = registration;
   return {
     endpoint,
@@ -110,10 +149,13 @@ function viewOf({ registration, seenUs }: { registration: Registration; seenUs: 
     lifetimeS,
     binding,
     queueMode,
+    awake: devices.isAwake(nowUs, endpoint),
     sms: sms ?? null,
     others,
     formats,
     objects: objects.map(({ path, version: of }) => ({ path: pathText(path), version: of ?? null })),
+    waiting: devices.waiting(endpoint).length,
+    update: devices.updates.get(endpoint)?.state ?? null,
     seenUs,
   };
 }

@@ -63,14 +63,13 @@ export class Timelines {
     const nowMs = this.#unixMs(nowUs);
     const chunk = this.#byEndpoint.get(endpoint)?.at(-1);
     const last = chunk?.entries.at(-1);
-    if (last?.kind === "blocks" && last.by === by && nowMs - last.endMs < RUN_PAUSE_MS) {
-      if (repeat || offset === last.to) {
-        last.blocks++;
-        if (repeat) last.repeats++;
-        else last.to += length;
-        last.endMs = nowMs;
-        return this.#touch(nowUs, endpoint, chunk!);
-      }
+    const again = repeat && last?.kind === "blocks" && offset + length === last.to;
+    if (last?.kind === "blocks" && last.by === by && nowMs - last.endMs < RUN_PAUSE_MS && (again || offset === last.to)) {
+      last.blocks++;
+      if (repeat) last.repeats++;
+      last.to = offset + length;
+      last.endMs = nowMs;
+      return this.#touch(nowUs, endpoint, chunk!);
     }
     const run = { from: offset, to: offset + length, blocks: 1, repeats: repeat ? 1 : 0, retransmissions: 0 };
     this.#add(nowUs, endpoint, { atMs: nowMs, kind: "blocks", by, ...run, endMs: nowMs });

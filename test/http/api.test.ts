@@ -8,7 +8,9 @@ function setUp() {
     gateway: bench.gateway,
     addresses: ["127.0.0.1:5683"],
     metrics: () => bench.counters.snapshot(),
-    operate: () => undefined,
+    call: (action) => bench.loop.call(action),
+    operate: async () => Promise.resolve(undefined),
+    probe: async () => Promise.resolve(undefined),
     publish: async ({ envelope, source, alias }) =>
       Promise.resolve(bench.publishEnvelope(envelope, source!, alias === undefined ? {} : { alias })!),
   });

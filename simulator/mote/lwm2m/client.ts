@@ -132,7 +132,7 @@ export class Lwm2mClient {
 
   #instances(object: Path, boots: number): ObjectInstance[] {
     const { behaviour, lifetimeS, queueMode } = this.#parts;
-    const version = `${this.booted?.info.sequenceNumber ?? 0}.0.0`;
+    const version = this.firmware?.runningVersion ?? "";
     const constant = (path: Path, values: Readonly<Record<number, string | number | boolean>>): ObjectInstance => ({
       path,
       read: () => Object.entries(values).map(([id, value]) => ({ path: [...path, Number(id)], value })),

@@ -79,7 +79,9 @@ export class FirmwareObject {
     const { behaviour, booted } = parts;
     const { state, before } = this.#settings;
     if (state === State.UPDATING) {
-      const updated = booted.info.sequenceNumber > (before ?? 0) || behaviour.bootsOld;
+      const isNew = booted.info.sequenceNumber > (before ?? 0);
+      if (isNew) this.#settings.running = this.#settings.version;
+      const updated = isNew || behaviour.bootsOld;
       this.#settings.state = State.IDLE;
       this.#settings.result = updated ? Result.SUCCESS : Result.FAILED;
     }
@@ -89,6 +91,11 @@ export class FirmwareObject {
 
   get writer(): SlotWriter | undefined {
     return this.#writer;
+  }
+
+  /** What the image that runs calls itself; the factory's has a number only. */
+  get runningVersion(): string {
+    return this.#settings.running ?? `${this.#parts.booted.info.sequenceNumber}.0.0`;
   }
 
   get isPaused(): boolean {
@@ -114,15 +121,14 @@ export class FirmwareObject {
   }
 
   read(object: Path): Reading[] {
-    const { behaviour, booted } = this.#parts;
+    const { behaviour } = this.#parts;
     const { state, result, version } = this.#settings;
     const at = (resource: number, value: Reading["value"]): Reading => ({ path: [...object, resource], value });
     if (behaviour.stubState) return [at(Firmware.STATE, state === State.UPDATING ? 2 : 1), at(Firmware.RESULT, 0)];
     const delivery = { pull: 0, push: 1, both: 2 }[behaviour.delivery];
     const readings = [at(Firmware.STATE, state), at(Firmware.RESULT, result), at(Firmware.PKG_VERSION, version ?? "")];
     readings.push({ path: [...object, Firmware.PROTOCOLS, 0], value: 0 }, at(Firmware.DELIVERY, delivery));
-    if (object[0] !== 5)
-      readings.push(at(14, "main"), at(Firmware.CURRENT_VERSION, `${booted.info.sequenceNumber}.0.0`));
+    if (object[0] !== 5) readings.push(at(14, "main"), at(Firmware.CURRENT_VERSION, this.runningVersion));
     return readings;
   }
 

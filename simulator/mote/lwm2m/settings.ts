@@ -14,7 +14,9 @@ export interface Settings {
   pushSize?: number | undefined;
   /** Sequence number that ran when Update was executed. */
   before?: number | undefined;
+  /** What the image in the slot calls itself, and the one that runs. */
   version?: string | undefined;
+  running?: string | undefined;
 }
 
 const MAGIC = 0x5e_77_1b_65;

@@ -54,7 +54,9 @@ async function serve(options: ServeOptions): Promise<void> {
     gateway: host.gateway,
     addresses: host.addresses,
     publish: async (request) => host.publish(request),
-    operate: (endpoint, operation) => host.operate(endpoint, operation),
+    call: (action) => host.call(action),
+    operate: (endpoint, spec, options) => host.operate(endpoint, spec, options),
+    probe: (endpoint) => host.probe(endpoint),
     metrics: () => host.counters.snapshot(),
   });
   await listenApi(api, config).catch(async (error: unknown) => {

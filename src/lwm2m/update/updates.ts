@@ -122,6 +122,11 @@ export class Updates {
     for (const { run } of this.#entries.values()) yield run.job;
   }
 
+  /** Bytes of the component at hand that have got there. */
+  bytesOf({ endpoint, components, component }: UpdateJob): number {
+    return this.#parts.packages.progress(endpoint, components[component]!.digest).covered;
+  }
+
   /** The profile that was chosen for a client. */
   quirksOf(endpoint: string): Quirks | undefined {
     return this.#entries.get(endpoint)?.run.quirks;

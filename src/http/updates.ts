@@ -1,0 +1,147 @@
+import type { FastifyInstance } from "fastify";
+import { z } from "zod";
+import type { Gateway } from "../gateway/gateway.ts";
+import type { Listing } from "../gateway/catalogue.ts";
+import { parsePath, pathText, type Path } from "../lwm2m/path.ts";
+import { DEFAULT_POLICY, type Component, type UpdateJob } from "../lwm2m/update/job.ts";
+import type { StartRefusal } from "../lwm2m/update/updates.ts";
+import { refuse } from "./problem.ts";
+
+export interface UpdateView extends Omit<UpdateJob, "components"> {
+  readonly components: readonly {
+    readonly object: string;
+    readonly digest: string;
+    readonly size: number;
+    readonly version: string;
+  }[];
+  /** Bytes that were served to it, or acknowledged by it, of the component at hand. */
+  readonly bytes: number;
+  readonly size: number;
+}
+
+/** What the API needs of the gateway to update clients. */
+export interface UpdatesControl {
+  readonly gateway: Gateway;
+  call(action: (nowUs: number) => void): void;
+}
+
+const path = z
+  .string()
+  .max(64)
+  .refine((text) => parsePath(text) !== undefined, "write a path such as /3/0/3");
+const component = z.strictObject({
+  /** Key, digest (or its beginning), or version of a published image. */
+  image: z.string().min(1).max(256),
+  /** What the version resource has to read afterwards; the release's version when absent. */
+  version: z.string().min(1).max(255).optional(),
+  /** `/5/0`, or an instance of 33629. */
+  object: path.default("/5/0"),
+  versionPath: path.optional(),
+});
+const seconds = z.number().min(0).max(31_536_000);
+const UpdateBody = z.strictObject({
+  components: z.array(component).min(1).max(16),
+  methods: z
+    .array(z.enum(["pull", "push", "trigger"]))
+    .min(1)
+    .max(3)
+    .default([...DEFAULT_POLICY.methods]),
+  stallIntervals: z.int().min(1).max(100).default(DEFAULT_POLICY.stallIntervals),
+  maxStalls: z.int().min(1).max(100).default(DEFAULT_POLICY.maxStalls),
+  activeIntervalS: z.number().min(1).max(86_400).default(DEFAULT_POLICY.activeIntervalS),
+  graceS: seconds.default(DEFAULT_POLICY.graceS),
+  soakS: seconds.default(DEFAULT_POLICY.soakS),
+  severity: z.int().min(0).max(2).optional(),
+  maxDeferS: seconds.optional(),
+  deadlineS: seconds.optional(),
+  force: z.boolean().default(false),
+});
+
+type Named = { Params: { endpoint: string } };
+
+export function addUpdateRoutes(app: FastifyInstance, { gateway, call }: UpdatesControl): void {
+  const { updates } = gateway.devices;
+  app.get("/v1/updates", () => [...updates.all()].map((job) => viewOf(gateway, job)));
+  app.get<Named>("/v1/devices/:endpoint/update", async (request, reply) => {
+    const job = updates.get(request.params.endpoint);
+    return job === undefined
+      ? refuse(reply, 404, "no-update", "it has not been updated by this gateway")
+      : viewOf(gateway, job);
+  });
+  app.post<Named>("/v1/devices/:endpoint/update", async (request, reply) => {
+    const body = UpdateBody.safeParse(request.body);
+    if (!body.success) return refuse(reply, 400, "bad-request", z.prettifyError(body.error));
+    const { components, ...policy } = body.data;
+    const targets = components.map((one) => targetOf(gateway, one));
+    const wrong = targets.find((target) => typeof target === "string");
+    if (wrong !== undefined) return refuse(reply, 422, "no-such-image", wrong);
+    const { endpoint } = request.params;
+    const job = await new Promise<UpdateJob | StartRefusal>((resolve) =>
+      call((nowUs) => {
+        const started = updates.start(nowUs, endpoint, targets as Component[], policy, () => resolve(started));
+        if (typeof started === "string") resolve(started);
+        gateway.devices.settle(nowUs);
+      }),
+    );
+    if (typeof job !== "string") return reply.code(202).send(viewOf(gateway, job));
+    return refuse(
+      reply,
+      409,
+      job,
+      `${endpoint}: wait for the update under way, or cancel it with: blockferry update ${endpoint} --cancel`,
+    );
+  });
+  app.delete<Named>("/v1/devices/:endpoint/update", async (request, reply) => {
+    const { endpoint } = request.params;
+    let done = false;
+    call((nowUs) => {
+      done = updates.cancel(nowUs, endpoint);
+      gateway.devices.settle(nowUs);
+    });
+    const job = updates.get(endpoint);
+    if (done) return viewOf(gateway, job!);
+    const why = job === undefined ? "nothing is under way" : `it is ${job.state}, and too late`;
+    return refuse(reply, 409, "cannot-cancel", `${endpoint}: ${why}`);
+  });
+}
+
+/** The component that is meant, or what is wrong with it. */
+function targetOf(gateway: Gateway, given: z.infer<typeof component>): Component | string {
+  const { image } = given;
+  const listings = [...gateway.listings()];
+  const found = listings.filter(
+    ({ release, digest }) => release.key === image || digest.startsWith(image.toLowerCase()),
+  );
+  const named = found.length > 0 ? found : listings.filter(({ release }) => release.version === image);
+  if (named.length !== 1)
+    return named.length === 0
+      ? `no published image is ${image}: see blockferry images`
+      : `${image} may be ${named.map(({ release }) => release.key).join(", ")}: write one of these`;
+  return componentOf(named[0]!, given);
+}
+
+function componentOf({ release, digest }: Listing, given: z.infer<typeof component>): Component | string {
+  const version = given.version ?? release.version;
+  if (version === undefined)
+    return `the manifest of ${release.key} has no version: say with --expect what the device is to read afterwards`;
+  const object = parsePath(given.object)!;
+  if (object.length !== 2) return `${given.object} is no object instance such as /5/0`;
+  const versionPath: Path | undefined = given.versionPath === undefined ? undefined : parsePath(given.versionPath);
+  return { object, digest, size: release.imageSize, version, versionPath };
+}
+
+function viewOf(gateway: Gateway, job: UpdateJob): UpdateView {
+  const { components, ...rest } = job;
+  const at = components[job.component]!;
+  return {
+    ...rest,
+    components: components.map(({ object, digest, size, version }) => ({
+      object: pathText(object),
+      digest,
+      size,
+      version,
+    })),
+    bytes: job.state === "succeeded" && job.executes > 0 ? at.size : gateway.devices.updates.bytesOf(job),
+    size: at.size,
+  };
+}
