@@ -79,6 +79,8 @@ const ANSWERED: ReadonlySet<Operation["kind"]> = new Set(["read", "discover", "r
 /** Largest answer that is taken: a whole object with all its instances. */
 const MAX_ANSWER_BYTES = 262_144;
 const BLOCK_SZX = 6;
+/** A client that has acknowledged a question and says no more: some do so with what they do not know. */
+const READ_TIMEOUT_US = 30_000_000;
 
 export interface RunningParts {
   readonly requester: Requester;
@@ -124,7 +126,8 @@ export class RunningOperation implements Run {
     }
     const partial = operation.kind === "write" && !operation.replace;
     const code = partial ? Code.POST : METHODS[operation.kind];
-    const limits = { szx: BLOCK_SZX, maxBodyBytes: MAX_ANSWER_BYTES } as const;
+    const responseTimeoutUs = ANSWERED.has(operation.kind) ? READ_TIMEOUT_US : undefined;
+    const limits = { szx: BLOCK_SZX, maxBodyBytes: MAX_ANSWER_BYTES, responseTimeoutUs } as const;
     this.#exchange = new BodyExchange({ endpoint: requester, peer, code, options, body, ...limits });
     return this.#exchange.start(nowUs) ? undefined : { kind: "failed", reason: "too-many-requests" };
   }

@@ -23,6 +23,8 @@ export interface BodyExchangeOptions {
   /** Largest response body that is taken. */
   readonly maxBodyBytes: number;
   readonly forwarded?: boolean;
+  /** See OutgoingRequest. */
+  readonly responseTimeoutUs?: number | undefined;
 }
 
 /**
@@ -93,8 +95,9 @@ export class BodyExchange {
   }
 
   #send(nowUs: number, request: OutgoingRequest): boolean {
-    const { endpoint, peer, forwarded = false } = this.#options;
-    this.#request = endpoint.request(nowUs, peer, { ...request, forwarded });
+    const { endpoint, peer, forwarded = false, responseTimeoutUs } = this.#options;
+    const patience = responseTimeoutUs === undefined ? {} : { responseTimeoutUs };
+    this.#request = endpoint.request(nowUs, peer, { ...request, ...patience, forwarded });
     return this.#request !== undefined;
   }
 }
