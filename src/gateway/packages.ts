@@ -54,9 +54,9 @@ export function imagePackages({ catalogue, cache, served, transfers, ownAddress 
       return { covered: transfer?.served.covered ?? 0, firstMissing: transfer?.served.firstGap(0) ?? 0 };
     },
     restart: (endpoint, digest) => transfers.forget(deviceOf(endpoint), digest),
-    record: (nowUs, endpoint, digest, offset, length) => {
+    record: (nowUs, endpoint, digest, bytes) => {
       const image = catalogue.image(digest);
-      return image !== undefined && transfers.recordFor(nowUs, deviceOf(endpoint), image, offset, length);
+      return image !== undefined && transfers.recordFor(nowUs, deviceOf(endpoint), image, bytes);
     },
     watch: (address, watcher) => served.watch(address, watcher),
   };

@@ -78,14 +78,12 @@ export function addDeviceRoutes(app: FastifyInstance, control: DevicesControl): 
   });
   app.get<Named>("/v1/devices/:endpoint/timeline", (request) => devices.timelines.of(request.params.endpoint));
   app.get<Named>("/v1/devices/:endpoint/operations", (request) =>
-    devices
-      .waiting(request.params.endpoint)
-      .map(({ id, operation, running }) => ({
-        id,
-        operation: operation.kind,
-        path: pathText(operation.path),
-        running,
-      })),
+    devices.waiting(request.params.endpoint).map(({ id, operation, running }) => ({
+      id,
+      operation: operation.kind,
+      path: pathText(operation.path),
+      running,
+    })),
   );
   app.delete<{ Params: { endpoint: string; id: string } }>(
     "/v1/devices/:endpoint/operations/:id",

@@ -64,7 +64,12 @@ export class Timelines {
     const chunk = this.#byEndpoint.get(endpoint)?.at(-1);
     const last = chunk?.entries.at(-1);
     const again = repeat && last?.kind === "blocks" && offset + length === last.to;
-    if (last?.kind === "blocks" && last.by === by && nowMs - last.endMs < RUN_PAUSE_MS && (again || offset === last.to)) {
+    if (
+      last?.kind === "blocks" &&
+      last.by === by &&
+      nowMs - last.endMs < RUN_PAUSE_MS &&
+      (again || offset === last.to)
+    ) {
       last.blocks++;
       if (repeat) last.repeats++;
       last.to = offset + length;

@@ -50,18 +50,21 @@ export class TransferTable {
     this.#note(nowUs, transfer, offset, length);
   }
 
-  /** As `record`, for a device that is known by another name than its address; true when it had these bytes before. */
+  /**
+   * As `record`, for a device that is known by another name than its address; true when it had these
+   * bytes before. What it acknowledged is written at once, so that no crash has it sent again.
+   */
   recordFor(
     nowUs: number,
     device: string,
     image: { digest: string; size: number },
-    offset: number,
-    length: number,
+    { offset, length, acknowledged }: { offset: number; length: number; acknowledged: boolean },
   ): boolean {
     const known = this.of(device, image.digest);
     const transfer = known ?? this.#insert(new Transfer(device, image.digest, image.size));
     const { retransmissions } = transfer;
     this.#note(nowUs, transfer, offset, length);
+    if (acknowledged) this.#dueUs = nowUs;
     return transfer.retransmissions > retransmissions;
   }
 

@@ -9,6 +9,7 @@ import { szxOf } from "../../coap/blockwise/block.ts";
 import { imagePath } from "../../gateway/catalogue.ts";
 import { createEnvelope, signEnvelope } from "../../suit/author.ts";
 import { toHex } from "../../util/bytes.ts";
+import type { UpdateView } from "../../http/updates.ts";
 import { parsePeer } from "../../util/peer.ts";
 import { callGateway } from "../control-client.ts";
 import { DemoMote, type FleetOptions } from "../demo/fleet.ts";
@@ -29,6 +30,9 @@ interface DemoOptions {
 }
 
 const LIMIT_S = 120;
+/** Longer than a mote takes for a pause between two blocks. */
+const LEAST_ABSENCE_MS = 1_000;
+const ENDS: ReadonlySet<string> = new Set(["succeeded", "failed", "cancelled"]);
 const TARGET_SEQUENCE = 2;
 
 export function addDemo(program: Command): void {
@@ -59,9 +63,9 @@ async function demo(options: DemoOptions): Promise<void> {
   const folder = mkdtempSync(join(tmpdir(), "blockferry-demo-"));
   const startedMs = performance.now();
   try {
-    const site = await setUp(folder, say);
+    const site = await setUp(folder, ackTimeoutMs, say);
     say(
-      `${motes} motes run image 1 (${site.factoryImage.length} bytes) and look for an update. Their links lose ${loss * 100} % each way, double 5 % and reorder 5 %.`,
+      `${motes} LwM2M motes run image 1 (${site.factoryImage.length} bytes), and half of them only take what they are given. Their links lose ${loss * 100} % each way, double 5 % and reorder 5 %.`,
     );
     say(
       `block size ${blockBytes} bytes, ACK_TIMEOUT ${ackTimeoutMs} ms: picked for loopback (RFC 7252 section 4.8); on 802.15.4 it would be 2 s.\n`,
@@ -103,7 +107,7 @@ interface Site {
 }
 
 /** Key, gateway, signature, publication: what an author and an operator do. */
-async function setUp(folder: string, say: (text: string) => void): Promise<Site> {
+async function setUp(folder: string, ackTimeoutMs: number, say: (text: string) => void): Promise<Site> {
   const image = (version: number): string =>
     fileURLToPath(new URL(`../../../../firmware/sensor-${version}.bin`, import.meta.url));
   const newImage = readFileSync(image(2));
@@ -111,7 +115,7 @@ async function setUp(folder: string, say: (text: string) => void): Promise<Site>
   const { publicFile: trust } = writeKeyFiles(join(folder, "author"), key);
   say("made an author key (ES256)");
   const state = join(folder, "state");
-  const child = await GatewayChild.start(state, "127.0.0.1:0", trust);
+  const child = await GatewayChild.start(state, "127.0.0.1:0", trust, ackTimeoutMs);
   say(`the gateway runs on ${child.address} with an empty state folder`);
   try {
     const { vendorId, classId } = identifiers("example.com", "sensor-a");
@@ -145,18 +149,26 @@ async function runFleet(options: FleetOptions, site: Site, quiet: boolean): Prom
   const progress = new FleetProgress(fleet, quiet);
   try {
     for (const mote of fleet) await mote.start();
+    await until(() => fleet.every(({ mote }) => mote.client.isRegistered));
+    progress.say(`all have registered; each is told to update to 2.0.0`);
+    for (const mote of fleet) await startUpdate(site, mote);
     const stored = (): number => fleet.reduce((sum, mote) => sum + mote.blocks.stored, 0);
     const half = (fleet.length * fleet[0]!.blocks.total) / 2;
     await until(() => stored() >= half);
     await site.child.kill();
     for (const mote of fleet) mote.atKill = { resumes: mote.mote.resumesAtNonZero, blocks: mote.blocks.stored };
     progress.say(
-      `killed the gateway (SIGKILL) with ${stored()} of ${half * 2} blocks stored; it stays away until every mote has noticed`,
+      `killed the gateway (SIGKILL) with ${stored()} of ${half * 2} blocks stored; it stays away until every mote that fetches has noticed`,
     );
-    await until(() => fleet.every((mote) => mote.done || mote.mote.agent.isPaused));
-    site.child = await GatewayChild.start(site.state, site.child.address, site.trust);
-    progress.say("started it again on the same state folder");
-    await until(() => fleet.every((mote) => mote.done));
+    await sleep(LEAST_ABSENCE_MS);
+    await until(() => fleet.every((mote) => mote.done || mote.isPaused));
+    site.child = await GatewayChild.start(site.state, site.child.address, site.trust, options.ackTimeoutMs);
+    progress.say("started it again on the same state folder: it goes on with every update");
+    await until(async () => {
+      const updates = (await callGateway(site.state, "GET", "/v1/updates")) as UpdateView[];
+      for (const mote of fleet) mote.update = updates.find(({ endpoint }) => endpoint === mote.endpoint);
+      return fleet.every(({ update }) => ENDS.has(update?.state ?? ""));
+    });
   } finally {
     progress.stop();
     await site.child.stop();
@@ -165,12 +177,18 @@ async function runFleet(options: FleetOptions, site: Site, quiet: boolean): Prom
   return fleet;
 }
 
-async function until(condition: () => boolean): Promise<void> {
+async function startUpdate({ state, newImage }: Site, { endpoint }: DemoMote): Promise<void> {
+  const image = toHex(nodeCrypto.sha256(newImage));
+  const body = { components: [{ image }], activeIntervalS: 2, stallIntervals: 3, maxStalls: 100 };
+  await callGateway(state, "POST", `/v1/devices/${endpoint}/update`, body);
+}
+
+async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
   const deadlineMs = performance.now() + LIMIT_S * 1_000;
-  while (!condition()) {
+  while (!(await condition())) {
     if (performance.now() > deadlineMs)
       throw new UserError(ExitCode.FAILED, "demo-timeout", `the fleet did not get there within ${LIMIT_S} s`);
-    await sleep(20);
+    await sleep(50);
   }
 }
 
@@ -178,13 +196,15 @@ function report(fleet: readonly DemoMote[], options: FleetOptions, seconds: numb
   const count = (test: (mote: DemoMote) => boolean): number => fleet.filter(test).length;
   const result = {
     motes: fleet.length,
-    updated: count((mote) => mote.runsNewImage),
+    updated: count((mote) => mote.runsNewImage && mote.update?.state === "succeeded"),
     resumedAtNonZero: count((mote) => mote.resumedAfterKill),
     refetchedBlocks: fleet.reduce((sum, { mote }) => sum + mote.refetch.violations, 0),
     gatewayKills: 1,
     lossRate: options.quality.loss,
     imageBytes: options.newImage.length,
     seconds: Number(seconds.toFixed(1)),
+    pull: count((mote) => mote.runsNewImage && mote.update?.method === "pull"),
+    push: count((mote) => mote.runsNewImage && mote.update?.method === "push"),
   };
   if (!json) {
     console.log(`\n${fleetTable(fleet)}\n`);
@@ -192,7 +212,7 @@ function report(fleet: readonly DemoMote[], options: FleetOptions, seconds: numb
       "est. mJ: frames, CPU and flash on an nRF52840; waiting with the receiver on is left out (blockferry simulate counts it).",
     );
     console.log(
-      `${result.updated} of ${result.motes} motes run image 2, digest checked; ${result.resumedAtNonZero} went on behind block 0 after the kill; ${result.refetchedBlocks} stored blocks were fetched again; ${result.seconds} s.`,
+      `${result.updated} of ${result.motes} motes run image 2 (${result.pull} by pull, ${result.push} by push), digest checked, and the gateway knows it; ${result.resumedAtNonZero} went on behind block 0 after the kill; ${result.refetchedBlocks} stored blocks were fetched again; ${result.seconds} s.`,
     );
   } else console.log(JSON.stringify(result));
   if (result.updated !== result.motes || result.refetchedBlocks > 0) {

@@ -2,11 +2,13 @@ import { systemClock } from "../../adapters/system.ts";
 import { DEFAULT_PARAMETERS } from "../../coap/parameters.ts";
 import { szxOf } from "../../coap/blockwise/block.ts";
 import { nobleCrypto } from "../../crypto/noble-crypto.ts";
+import type { UpdateView } from "../../http/updates.ts";
 import type { PublicKey } from "../../ports/crypto.ts";
 import type { PeerAddress } from "../../ports/datagram.ts";
 import { SeededRandom } from "../../../simulator/engine/random.ts";
 import { WorkEstimate } from "../../../simulator/mote/air-estimate.ts";
-import { Mote } from "../../../simulator/mote/mote.ts";
+import { BEHAVIOURS } from "../../../simulator/mote/lwm2m/behaviour.ts";
+import { Lwm2mMote } from "../../../simulator/mote/lwm2m/lwm2m-mote.ts";
 import type { ChipProfile } from "../../../simulator/mote/profile.ts";
 import { UdpClient } from "../udp-client.ts";
 import { LossyLink, type LinkQuality } from "./lossy-link.ts";
@@ -29,7 +31,7 @@ export interface FleetOptions {
 /** A mote on a real UDP socket behind its own bad link. */
 export class DemoMote {
   readonly id: number;
-  readonly mote: Mote;
+  readonly mote: Lwm2mMote;
   readonly link: LossyLink;
   readonly energy: WorkEstimate;
   readonly #options: FleetOptions;
@@ -37,6 +39,8 @@ export class DemoMote {
   #startedUs = 0;
   #finishedUs: number | undefined;
   /** Resumes and blocks counted when the gateway was killed. */
+  /** The update as the gateway has it. */
+  update: UpdateView | undefined;
   atKill: { resumes: number; blocks: number } | undefined;
 
   constructor(id: number, options: FleetOptions) {
@@ -46,31 +50,34 @@ export class DemoMote {
     this.link = new LossyLink(options.quality, random.fork("link"));
     this.energy = new WorkEstimate(options.profile);
     const { profile, classId, anchor, gateway, blockBytes, factoryImage, newImage } = options;
-    this.mote = new Mote({
-      profile,
+    this.mote = new Lwm2mMote({
+      ...{ profile, classId, blockBytes },
       crypto: nobleCrypto,
-      classId,
-      gateway,
-      blockBytes,
+      server: gateway,
+      endpointName: this.endpoint,
+      lifetimeS: 60,
+      version: "1.1",
+      queueMode: undefined,
+      object: [5, 0],
+      behaviour: BEHAVIOURS[id % 2 === 1 ? "pull-only" : "push-only"]!,
       random: random.fork("mote"),
       anchors: [anchor],
       szx: szxOf(blockBytes)!,
-      parameters: {
-        ...DEFAULT_PARAMETERS,
-        ackTimeoutUs: options.ackTimeoutMs * 1e3,
-      },
-      policy: {
-        backoffUs: 2e5,
-        maxBackoffUs: 1e6,
-        maxFailures: 200,
-      },
+      parameters: { ...DEFAULT_PARAMETERS, ackTimeoutUs: options.ackTimeoutMs * 1e3 },
+      policy: { backoffUs: 2e5, maxBackoffUs: 1e6, maxFailures: 200 },
       maxImageBytes: Math.max(factoryImage.length, newImage.length),
-      factoryImage: {
-        bytes: factoryImage,
-        sequenceNumber: options.targetSequence - 1,
-      },
+      factoryImage: { bytes: factoryImage, sequenceNumber: options.targetSequence - 1 },
       onBusy: (state, us) => this.energy.worked(state, us),
     });
+  }
+
+  /** The name that it registers by. */
+  get endpoint(): string {
+    return `mote-${this.id}`;
+  }
+
+  get method(): "pull" | "push" {
+    return this.id % 2 === 1 ? "pull" : "push";
   }
 
   async start(): Promise<void> {
@@ -82,7 +89,7 @@ export class DemoMote {
       },
       handleTimeout: (nowUs: number): void => mote.handleTimeout(nowUs),
       pollTimeout: (): number | undefined => mote.pollTimeout(),
-      pollTransmit: (): ReturnType<Mote["pollTransmit"]> => {
+      pollTransmit: (): ReturnType<Lwm2mMote["pollTransmit"]> => {
         const out = mote.pollTransmit();
         if (out !== undefined) energy.sent(out.bytes.length);
         return out;
@@ -98,11 +105,9 @@ export class DemoMote {
   }
 
   get blocks(): { stored: number; total: number } {
-    const { journal, booted } = this.mote.agent;
-    const { newImage, blockBytes, targetSequence } = this.#options;
+    const { newImage, blockBytes } = this.#options;
     const total = Math.ceil(newImage.length / blockBytes);
-    const installed = (booted?.info.sequenceNumber ?? 0) >= targetSequence;
-    return { stored: installed ? total : (journal?.storedCount ?? 0), total };
+    return { stored: this.done ? total : (this.mote.client.firmware?.writer?.journal.storedCount ?? 0), total };
   }
 
   get done(): boolean {
@@ -115,11 +120,12 @@ export class DemoMote {
 
   /** True when the mote booted the new image and its flash holds it byte for byte. */
   get runsNewImage(): boolean {
-    const { booted } = this.mote.agent;
-    if (this.mote.outcome(this.#options.targetSequence) !== "updated" || booted === undefined) return false;
-    const { newImage } = this.#options;
-    const bytes = this.mote.flash.read(this.mote.layout.slotAddress[booted.slot], booted.info.size);
-    return bytes.length === newImage.length && bytes.every((byte, i) => byte === newImage[i]);
+    return this.mote.runs(this.#options.newImage);
+  }
+
+  /** It has noticed that the gateway is away; one that is given its package cannot. */
+  get isPaused(): boolean {
+    return this.method === "push" || this.mote.client.firmware?.isPaused === true;
   }
 
   get resumedAfterKill(): boolean {
@@ -127,7 +133,6 @@ export class DemoMote {
   }
 
   #onSettled(): void {
-    if (!this.done && this.mote.outcome(this.#options.targetSequence) !== undefined)
-      this.#finishedUs = systemClock.nowUs();
+    if (!this.done && this.mote.client.isRegistered && this.runsNewImage) this.#finishedUs = systemClock.nowUs();
   }
 }

@@ -17,7 +17,7 @@ export class GatewayChild {
     this.#exited = exited;
   }
 
-  static async start(state: string, listen: string, trust: string): Promise<GatewayChild> {
+  static async start(state: string, listen: string, trust: string, ackTimeoutMs: number): Promise<GatewayChild> {
     const args = [
       BIN,
       "serve",
@@ -28,6 +28,8 @@ export class GatewayChild {
       listen,
       "--trust",
       trust,
+      "--ack-timeout-ms",
+      String(ackTimeoutMs),
       "--log-level",
       "error",
     ];

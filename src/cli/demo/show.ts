@@ -1,4 +1,5 @@
 import cliProgress from "cli-progress";
+import { STATE_NAMES } from "../../lwm2m/firmware.ts";
 import { formatTable } from "../table.ts";
 import type { DemoMote } from "./fleet.ts";
 
@@ -59,19 +60,20 @@ export class FleetProgress {
 }
 
 function stateOf(mote: DemoMote): string {
-  const { state, failure } = mote.mote.agent;
-  if (state === "up-to-date") return mote.runsNewImage ? "runs image 2" : "has nothing to fetch yet";
-  if (state === "download" && mote.mote.agent.isPaused) return "no answer from the gateway";
-  return failure ?? state;
+  if (mote.done) return "runs image 2";
+  const { firmware, isRegistered } = mote.mote.client;
+  if (firmware === undefined || !isRegistered) return "not registered";
+  if (firmware.isPaused && mote.method === "pull" && mote.blocks.stored > 0) return "no answer from the gateway";
+  return `${STATE_NAMES[firmware.state]}, by ${mote.method}`;
 }
 
 export function fleetTable(motes: readonly DemoMote[]): string {
-  const rows = motes.map(({ id, mote, link, energy, seconds, runsNewImage }) => [
+  const rows = motes.map(({ id, method, mote, link, energy, seconds, runsNewImage }) => [
     id,
-    runsNewImage ? "image 2" : (mote.agent.failure ?? mote.agent.state),
+    method,
+    runsNewImage ? "image 2" : "image 1",
     mote.imageBytesReceived,
-    mote.refetch.requests,
-    mote.counters.snapshot()["coap_repeated_responses"] ?? 0,
+    mote.repeatedBlocks,
     link.lost,
     mote.retransmitted,
     mote.resumesAtNonZero,
@@ -80,10 +82,10 @@ export function fleetTable(motes: readonly DemoMote[]): string {
   ]);
   const header = [
     "mote",
+    "by",
     "runs",
     "bytes",
-    "blocks",
-    "duplicates",
+    "sent again",
     "lost",
     "retransmitted",
     "resumes",

@@ -357,7 +357,7 @@ export class UpdateRun implements InstallationContext {
   }
 
   #unheard(nowUs: number, { kind }: Operation): void {
-    this.lookAt(nowUs + Math.max(RETRY_US, this.#intervalUs() / 4));
+    this.lookAt(nowUs + Math.round(this.#intervalUs() / 4));
     if (this.job.state === "cancelling") this.#gone(nowUs);
     else if (kind === "execute" && this.job.state === "applying") this.ports.note(nowUs, "unanswered", "Execute");
   }

@@ -36,7 +36,12 @@ export interface Packages {
   progress(endpoint: string, digest: string): { readonly covered: number; readonly firstMissing: number };
   restart(endpoint: string, digest: string): void;
   /** True when these bytes had been there before. */
-  record(nowUs: number, endpoint: string, digest: string, offset: number, length: number): boolean;
+  record(
+    nowUs: number,
+    endpoint: string,
+    digest: string,
+    bytes: { readonly offset: number; readonly length: number; readonly acknowledged: boolean },
+  ): boolean;
   /** Whatever image is served to this address, besides: for clients that were told where to look. */
   watch(
     address: string,
@@ -241,7 +246,7 @@ export class Updates {
 
   #record(nowUs: number, job: UpdateJob, by: "pull" | "push", digest: string, offset: number, length: number): void {
     const { packages, timelines, queues } = this.#parts;
-    const repeat = packages.record(nowUs, job.endpoint, digest, offset, length);
+    const repeat = packages.record(nowUs, job.endpoint, digest, { offset, length, acknowledged: by === "push" });
     timelines.block(nowUs, job.endpoint, by, { offset, length, repeat });
     if (by === "pull") queues.heard(nowUs, job.endpoint);
   }
