@@ -86,7 +86,13 @@ export class CsmaMac implements Station {
     return this.#on && !this.#transmitting;
   }
 
-  /** Turns the radio off for good; what is queued is dropped. */
+  /** Turns the radio on again. */
+  turnOn(): void {
+    this.#on = true;
+    this.ledger?.setRadio(this.#engine.nowUs(), "listen");
+  }
+
+  /** Turns the radio off; what is queued is dropped. */
   turnOff(): void {
     this.#on = false;
     this.#queue.length = 0;

@@ -22,7 +22,9 @@ export class ManifestFetch {
     this.#fetch = newFetch(manifestPath(classId, "00"));
   }
 
+  /** From the beginning, whatever has come already. */
   start(nowUs: number): void {
+    this.#parts = [];
     this.#fetch.ask(nowUs, this.#fetch.download.requestAt(0));
   }
 
@@ -38,8 +40,7 @@ export class ManifestFetch {
     const event = this.#fetch.handleEvent(nowUs, clientEvent);
     if (event === undefined || event.kind === "paused") return undefined;
     if (event.kind === "changed") {
-      this.#parts = []; // a newer release came while this one was being read
-      this.start(nowUs);
+      this.start(nowUs); // a newer release came while this one was being read
       return undefined;
     }
     if (event.kind !== "block")

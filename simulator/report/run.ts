@@ -1,4 +1,5 @@
 import { mean, quantile } from "simple-statistics";
+import type { Quirks } from "../../src/lwm2m/quirks.ts";
 import { Engine } from "../engine/engine.ts";
 import { SeededRandom } from "../engine/random.ts";
 import { ENERGY_STATES, EnergyLedger, type EnergyState } from "../mote/energy.ts";
@@ -6,6 +7,7 @@ import { unverifiedFields, type ChipProfile } from "../mote/profile.ts";
 import { Medium } from "../radio/medium.ts";
 import { expand, type Case, type Scenario } from "../scenarios/scenario.ts";
 import { Cell, linksOf, type SimMote } from "../world/cell.ts";
+import { Lwm2mCell, type SimClient } from "../world/lwm2m-cell.ts";
 import { IdealArq } from "../world/ideal-arq.ts";
 import { meanPer, oneHopLimit } from "./limit.ts";
 
@@ -69,30 +71,39 @@ export function runScenario(
   seed: number,
   wallMs: () => number,
   onCase: (done: number, total: number) => void = () => {},
+  quirks: readonly Quirks[] = [],
 ): ScenarioReport {
   const cases = expand(scenario);
   const reports: CaseReport[] = [];
   // Bare frames would flatter the speed of the real protocol: its cases are timed apart.
-  const wallSeconds = { coap: 1e-6, "ideal-arq": 1e-6 };
+  const wallSeconds = { coap: 1e-6, lwm2m: 1e-6, "ideal-arq": 1e-6 };
   for (const run of cases) {
     const startMs = wallMs();
-    reports.push(runCase(run, profile, seed));
+    reports.push(runCase(run, profile, seed, quirks));
     wallSeconds[run.transport] += (wallMs() - startMs) / 1_000;
     onCase(reports.length, cases.length);
   }
-  const transport = reports.some((report) => report.transport === "coap") ? "coap" : "ideal-arq";
+  const transport = reports.find((report) => report.transport !== "ideal-arq")?.transport ?? "ideal-arq";
   return summarise(scenario, profile, seed, reports, { transport, wallSeconds: wallSeconds[transport] });
 }
 
-export function runCase(run: Case, profile: ChipProfile, seed: number): CaseReport {
-  return run.transport === "coap" ? runCoap(run, profile, seed) : runIdeal(run, profile, seed);
+export function runCase(run: Case, profile: ChipProfile, seed: number, quirks: readonly Quirks[] = []): CaseReport {
+  if (run.transport === "ideal-arq") return runIdeal(run, profile, seed);
+  return runCell(
+    run,
+    profile,
+    run.transport === "coap" ? new Cell(run, profile, seed) : new Lwm2mCell(run, profile, seed, quirks),
+  );
 }
 
-function runCoap(run: Case, profile: ChipProfile, seed: number): CaseReport {
-  const cell = new Cell(run, profile, seed);
-  cell.run();
+function runCell(run: Case, profile: ChipProfile, cell: Cell | Lwm2mCell): CaseReport {
+  cell.runAll();
   const { motes, medium, engine } = cell;
-  const sum = (value: (sim: SimMote) => number): number => motes.reduce((total, sim) => total + value(sim), 0);
+  const sum = (value: (sim: SimMote | SimClient) => number): number => {
+    let total = 0;
+    for (const sim of motes) total += value(sim);
+    return total;
+  };
   const durations = motes.map(({ startedUs, finishedUs }) => ((finishedUs ?? engine.nowUs()) - startedUs) / 1e6);
   const outcomes: Record<string, number> = {};
   for (const { outcome } of motes) outcomes[outcome] = (outcomes[outcome] ?? 0) + 1;
@@ -103,7 +114,7 @@ function runCoap(run: Case, profile: ChipProfile, seed: number): CaseReport {
       motes.map(({ ledger }) => ledger),
     ),
     traceHash: engine.trace.digest(),
-    updated: outcomes["updated"] ?? 0,
+    updated: motes.filter(({ outcome }) => outcome.startsWith("updated")).length,
     outcomes,
     timePerByteUs: (mean(durations) * 1e6) / run.imageBytes,
     completionS: percentiles(durations),
@@ -119,12 +130,9 @@ function runCoap(run: Case, profile: ChipProfile, seed: number): CaseReport {
 }
 
 /** What must hold in every run. */
-function check(cell: Cell): string[] {
-  const violations: string[] = [];
-  for (const sim of cell.motes) {
-    const { id, mote, outcome, ledger } = sim;
-    if (outcome === "bricked") violations.push(`mote ${id} is bricked`);
-    if (outcome === "updated" && !cell.runsImage(sim)) violations.push(`mote ${id} says updated but runs other bytes`);
+function check(cell: Cell | Lwm2mCell): string[] {
+  const violations = cell.check();
+  for (const { id, mote, ledger } of cell.motes) {
     if (mote.refetch.violations > 0)
       violations.push(`mote ${id} fetched ${mote.refetch.violations} stored blocks again`);
     const radioUs = (["sleep", "listen", "rx", "tx"] as const).reduce((total, state) => total + ledger.us(state), 0);

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { BEHAVIOURS } from "../mote/lwm2m/behaviour.ts";
 import type { GilbertElliott } from "../radio/links.ts";
 
 /** A value, or several that the scenario is run with one after another. */
@@ -19,8 +20,8 @@ const ScenarioSchema = z.strictObject({
   name: z.string().regex(/^[a-z0-9-]+$/),
   description: z.string().default(""),
   motes: z.int().min(1).max(200),
-  /** `coap` runs the gateway and the motes; `ideal-arq` sends bare frames with free feedback. */
-  transport: sweep(z.enum(["coap", "ideal-arq"])).default(["coap"]),
+  /** `coap` runs the gateway and the motes, `lwm2m` has the gateway update them; `ideal-arq` sends bare frames with free feedback. */
+  transport: sweep(z.enum(["coap", "ideal-arq", "lwm2m"])).default(["coap"]),
   link: z.union([
     z.strictObject({ model: z.literal("iid"), per: sweep(z.number().min(0).max(0.9)) }),
     z.strictObject({ model: z.literal("gilbert-elliott"), gilbertElliott }),
@@ -31,6 +32,19 @@ const ScenarioSchema = z.strictObject({
   mac: z.strictObject({ maxRetries: z.int().min(0).max(7).default(3) }).prefault({}),
   coap: z
     .strictObject({ ackTimeoutMs: z.number().min(10).default(2_000), maxRetransmit: z.int().min(0).max(8).default(4) })
+    .prefault({}),
+  /** Of transport `lwm2m`: how the clients are. */
+  lwm2m: z
+    .strictObject({
+      lifetimeS: z.int().min(1).default(86_400),
+      graceS: z.int().min(0).default(120),
+      /** Queue Mode: asleep between; always on when absent. */
+      queue: z.strictObject({ wakeIntervalS: z.number().positive(), awakeS: z.number().positive() }).optional(),
+      /** Behaviours of the first of them; the others are good. */
+      clients: z
+        .array(z.strictObject({ behaviour: z.enum(Object.keys(BEHAVIOURS) as [string]), count: z.int().min(1) }))
+        .default([]),
+    })
     .prefault({}),
   reassemblyBuffers: z.int().min(1).max(16).default(2),
   faults: z
@@ -44,11 +58,13 @@ const ScenarioSchema = z.strictObject({
   maxHours: z.number().positive().max(1_000).default(24),
 });
 
+export type Transport = "coap" | "ideal-arq" | "lwm2m";
+
 export interface Scenario {
   readonly name: string;
   readonly description: string;
   readonly motes: number;
-  readonly transport: readonly ("coap" | "ideal-arq")[];
+  readonly transport: readonly Transport[];
   readonly link:
     | { readonly model: "iid"; readonly per: readonly number[] }
     | { readonly model: "gilbert-elliott"; readonly gilbertElliott: GilbertElliott };
@@ -57,6 +73,12 @@ export interface Scenario {
   readonly profile: string;
   readonly mac: { readonly maxRetries: number };
   readonly coap: { readonly ackTimeoutMs: number; readonly maxRetransmit: number };
+  readonly lwm2m: {
+    readonly lifetimeS: number;
+    readonly graceS: number;
+    readonly queue?: { readonly wakeIntervalS: number; readonly awakeS: number } | undefined;
+    readonly clients: readonly { readonly behaviour: string; readonly count: number }[];
+  };
   readonly reassemblyBuffers: number;
   readonly faults: {
     readonly gateway: readonly { readonly atS: number; readonly downS: number }[];
@@ -67,7 +89,7 @@ export interface Scenario {
 
 /** One run of a scenario: every swept key has one value. */
 export interface Case extends Omit<Scenario, "transport" | "link" | "imageBytes" | "blockBytes"> {
-  readonly transport: "coap" | "ideal-arq";
+  readonly transport: Transport;
   readonly link:
     | { readonly model: "iid"; readonly per: number }
     | { readonly model: "gilbert-elliott"; readonly gilbertElliott: GilbertElliott };

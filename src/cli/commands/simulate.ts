@@ -5,6 +5,7 @@ import { estimate, type CaseEstimate, type Estimate } from "../../../simulator/r
 import type { Scenario } from "../../../simulator/scenarios/scenario.ts";
 import { ExitCode, UserError, usageError } from "../errors.ts";
 import { Progress } from "../progress.ts";
+import { readQuirks } from "../lwm2m-policy.ts";
 import { readProfile, readScenario } from "../scenario-files.ts";
 import { formatTable } from "../table.ts";
 
@@ -67,6 +68,7 @@ function runSeeds(
   show: boolean,
 ): ScenarioReport[] {
   const progress = new Progress(show);
+  const quirks = readQuirks(undefined);
   let done = 0;
   const reports = Array.from({ length: count }, (_, i) =>
     runScenario(
@@ -78,6 +80,7 @@ function runSeeds(
         if (done === 0) progress.start(scenario.name, perSeed * count, "cases");
         progress.update(++done);
       },
+      quirks,
     ),
   );
   progress.stop();
@@ -97,9 +100,16 @@ function printRun(report: ScenarioReport): void {
   console.log(`${report.scenario}, seed ${report.seed}, ${report.profile}, trace ${report.traceHash}\n`);
   const header = ["updated", "p50 s", "max s", "B/s", "mJ", "uJ/B", "limit", "x limit", "refetched", "resumes"];
   console.log(formatTable([...CASE_HEADER, ...header], report.cases.map(row)));
+  for (const { transport, outcomes } of report.cases) if (transport === "lwm2m") printOutcomes(outcomes);
   printNotes(report);
   const [seconds, frames] = [Math.round(report.simSecondsPerWallSecond), Math.round(report.framesPerWallSecond)];
   console.log(`${seconds} simulated seconds and ${frames} frames per second of this machine.`);
+}
+
+/** What the gateway found out of each client. */
+function printOutcomes(outcomes: Readonly<Record<string, number>>): void {
+  const rows = Object.entries(outcomes).toSorted(([, a], [, b]) => b - a);
+  console.log(`\n${formatTable(["outcome", "motes"], rows)}`);
 }
 
 function printEstimates(report: ScenarioReport, count: number, cases: readonly CaseEstimate[]): void {

@@ -31,6 +31,8 @@ export class Installation {
   #unreadable = 0;
   /** Update was refused, and is to be tried once more. */
   #again = false;
+  /** It said that it would. */
+  #promised = false;
 
   constructor(context: InstallationContext) {
     this.#context = context;
@@ -97,7 +99,8 @@ export class Installation {
           ? result.code
           : `${result.kind}: ${result.kind === "failed" ? result.reason : result.code}`,
       );
-      if (result.kind !== "done") this.#read(now, () => this.#refused(now));
+      this.#promised = result.kind === "done";
+      if (!this.#promised) this.#read(now, (later) => this.#refused(later));
     });
   }
 
@@ -136,7 +139,8 @@ export class Installation {
       this.judge(now);
       const { job } = this.#context;
       // It holds the package and says nothing of having begun: it never heard the Execute.
-      const unheard = job.state === "applying" && this.#context.state() === State.DOWNLOADED;
+      const holds = this.#context.quirks.trustState ? this.#context.state() === State.DOWNLOADED : !this.#promised;
+      const unheard = job.state === "applying" && holds;
       if (unheard && job.executes > 0 && job.executes < MAX_EXECUTES && !this.#context.busy) this.begin(now, true);
     });
   }
@@ -156,7 +160,7 @@ export class Installation {
       const sinceS = (ports.unixMs(nowUs) - job.executedMs!) / 1_000;
       if (job.state === "deferred" && deferS > 0 && sinceS >= deferS && job.executes < MAX_EXECUTES)
         this.begin(nowUs, true);
-      else if (sinceS >= waitS + deferS) this.#neverRestarted(nowUs, waitS + deferS);
+      else if (sinceS >= waitS + deferS + this.#intervalUs() / 1_000_000) this.#neverRestarted(nowUs, waitS + deferS);
       else this.awake(nowUs);
     }
   }
