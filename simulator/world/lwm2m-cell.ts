@@ -123,7 +123,9 @@ export class Lwm2mCell {
     const { blockBytes, lwm2m } = this.run;
     const { classId, author, image } = this.gateway;
     const mote = new Lwm2mMote({
-      ...{ profile, classId, blockBytes },
+      profile,
+      classId,
+      blockBytes,
       crypto: nobleCrypto,
       anchors: [author.publicKey],
       random: this.random.fork(`mote-${id}`),

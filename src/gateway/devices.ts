@@ -16,7 +16,7 @@ import { Registry, REGISTRATION_PREFIX, type RegistryEvent, type RegistryParts }
 import { Timelines, TIMELINE_PREFIX } from "../lwm2m/timeline.ts";
 import { UPDATE_PREFIX } from "../lwm2m/update/job.ts";
 import { Updates, type Packages } from "../lwm2m/update/updates.ts";
-import { ContentError } from "../lwm2m/values.ts";
+import { ContentError, toText } from "../lwm2m/values.ts";
 import type { PeerAddress } from "../ports/datagram.ts";
 import type { Log } from "../ports/log.ts";
 import type { Durability, StoreOp } from "../ports/store.ts";
@@ -264,6 +264,6 @@ export class Devices {
 function resultText(result: OperationOutcome["result"]): string {
   if (result.kind === "failed") return result.reason;
   if (result.kind === "refused") return `${result.code} ${result.detail}`.trim();
-  const values = (result.readings ?? []).slice(0, 4).map(({ path, value }) => `${pathText(path)}=${String(value)}`);
+  const values = (result.readings ?? []).slice(0, 4).map(({ path, value }) => `${pathText(path)}=${toText(value)}`);
   return [result.code, ...values].join(" ");
 }

@@ -136,7 +136,12 @@ export class Gateway {
     const packageParts = { catalogue: this.#catalogue, cache: this.#cache, served: this.#served };
     this.#devices = new Devices(
       {
-        ...{ random: parts.random.fork("lwm2m"), metrics, log, endpoint: this.#endpoint, profiles, awakeUs },
+        random: parts.random.fork("lwm2m"),
+        metrics,
+        log,
+        endpoint: this.#endpoint,
+        profiles,
+        awakeUs,
         packages: imagePackages({ ...packageParts, transfers: this.#transfers, ownAddress }),
         unixMs: (nowUs) => startMs + (nowUs - startUs) / 1_000,
         store: (ops, durability) => this.#store(ops, durability),

@@ -30,25 +30,25 @@ export class Operations {
   readonly #kept = new Map<number, PendingOperation>();
   readonly #writes = new Map<
     number,
-    { readonly operation: PendingOperation; readonly then: (taken: boolean) => void }
+    { readonly operation: PendingOperation; readonly tell: (taken: boolean) => void }
   >();
 
   constructor(parts: OperationsParts) {
     this.#parts = parts;
   }
 
-  /** Takes an operation; `then` is called once it is on the disk, and waits for its client. */
+  /** Takes an operation; `tell` is called once it is on the disk, and waits for its client. */
   submit(
     endpoint: string,
     spec: OperationSpec,
     options: { readonly priority?: number | undefined; readonly deadlineMs?: number | undefined },
-    then: (taken: boolean) => void,
+    tell: (taken: boolean) => void,
   ): number {
     const id = this.#parts.queues.newId();
     const { priority = 5, deadlineMs } = options;
     const operation: PendingOperation = { id, endpoint, spec, priority, deadlineMs };
     const write = this.#parts.store([{ kind: "put", key: keyOf(operation), value: utf8(JSON.stringify(operation)) }]);
-    this.#writes.set(write, { operation, then });
+    this.#writes.set(write, { operation, tell });
     return id;
   }
 
@@ -57,8 +57,8 @@ export class Operations {
     const pending = this.#writes.get(write);
     if (pending === undefined) return false;
     this.#writes.delete(write);
-    const { operation, then } = pending;
-    then(done && this.#enqueue(nowUs, operation));
+    const { operation, tell } = pending;
+    tell(done && this.#enqueue(nowUs, operation));
     return true;
   }
 

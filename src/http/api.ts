@@ -55,8 +55,10 @@ export function createApi(control: GatewayControl): FastifyInstance {
   app.get("/v1/publications", () =>
     [...control.gateway.publications()].map(({ listing }) => viewOf(control.gateway, listing)),
   );
-  const { operate, probe, call, gateway } = control;
-  addDeviceRoutes(app, { devices: gateway.devices, operate, probe, call });
+  const { gateway } = control;
+  const call = (action: (nowUs: number) => void): void => control.call(action);
+  const operate: DevicesControl["operate"] = async (...args) => control.operate(...args);
+  addDeviceRoutes(app, { devices: gateway.devices, operate, probe: async (name) => control.probe(name), call });
   addUpdateRoutes(app, { gateway, call });
   app.get("/v1/transfers", () =>
     [...control.gateway.transfers()].map(

@@ -59,7 +59,9 @@ const UpdateBody = z.strictObject({
 
 type Named = { Params: { endpoint: string } };
 
-export function addUpdateRoutes(app: FastifyInstance, { gateway, call }: UpdatesControl): void {
+export function addUpdateRoutes(app: FastifyInstance, control: UpdatesControl): void {
+  const { gateway } = control;
+  const call = (action: (nowUs: number) => void): void => control.call(action);
   const { updates } = gateway.devices;
   app.get("/v1/updates", () => [...updates.all()].map((job) => viewOf(gateway, job)));
   app.get<Named>("/v1/devices/:endpoint/update", async (request, reply) => {

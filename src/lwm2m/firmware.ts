@@ -26,7 +26,6 @@ export const MAX_URI_BYTES = 127;
 export const State = { IDLE: 0, DOWNLOADING: 1, DOWNLOADED: 2, UPDATING: 3 } as const;
 export const STATE_NAMES: readonly string[] = ["Idle", "Downloading", "Downloaded", "Updating"];
 
-export const RESULT_SUCCESS = 1;
 export const RESULT_DEFERRED = 11;
 
 export interface ResultMeaning {

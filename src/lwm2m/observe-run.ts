@@ -2,7 +2,8 @@ import type { ClientEvent } from "../coap/request.ts";
 import { uintOption } from "../coap/message.ts";
 import { Code, codeClass, codeText, Option } from "../coap/numbers.ts";
 import { observeFormats, type Observing } from "./observing.ts";
-import type { Operation, OperationResult, Run } from "./operation.ts";
+import type { Operation, Run } from "./operation.ts";
+import type { OperationResult } from "./operation-result.ts";
 import type { Registration } from "./registration.ts";
 
 /** The beginning of an observation, or its end: what comes between are reports. */

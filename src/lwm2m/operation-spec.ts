@@ -38,33 +38,43 @@ export function operationOf({ operation, path: text, value }: OperationSpec): Op
   if (path.length === 0 && operation !== "write-composite" && operation !== "discover")
     return "the root is no path for this";
   try {
-    switch (operation) {
-      case "execute":
-        if (path.length !== 3) return "only a resource, such as /5/0/2, can be executed";
-        return { kind: "execute", path, argument: value ?? "" };
-      case "write-attributes":
-        if (value === undefined || value === "") return "write-attributes needs some, such as pmin=10&pmax=60";
-        return { kind: operation, path, attributes: value.split("&") };
-      case "write":
-        return write(path, value);
-      case "create":
-        return { kind: "create", path: path.slice(0, 1), readings: assignments(path, value ?? "") };
-      case "write-composite":
-        return { kind: operation, path: [], readings: assignments([], value ?? "") };
-      case "read-composite":
-        return { kind: operation, path: [], paths: all };
-      case "observe":
-      case "cancel-observation":
-        return { kind: operation, path: all.length === 1 ? path : [], paths: all };
-      case "read":
-      case "discover":
-      case "delete":
-        return { kind: operation, path };
-    }
+    return meantBy(operation, path, all, value);
   } catch (error) {
     if (error instanceof ContentError) return error.message;
     throw error;
   }
+}
+
+function meantBy(
+  operation: OperationSpec["operation"],
+  path: Path,
+  all: readonly Path[],
+  value: string | undefined,
+): Operation | string {
+  switch (operation) {
+    case "execute":
+      if (path.length !== 3) return "only a resource, such as /5/0/2, can be executed";
+      return { kind: "execute", path, argument: value ?? "" };
+    case "write-attributes":
+      if (value === undefined || value === "") return "write-attributes needs some, such as pmin=10&pmax=60";
+      return { kind: operation, path, attributes: value.split("&") };
+    case "write":
+      return write(path, value);
+    case "create":
+      return { kind: "create", path: path.slice(0, 1), readings: assignments(path, value ?? "") };
+    case "write-composite":
+      return { kind: operation, path: [], readings: assignments([], value ?? "") };
+    case "read-composite":
+      return { kind: operation, path: [], paths: all };
+    case "observe":
+    case "cancel-observation":
+      return { kind: operation, path: all.length === 1 ? path : [], paths: all };
+    case "read":
+    case "discover":
+    case "delete":
+      break;
+  }
+  return { kind: operation, path };
 }
 
 function write(path: Path, value: string | undefined): Operation | string {

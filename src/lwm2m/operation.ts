@@ -3,8 +3,9 @@ import { encodeUint, uintOption, type CoapOption } from "../coap/message.ts";
 import { Code, codeClass, codeText, Option } from "../coap/numbers.ts";
 import { textOptions } from "../coap/options.ts";
 import type { ClientEvent, Requester, ResponseContent } from "../coap/request.ts";
-import { parseLinks, type Link } from "../codec/link-format.ts";
+import { parseLinks } from "../codec/link-format.ts";
 import { fromUtf8, utf8 } from "../util/bytes.ts";
+import type { OperationResult } from "./operation-result.ts";
 import type { PackagePush } from "./package-push.ts";
 import { decodeContent, encodeContent, encodePaths, Format } from "./content.ts";
 import type { Path } from "./path.ts";
@@ -32,18 +33,6 @@ export type Operation =
   | { readonly kind: "push"; readonly path: Path; readonly push: PackagePush }
   /** What is no LwM2M: a POST to a resource of the client's own, such as the trigger of a SUIT update. */
   | { readonly kind: "post"; readonly path: Path; readonly segments: readonly string[]; readonly text: string };
-
-export type OperationResult =
-  | {
-      readonly kind: "done";
-      readonly code: string;
-      readonly readings?: readonly Reading[];
-      readonly links?: readonly Link[];
-    }
-  /** The client answered with an error. */
-  | { readonly kind: "refused"; readonly code: string; readonly detail: string }
-  /** It did not answer, or what it answered is not to be understood. */
-  | { readonly kind: "failed"; readonly reason: string };
 
 /** An operation under way. */
 export interface Run {

@@ -6,7 +6,7 @@ import { textOptions } from "../coap/options.ts";
 import type { ClientEvent, Requester, ResponseContent } from "../coap/request.ts";
 import { fromUtf8 } from "../util/bytes.ts";
 import { Format } from "./content.ts";
-import type { OperationResult } from "./operation.ts";
+import type { OperationResult } from "./operation-result.ts";
 import type { Path } from "./path.ts";
 import type { Registration } from "./registration.ts";
 

@@ -1,11 +1,12 @@
 import type { DeviceQueues, OperationOutcome } from "./device-queue.ts";
 import { Firmware, FIRMWARE_OBJECT, learnFacts, STATE_NAMES, type FirmwareFacts } from "./firmware.ts";
-import type { Operation, OperationResult } from "./operation.ts";
+import type { Operation } from "./operation.ts";
+import type { OperationResult } from "./operation-result.ts";
 import { pathText, type Path } from "./path.ts";
 import { chooseQuirks, scoreOf, type Quirks } from "./quirks.ts";
 import type { Reading } from "./reading.ts";
 import type { Registration } from "./registration.ts";
-import { isObjectLink, linkText } from "./values.ts";
+import { toText } from "./values.ts";
 
 /** One thing that was tried, and what came of it. */
 export interface ProbeStep {
@@ -53,7 +54,7 @@ interface Probe {
   readonly steps: ProbeStep[];
   readonly readings: Reading[];
   pending: number | undefined;
-  readonly then: (report: ProbeReport | undefined) => void;
+  readonly tell: (report: ProbeReport | undefined) => void;
 }
 
 const MAX_PROBES = 64;
@@ -70,11 +71,11 @@ export class Probes {
     this.#parts = parts;
   }
 
-  /** Begins; `then` gets the report, or undefined when the client has gone. False when there is none, or it is probed already. */
-  start(nowUs: number, endpoint: string, then: Probe["then"]): boolean {
+  /** Begins; `tell` gets the report, or undefined when the client has gone. False when there is none, or it is probed already. */
+  start(nowUs: number, endpoint: string, tell: Probe["tell"]): boolean {
     const registration = this.#parts.registration(endpoint);
     if (registration === undefined || this.#probes.has(endpoint) || this.#probes.size >= MAX_PROBES) return false;
-    const probe: Probe = { endpoint, left: stepsFor(), steps: [], readings: [], pending: undefined, then };
+    const probe: Probe = { endpoint, left: stepsFor(), steps: [], readings: [], pending: undefined, tell };
     this.#probes.set(endpoint, probe);
     this.#next(nowUs, probe);
     return true;
@@ -104,7 +105,7 @@ export class Probes {
   #end(probe: Probe): void {
     this.#probes.delete(probe.endpoint);
     const registration = this.#parts.registration(probe.endpoint);
-    probe.then(registration && reportOf(probe, registration, this.#parts.profiles));
+    probe.tell(registration && reportOf(probe, registration, this.#parts.profiles));
   }
 }
 
@@ -172,8 +173,7 @@ function reportOf(
   const device: Record<string, string> = {};
   for (const { path, value } of readings) {
     const name = DEVICE_NAMES[pathText(path)];
-    if (name !== undefined)
-      device[name] = typeof value === "object" && isObjectLink(value) ? linkText(value) : String(value);
+    if (name !== undefined) device[name] = toText(value);
   }
   const state = facts.state === undefined ? undefined : STATE_NAMES[profile.states.indexOf(facts.state)];
   return {
@@ -219,4 +219,4 @@ function answerText(result: OperationResult): string {
 }
 
 const shown = (value: Reading["value"]): string =>
-  value instanceof Uint8Array ? `${value.length} bytes` : String(value);
+  value instanceof Uint8Array ? `${value.length} bytes` : toText(value);

@@ -1,5 +1,6 @@
 import type { ClientEvent, Requester } from "../coap/request.ts";
-import type { OperationResult, Run } from "./operation.ts";
+import type { Run } from "./operation.ts";
+import type { OperationResult } from "./operation-result.ts";
 import type { PackagePush } from "./package-push.ts";
 import type { Registration } from "./registration.ts";
 

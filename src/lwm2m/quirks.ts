@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { pathText } from "./path.ts";
 import type { Reading } from "./reading.ts";
+import { toText } from "./values.ts";
 import type { Registration } from "./registration.ts";
 
 /** A rule by which a client is known: all that it names must hold. */
@@ -95,5 +96,5 @@ export function scoreOf({ match }: Quirks, { registration, readings, restState }
 }
 
 function matches({ path, pattern }: { path: string; pattern: string }, reading: Reading): boolean {
-  return pathText(reading.path) === path && new RegExp(pattern, "u").test(String(reading.value));
+  return pathText(reading.path) === path && new RegExp(pattern, "u").test(toText(reading.value));
 }

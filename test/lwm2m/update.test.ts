@@ -23,7 +23,10 @@ describe("an update of a client (LwM2M 1.1 Core, section E.6)", () => {
     site.update("m");
     site.settle(["m"]);
     expect(site.job("m"), site.timeline("m").join("\n")).toMatchObject({
-      ...{ state: "succeeded", method, versionBefore: "1.0.0", versionAfter: "2.0.0" },
+      state: "succeeded",
+      method,
+      versionBefore: "1.0.0",
+      versionAfter: "2.0.0",
     });
   });
 
@@ -141,13 +144,14 @@ describe("whatever is lost, doubled, delayed or restarted", () => {
           const site = siteWith(behaviour);
           site.update("m");
           let datagrams = 0;
-          let due = false;
+          const due = { now: false };
           site.fate = () => {
-            if (datagrams++ === step * 2) due = true;
+            if (datagrams++ === step * 2) due.now = true;
             return 1;
           };
           const end = site.bench.engine.nowUs() + 600e6;
-          while (!due && site.job("m").endedMs === undefined && site.bench.engine.nowUs() < end) site.bench.run(0.01);
+          while (!due.now && site.job("m").endedMs === undefined && site.bench.engine.nowUs() < end)
+            site.bench.run(0.01);
           if (side === "gateway") site.bench.restart();
           else site.rebootMote("m");
           site.settle(["m"]);

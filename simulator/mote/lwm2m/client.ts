@@ -9,7 +9,7 @@ import { BlockFetch } from "../../../src/transfer/block-fetch.ts";
 import { earlier } from "../../../src/util/deadline.ts";
 import { boot, type BootResult } from "../bootloader.ts";
 import { FirmwareObject } from "./firmware-object.ts";
-import type { ClientParts } from "./lwm2m-mote.ts";
+import type { ClientParts } from "./client-parts.ts";
 import { ObjectTree, type ObjectInstance } from "./objects.ts";
 import { RegistrationClient } from "./registration-client.ts";
 
@@ -120,7 +120,16 @@ export class Lwm2mClient {
         download,
       });
     return new FirmwareObject({
-      ...{ flash, layout, crypto, anchors, classId, behaviour, szx, booted, onCpu, newFetch },
+      flash,
+      layout,
+      crypto,
+      anchors,
+      classId,
+      behaviour,
+      szx,
+      booted,
+      onCpu,
+      newFetch,
       newManifestFetch: (path) => newFetch(new Download({ path, szx }), server),
       hashUsPerByte: costs.sha256UsPerByte,
       verifyUs: costs.verifySignatureUs,

@@ -1,47 +1,12 @@
-import type { Szx } from "../../../src/coap/blockwise/block.ts";
-import type { TransmissionParameters } from "../../../src/coap/parameters.ts";
-import type { Verifier } from "../../../src/codec/cose.ts";
-import type { Path } from "../../../src/lwm2m/path.ts";
-import type { Crypto } from "../../../src/ports/crypto.ts";
 import type { PeerAddress, Transmit } from "../../../src/ports/datagram.ts";
-import type { Metrics } from "../../../src/ports/metrics.ts";
-import type { Random } from "../../../src/ports/random.ts";
-import type { RetryPolicy } from "../../../src/transfer/block-fetch.ts";
 import { Counters } from "../../../src/util/counters.ts";
 import { RefetchChecker } from "../../checkers/refetch.ts";
 import { factoryFlash } from "../factory.ts";
 import type { Flash } from "../flash.ts";
 import type { Layout } from "../layout.ts";
 import type { ChipProfile } from "../profile.ts";
-import type { Behaviour } from "./behaviour.ts";
+import type { ClientParts } from "./client-parts.ts";
 import { Lwm2mClient } from "./client.ts";
-
-/** What each boot of a client is made of. */
-export interface ClientParts {
-  readonly flash: Flash;
-  readonly layout: Layout;
-  readonly crypto: Crypto;
-  readonly random: Random;
-  readonly metrics: Metrics;
-  readonly anchors: readonly Verifier[];
-  readonly classId: Uint8Array;
-  readonly server: PeerAddress;
-  readonly endpointName: string;
-  readonly lifetimeS: number;
-  readonly version: "1.0" | "1.1";
-  /** Asleep between wakes, from each of which on it hears for a fixed time; undefined: always on. */
-  readonly queueMode: { readonly wakeIntervalS: number; readonly awakeS: number } | undefined;
-  /** `/5/0`, or an instance of 33629. */
-  readonly object: Path;
-  readonly behaviour: Behaviour;
-  readonly szx: Szx;
-  readonly parameters: TransmissionParameters;
-  readonly policy: RetryPolicy;
-  readonly costs: { readonly sha256UsPerByte: number; readonly verifySignatureUs: number };
-  readonly onCpu: (us: number) => void;
-  /** The radio is needed from now on, or not. */
-  readonly onRadio: (nowUs: number, on: boolean) => void;
-}
 
 type FixedParts = Pick<
   ClientParts,

@@ -19,7 +19,7 @@ export interface ObjectInstance {
   readonly receives?: number;
 }
 
-const FORMATS: readonly number[] = [Format.TLV, Format.SENML_CBOR, Format.TEXT, Format.OPAQUE];
+const FORMATS: ReadonlySet<number> = new Set([Format.TLV, Format.SENML_CBOR, Format.TEXT, Format.OPAQUE]);
 
 /** The objects of a client as a server of CoAP sees them (LwM2M 1.1 Core, section 6.3). */
 export class ObjectTree implements RequestHandler {
@@ -72,7 +72,7 @@ export class ObjectTree implements RequestHandler {
     }
     if (readings.length === 0) return { code: Code.NOT_FOUND };
     const format = accept ?? Format.TLV;
-    if (!FORMATS.includes(format)) return { code: Code.NOT_ACCEPTABLE };
+    if (!FORMATS.has(format)) return { code: Code.NOT_ACCEPTABLE };
     return { ...answer(format, encodeContent(format, path, readings)), observable: pathText(path) };
   }
 
@@ -88,7 +88,7 @@ export class ObjectTree implements RequestHandler {
       return instance.receive!(nowUs, request);
     if (request.query.length > 0 && request.payload.length === 0) return { code: Code.CHANGED }; // Write-Attributes
     const format = uintOption(request.options, Option.CONTENT_FORMAT) ?? Format.TLV;
-    if (!FORMATS.includes(format)) return { code: Code.UNSUPPORTED_CONTENT_FORMAT };
+    if (!FORMATS.has(format)) return { code: Code.UNSUPPORTED_CONTENT_FORMAT };
     return { code: instance.write?.(nowUs, decodeContent(format, request.payload, path)) ?? Code.METHOD_NOT_ALLOWED };
   }
 }

@@ -133,7 +133,11 @@ function makeMote(options: MoteOptions, server: { address: string; port: number 
   return new Lwm2mMote({
     profile: readProfile("nrf52840"),
     crypto: nobleCrypto,
-    ...{ object, szx, server, lifetimeS, behaviour },
+    object,
+    szx,
+    server,
+    lifetimeS,
+    behaviour,
     classId: identifiers(options.vendor, options.class).classId,
     anchors: trusted ? [readPublicKey(options.trust)] : [],
     endpointName: options.endpoint,

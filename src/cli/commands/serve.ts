@@ -55,8 +55,8 @@ async function serve(options: ServeOptions): Promise<void> {
     addresses: host.addresses,
     publish: async (request) => host.publish(request),
     call: (action) => host.call(action),
-    operate: (endpoint, spec, options) => host.operate(endpoint, spec, options),
-    probe: (endpoint) => host.probe(endpoint),
+    operate: async (endpoint, spec, how) => host.operate(endpoint, spec, how),
+    probe: async (endpoint) => host.probe(endpoint),
     metrics: () => host.counters.snapshot(),
   });
   await listenApi(api, config).catch(async (error: unknown) => {

@@ -51,7 +51,9 @@ export class DemoMote {
     this.energy = new WorkEstimate(options.profile);
     const { profile, classId, anchor, gateway, blockBytes, factoryImage, newImage } = options;
     this.mote = new Lwm2mMote({
-      ...{ profile, classId, blockBytes },
+      profile,
+      classId,
+      blockBytes,
       crypto: nobleCrypto,
       server: gateway,
       endpointName: this.endpoint,

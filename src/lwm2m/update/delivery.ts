@@ -1,7 +1,7 @@
 import { szxOf } from "../../coap/blockwise/block.ts";
 import { fromHex, toHex, utf8 } from "../../util/bytes.ts";
 import { Firmware, MAX_URI_BYTES, resultMeaning, State } from "../firmware.ts";
-import type { OperationResult } from "../operation.ts";
+import type { OperationResult } from "../operation-result.ts";
 import { PackagePush } from "../package-push.ts";
 import type { Path } from "../path.ts";
 import type { Method } from "./job.ts";

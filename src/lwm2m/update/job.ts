@@ -94,12 +94,35 @@ export function newJob(
   startedMs: number,
 ): UpdateJob {
   return {
-    ...{ id, endpoint, components, policy, startedMs, state: UPDATE.initial, component: 0, tried: [], executes: 0 },
-    ...{ method: undefined, location: undefined, executedMs: undefined, soakUntilMs: undefined, endedMs: undefined },
-    ...{ quirks: undefined, versionBefore: undefined, versionAfter: undefined, result: undefined, szx: undefined },
-    ...{ token: undefined, reason: undefined, detail: undefined, advice: undefined },
+    id,
+    endpoint,
+    components,
+    policy,
+    startedMs,
+    state: UPDATE.initial,
+    component: 0,
+    tried: [],
+    executes: 0,
+    ...NOTHING_YET,
   };
 }
+
+const NOTHING_YET = {
+  method: undefined,
+  location: undefined,
+  executedMs: undefined,
+  soakUntilMs: undefined,
+  endedMs: undefined,
+  quirks: undefined,
+  versionBefore: undefined,
+  versionAfter: undefined,
+  result: undefined,
+  szx: undefined,
+  token: undefined,
+  reason: undefined,
+  detail: undefined,
+  advice: undefined,
+} as const;
 
 const ENDS: ReadonlySet<UpdateState> = new Set(["succeeded", "failed", "cancelled"]);
 export const hasEnded = ({ state }: UpdateJob): boolean => ENDS.has(state);

@@ -1,5 +1,6 @@
 import type { FirmwareFacts } from "../firmware.ts";
-import type { Operation, OperationResult } from "../operation.ts";
+import type { Operation } from "../operation.ts";
+import type { OperationResult } from "../operation-result.ts";
 import type { Evidence, Quirks } from "../quirks.ts";
 import type { Registration } from "../registration.ts";
 import type { UpdateEvent } from "../states.ts";

@@ -1,31 +1,33 @@
-import { Firmware, learnFacts, State, STATE_NAMES, type FirmwareFacts } from "../firmware.ts";
-import type { Operation, OperationResult } from "../operation.ts";
+import { Firmware, learnFacts, State, type FirmwareFacts } from "../firmware.ts";
+import type { Operation } from "../operation.ts";
+import type { OperationResult } from "../operation-result.ts";
 import { isWithin, parsePath, pathText, type Path } from "../path.ts";
 import { STANDARD, type Quirks } from "../quirks.ts";
 import type { Reading } from "../reading.ts";
+import { toText } from "../values.ts";
 import { UPDATE, type UpdateEvent } from "../states.ts";
 import { Delivery } from "./delivery.ts";
+import { Inspection, stateNote, type InspectionContext } from "./inspection.ts";
 import { Installation, type InstallationContext } from "./installation.ts";
 import { hasEnded, type Component, type UpdateJob } from "./job.ts";
 import type { Answered, UpdatePorts } from "./ports.ts";
 
-const DEVICE: Path = [3, 0];
 /** Readings that are kept as evidence of what client it is. */
 const MAX_READINGS = 64;
 /** An answer that does not come is asked for again, at the earliest so much later. */
 const RETRY_US = 5_000_000;
 
 /** One update of one client, from the first question to the version that it boots. */
-export class UpdateRun implements InstallationContext {
+export class UpdateRun implements InstallationContext, InspectionContext {
   readonly job: UpdateJob;
   readonly ports: UpdatePorts;
   facts: FirmwareFacts = {};
   quirks: Quirks;
   readonly #delivery: Delivery;
   readonly #installation: Installation;
-  #readings: Reading[] = [];
-  #questions: Path[] = [];
-  #pending: { readonly operation: number; readonly question: Operation; readonly then: Answered } | undefined;
+  readonly #inspection: Inspection;
+  readings: Reading[] = [];
+  #pending: { readonly operation: number; readonly question: Operation; readonly answered: Answered } | undefined;
   #dueUs: number | undefined;
   #heardUs: number;
 
@@ -35,6 +37,7 @@ export class UpdateRun implements InstallationContext {
     this.quirks = ports.quirksNamed(job.quirks) ?? STANDARD;
     this.#delivery = new Delivery(this);
     this.#installation = new Installation(this);
+    this.#inspection = new Inspection(this, this.#delivery);
     this.#heardUs = nowUs;
   }
 
@@ -61,18 +64,18 @@ export class UpdateRun implements InstallationContext {
   start(nowUs: number): void {
     const { state, location } = this.job;
     this.lookAt(nowUs + RETRY_US);
-    if (state === "inspecting") this.#askEverything();
+    if (state === "inspecting") this.#inspection.begin();
     const here = this.ports.registration()?.id;
     const missed = here !== undefined && here !== location && RETURNS.has(state);
     if (missed) return this.registered(nowUs); // it came back while we were away
-    if (state === "transferring" && this.step(nowUs, "lost")) this.#askEverything();
+    if (state === "transferring" && this.step(nowUs, "lost")) this.#inspection.begin();
     this.advance(nowUs);
   }
 
-  ask(nowUs: number, question: Operation, then: Answered, priority?: number): void {
+  ask(nowUs: number, question: Operation, answered: Answered, priority?: number): void {
     const operation = this.ports.submit(nowUs, question, priority);
     if (operation === undefined) this.lookAt(nowUs + RETRY_US);
-    else this.#pending = { operation, question, then };
+    else this.#pending = { operation, question, answered };
   }
 
   /** The operation with this number has ended; false when it is none of this update's. */
@@ -84,7 +87,7 @@ export class UpdateRun implements InstallationContext {
     if (result.kind === "done" && result.readings !== undefined) this.learn(result.readings);
     if (result.kind === "failed" && UNHEARD.has(result.reason)) this.#unheard(nowUs, pending.question);
     else {
-      pending.then(nowUs, result);
+      pending.answered(nowUs, result);
       this.advance(nowUs);
     }
     return true;
@@ -112,13 +115,13 @@ export class UpdateRun implements InstallationContext {
     if (LOST.has(job.state) && (back || job.state !== "transferring")) {
       this.#abandon(nowUs);
       this.facts = {};
-      if (this.step(nowUs, "lost")) this.#askEverything();
+      if (this.step(nowUs, "lost")) this.#inspection.begin();
     } else if (BACK.has(job.state) && back) {
       this.#abandon(nowUs);
       this.facts = {};
       this.ports.note(nowUs, "came-back", "registered again");
       this.step(nowUs, "back");
-    } else if (this.#pending === undefined && job.state === "inspecting") this.#askEverything();
+    } else if (this.#pending === undefined && job.state === "inspecting") this.#inspection.begin();
     this.advance(nowUs);
   }
 
@@ -150,7 +153,7 @@ export class UpdateRun implements InstallationContext {
     if (state === "transferring") this.#delivery.look(nowUs);
     else if (AFTER.has(state)) this.#installation.look(nowUs);
     this.advance(nowUs);
-    if (this.#dueUs === undefined && !hasEnded(this.job)) this.lookAt(nowUs + this.#intervalUs());
+    if (this.#dueUs === undefined && !hasEnded(this.job)) this.lookAt(nowUs + this.intervalUs());
   }
 
   /** False when it is too late for that. */
@@ -181,10 +184,10 @@ export class UpdateRun implements InstallationContext {
   learn(readings: readonly Reading[]): number {
     for (const reading of readings) {
       const key = pathText(reading.path);
-      this.#readings = this.#readings.filter(({ path }) => pathText(path) !== key);
-      this.#readings.push(reading);
+      this.readings = this.readings.filter(({ path }) => pathText(path) !== key);
+      this.readings.push(reading);
     }
-    this.#readings.splice(0, this.#readings.length - MAX_READINGS);
+    this.readings.splice(0, this.readings.length - MAX_READINGS);
     const learnt = learnFacts(this.facts, this.target.object, readings);
     if (this.facts.result !== undefined) this.job.result = this.facts.result;
     return learnt;
@@ -222,8 +225,8 @@ export class UpdateRun implements InstallationContext {
   /** The text at the place where this component's version is read; undefined where it is not known. */
   versionOf(component: Component): string | undefined {
     for (const path of versionPaths(component, this.quirks)) {
-      const reading = this.#readings.find((one) => pathText(one.path) === pathText(path));
-      if (reading !== undefined) return String(reading.value);
+      const reading = this.readings.find((one) => pathText(one.path) === pathText(path));
+      if (reading !== undefined) return toText(reading.value);
     }
     return undefined;
   }
@@ -234,8 +237,8 @@ export class UpdateRun implements InstallationContext {
 
   /** Forgets versions, so that only what is read from now on counts. */
   forgetVersions(): void {
-    const paths = this.job.components.flatMap((component) => versionPaths(component, this.quirks));
-    this.#readings = this.#readings.filter(({ path }) => !paths.some((other) => isWithin(path, other)));
+    const paths = this.job.components.flatMap((component) => this.versionPathsOf(component));
+    this.readings = this.readings.filter(({ path }) => !paths.some((other) => isWithin(path, other)));
   }
 
   /** Does what this state calls for, unless an answer is awaited. */
@@ -243,7 +246,7 @@ export class UpdateRun implements InstallationContext {
     for (let before = ""; before !== this.job.state && this.#pending === undefined;) {
       before = this.job.state;
       if (before === "waiting") this.#begin(nowUs);
-      else if (before === "inspecting") this.#inspect(nowUs);
+      else if (before === "inspecting") this.#inspection.goOn(nowUs);
       else if (before === "resetting") this.#reset(nowUs);
       else if (before === "offering") this.#delivery.offer(nowUs);
       else if (before === "downloaded") this.#nextComponent(nowUs);
@@ -255,72 +258,8 @@ export class UpdateRun implements InstallationContext {
     const image = this.ports.image(nowUs, this.target.digest);
     if (image === "unknown")
       return this.fail(nowUs, "image-unknown", "no such image is published", "publish it, then start the update again");
-    if (image === "loading" || this.ports.registration() === undefined) return this.lookAt(nowUs + this.#intervalUs());
-    if (this.step(nowUs, "ready")) this.#askEverything();
-  }
-
-  #askEverything(): void {
-    this.#questions = [this.target.object, DEVICE];
-  }
-
-  #inspect(nowUs: number): void {
-    const path = this.#questions[0];
-    if (path === undefined) return this.#inspected(nowUs);
-    this.ask(nowUs, { kind: "read", path }, (_now, result) => {
-      this.#questions.shift();
-      if (result.kind === "done" || path.length > 2) return;
-      // What does not answer as a whole may answer one by one.
-      const parts =
-        path === DEVICE ? [3, 0, 1] : [Firmware.STATE, Firmware.RESULT, Firmware.DELIVERY, Firmware.PROTOCOLS];
-      this.#questions.push(...parts.map((resource) => [...path, resource]));
-    });
-  }
-
-  #inspected(nowUs: number): void {
-    const { job, facts, ports, target } = this;
-    const missing = versionPaths(target, this.quirks).find((path) => !this.#asked(path));
-    if (this.versionOf(target) === undefined && missing !== undefined) {
-      this.#versionsAsked.add(pathText(missing));
-      this.#questions.push(missing);
-      return this.#inspect(nowUs);
-    }
-    const evidence = { registration: ports.registration()!, readings: this.#readings, restState: facts.state };
-    if (job.method === undefined && evidence.registration !== undefined) {
-      this.quirks = ports.quirks(evidence);
-      job.quirks = this.quirks.name;
-    }
-    const version = this.versionOf(target);
-    job.versionBefore ??= version;
-    ports.note(
-      nowUs,
-      "inspected",
-      `version ${version ?? "unknown"}, profile ${this.quirks.name}, ${stateNote(facts.state, this.quirks)}`,
-    );
-    if (job.method !== undefined) return this.#resumed(nowUs);
-    if (version === target.version && !job.policy.force && job.components.length === 1) {
-      Object.assign(job, { reason: "already-current", detail: `it runs ${version} already`, versionAfter: version });
-      this.step(nowUs, "current");
-    } else if (this.state() === State.UPDATING) this.lookAt(nowUs + this.#intervalUs());
-    else this.step(nowUs, this.state() === State.IDLE ? "reset" : "inspected");
-  }
-
-  readonly #versionsAsked = new Set<string>();
-  #asked(path: Path): boolean {
-    return (
-      this.#versionsAsked.has(pathText(path)) || this.#readings.some((one) => pathText(one.path) === pathText(path))
-    );
-  }
-
-  /** After the client restarted in mid-transfer. */
-  #resumed(nowUs: number): void {
-    const state = this.state();
-    const { result } = this.facts;
-    if (state === State.DOWNLOADED) this.step(nowUs, "downloaded");
-    else if (state === State.DOWNLOADING || this.job.method === "push") {
-      if (this.step(nowUs, "lost")) this.#delivery.resume(nowUs);
-    } else if (state === State.IDLE && result !== undefined && result >= 2 && this.step(nowUs, "lost"))
-      this.#delivery.failed(nowUs, result);
-    else this.step(nowUs, "reset"); // it is offered again, and goes on behind what it has kept
+    if (image === "loading" || this.ports.registration() === undefined) return this.lookAt(nowUs + this.intervalUs());
+    if (this.step(nowUs, "ready")) this.#inspection.begin();
   }
 
   #reset(nowUs: number): void {
@@ -342,7 +281,7 @@ export class UpdateRun implements InstallationContext {
     this.job.component++;
     Object.assign(this.job, { method: undefined, tried: [], versionBefore: undefined, token: undefined });
     this.facts = {};
-    if (this.step(nowUs, "component")) this.#askEverything();
+    if (this.step(nowUs, "component")) this.#inspection.begin();
   }
 
   #gone(nowUs: number): void {
@@ -357,12 +296,12 @@ export class UpdateRun implements InstallationContext {
   }
 
   #unheard(nowUs: number, { kind }: Operation): void {
-    this.lookAt(nowUs + Math.round(this.#intervalUs() / 4));
+    this.lookAt(nowUs + Math.round(this.intervalUs() / 4));
     if (this.job.state === "cancelling") this.#gone(nowUs);
     else if (kind === "execute" && this.job.state === "applying") this.ports.note(nowUs, "unanswered", "Execute");
   }
 
-  #intervalUs(): number {
+  intervalUs(): number {
     return this.ports.intervalUs(this.job.policy.activeIntervalS * 1_000_000);
   }
 
@@ -405,10 +344,4 @@ function versionPaths({ object, versionPath }: Component, quirks: Quirks): Path[
         [...object, Firmware.PKG_VERSION],
       ]
     : [own];
-}
-
-function stateNote(state: number | undefined, quirks: Quirks): string {
-  if (state === undefined) return "";
-  const name = quirks.trustState ? STATE_NAMES[quirks.states.indexOf(state)] : undefined;
-  return `State ${state}${name === undefined ? "" : ` (${name})`}`;
 }

@@ -1,0 +1,101 @@
+import { Firmware, State, STATE_NAMES } from "../firmware.ts";
+import { pathText, type Path } from "../path.ts";
+import type { Quirks } from "../quirks.ts";
+import type { Reading } from "../reading.ts";
+import type { Delivery } from "./delivery.ts";
+import type { Component } from "./job.ts";
+import type { UpdateContext } from "./ports.ts";
+
+const DEVICE: Path = [3, 0];
+
+/** What the questions before an update need besides. */
+export interface InspectionContext extends UpdateContext {
+  quirks: Quirks;
+  readonly readings: readonly Reading[];
+  versionOf(component: Component): string | undefined;
+  versionPathsOf(component: Component): Path[];
+  intervalUs(): number;
+}
+
+/** What a client is and holds, before anything is sent to it, and again where it restarted on the way. */
+export class Inspection {
+  readonly #context: InspectionContext;
+  readonly #delivery: Delivery;
+  #questions: Path[] = [];
+  readonly #versionsAsked = new Set<string>();
+
+  constructor(context: InspectionContext, delivery: Delivery) {
+    this.#context = context;
+    this.#delivery = delivery;
+  }
+
+  begin(): void {
+    this.#questions = [this.#context.target.object, DEVICE];
+  }
+
+  /** Asks the next question, or acts on the answers. */
+  goOn(nowUs: number): void {
+    const path = this.#questions[0];
+    if (path === undefined) return this.#answered(nowUs);
+    this.#context.ask(nowUs, { kind: "read", path }, (_now, result) => {
+      this.#questions.shift();
+      if (result.kind === "done" || path.length > 2) return;
+      // What does not answer as a whole may answer one by one.
+      const parts = path === DEVICE ? [0, 1] : [Firmware.STATE, Firmware.RESULT, Firmware.DELIVERY, Firmware.PROTOCOLS];
+      for (const resource of parts) this.#questions.push([...path, resource]);
+    });
+  }
+
+  #answered(nowUs: number): void {
+    const { job, facts, ports, target } = this.#context;
+    const missing = this.#context.versionPathsOf(target).find((path) => !this.#asked(path));
+    if (this.#context.versionOf(target) === undefined && missing !== undefined) {
+      this.#versionsAsked.add(pathText(missing));
+      this.#questions.push(missing);
+      return this.goOn(nowUs);
+    }
+    const registration = ports.registration();
+    if (job.method === undefined && registration !== undefined) {
+      const { readings } = this.#context;
+      this.#context.quirks = ports.quirks({ registration, readings, restState: facts.state });
+      job.quirks = this.#context.quirks.name;
+    }
+    const { quirks } = this.#context;
+    const version = this.#context.versionOf(target);
+    job.versionBefore ??= version;
+    const state = stateNote(facts.state, quirks);
+    ports.note(nowUs, "inspected", `version ${version ?? "unknown"}, profile ${quirks.name}, ${state}`);
+    if (job.method !== undefined) return this.#resumed(nowUs);
+    if (version === target.version && !job.policy.force && job.components.length === 1) {
+      Object.assign(job, { reason: "already-current", detail: `it runs ${version} already`, versionAfter: version });
+      this.#context.step(nowUs, "current");
+    } else if (this.#context.state() === State.UPDATING) {
+      this.begin(); // another update is at it: once more later
+      this.#context.lookAt(nowUs + this.#context.intervalUs());
+    } else this.#context.step(nowUs, this.#context.state() === State.IDLE ? "reset" : "inspected");
+  }
+
+  #asked(path: Path): boolean {
+    const text = pathText(path);
+    return this.#versionsAsked.has(text) || this.#context.readings.some((one) => pathText(one.path) === text);
+  }
+
+  /** After the client restarted on the way. */
+  #resumed(nowUs: number): void {
+    const { job, facts } = this.#context;
+    const state = this.#context.state();
+    const { result } = facts;
+    if (state === State.DOWNLOADED) this.#context.step(nowUs, "downloaded");
+    else if (state === State.DOWNLOADING || job.method === "push") {
+      if (this.#context.step(nowUs, "lost")) this.#delivery.resume(nowUs);
+    } else if (state === State.IDLE && result !== undefined && result >= 2 && this.#context.step(nowUs, "lost"))
+      this.#delivery.failed(nowUs, result);
+    else this.#context.step(nowUs, "reset"); // it is offered again, and goes on behind what it has kept
+  }
+}
+
+export function stateNote(state: number | undefined, quirks: Quirks): string {
+  if (state === undefined) return "";
+  const name = quirks.trustState ? STATE_NAMES[quirks.states.indexOf(state)] : undefined;
+  return `State ${state}${name === undefined ? "" : ` (${name})`}`;
+}
