@@ -1,6 +1,7 @@
 import { instance } from "@viz-js/viz";
 import { describe, expect, it } from "vitest";
-import { STATE_TABLES } from "../../src/coap/states.ts";
+import { STATE_TABLES as COAP_TABLES } from "../../src/coap/states.ts";
+import { UPDATE } from "../../src/lwm2m/states.ts";
 import { StateTable } from "../../src/util/state-table.ts";
 
 /*
@@ -8,7 +9,8 @@ import { StateTable } from "../../src/util/state-table.ts";
  * `npx vitest run test/docs -u` draws it anew.
  */
 
-type Table = (typeof STATE_TABLES)[number];
+type Table = (typeof COAP_TABLES)[number];
+const STATE_TABLES: readonly Table[] = [...COAP_TABLES, UPDATE as unknown as Table];
 const FOLDER = "../../docs/state-machines";
 const fileName = ({ title }: Table): string => `${title.toLowerCase().replaceAll(" ", "-")}.svg`;
 
@@ -37,9 +39,9 @@ function pageOf(tables: readonly Table[]): string {
     return [`## ${table.title}`, "", `![${table.title}](${fileName(table)})`, "", ...head, ...rows].join("\n");
   });
   return [
-    "# State machines of the CoAP layer",
+    "# State machines",
     "",
-    "Made from `src/coap/states.ts`, the tables that the code asks: an event without a row is ignored.",
+    "Made from `src/coap/states.ts` and `src/lwm2m/states.ts`, the tables that the code asks: an event without a row is ignored.",
     "A test fails when these pages and the tables differ.",
     "",
     sections.join("\n\n"),

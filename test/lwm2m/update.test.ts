@@ -130,6 +130,26 @@ describe("an update of a client (LwM2M 1.1 Core, section E.6)", () => {
   });
 });
 
+describe("object 33629 and what object version 1.1 brought", () => {
+  it("an instance of 33629 is updated, and its own version resource is what counts", () => {
+    const site = siteWith("good", { object: [33_629, 1] });
+    site.update("m", {}, { object: [33_629, 1] });
+    site.settle(["m"]);
+    expect(site.job("m"), site.timeline("m").join("\n")).toMatchObject({ state: "succeeded", versionAfter: "2.0.0" });
+  });
+
+  it("a client may put the update off (Result 11), until the maximum defer period is over", () => {
+    const site = siteWith("defers");
+    site.update("m", { maxDeferS: 600, severity: 2 });
+    site.settle(["m"], 300);
+    expect(site.job("m").state).toBe("deferred");
+    site.settle(["m"], 3_000);
+    const job = site.job("m");
+    expect(job, site.timeline("m").join("\n")).toMatchObject({ state: "succeeded", executes: 2 });
+    expect(job.endedMs! - job.startedMs).toBeGreaterThan(600_000);
+  });
+});
+
 /** A GET of `/u/...`. */
 const isPull = (bytes: Uint8Array): boolean =>
   bytes[1] === 1 && bytes.some((byte, i) => byte === 0xb1 && bytes[i + 1] === 0x75);

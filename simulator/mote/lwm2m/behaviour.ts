@@ -10,6 +10,8 @@ export interface Behaviour {
   readonly vanishes: boolean;
   /** State and Result are as new after each restart. */
   readonly forgets: boolean;
+  /** Its user puts the first update off. */
+  readonly defers: boolean;
   readonly manufacturer: string;
 }
 
@@ -19,6 +21,7 @@ export const GOOD: Behaviour = {
   bootsOld: false,
   vanishes: false,
   forgets: false,
+  defers: false,
   manufacturer: "blockferry",
 };
 
@@ -29,5 +32,6 @@ export const BEHAVIOURS: Readonly<Record<string, Behaviour>> = {
   "push-only": { ...GOOD, delivery: "push" },
   wakaama: { ...GOOD, delivery: "push", stubState: true, forgets: true, manufacturer: "Open Mobile Alliance" },
   "boots-old": { ...GOOD, bootsOld: true },
+  defers: { ...GOOD, defers: true },
   vanishes: { ...GOOD, vanishes: true },
 };

@@ -32,6 +32,7 @@ const Result = {
   FAILED: 8,
   PROTOCOL: 9,
   CANCELLED: 10,
+  DEFERRED: 11,
 };
 /** A push that pauses for longer and goes on behind block 0 has been resumed. */
 const PAUSE_US = 400_000;
@@ -65,6 +66,7 @@ export class FirmwareObject {
   #busy: { readonly untilUs: number; readonly next: (nowUs: number) => void } | undefined;
   #lastBlockUs: number | undefined;
   #paused = false;
+  #deferred = false;
   /** Set when the client is to restart. */
   rebootUs: number | undefined;
   vanished = false;
@@ -190,6 +192,11 @@ export class FirmwareObject {
     const { behaviour, booted } = this.#parts;
     if (this.#release === undefined || (!behaviour.stubState && this.state !== State.DOWNLOADED))
       return Code.METHOD_NOT_ALLOWED;
+    if (behaviour.defers && !this.#deferred) {
+      this.#deferred = true;
+      this.#set(nowUs, { result: Result.DEFERRED });
+      return Code.CHANGED;
+    }
     this.#set(nowUs, {
       state: State.UPDATING,
       result: Result.INITIAL,
