@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { BlockList } from "node:net";
 import { networkInterfaces } from "node:os";
 import { join } from "node:path";
@@ -9,7 +9,10 @@ import type { PeerAddress } from "../ports/datagram.ts";
 import { parsePeer } from "../util/peer.ts";
 import { usageError } from "./errors.ts";
 
-const SHIPPED = fileURLToPath(new URL("../../../config/profiles", import.meta.url));
+/** Beside the sources, or beside what is built from them. */
+const SHIPPED = ["../../../config/profiles", "../../config/profiles"]
+  .map((path) => fileURLToPath(new URL(path, import.meta.url)))
+  .find(existsSync)!;
 
 /** The quirk profiles that come with the gateway, and those of a folder, which win over them by name. */
 export function readQuirks(folder: string | undefined): Quirks[] {
