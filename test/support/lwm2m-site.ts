@@ -38,6 +38,8 @@ export class Lwm2mSite {
   readonly bench: GatewayBench;
   readonly image: Uint8Array;
   fate: Fate = () => 1;
+  /** What a mote sends to anybody else than the gateway. */
+  elsewhere: (bytes: Uint8Array, to: PeerAddress) => void = () => {};
   #flights = 0;
   readonly #motes = new Map<string, { readonly mote: Lwm2mMote; loop: RunLoop; readonly peer: PeerAddress }>();
   readonly #made = new Map<string, Lwm2mMoteParts>();
@@ -96,9 +98,10 @@ export class Lwm2mSite {
     let timer: Timer | undefined;
     const loop: RunLoop = new RunLoop(mote, {
       clock: engine,
-      send: ({ bytes }) => {
+      send: ({ bytes, peer: to }) => {
         const copy = bytes.slice();
-        this.#carry("mote", copy, () => this.bench.loop.datagram(copy, peer));
+        if (to.address !== SERVER.address) this.elsewhere(copy, to);
+        else this.#carry("mote", copy, () => this.bench.loop.datagram(copy, peer));
       },
       setTimer: (atUs) => {
         timer?.cancel();
@@ -108,6 +111,11 @@ export class Lwm2mSite {
     this.#motes.set(name, { mote, loop, peer });
     loop.call((nowUs) => mote.start(nowUs));
     return mote;
+  }
+
+  /** Anybody else than the gateway sends to a mote. */
+  toMote(name: string, bytes: Uint8Array, from: PeerAddress): void {
+    this.#motes.get(name)!.loop.datagram(bytes, from);
   }
 
   /** A power cut of a mote. */

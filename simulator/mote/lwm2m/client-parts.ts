@@ -21,6 +21,8 @@ export interface ClientParts {
   readonly anchors: readonly Verifier[];
   readonly classId: Uint8Array;
   readonly server: PeerAddress;
+  /** Who tells it first which server to register with; it is told `server` in the factory when absent. */
+  readonly bootstrap?: PeerAddress | undefined;
   readonly endpointName: string;
   readonly lifetimeS: number;
   readonly version: "1.0" | "1.1";

@@ -8,6 +8,7 @@ import type { PeerAddress, Transmit } from "../../../src/ports/datagram.ts";
 import { BlockFetch } from "../../../src/transfer/block-fetch.ts";
 import { earlier } from "../../../src/util/deadline.ts";
 import { boot, type BootResult } from "../bootloader.ts";
+import { BootstrapClient } from "./bootstrap.ts";
 import { FirmwareObject } from "./firmware-object.ts";
 import type { ClientParts } from "./client-parts.ts";
 import { ObjectTree, type ObjectInstance } from "./objects.ts";
@@ -20,6 +21,8 @@ export class Lwm2mClient {
   readonly booted: BootResult | undefined;
   readonly firmware: FirmwareObject | undefined;
   readonly #registration: RegistrationClient;
+  /** While it is not known where to register. */
+  #bootstrap: BootstrapClient | undefined;
   /** Where it sleeps between: when it falls asleep, or wakes, next. */
   #turnUs: number | undefined;
   asleep = false;
@@ -41,6 +44,10 @@ export class Lwm2mClient {
     const { endpointName, lifetimeS, version, queueMode } = parts;
     const settings = { endpointName, lifetimeS, version, queueMode: queueMode !== undefined, links: tree.links() };
     this.#registration = new RegistrationClient(this.#endpoint, parts.server, settings);
+    if (parts.bootstrap === undefined) return;
+    const bootstrap = new BootstrapClient(this.#endpoint, parts.bootstrap, endpointName);
+    this.#bootstrap = bootstrap;
+    tree.intercept = (request) => bootstrap.handleRequest(request);
   }
 
   get retransmitted(): number {
@@ -56,7 +63,8 @@ export class Lwm2mClient {
     this.#parts.onRadio(nowUs, true);
     const { queueMode } = this.#parts;
     if (queueMode !== undefined) this.#turnUs = nowUs + queueMode.awakeS * 1e6;
-    this.#registration.announce(nowUs);
+    if (this.#bootstrap === undefined) this.#registration.announce(nowUs);
+    else this.#bootstrap.start(nowUs);
     this.firmware!.start(nowUs);
   }
 
@@ -68,6 +76,11 @@ export class Lwm2mClient {
     if (this.asleep) return;
     this.#endpoint.handleDatagram(nowUs, bytes, peer);
     this.#takeEvents(nowUs);
+    const told = this.#bootstrap?.result;
+    if (told === undefined) return;
+    this.#bootstrap = undefined;
+    this.#registration.configure(told.server, told.lifetimeS);
+    this.#registration.announce(nowUs);
   }
 
   handleTimeout(nowUs: number): void {
@@ -76,6 +89,7 @@ export class Lwm2mClient {
     this.#takeEvents(nowUs);
     this.firmware?.handleTimeout(nowUs);
     if (this.asleep) return;
+    this.#bootstrap?.handleTimeout(nowUs);
     this.#registration.handleTimeout(nowUs);
     this.#endpoint.drainHandlers(nowUs);
   }
@@ -88,7 +102,9 @@ export class Lwm2mClient {
   }
 
   pollTimeout(): number | undefined {
-    const registration = this.asleep ? undefined : this.#registration.pollTimeout();
+    const registration = this.asleep
+      ? undefined
+      : earlier(this.#registration.pollTimeout(), this.#bootstrap?.pollTimeout());
     const own = earlier(earlier(this.firmware?.pollTimeout(), registration), this.#turnUs);
     return earlier(this.#endpoint.pollTimeout(), own);
   }
@@ -99,13 +115,16 @@ export class Lwm2mClient {
     this.#turnUs = nowUs + (this.asleep ? wakeIntervalS - awakeS : awakeS) * 1e6;
     this.#parts.onRadio(nowUs, !this.asleep);
     if (this.asleep) return;
-    this.#registration.announce(nowUs);
+    if (this.#bootstrap === undefined) this.#registration.announce(nowUs);
     this.firmware!.woke(nowUs);
   }
 
   #takeEvents(nowUs: number): void {
     for (let event = this.#endpoint.pollEvent(); event !== undefined; event = this.#endpoint.pollEvent())
-      if (!this.#registration.handleEvent(nowUs, event)) this.firmware?.handleEvent(nowUs, event);
+      if (!this.#registration.handleEvent(nowUs, event)) {
+        this.#bootstrap?.handleEvent(nowUs, event);
+        this.firmware?.handleEvent(nowUs, event);
+      }
   }
 
   #newFirmware(booted: BootResult): FirmwareObject {

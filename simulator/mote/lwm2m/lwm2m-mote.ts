@@ -11,7 +11,7 @@ import { Lwm2mClient } from "./client.ts";
 type FixedParts = Pick<
   ClientParts,
   | ("crypto" | "random" | "anchors" | "classId" | "server" | "endpointName" | "lifetimeS")
-  | ("version" | "queueMode" | "object" | "behaviour" | "szx" | "parameters" | "policy")
+  | ("bootstrap" | "version" | "queueMode" | "object" | "behaviour" | "szx" | "parameters" | "policy")
 >;
 
 export interface Lwm2mMoteParts extends FixedParts {

@@ -25,6 +25,8 @@ const FORMATS: ReadonlySet<number> = new Set([Format.TLV, Format.SENML_CBOR, For
 export class ObjectTree implements RequestHandler {
   readonly understood: ReadonlySet<number> = new Set([Option.BLOCK1]);
   readonly #instances: readonly ObjectInstance[];
+  /** Answers in place of the objects, where it has an answer. */
+  intercept: (request: IncomingRequest) => CoapResponse | undefined = () => undefined;
 
   constructor(instances: readonly ObjectInstance[]) {
     this.#instances = instances;
@@ -36,9 +38,11 @@ export class ObjectTree implements RequestHandler {
   }
 
   handleRequest(nowUs: number, request: IncomingRequest): HandlerResult {
-    const path = parsePath(request.path.join("/"));
-    if (path === undefined) return { code: Code.NOT_FOUND };
     try {
+      const instead = this.intercept(request);
+      if (instead !== undefined) return instead;
+      const path = parsePath(request.path.join("/"));
+      if (path === undefined) return { code: Code.NOT_FOUND };
       if (request.method === Code.FETCH) return this.#readComposite(request);
       if (path.length === 0) return { code: Code.METHOD_NOT_ALLOWED };
       if (request.method === Code.GET) return this.#read(request, path);

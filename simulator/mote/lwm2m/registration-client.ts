@@ -21,7 +21,7 @@ const MAX_RETRY_US = 60_000_000;
 /** A client's side of the Registration interface (LwM2M 1.1 Core, section 6.2). */
 export class RegistrationClient {
   readonly #endpoint: CoapEndpoint;
-  readonly #server: PeerAddress;
+  #server: PeerAddress;
   #settings: RegistrationSettings;
   #location: readonly string[] | undefined;
   #request: number | undefined;
@@ -59,6 +59,12 @@ export class RegistrationClient {
     this.#dueUs = undefined;
     this.#request = this.#endpoint.request(nowUs, this.#server, this.#location === undefined ? register : update);
     if (this.#request === undefined) this.#dueUs = nowUs + RETRY_US;
+  }
+
+  /** What a bootstrap server has said. */
+  configure(server: PeerAddress, lifetimeS: number | undefined): void {
+    this.#server = server;
+    if (lifetimeS !== undefined) this.#settings = { ...this.#settings, lifetimeS };
   }
 
   /** Changes the lifetime, which the server is told at once (resource 1 of object 1). */
