@@ -286,6 +286,7 @@ export class ClientExchanges {
     CLIENT_EXCHANGE.step(exchange, "register");
     this.#events.push({ kind: first ? "response" : "notification", request: exchange.id, response });
     exchange.timer?.cancel();
+    if (exchange.request.renew === false) return;
     const ageS = Math.min(maxAgeS(response.options), MAX_REREGISTER_S);
     const waitUs = ageS * 1_000_000 + REREGISTER_AFTER_US + Math.floor(unitFloat(random) * REREGISTER_SPREAD_US);
     exchange.timer = timers.schedule(nowUs + waitUs, (later) => {

@@ -83,6 +83,8 @@ export interface OutgoingRequest {
   readonly responseTimeoutUs?: number;
   /** Stay informed of changes (RFC 7641 section 3); the Observe option is added. */
   readonly observe?: boolean;
+  /** False: the observation is not renewed when its newest state is old (RFC 7641 section 3.3.1); something else keeps it. */
+  readonly renew?: boolean;
   /** More than one response may come: from a group, or in blocks of Q-Block2. Only time or `cancel` ends it. */
   readonly many?: boolean;
   /** The address is a group's: whoever answers is asked (RFC 7252 section 8.1). A NON. */

@@ -75,13 +75,14 @@ export class Devices {
     const store = (ops: readonly StoreOp[]): number => parts.store(ops, "durable");
     this.#registry = new Registry({ random, metrics, store, respond: endpoint.respond.bind(endpoint) }, router);
     this.#observing = new Observing(endpoint);
-    const queues = new DeviceQueues({ requester: endpoint, observing: this.#observing, timers, awakeUs });
+    const onOnce = (operation: number): void => this.operations.begun(operation);
+    const queues = new DeviceQueues({ requester: endpoint, observing: this.#observing, timers, awakeUs, onOnce });
     this.#queues = queues;
     this.timelines = new Timelines(unixMs);
     const registration = (name: string): Registration | undefined => this.#registry.get(name);
     const shared = { queues, timers, unixMs, store, registration, profiles, metrics, packages };
     this.updates = new Updates({ ...shared, timelines: this.timelines, random: random.fork("update") });
-    this.operations = new Operations({ queues, store, unixMs });
+    this.operations = new Operations({ queues, store, unixMs, timelines: this.timelines });
     this.probes = new Probes({ queues, registration, profiles });
     router.add(["dp"], { post: (_nowUs, request) => this.#takeSend(request), maxBodyBytes: MAX_SEND_BYTES });
   }
@@ -157,7 +158,7 @@ export class Devices {
   stored(nowUs: number, write: number, done: boolean): boolean {
     return (
       this.#registry.stored(nowUs, write, done) ||
-      this.updates.stored(nowUs, write) ||
+      this.updates.stored(nowUs, write, done) ||
       this.operations.stored(nowUs, write, done)
     );
   }
@@ -196,6 +197,7 @@ export class Devices {
       this.#takeObserved(nowUs);
       if (event.kind === "registered") this.updates.restarted(nowUs, event.registration.endpoint);
       this.#queues.handleRegistration(nowUs, event);
+      if (event.kind === "registered") this.operations.registered(nowUs, event.registration.endpoint);
       this.updates.handleRegistration(nowUs, event);
     }
     for (let outcome = this.#queues.pollOutcome(); outcome !== undefined; outcome = this.#queues.pollOutcome())

@@ -312,7 +312,7 @@ export class Gateway {
       this.#store([{ kind: "delete", key: IMAGE_PREFIX + digest }], "lazy");
     } else {
       this.#served.settle(nowUs, digest);
-      this.#devices.updates.imageSettled(nowUs, digest);
+      this.#devices.updates.imageSettled(nowUs, digest, event.kind !== "failed");
       for (const publication of this.#publications.waitingFor(digest)) {
         const bytes = this.#cache.memory(digest)?.length ?? 0;
         const { imageSize } = publication.listing.release;

@@ -78,13 +78,21 @@ export function addUpdateRoutes(app: FastifyInstance, control: UpdatesControl): 
     const wrong = targets.find((target) => typeof target === "string");
     if (wrong !== undefined) return refuse(reply, 422, "no-such-image", wrong);
     const { endpoint } = request.params;
-    const job = await new Promise<UpdateJob | StartRefusal>((resolve) =>
+    const job = await new Promise<UpdateJob | StartRefusal | "not-stored">((resolve) =>
       call((nowUs) => {
-        const started = updates.start(nowUs, endpoint, targets as Component[], policy, () => resolve(started));
+        const told = (done: boolean): void => resolve(done ? started : "not-stored");
+        const started = updates.start(nowUs, endpoint, targets as Component[], policy, told);
         if (typeof started === "string") resolve(started);
         gateway.devices.settle(nowUs);
       }),
     );
+    if (job === "not-stored")
+      return refuse(
+        reply,
+        507,
+        job,
+        "the update could not be written: see the gateway's log, and free some disk space",
+      );
     if (typeof job !== "string") return reply.code(202).send(viewOf(gateway, job));
     return refuse(
       reply,

@@ -34,9 +34,19 @@ export interface OperationOutcome {
   readonly result: OperationResult;
 }
 
+interface Asker {
+  readonly id: number;
+  readonly owner: Owner;
+  readonly deadline: Timer | undefined;
+  /** It has waited too long; what is under way is not broken off for that. */
+  late: boolean;
+}
+
 interface Waiting {
   /** All who asked for the same. */
-  readonly askers: { readonly id: number; readonly owner: Owner; readonly deadline: Timer | undefined }[];
+  readonly askers: Asker[];
+  /** Wakes of the client at which it did not answer this. */
+  attempts: number;
   readonly operation: Operation;
   priority: number;
 }
@@ -60,6 +70,8 @@ export interface DeviceQueuesParts {
   readonly timers: TimerQueue<(nowUs: number) => void>;
   /** How long a client in Queue Mode is known to hear after its last message; undefined where it is to be learnt. */
   readonly awakeUs: (endpoint: string) => number | undefined;
+  /** Told before what must not be done twice is sent. */
+  readonly onOnce: (operation: number) => void;
 }
 
 /**
@@ -96,11 +108,11 @@ export class DeviceQueues {
       deadlineUs === undefined
         ? undefined
         : this.#parts.timers.schedule(deadlineUs, () => this.#giveUp(device, id, "deadline"));
-    const asker = { id, owner, deadline };
+    const asker = { id, owner, deadline, late: false };
     const same = device.waiting.find((one) => isSameQuestion(one.operation, operation));
     if (same === undefined) {
       this.#supersede(device, operation);
-      insert(device.waiting, { askers: [asker], operation, priority });
+      insert(device.waiting, { askers: [asker], operation, priority, attempts: 0 });
     } else {
       same.askers.push(asker);
       same.priority = Math.min(same.priority, priority);
@@ -211,9 +223,9 @@ export class DeviceQueues {
   #next(nowUs: number, device: Device): void {
     while (device.running === undefined && device.waiting.length > 0 && isAwake(nowUs, device)) {
       const waiting = device.waiting.shift()!;
-      for (const { deadline } of waiting.askers) deadline?.cancel();
       const run = this.#runOf(device, waiting);
       device.running = { ...waiting, run };
+      if (ONCE.has(waiting.operation.kind)) for (const { id } of waiting.askers) this.#parts.onOnce(id);
       const result = run.start(nowUs);
       if (result === undefined) this.#await(device, run);
       else this.#end(nowUs, device, result);
@@ -239,6 +251,7 @@ export class DeviceQueues {
     if (sleepsUs === undefined) return;
     device.cut = this.#parts.timers.schedule(sleepsUs, (nowUs) => {
       if (device.running?.run !== run) return;
+      if (isAwake(nowUs, device)) return this.#await(device, run); // it was heard of meanwhile
       this.#stop(nowUs, run);
       this.#end(nowUs, device, { kind: "failed", reason: "timeout" });
     });
@@ -261,9 +274,20 @@ export class DeviceQueues {
     // A client in Queue Mode that does not answer has gone to sleep: it is asked again when it is heard
     // of, unless it may have done already what must not be done twice.
     const again = timeout && queueMode && !ONCE.has(operation.kind);
-    if (again || result === INTERRUPTED) insert(device.waiting, waiting, again);
+    // What a client leaves without an answer at each wake must not keep the rest waiting for ever.
+    const patient = operation.kind === "push" || ++waiting.attempts < MAX_ATTEMPTS;
+    if (result === INTERRUPTED) insert(device.waiting, waiting);
+    else if (again && patient) this.#waitOn(device, waiting);
     else this.#conclude(device, waiting, result);
     this.#next(nowUs, device);
+  }
+
+  /** It waits once more, behind what is as urgent; who has waited too long does not. */
+  #waitOn(device: Device, waiting: Waiting): void {
+    const late = waiting.askers.filter((asker) => asker.late);
+    if (late.length > 0) this.#conclude(device, { ...waiting, askers: late }, { kind: "failed", reason: "deadline" });
+    const askers = waiting.askers.filter((asker) => !asker.late);
+    if (askers.length > 0) insert(device.waiting, { ...waiting, askers });
   }
 
   /** A later Write of the same resource makes an earlier one that still waits pointless. */
@@ -279,7 +303,11 @@ export class DeviceQueues {
 
   #giveUp(device: Device, id: number, reason: string): boolean {
     const waiting = device.waiting.find(({ askers }) => askers.some((asker) => asker.id === id));
-    if (waiting === undefined) return false;
+    if (waiting === undefined) {
+      const running = device.running?.askers.find((asker) => asker.id === id);
+      if (running !== undefined) running.late = true;
+      return false;
+    }
     const at = waiting.askers.findIndex((asker) => asker.id === id);
     const [asker] = waiting.askers.splice(at, 1);
     if (waiting.askers.length === 0) device.waiting.splice(device.waiting.indexOf(waiting), 1);
@@ -326,6 +354,8 @@ export class DeviceQueues {
   }
 }
 
+/** Wakes at which a client may leave one thing without an answer. */
+const MAX_ATTEMPTS = 3;
 /** Operations that must not be done twice. */
 const ONCE: ReadonlySet<Operation["kind"]> = new Set(["execute", "create", "post"]);
 

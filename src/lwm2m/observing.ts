@@ -67,7 +67,8 @@ export class Observing {
     const request = composite
       ? { code: Code.FETCH, options: [...options, uint(Option.CONTENT_FORMAT)], payload: encodePaths(format, paths) }
       : { code: Code.GET, options };
-    const id = this.#observer.request(nowUs, peer, { ...request, observe: true });
+    // It lasts as long as the registration; a client that sleeps must not be asked to renew it.
+    const id = this.#observer.request(nowUs, peer, { ...request, observe: true, renew: false });
     if (id === undefined) return "no-room";
     this.#byRequest.set(id, { endpoint, paths, format, request: id, leaving: false });
     return id;

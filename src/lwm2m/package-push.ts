@@ -23,6 +23,8 @@ export interface PushOptions {
   readonly token?: Uint8Array;
   /** Bytes that the client has acknowledged, from `offset` on. */
   readonly onProgress: (nowUs: number, offset: number, length: number) => void;
+  /** The client has lost what it had acknowledged. */
+  readonly onRestart: () => void;
 }
 
 /**
@@ -92,6 +94,7 @@ export class PackagePush {
     this.#szx = upload.szx;
     if (step.kind === "failed") return this.#refused(response, step.reason);
     const end = step.kind === "done" ? this.#size : step.sent;
+    if (end < before) this.#options.onRestart();
     if (end > before) {
       this.#resuming = false;
       this.#options.onProgress(nowUs, before, end - before);
@@ -120,6 +123,7 @@ export class PackagePush {
     this.#resuming = false;
     this.#token = undefined;
     this.#upload = undefined;
+    this.#options.onRestart();
     return undefined;
   }
 

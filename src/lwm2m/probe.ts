@@ -58,6 +58,10 @@ interface Probe {
 }
 
 const MAX_PROBES = 64;
+/** How long a question waits for a client to wake. */
+const LEAST_PATIENCE_US = 600_000_000;
+/** Ends of a question after which the client is not there to be asked on. */
+const GONE: ReadonlySet<string> = new Set(["deadline", "expired", "deregistered"]);
 /** Before whatever else waits for the client. */
 const PRIORITY = 3;
 const STATE: Path = [FIRMWARE_OBJECT, 0, Firmware.STATE];
@@ -84,6 +88,7 @@ export class Probes {
   handleOutcome(nowUs: number, { endpoint, id, result }: OperationOutcome): void {
     const probe = this.#probes.get(endpoint);
     if (probe === undefined || probe.pending !== id) return;
+    if (result.kind === "failed" && GONE.has(result.reason)) return this.#end(probe);
     const { tried, operation } = probe.left.shift()!;
     probe.steps.push({ tried, answer: answerText(result), works: result.kind === "done" });
     if (result.kind === "done") probe.readings.push(...(result.readings ?? []));
@@ -95,10 +100,12 @@ export class Probes {
     while (probe.left[0]?.after === true && probe.steps.at(-1)?.works !== true) probe.left.shift();
     const step = probe.left[0];
     if (step === undefined) return this.#end(probe);
-    probe.pending = this.#parts.queues.submit(nowUs, probe.endpoint, step.operation, {
-      owner: "probe",
-      priority: PRIORITY,
-    });
+    const registration = this.#parts.registration(probe.endpoint);
+    const intervalUs =
+      (registration && this.#parts.queues.wakefulness(probe.endpoint)?.intervalUs(registration, 0)) ?? 0;
+    const deadlineUs = nowUs + Math.max(LEAST_PATIENCE_US, 2 * intervalUs);
+    const how = { owner: "probe", priority: PRIORITY, deadlineUs } as const;
+    probe.pending = this.#parts.queues.submit(nowUs, probe.endpoint, step.operation, how);
     if (probe.pending === undefined) this.#end(probe);
   }
 

@@ -76,7 +76,9 @@ export class TransferTable {
   /** A device begins anew with an image. */
   forget(device: string, digest: string): void {
     const transfer = this.of(device, digest);
-    if (transfer !== undefined) this.#remove(transfer);
+    if (transfer === undefined) return;
+    this.#remove(transfer);
+    this.#dueUs = 0; // what it had does not come back
   }
 
   #note(nowUs: number, transfer: Transfer, offset: number, length: number): void {

@@ -1,10 +1,10 @@
+import { blockOption } from "../../../src/coap/blockwise/block.ts";
 import { encodeUint, uintOption } from "../../../src/coap/message.ts";
 import { Code, Option } from "../../../src/coap/numbers.ts";
 import type { CoapResponse, HandlerResult, IncomingRequest, RequestHandler } from "../../../src/coap/request.ts";
 import { decodeContent, decodePaths, encodeContent, Format } from "../../../src/lwm2m/content.ts";
 import { isWithin, parsePath, pathText, type Path } from "../../../src/lwm2m/path.ts";
 import type { Reading } from "../../../src/lwm2m/reading.ts";
-import { ContentError } from "../../../src/lwm2m/values.ts";
 import { fromUtf8, utf8 } from "../../../src/util/bytes.ts";
 
 /** One object instance of a client. */
@@ -43,6 +43,9 @@ export class ObjectTree implements RequestHandler {
       if (instead !== undefined) return instead;
       const path = parsePath(request.path.join("/"));
       if (path === undefined) return { code: Code.NOT_FOUND };
+      const block = blockOption(request.options, Option.BLOCK1);
+      const isPackage = this.#instances.some(({ path: of, receives }) => isWithin(path, [...of, receives ?? -1]));
+      if (block?.more === true && !isPackage) return { code: Code.REQUEST_ENTITY_TOO_LARGE };
       if (request.method === Code.FETCH) return this.#readComposite(request);
       if (path.length === 0) return { code: Code.METHOD_NOT_ALLOWED };
       if (request.method === Code.GET) return this.#read(request, path);
@@ -55,7 +58,7 @@ export class ObjectTree implements RequestHandler {
       if (request.method !== Code.PUT && request.method !== Code.POST) return { code: Code.METHOD_NOT_ALLOWED };
       return this.#write(nowUs, request, instance, path);
     } catch (error) {
-      if (error instanceof ContentError) return { code: Code.BAD_REQUEST, payload: utf8(error.message) };
+      if (error instanceof Error) return { code: Code.BAD_REQUEST, payload: utf8(error.message) };
       throw error;
     }
   }

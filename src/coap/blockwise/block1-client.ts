@@ -3,7 +3,7 @@ import { Code, codeClass, codeText, Option } from "../numbers.ts";
 import type { OutgoingRequest, ResponseContent } from "../request.ts";
 import { blockOption, blockSize, encodeBlock, MAX_BLOCK_NUM, type Szx } from "./block.ts";
 
-/** Times that an upload begins anew since the server has lost what it had (4.08). */
+/** Times that an upload begins anew since the server has lost what it had (4.08), without having got further than before. */
 const MAX_RESTARTS = 2;
 
 export type UploadEvent =
@@ -35,6 +35,7 @@ export class BlockUpload {
   #szx: Szx;
   #offset: number;
   #restarts = 0;
+  #furthest = 0;
 
   constructor(options: BlockUploadOptions) {
     this.#options = options;
@@ -88,6 +89,8 @@ export class BlockUpload {
       return this.#resize(block.szx) ?? { kind: "next", sent: end };
     }
     if (response.code === Code.REQUEST_ENTITY_INCOMPLETE) {
+      if (this.#offset > this.#furthest) this.#restarts = 0;
+      this.#furthest = Math.max(this.#furthest, this.#offset);
       if (++this.#restarts > MAX_RESTARTS) return fail("keeps-losing-blocks", response);
       this.#offset = 0;
       return { kind: "next", sent: 0 };

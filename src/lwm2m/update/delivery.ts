@@ -174,7 +174,7 @@ export class Delivery {
 
   #begin(nowUs: number, how: string): void {
     const { job, ports } = this.#context;
-    job.location = ports.registration()?.id;
+    if (job.method !== "push") job.location = ports.registration()?.id;
     ports.note(nowUs, "offered", how);
     this.#progressUs = nowUs;
     if (!this.#context.step(nowUs, "offered")) return;
@@ -209,7 +209,7 @@ export class Delivery {
     const kept = this.#isKept();
     const offset = kept ? ports.progress(target.digest).firstMissing : 0;
     const token = kept && job.token !== undefined ? fromHex(job.token) : undefined;
-    job.location = ports.registration()?.id;
+    if (!kept) ports.restart(target.digest);
     if (offset > 0) ports.note(nowUs, "resumed", `push goes on at byte ${offset} of ${target.size}`);
     return new PackagePush({
       path: this.#path(Firmware.PACKAGE),
@@ -217,6 +217,7 @@ export class Delivery {
       szx: szxOf(Math.min(quirks.blockBytes, job.szx === undefined ? 1_024 : 2 ** (job.szx + 4)))!,
       offset,
       ...(token === undefined ? {} : { token }),
+      onRestart: () => ports.restart(target.digest),
       onProgress: (now, from, length) => this.#acknowledged(now, from, length),
     });
   }
@@ -232,7 +233,9 @@ export class Delivery {
     ports.record(nowUs, target.digest, offset, length);
     this.moved(nowUs);
     const hex = token === undefined ? undefined : toHex(token);
-    if (job.szx === this.#push!.szx && job.token === hex) return;
+    const location = ports.registration()?.id;
+    if (job.szx === this.#push!.szx && job.token === hex && job.location === location) return;
+    job.location = location; // only now is the record of bytes that of this client
     job.szx = this.#push!.szx;
     job.token = hex;
     ports.changed(nowUs);

@@ -1,11 +1,13 @@
 import { Firmware, State, STATE_NAMES } from "../firmware.ts";
-import { pathText, type Path } from "../path.ts";
+import { parsePath, pathText, type Path } from "../path.ts";
 import type { Quirks } from "../quirks.ts";
 import type { Reading } from "../reading.ts";
 import type { Delivery } from "./delivery.ts";
 import type { Component } from "./job.ts";
 import type { UpdateContext } from "./ports.ts";
 
+/** Times that a client which says that it is updating is looked at again; then that is not believed. */
+const MAX_BUSY = 20;
 const DEVICE: Path = [3, 0];
 
 /** What the questions before an update need besides. */
@@ -22,6 +24,7 @@ export class Inspection {
   readonly #context: InspectionContext;
   readonly #delivery: Delivery;
   #questions: Path[] = [];
+  #busy = 0;
   readonly #versionsAsked = new Set<string>();
 
   constructor(context: InspectionContext, delivery: Delivery) {
@@ -63,21 +66,26 @@ export class Inspection {
     const { quirks } = this.#context;
     const version = this.#context.versionOf(target);
     job.versionBefore ??= version;
+    const readAt = this.#context.versionPathsOf(target).find((path) => this.#known(path));
+    if (readAt !== undefined) job.versionPaths[job.component] ??= readAt;
     const state = stateNote(facts.state, quirks);
     ports.note(nowUs, "inspected", `version ${version ?? "unknown"}, profile ${quirks.name}, ${state}`);
     if (job.method !== undefined) return this.#resumed(nowUs);
     if (version === target.version && !job.policy.force && job.components.length === 1) {
       Object.assign(job, { reason: "already-current", detail: `it runs ${version} already`, versionAfter: version });
       this.#context.step(nowUs, "current");
-    } else if (this.#context.state() === State.UPDATING) {
+    } else if (this.#context.state() === State.UPDATING && ++this.#busy < MAX_BUSY) {
       this.begin(); // another update is at it: once more later
       this.#context.lookAt(nowUs + this.#context.intervalUs());
     } else this.#context.step(nowUs, this.#context.state() === State.IDLE ? "reset" : "inspected");
   }
 
   #asked(path: Path): boolean {
-    const text = pathText(path);
-    return this.#versionsAsked.has(text) || this.#context.readings.some((one) => pathText(one.path) === text);
+    return this.#versionsAsked.has(pathText(path)) || this.#known(path);
+  }
+
+  #known(path: Path): boolean {
+    return this.#context.readings.some((one) => pathText(one.path) === pathText(path));
   }
 
   /** After the client restarted on the way. */
@@ -98,4 +106,17 @@ export function stateNote(state: number | undefined, quirks: Quirks): string {
   if (state === undefined) return "";
   const name = quirks.trustState ? STATE_NAMES[quirks.states.indexOf(state)] : undefined;
   return `State ${state}${name === undefined ? "" : ` (${name})`}`;
+}
+
+/** Where a component's version is read: where the operator says, or the profile, or the object itself. */
+export function versionPaths({ object, versionPath }: Component, quirks: Quirks): Path[] {
+  if (versionPath !== undefined) return [versionPath];
+  if (object[0] !== 5) return [[...object, Firmware.CURRENT_VERSION]];
+  const own = quirks.versionPath === undefined ? undefined : parsePath(quirks.versionPath);
+  return own === undefined
+    ? [
+        [3, 0, 3],
+        [...object, Firmware.PKG_VERSION],
+      ]
+    : [own];
 }

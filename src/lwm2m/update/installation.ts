@@ -12,12 +12,17 @@ const LEAST_RETURN_S = 300;
 const MAX_UNREADABLE = 3;
 const RETRY_US = 5_000_000;
 const DEFAULT_LIFETIME_S = 86_400;
+/** How long an update may be put off where the operator sets no limit: then it is asked for again. */
+const DEFAULT_DEFER_S = 86_400;
 
 /** What the part of an update after its download needs besides. */
 export interface InstallationContext extends UpdateContext {
   versionOf(component: Component): string | undefined;
   versionPathsOf(component: Component): Path[];
   forgetVersions(): void;
+  /** It has been heard of since the gateway runs. */
+  readonly heardLately: boolean;
+  tooSilent(nowUs: number): void;
 }
 
 /**
@@ -26,13 +31,10 @@ export interface InstallationContext extends UpdateContext {
  */
 export class Installation {
   readonly #context: InstallationContext;
-  #lifetimeS = DEFAULT_LIFETIME_S;
   #versionsRead = false;
   #unreadable = 0;
   /** Update was refused, and is to be tried once more. */
   #again = false;
-  /** It said that it would. */
-  #promised = false;
 
   constructor(context: InstallationContext) {
     this.#context = context;
@@ -40,10 +42,10 @@ export class Installation {
 
   /** Of its registration, or of its last one. */
   get lifetimeS(): number {
-    const registration = this.#context.ports.registration();
-    if (registration !== undefined)
-      this.#lifetimeS = registration.lifetimeS === 0 ? DEFAULT_LIFETIME_S : registration.lifetimeS;
-    return this.#lifetimeS;
+    const { job, ports } = this.#context;
+    const lifetimeS = ports.registration()?.lifetimeS;
+    if (lifetimeS !== undefined) job.lifetimeS = lifetimeS === 0 ? DEFAULT_LIFETIME_S : lifetimeS;
+    return job.lifetimeS ?? DEFAULT_LIFETIME_S;
   }
 
   /** Sends Update, after what the policy has to say of deferring it. */
@@ -69,20 +71,25 @@ export class Installation {
     job.location = ports.registration()?.id;
     job.executedMs = ports.unixMs(nowUs);
     if (tell) job.executes++;
+    else job.promised = true; // it was seen to install
+    void this.lifetimeS; // kept for when it is gone
     if (!this.#context.step(nowUs, "execute")) return;
     this.#context.lookAt(nowUs + this.#intervalUs());
     // After a crash nobody must wonder whether it was sent.
-    if (tell) ports.changed(nowUs, (now) => this.#tell(now));
+    if (tell) ports.changed(nowUs, (now, done) => (done ? this.#tell(now) : this.#later(now)));
+  }
+
+  /** It could not be sent now, or not be written that it is. */
+  #later(nowUs: number): void {
+    this.#context.job.executes--;
+    this.#again = true;
+    this.#context.lookAt(nowUs + RETRY_US);
   }
 
   #tell(nowUs: number): void {
     const { job, target } = this.#context;
     if (job.state !== "applying") return;
-    if (this.#context.busy) {
-      job.executes--;
-      this.#again = true;
-      return this.#context.lookAt(nowUs + RETRY_US);
-    }
+    if (this.#context.busy) return this.#later(nowUs);
     const path = [...target.object, Firmware.UPDATE];
     const others = job.components.filter(
       (component) => component !== target && component.object[0] === ADVANCED_FIRMWARE_OBJECT,
@@ -99,8 +106,9 @@ export class Installation {
           ? result.code
           : `${result.kind}: ${result.kind === "failed" ? result.reason : result.code}`,
       );
-      this.#promised = result.kind === "done";
-      if (!this.#promised) this.#read(now, (later) => this.#refused(later));
+      job.promised ||= result.kind === "done";
+      ports.changed(now);
+      if (result.kind !== "done") this.#read(now, (later) => this.#refused(later));
     });
   }
 
@@ -125,6 +133,7 @@ export class Installation {
     const { result } = facts;
     const state = this.#context.state();
     if (result === RESULT_DEFERRED && job.state === "applying") return void this.#context.step(nowUs, "defer");
+    if (state === State.UPDATING) job.promised = true;
     if (state === State.UPDATING && job.state === "deferred") return void this.#context.step(nowUs, "execute");
     const failed = result !== undefined && result >= 2 && result !== RESULT_DEFERRED;
     if (!failed || state === State.UPDATING || state === undefined) return;
@@ -139,7 +148,7 @@ export class Installation {
       this.judge(now);
       const { job } = this.#context;
       // It holds the package and says nothing of having begun: it never heard the Execute.
-      const holds = this.#context.quirks.trustState ? this.#context.state() === State.DOWNLOADED : !this.#promised;
+      const holds = this.#context.quirks.trustState ? this.#context.state() === State.DOWNLOADED : !job.promised;
       const unheard = job.state === "applying" && holds;
       if (unheard && job.executes > 0 && job.executes < MAX_EXECUTES && !this.#context.busy) this.begin(now, true);
     });
@@ -156,13 +165,23 @@ export class Installation {
     this.#context.lookAt(nowUs + this.#intervalUs());
     if (job.state === "applying" || job.state === "deferred") {
       const waitS = Math.max(this.lifetimeS, LEAST_RETURN_S) + job.policy.graceS;
-      const deferS = job.state === "deferred" ? (job.policy.maxDeferS ?? 0) : 0;
+      const deferS = job.policy.maxDeferS ?? DEFAULT_DEFER_S;
       const sinceS = (ports.unixMs(nowUs) - job.executedMs!) / 1_000;
-      if (job.state === "deferred" && deferS > 0 && sinceS >= deferS && job.executes < MAX_EXECUTES)
-        this.begin(nowUs, true);
-      else if (sinceS >= waitS + deferS + this.#intervalUs() / 1_000_000) this.#neverRestarted(nowUs, waitS + deferS);
+      if (job.state === "deferred" && sinceS >= deferS) this.#deferOver(nowUs);
+      else if (job.state === "applying" && sinceS >= waitS + this.#intervalUs() / 1_000_000)
+        this.#neverRestarted(nowUs, waitS);
       else this.awake(nowUs);
     }
+  }
+
+  /** Bytes are served to it yet: a SUIT worker is not through with its download. */
+  moved(nowUs: number): void {
+    this.#context.job.executedMs = this.#context.ports.unixMs(nowUs);
+  }
+
+  #deferOver(nowUs: number): void {
+    if (this.#context.job.executes < MAX_EXECUTES) return this.begin(nowUs, true);
+    this.#context.fail(nowUs, "deferred", "its user keeps putting the update off", "talk to its user");
   }
 
   /** Reads the versions, and decides. */
@@ -183,6 +202,14 @@ export class Installation {
     const { job, ports } = this.#context;
     const versions = job.components.map((component) => this.#context.versionOf(component));
     const wrong = job.components.findIndex((component, i) => versions[i] !== component.version);
+    const soaking = job.soakUntilMs !== undefined;
+    // It restarted before it heard the Execute, and holds the package still; or there is nothing that shows otherwise.
+    const holds = this.#context.state() === State.DOWNLOADED && (this.#context.facts.result ?? 0) === 0;
+    const unproven = wrong < 0 && !job.promised && versions.at(-1) === job.versionBefore;
+    if ((holds || unproven) && !soaking && job.executes < MAX_EXECUTES) {
+      if (this.#context.step(nowUs, "not yet")) this.begin(nowUs, true);
+      return;
+    }
     if (wrong < 0) {
       ports.note(nowUs, "version", `${versions.join(" ")}, as expected`);
       this.#versionsRead = true;
@@ -196,16 +223,9 @@ export class Installation {
       return this.#context.lookAt(nowUs + this.#intervalUs());
     job.versionAfter = is;
     ports.note(nowUs, "version", `${is ?? "not readable"}, not ${wanted}`);
-    const soaking = job.soakUntilMs !== undefined;
     if (this.#context.state() === State.UPDATING && !soaking) {
       job.location = ports.registration()?.id;
       return void this.#context.step(nowUs, "not yet");
-    }
-    // It restarted before it heard the Execute, and holds the package still.
-    const unheard = this.#context.state() === State.DOWNLOADED && (this.#context.facts.result ?? 0) === 0;
-    if (unheard && !soaking && job.executes < MAX_EXECUTES) {
-      if (this.#context.step(nowUs, "not yet")) this.begin(nowUs, true);
-      return;
     }
     this.#wrongVersion(nowUs, is, wanted);
   }
@@ -235,6 +255,7 @@ export class Installation {
 
   #neverRestarted(nowUs: number, seconds: number): void {
     const { facts } = this.#context;
+    if (!this.#context.heardLately) return this.#context.tooSilent(nowUs);
     const state = facts.state === undefined ? "" : `, State is ${facts.state}`;
     const detail = `it is heard of, but has not registered again within ${Math.round(seconds)} s${state}`;
     this.#context.fail(

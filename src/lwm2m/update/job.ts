@@ -68,6 +68,14 @@ export interface UpdateJob {
   /** Location of the client when the package was begun, or executed: another one says that it has restarted. */
   location: string | undefined;
   executes: number;
+  /** It has answered that it will install, or was seen to. */
+  promised: boolean;
+  /** Where the version of each component was read before: only that place tells whether it has changed. */
+  versionPaths: Record<number, Path>;
+  /** Times that it began its download anew. */
+  beginnings: number;
+  /** Its lifetime, for when its registration is gone. */
+  lifetimeS: number | undefined;
   /** When Update was executed, when the soak is over, when the update ended. */
   executedMs: number | undefined;
   soakUntilMs: number | undefined;
@@ -103,11 +111,15 @@ export function newJob(
     component: 0,
     tried: [],
     executes: 0,
+    promised: false,
+    versionPaths: {},
+    beginnings: 0,
     ...NOTHING_YET,
   };
 }
 
 const NOTHING_YET = {
+  lifetimeS: undefined,
   method: undefined,
   location: undefined,
   executedMs: undefined,

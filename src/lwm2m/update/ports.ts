@@ -29,8 +29,8 @@ export interface UpdatePorts {
   quirksNamed(name: string | undefined): Quirks;
   unixMs(nowUs: number): number;
   note(nowUs: number, event: string, text?: string): void;
-  /** The job has changed; `then` is called once that is on the disk. */
-  changed(nowUs: number, then?: (nowUs: number) => void): void;
+  /** The job has changed; `then` is told whether that got to the disk. */
+  changed(nowUs: number, then?: (nowUs: number, done: boolean) => void): void;
 }
 
 /** What the parts of one update share. */

@@ -7,7 +7,7 @@ import type { Reading } from "../reading.ts";
 import { toText } from "../values.ts";
 import { UPDATE, type UpdateEvent } from "../states.ts";
 import { Delivery } from "./delivery.ts";
-import { Inspection, stateNote, type InspectionContext } from "./inspection.ts";
+import { Inspection, stateNote, versionPaths, type InspectionContext } from "./inspection.ts";
 import { Installation, type InstallationContext } from "./installation.ts";
 import { hasEnded, type Component, type UpdateJob } from "./job.ts";
 import type { Answered, UpdatePorts } from "./ports.ts";
@@ -16,6 +16,14 @@ import type { Answered, UpdatePorts } from "./ports.ts";
 const MAX_READINGS = 64;
 /** An answer that does not come is asked for again, at the earliest so much later. */
 const RETRY_US = 5_000_000;
+/** Times that one question is asked of a client that leaves it without an answer. */
+const MAX_UNANSWERED = 3;
+/** Times that an image is tried to be read, each after twice the time. */
+const MAX_IMAGE_FAILURES = 6;
+/** Times that a client may begin its download anew. */
+const MAX_BEGINNINGS = 5;
+/** A first block that is asked for once more is no loss of what came behind it. */
+const LEAST_LOSS_BYTES = 1_024;
 
 /** One update of one client, from the first question to the version that it boots. */
 export class UpdateRun implements InstallationContext, InspectionContext {
@@ -30,6 +38,10 @@ export class UpdateRun implements InstallationContext, InspectionContext {
   #pending: { readonly operation: number; readonly question: Operation; readonly answered: Answered } | undefined;
   #dueUs: number | undefined;
   #heardUs: number;
+  heardLately = false;
+  /** How often each question was left without an answer, one time after the other. */
+  readonly #unanswered = new Map<string, number>();
+  #imageFailures = 0;
 
   constructor(nowUs: number, job: UpdateJob, ports: UpdatePorts) {
     this.job = job;
@@ -83,10 +95,12 @@ export class UpdateRun implements InstallationContext, InspectionContext {
     const pending = this.#pending;
     if (pending?.operation !== operation) return false;
     this.#pending = undefined;
-    if (result.kind !== "failed") this.#heardUs = nowUs;
+    if (result.kind !== "failed") this.#hear(nowUs);
     if (result.kind === "done" && result.readings !== undefined) this.learn(result.readings);
-    if (result.kind === "failed" && UNHEARD.has(result.reason)) this.#unheard(nowUs, pending.question);
+    if (result.kind === "failed" && UNHEARD.has(result.reason) && this.#patient(pending.question, result.reason))
+      this.#unheard(nowUs, pending.question);
     else {
+      this.#unanswered.clear();
       pending.answered(nowUs, result);
       this.advance(nowUs);
     }
@@ -95,7 +109,7 @@ export class UpdateRun implements InstallationContext, InspectionContext {
 
   /** The client told of itself, by Notify or Send. */
   handleReport(nowUs: number, readings: readonly Reading[]): void {
-    this.#heardUs = nowUs;
+    this.#hear(nowUs);
     if (this.learn(readings) === 0) return;
     if (this.job.state === "transferring") this.#delivery.judge(nowUs);
     else if (this.job.state === "applying" || this.job.state === "deferred") this.#installation.judge(nowUs);
@@ -110,7 +124,7 @@ export class UpdateRun implements InstallationContext, InspectionContext {
   /** It registered anew: whatever it was asked before it does not know any more. */
   registered(nowUs: number): void {
     const { job } = this;
-    this.#heardUs = nowUs;
+    this.#hear(nowUs);
     const back = job.location !== this.ports.registration()?.id;
     if (LOST.has(job.state) && (back || job.state !== "transferring")) {
       this.#abandon(nowUs);
@@ -127,20 +141,36 @@ export class UpdateRun implements InstallationContext, InspectionContext {
 
   /** It sent an Update, or anything else of its own. */
   heard(nowUs: number): void {
-    this.#heardUs = nowUs;
+    this.#hear(nowUs);
     if (this.job.state === "transferring") this.#delivery.awake(nowUs);
     else if (this.job.state === "applying" || this.job.state === "deferred") this.#installation.awake(nowUs);
     this.advance(nowUs);
   }
 
-  /** Bytes of the image at hand were served to it. */
-  served(nowUs: number): void {
-    this.#heardUs = nowUs;
-    if (this.job.state === "transferring") this.#delivery.moved(nowUs);
+  /** Bytes of the image at hand were served to it; `again`: it had them before. */
+  served(nowUs: number, offset: number, again: boolean): void {
+    const { job, ports, target } = this;
+    this.#hear(nowUs);
+    // One that has lost what it had begins anew, but not for ever.
+    const anew = again && offset === 0 && ports.progress(target.digest).covered > LEAST_LOSS_BYTES;
+    if (anew && job.beginnings < MAX_BEGINNINGS) {
+      job.beginnings++;
+      ports.restart(target.digest);
+      ports.note(nowUs, "began-anew", "the client asks for its package from the beginning");
+    } else if (again) return;
+    if (job.state === "transferring") this.#delivery.moved(nowUs);
+    else if (job.state === "applying" && job.method === "trigger") this.#installation.moved(nowUs);
   }
 
-  /** The image has come into memory, or cannot be had. */
-  imageSettled(nowUs: number): void {
+  /** The image has come into memory, or cannot be had now. */
+  imageSettled(nowUs: number, ready: boolean): void {
+    if (!ready) {
+      if (this.job.state !== "waiting" && this.job.state !== "transferring") return;
+      if (++this.#imageFailures < MAX_IMAGE_FAILURES) return this.lookAt(nowUs + RETRY_US * 2 ** this.#imageFailures);
+      const advice = "see the gateway's log for what is wrong with its disk or the image's source";
+      return this.fail(nowUs, "image-unavailable", "the image cannot be read", advice);
+    }
+    this.#imageFailures = 0;
     if (this.job.state === "waiting") this.advance(nowUs);
     else if (this.job.state === "transferring") this.#delivery.resume(nowUs);
   }
@@ -161,8 +191,15 @@ export class UpdateRun implements InstallationContext, InspectionContext {
     const begun = this.job.state !== "waiting" && this.job.state !== "inspecting";
     if (!this.step(nowUs, "cancel")) return false;
     this.#abandon(nowUs);
+    if (begun) this.#tellCancelled(nowUs);
+    else this.#gone(nowUs);
+    return true;
+  }
+
+  /** Has the client let go of what it has. */
+  #tellCancelled(nowUs: number): void {
     const registration = this.ports.registration();
-    if (!begun || registration === undefined) this.#gone(nowUs);
+    if (registration === undefined) this.#gone(nowUs);
     else {
       const version = registration.objects.find(
         ({ path }) => path.length === 1 && path[0] === this.target.object[0],
@@ -177,8 +214,8 @@ export class UpdateRun implements InstallationContext, InspectionContext {
           : { kind: "write", path, readings: [{ path, value: "" }], replace: true };
       this.ask(nowUs, operation, (now) => this.#gone(now));
       if (!this.busy) this.#gone(nowUs);
+      else this.lookAt(nowUs + this.intervalUs());
     }
-    return true;
   }
 
   learn(readings: readonly Reading[]): number {
@@ -224,7 +261,7 @@ export class UpdateRun implements InstallationContext, InspectionContext {
 
   /** The text at the place where this component's version is read; undefined where it is not known. */
   versionOf(component: Component): string | undefined {
-    for (const path of versionPaths(component, this.quirks)) {
+    for (const path of this.versionPathsOf(component)) {
       const reading = this.readings.find((one) => pathText(one.path) === pathText(path));
       if (reading !== undefined) return toText(reading.value);
     }
@@ -232,7 +269,8 @@ export class UpdateRun implements InstallationContext, InspectionContext {
   }
 
   versionPathsOf(component: Component): Path[] {
-    return versionPaths(component, this.quirks);
+    const known = this.job.versionPaths[this.job.components.indexOf(component)];
+    return known === undefined ? versionPaths(component, this.quirks) : [known];
   }
 
   /** Forgets versions, so that only what is read from now on counts. */
@@ -249,6 +287,7 @@ export class UpdateRun implements InstallationContext, InspectionContext {
       else if (before === "inspecting") this.#inspection.goOn(nowUs);
       else if (before === "resetting") this.#reset(nowUs);
       else if (before === "offering") this.#delivery.offer(nowUs);
+      else if (before === "cancelling") this.#tellCancelled(nowUs);
       else if (before === "downloaded") this.#nextComponent(nowUs);
       else if (before === "verifying" || before === "soaking") this.#installation.verify(nowUs);
     }
@@ -310,19 +349,41 @@ export class UpdateRun implements InstallationContext, InspectionContext {
     const { job, ports } = this;
     const { deadlineS, graceS } = job.policy;
     const ageMs = ports.unixMs(nowUs) - job.startedMs;
-    if (deadlineS !== undefined && !AFTER.has(job.state) && ageMs >= deadlineS * 1_000) {
+    if (deadlineS !== undefined && !AFTER.has(job.state) && job.state !== "cancelling" && ageMs >= deadlineS * 1_000) {
       this.fail(nowUs, "deadline", `not executed within ${deadlineS} s`, "start it again with a later deadline");
       return true;
     }
-    if (job.state === "waiting" || job.state === "cancelling") return false;
+    if (job.state === "waiting") return false;
     const lifetimeS = this.#installation.lifetimeS;
     if (nowUs - this.#heardUs < (lifetimeS + graceS) * 1_000_000) return false;
+    if (job.state === "cancelling") this.#gone(nowUs);
+    else this.tooSilent(nowUs);
+    return true;
+  }
+
+  tooSilent(nowUs: number): void {
+    const { job } = this;
+    const lifetimeS = this.#installation.lifetimeS;
+    const { graceS } = job.policy;
     const detail = `nothing was heard of it for ${lifetimeS + graceS} s, its lifetime and the grace`;
     const advice = AFTER.has(job.state)
       ? "go to the device: it has not come back from its restart"
       : "look at its link and its battery";
     this.fail(nowUs, "silent", detail, advice);
-    return true;
+  }
+
+  #hear(nowUs: number): void {
+    this.#heardUs = nowUs;
+    this.heardLately = true;
+  }
+
+  /** Whether what was not answered is asked again: a client that is heard of may never answer just this. */
+  #patient({ kind, path }: Operation, reason: string): boolean {
+    if (kind === "push" || reason !== "timeout") return true;
+    const key = `${kind} ${pathText(path)}`;
+    const times = (this.#unanswered.get(key) ?? 0) + 1;
+    this.#unanswered.set(key, times);
+    return times < MAX_UNANSWERED;
   }
 }
 
@@ -332,16 +393,3 @@ const RETURNS: ReadonlySet<string> = new Set(["transferring", "applying", "defer
 const AFTER: ReadonlySet<string> = new Set(["applying", "deferred", "verifying", "soaking"]);
 /** Failures after which the same may be asked again: the client has not answered. */
 const UNHEARD: ReadonlySet<string> = new Set(["timeout", "expired", "deregistered", "too-many-requests", "cancelled"]);
-
-/** Where a component's version is read: where the operator says, or the profile, or the object itself. */
-function versionPaths({ object, versionPath }: Component, quirks: Quirks): Path[] {
-  if (versionPath !== undefined) return [versionPath];
-  if (object[0] !== 5) return [[...object, Firmware.CURRENT_VERSION]];
-  const own = quirks.versionPath === undefined ? undefined : parsePath(quirks.versionPath);
-  return own === undefined
-    ? [
-        [3, 0, 3],
-        [...object, Firmware.PKG_VERSION],
-      ]
-    : [own];
-}

@@ -78,24 +78,24 @@ export type StartRefusal = "update-under-way" | "too-many-updates";
 export class Updates {
   readonly #parts: UpdatesParts;
   readonly #entries = new Map<string, Entry>();
-  readonly #writes = new Map<number, ((nowUs: number) => void) | undefined>();
+  readonly #writes = new Map<number, ((nowUs: number, done: boolean) => void) | undefined>();
   readonly #ended: UpdateJob[] = [];
 
   constructor(parts: UpdatesParts) {
     this.#parts = parts;
   }
 
-  /** Begins an update; `then` is called once it is on the disk. */
+  /** Begins an update; `then` is told whether it got to the disk. */
   start(
     nowUs: number,
     endpoint: string,
     components: readonly Component[],
     policy: UpdatePolicy,
-    then: (nowUs: number) => void,
+    then: (done: boolean) => void,
   ): UpdateJob | StartRefusal {
     const before = this.#entries.get(endpoint);
     if (before !== undefined && !hasEnded(before.run.job)) return "update-under-way";
-    if (before === undefined && this.#entries.size >= MAX_JOBS) return "too-many-updates";
+    if (before === undefined && this.#entries.size >= MAX_JOBS && !this.#forgetOne()) return "too-many-updates";
     const job = newJob(this.#newId(), endpoint, components, policy, this.#parts.unixMs(nowUs));
     const what = components
       .map(({ version, size, digest }) => `${version}, ${size} bytes, ${digest.slice(0, 12)}`)
@@ -103,9 +103,10 @@ export class Updates {
     this.#parts.timelines.note(nowUs, endpoint, "update", what);
     this.#parts.metrics.count("lwm2m_updates", "started");
     const entry = this.#enter(nowUs, job);
-    this.#write(job, (now) => {
-      then(now);
-      entry.run.start(now);
+    this.#write(job, (now, done) => {
+      if (done) entry.run.start(now);
+      else this.#drop(entry);
+      then(done);
       this.#after(entry);
     });
     return job;
@@ -179,18 +180,18 @@ export class Updates {
     this.#on(endpoint, (run) => run.handleReport(nowUs, readings));
   }
 
-  imageSettled(nowUs: number, digest: string): void {
+  imageSettled(nowUs: number, digest: string, ready: boolean): void {
     for (const { run } of this.#entries.values())
       if (run.job.components.some((component) => component.digest === digest))
-        this.#on(run.job.endpoint, (one) => one.imageSettled(nowUs));
+        this.#on(run.job.endpoint, (one) => one.imageSettled(nowUs, ready));
   }
 
   /** What became of a write; false when it is none of these. */
-  stored(nowUs: number, write: number): boolean {
+  stored(nowUs: number, write: number, done: boolean): boolean {
     if (!this.#writes.has(write)) return false;
     const then = this.#writes.get(write);
     this.#writes.delete(write);
-    then?.(nowUs); // where the disk failed, it goes on all the same: the log has it, and only a crash would tell
+    then?.(nowUs, done);
     return true;
   }
 
@@ -218,8 +219,8 @@ export class Updates {
     for (const [i, { digest }] of job.components.entries())
       this.#parts.packages.serve(job.id, i, digest, (now, offset, length) => {
         if (hasEnded(job)) return;
-        this.#record(now, job, "pull", digest, offset, length);
-        if (job.component === i) this.#on(job.endpoint, (run) => run.served(now));
+        const again = this.#record(now, job, "pull", digest, offset, length);
+        if (job.component === i) this.#on(job.endpoint, (run) => run.served(now, offset, again));
       });
     return entry;
   }
@@ -244,11 +245,12 @@ export class Updates {
     }
   }
 
-  #record(nowUs: number, job: UpdateJob, by: "pull" | "push", digest: string, offset: number, length: number): void {
+  #record(nowUs: number, job: UpdateJob, by: "pull" | "push", digest: string, offset: number, length: number): boolean {
     const { packages, timelines, queues } = this.#parts;
     const repeat = packages.record(nowUs, job.endpoint, digest, { offset, length, acknowledged: by === "push" });
     timelines.block(nowUs, job.endpoint, by, { offset, length, repeat });
     if (by === "pull") queues.heard(nowUs, job.endpoint);
+    return repeat;
   }
 
   #watch(job: UpdateJob, on: boolean): void {
@@ -260,13 +262,32 @@ export class Updates {
         ? undefined
         : (now, digest, offset, length) => {
             if (digest !== job.components[job.component]!.digest) return;
-            this.#record(now, job, "pull", digest, offset, length);
-            this.#on(job.endpoint, (run) => run.served(now));
+            const again = this.#record(now, job, "pull", digest, offset, length);
+            this.#on(job.endpoint, (run) => run.served(now, offset, again));
           },
     );
   }
 
-  #write(job: UpdateJob, then?: (nowUs: number) => void): void {
+  /** The one that ended longest ago makes room; false when all are under way. */
+  #forgetOne(): boolean {
+    for (const entry of this.#entries.values()) {
+      if (!hasEnded(entry.run.job)) continue;
+      this.#drop(entry);
+      this.#parts.store([{ kind: "delete", key: jobKey(entry.run.job.endpoint) }]);
+      return true;
+    }
+    return false;
+  }
+
+  #drop(entry: Entry): void {
+    const { job } = entry.run;
+    entry.closed = true;
+    entry.timer?.cancel();
+    this.#parts.packages.withdraw(job.id, job.components.length);
+    if (this.#entries.get(job.endpoint) === entry) this.#entries.delete(job.endpoint);
+  }
+
+  #write(job: UpdateJob, then?: (nowUs: number, done: boolean) => void): void {
     const write = this.#parts.store([{ kind: "put", key: jobKey(job.endpoint), value: encodeJob(job) }]);
     this.#writes.set(write, then);
   }
@@ -292,7 +313,7 @@ export class Updates {
       },
       progress: (digest) => packages.progress(endpoint, digest),
       restart: (digest) => packages.restart(endpoint, digest),
-      record: (nowUs, digest, offset, length) => this.#record(nowUs, job, "push", digest, offset, length),
+      record: (nowUs, digest, offset, length) => void this.#record(nowUs, job, "push", digest, offset, length),
       intervalUs: (activeUs) => {
         const known = registration(endpoint);
         return (known && queues.wakefulness(endpoint)?.intervalUs(known, activeUs)) ?? activeUs;
