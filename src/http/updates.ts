@@ -103,11 +103,12 @@ export function addUpdateRoutes(app: FastifyInstance, control: UpdatesControl): 
   });
   app.delete<Named>("/v1/devices/:endpoint/update", async (request, reply) => {
     const { endpoint } = request.params;
-    let done = false;
-    call((nowUs) => {
-      done = updates.cancel(nowUs, endpoint);
-      gateway.devices.settle(nowUs);
-    });
+    const done = await new Promise<boolean>((resolve) =>
+      call((nowUs) => {
+        if (!updates.cancel(nowUs, endpoint, () => resolve(true))) resolve(false);
+        gateway.devices.settle(nowUs);
+      }),
+    );
     const job = updates.get(endpoint);
     if (done) return viewOf(gateway, job!);
     const why = job === undefined ? "nothing is under way" : `it is ${job.state}, and too late`;

@@ -10,7 +10,7 @@ import { StateTable } from "../../src/util/state-table.ts";
  */
 
 type Table = (typeof COAP_TABLES)[number];
-const STATE_TABLES: readonly Table[] = [...COAP_TABLES, UPDATE as unknown as Table];
+const STATE_TABLES: readonly Table[] = [...COAP_TABLES, UPDATE];
 const FOLDER = "../../docs/state-machines";
 const fileName = ({ title }: Table): string => `${title.toLowerCase().replaceAll(" ", "-")}.svg`;
 

@@ -1,5 +1,9 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
+import { encodeMessage } from "../../src/coap/encode.ts";
+import { EMPTY_BYTES, type CoapMessage } from "../../src/coap/message.ts";
+import { Code, MessageType } from "../../src/coap/numbers.ts";
+import { uriPath } from "../../src/coap/options.ts";
 import { DEFAULT_PARAMETERS } from "../../src/coap/parameters.ts";
 import { nobleCrypto } from "../../src/crypto/noble-crypto.ts";
 import { RunLoop } from "../../src/host/run-loop.ts";
@@ -12,6 +16,7 @@ import { SeededRandom } from "../../simulator/engine/random.ts";
 import { GOOD, type Behaviour } from "../../simulator/mote/lwm2m/behaviour.ts";
 import { Lwm2mMote, type Lwm2mMoteParts } from "../../simulator/mote/lwm2m/lwm2m-mote.ts";
 import { parseProfile } from "../../simulator/mote/profile.ts";
+import { decoded } from "./coap-get.ts";
 import { author, classId, GatewayBench, makeImage } from "./gateway.ts";
 import { SERVER } from "./pair.ts";
 
@@ -146,6 +151,23 @@ export class Lwm2mSite {
 
   job(name: string): UpdateJob {
     return this.bench.gateway.devices.updates.get(name)!;
+  }
+
+  /** Answers requests of the gateway in the motes' place: "drop" loses one, undefined lets it through. */
+  answer(how: (path: string, request: CoapMessage) => Partial<CoapMessage> | "drop" | undefined): void {
+    const { bench } = this;
+    const through = bench.route!;
+    bench.route = (transmit) => {
+      const request = decoded(transmit.bytes);
+      const isRequest = request.code >= 1 && request.code < 32;
+      const answer = isRequest ? how(`/${(uriPath(request.options) ?? []).join("/")}`, request) : undefined;
+      if (answer === undefined) return through(transmit);
+      if (answer === "drop") return;
+      const { messageId, token } = request;
+      const ack = { type: MessageType.ACK, code: Code.CHANGED, messageId, token, options: [], payload: EMPTY_BYTES };
+      const bytes = encodeMessage({ ...ack, ...answer });
+      bench.engine.after(DELAY_US, () => bench.loop.datagram(bytes, transmit.peer));
+    };
   }
 
   /** Runs until the update of each of these has ended, or for so long. */

@@ -1,7 +1,7 @@
 import { Firmware, learnFacts, State, type FirmwareFacts } from "../firmware.ts";
 import type { Operation } from "../operation.ts";
 import type { OperationResult } from "../operation-result.ts";
-import { isWithin, parsePath, pathText, type Path } from "../path.ts";
+import { isWithin, pathText, type Path } from "../path.ts";
 import { STANDARD, type Quirks } from "../quirks.ts";
 import type { Reading } from "../reading.ts";
 import { toText } from "../values.ts";

@@ -112,10 +112,11 @@ export class Updates {
     return job;
   }
 
-  /** Cancels what is under way; false when there is nothing, or it is too late. */
-  cancel(nowUs: number, endpoint: string): boolean {
+  /** Cancels what is under way; false when there is nothing, or it is too late. `then` is told once it is on the disk. */
+  cancel(nowUs: number, endpoint: string, then: (done: boolean) => void = () => {}): boolean {
     const entry = this.#entries.get(endpoint);
     const done = entry !== undefined && !hasEnded(entry.run.job) && entry.run.cancel(nowUs);
+    if (done) this.#write(entry.run.job, (_now, written) => then(written));
     if (entry !== undefined) this.#after(entry);
     return done;
   }
