@@ -1,4 +1,7 @@
 import { describe, expect, it } from "vitest";
+import { encodeUint } from "../../src/coap/message.ts";
+import { Code, Option } from "../../src/coap/numbers.ts";
+import { fromUtf8, utf8 } from "../../src/util/bytes.ts";
 import { SeededRandom } from "../../simulator/engine/random.ts";
 import { BEHAVIOURS } from "../../simulator/mote/lwm2m/behaviour.ts";
 import { Lwm2mSite } from "../support/lwm2m-site.ts";
@@ -136,6 +139,40 @@ describe("object 33629 and what object version 1.1 brought", () => {
     site.update("m", {}, { object: [33_629, 1] });
     site.settle(["m"]);
     expect(site.job("m"), site.timeline("m").join("\n")).toMatchObject({ state: "succeeded", versionAfter: "2.0.0" });
+  });
+
+  it("several components are downloaded one after the other, and applied by one Update with the others linked", () => {
+    const site = siteWith("pull-only", { object: [33_629, 0] });
+    const radio = { state: 0, version: "4.0.0" }; // /33629/1, which the mote does not have
+    const executed: string[] = [];
+    const said = (value: string | number) => ({
+      code: Code.CONTENT,
+      options: [{ number: Option.CONTENT_FORMAT, value: encodeUint(0) }],
+      payload: utf8(String(value)),
+    });
+    site.answer((path, { code, payload }) => {
+      if (path.endsWith("/2") && code === Code.POST) {
+        executed.push(`${path} ${fromUtf8(payload)}`);
+        radio.version = "5.0.0";
+      }
+      if (path === "/33629/1/1" && code === Code.PUT) radio.state = 2;
+      if (path === "/33629/1/3") return said(radio.state);
+      if (path === "/33629/1/5") return said(0);
+      if (path === "/33629/1/15") return said(radio.version);
+      return path.startsWith("/33629/1") ? { code: code === Code.GET ? Code.NOT_FOUND : Code.CHANGED } : undefined;
+    });
+    const { target } = site;
+    const components = [
+      { ...target, object: [33_629, 1], version: "5.0.0" },
+      { ...target, object: [33_629, 0] },
+    ];
+    site.updateAll("m", components);
+    site.settle(["m"]);
+    expect(site.job("m"), site.timeline("m").join("\n")).toMatchObject({
+      state: "succeeded",
+      versionAfter: "5.0.0 2.0.0",
+    });
+    expect(executed).toEqual(["/33629/0/2 0=</33629/1>"]);
   });
 
   it("a client may put the update off (Result 11), until the maximum defer period is over", () => {

@@ -134,10 +134,14 @@ export class Lwm2mSite {
   }
 
   update(name: string, policy: Partial<UpdatePolicy> = {}, target: Partial<Component> = {}): UpdateJob {
+    return this.updateAll(name, [{ ...this.target, ...target }], policy);
+  }
+
+  updateAll(name: string, components: readonly Component[], policy: Partial<UpdatePolicy> = {}): UpdateJob {
     let job: UpdateJob | string = "";
     this.bench.loop.call((nowUs) => {
       const { updates } = this.bench.gateway.devices;
-      job = updates.start(nowUs, name, [{ ...this.target, ...target }], { ...DEFAULT_POLICY, ...policy }, () => {});
+      job = updates.start(nowUs, name, components, { ...DEFAULT_POLICY, ...policy }, () => {});
     });
     if (typeof job === "string") throw new Error(job);
     return job;
