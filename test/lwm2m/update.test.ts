@@ -222,6 +222,27 @@ describe("whatever is lost, doubled, delayed or restarted", () => {
     },
   );
 
+  it.each(["pull-only", "push-only"])("%s: all fates of any three datagrams one behind the other", (behaviour) => {
+    const FATES = [1, 0, 2, "late"] as const;
+    let longest = 0;
+    for (let first = 0; first === 0 || first < longest; first += 3) {
+      for (let code = 0; code < FATES.length ** 3; code++) {
+        const site = siteWith(behaviour, {}, 500);
+        let sent = 0;
+        site.fate = () => {
+          const at = sent++ - first;
+          return at < 0 || at > 2 ? 1 : FATES[Math.floor(code / FATES.length ** at) % FATES.length]!;
+        };
+        site.update("m");
+        site.settle(["m"], 5_000);
+        longest = Math.max(longest, code === 0 ? sent : 0);
+        const right = site.job("m").state === "succeeded" && site.mote("m").runs(site.image);
+        if (!right) throw new Error(`${first}/${code}: ${site.job("m").state}\n${site.timeline("m").join("\n")}`);
+      }
+    }
+    expect(longest).toBeGreaterThan(30);
+  });
+
   it.each(["pull-only", "push-only", "wakaama"])(
     "%s: with a fifth of all datagrams lost, and a tenth doubled",
     (behaviour) => {

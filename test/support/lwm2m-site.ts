@@ -31,12 +31,12 @@ const CHIP = parseProfile(
 /** One way over the link. */
 const DELAY_US = 5_000;
 
-/** Which datagrams arrive, and how often: none loses one, two doubles it. */
+/** Which datagrams arrive, and how often: none loses one, two doubles it; "late" has others overtake it. */
 export type Fate = (flight: {
   readonly from: "gateway" | "mote";
   readonly bytes: Uint8Array;
   readonly index: number;
-}) => number;
+}) => number | "late";
 
 /** A gateway and LwM2M motes in virtual time, joined by links that do what a test wants. */
 export class Lwm2mSite {
@@ -196,7 +196,8 @@ export class Lwm2mSite {
   }
 
   #carry(from: "gateway" | "mote", bytes: Uint8Array, deliver: () => void): void {
-    const copies = this.fate({ from, bytes, index: this.#flights++ });
-    for (let i = 0; i < copies; i++) this.bench.engine.after(DELAY_US * (1 + i), deliver);
+    const fate = this.fate({ from, bytes, index: this.#flights++ });
+    if (fate === "late") this.bench.engine.after(DELAY_US * 20, deliver);
+    else for (let i = 0; i < fate; i++) this.bench.engine.after(DELAY_US * (1 + i), deliver);
   }
 }
