@@ -1,10 +1,11 @@
 import type { FastifyInstance } from "fastify";
 import { z } from "zod";
 import type { Gateway } from "../gateway/gateway.ts";
-import type { Listing } from "../gateway/catalogue.ts";
+import { imagePath, type Listing } from "../gateway/catalogue.ts";
 import { parsePath, pathText, type Path } from "../lwm2m/path.ts";
 import { DEFAULT_POLICY, type Component, type UpdateJob } from "../lwm2m/update/job.ts";
 import type { StartRefusal } from "../lwm2m/update/updates.ts";
+import { fromHex } from "../util/bytes.ts";
 import { refuse } from "./problem.ts";
 
 export interface UpdateView extends Omit<UpdateJob, "components"> {
@@ -120,15 +121,20 @@ export function addUpdateRoutes(app: FastifyInstance, control: UpdatesControl): 
 function targetOf(gateway: Gateway, given: z.infer<typeof component>): Component | string {
   const { image } = given;
   const listings = [...gateway.listings()];
-  const found = listings.filter(
-    ({ release, digest }) => release.key === image || digest.startsWith(image.toLowerCase()),
-  );
+  const found = listings.filter((listing) => isNamed(listing, image));
   const named = found.length > 0 ? found : listings.filter(({ release }) => release.version === image);
   if (named.length !== 1)
     return named.length === 0
       ? `no published image is ${image}: see blockferry images`
       : `${image} may be ${named.map(({ release }) => release.key).join(", ")}: write one of these`;
   return componentOf(named[0]!, given);
+}
+
+/** By key, digest or its beginning, path as `blockferry images` prints it, or alias. */
+function isNamed({ release, digest, alias }: Listing, image: string): boolean {
+  const path = imagePath(fromHex(digest)!).join("/");
+  const bare = image.replace(/^\//, "");
+  return release.key === image || digest.startsWith(image.toLowerCase()) || bare === path || bare === alias;
 }
 
 function componentOf({ release, digest }: Listing, given: z.infer<typeof component>): Component | string {

@@ -12,6 +12,8 @@ import type { Registration } from "./registration.ts";
 
 /** Below this a block costs more in headers than it carries. */
 const LEAST_SZX = 2;
+/** Blocks that a client may be further than our record of it. */
+const MAX_AHEAD = 512;
 
 export interface PushOptions {
   /** The Package resource: `/5/0/0`. */
@@ -42,6 +44,7 @@ export class PackagePush {
   /** A transfer that was taken up again, of which no block has been acknowledged since. */
   #resuming: boolean;
   #request: number | undefined;
+  #ahead = 0;
 
   constructor(options: PushOptions) {
     this.#options = options;
@@ -109,12 +112,24 @@ export class PackagePush {
 
   #refused(response: ResponseContent, reason: string): OperationResult | undefined {
     // A client that does not know how to go on says so in many ways.
-    if (this.#resuming) return this.#restart(this.#szx);
+    if (this.#resuming) return this.#lookAhead(response) ? undefined : this.#restart(this.#szx);
     const tooLarge = response.code === Code.REQUEST_ENTITY_TOO_LARGE;
     if (tooLarge && uintOption(response.options, Option.SIZE1) === undefined && this.#szx > LEAST_SZX)
       return this.#restart((this.#szx - 1) as Szx);
     const text = fromUtf8(response.payload) ?? "";
     return { kind: "refused", code: codeText(response.code), detail: text === "" ? reason : text };
+  }
+
+  /**
+   * Some clients take nothing but the very block that they wait for, and answer 5.03 to all else: they may
+   * be further than what we have written down of them.
+   */
+  #lookAhead({ code }: ResponseContent): boolean {
+    const next = this.#offset + blockSize(this.#szx);
+    if (code !== Code.SERVICE_UNAVAILABLE || ++this.#ahead > MAX_AHEAD || next >= this.#size) return false;
+    this.#offset = next;
+    this.#upload = undefined;
+    return true;
   }
 
   #restart(szx: Szx): undefined {

@@ -239,6 +239,49 @@ describe("nothing is stuck, nothing spins", () => {
   });
 });
 
+describe("a client that takes nothing but the block that it waits for (Anjay)", () => {
+  it("is found where it is, further than our record, after the gateway was killed in mid-push", () => {
+    const site = siteWith("push-only", {}, 8_000);
+    const awaited = { num: -1 };
+    site.answer((path, { options }) => {
+      if (awaited.num < 0 && path !== "/5/0/0") return undefined;
+      const block = path === "/5/0/0" ? blockOption(options, Option.BLOCK1) : undefined;
+      if (block !== undefined && block.szx > 2) return undefined; // it will ask for smaller ones
+      if (block === undefined || (awaited.num >= 0 && block.num !== awaited.num))
+        return { code: Code.SERVICE_UNAVAILABLE };
+      awaited.num = block.more ? block.num + 1 : -1;
+      return undefined;
+    });
+    const stored = { until: Infinity };
+    site.bench.intercept = (command) => {
+      const isRecord = command.kind === "store" && command.ops.some(({ key }) => key.startsWith("transfer/"));
+      return isRecord && awaited.num > stored.until ? { kind: "done" } : undefined;
+    };
+    stored.until = 40;
+    site.update("m");
+    until(site, () => awaited.num > 60, 0.01);
+    site.bench.restart();
+    site.settle(["m"], 300);
+    expect(site.job("m"), seen(site)).toMatchObject({ state: "succeeded", tried: [], beginnings: 0 });
+    expect(seen(site)).toMatch(/resumed push goes on at byte 2[0-9]{3}/);
+  });
+
+  it("is observed again once it has registered anew in mid-pull", () => {
+    const site = siteWith("pull-only", {}, 8_000);
+    const observes: string[] = [];
+    site.answer((path, { options }) => {
+      if (options.some(({ number, value }) => number === Option.OBSERVE && value.length === 0)) observes.push(path);
+      return undefined;
+    });
+    site.update("m");
+    until(site, () => bytesOf(site) > 1_000, 0.01);
+    site.rebootMote("m");
+    site.settle(["m"], 300);
+    expect(site.job("m").state, seen(site)).toBe("succeeded");
+    expect(observes).toEqual(["/5/0/3", "/5/0/5", "/5/0/3", "/5/0/5"]);
+  });
+});
+
 describe("durability and Queue Mode", () => {
   it("what waits for a client whose registration has expired outlives a restart", () => {
     const site = siteWith("good", { ...QUEUE, lifetimeS: 400 });

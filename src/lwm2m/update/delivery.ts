@@ -21,6 +21,8 @@ const MAX_BACKOFF = 8;
 export class Delivery {
   readonly #context: UpdateContext;
   #push: PackagePush | undefined;
+  /** Whether it has been asked to be observed, and whether it is. */
+  #asked = false;
   #observed = false;
   #progressUs = 0;
   #stalls = 0;
@@ -53,8 +55,18 @@ export class Delivery {
   resume(nowUs: number): void {
     if (this.#context.busy) return;
     if (this.#progressUs === 0) this.#progressUs = nowUs;
-    if (this.#context.job.method === "push" && !this.#arrived) this.#sendPackage(nowUs);
-    else this.#schedule(nowUs);
+    const go = (now: number): void => {
+      if (this.#context.job.method === "push" && !this.#arrived) this.#sendPackage(now);
+      else this.#schedule(now);
+    };
+    if (this.#asked) go(nowUs);
+    else this.#observe(nowUs, go);
+  }
+
+  /** The client has registered anew: it does not know any more that it is observed. */
+  lost(): void {
+    this.#asked = this.#observed = false;
+    this.#push = undefined;
   }
 
   /** Bytes arrived: served to it, or acknowledged by it. */
@@ -129,6 +141,7 @@ export class Delivery {
   }
 
   #observe(nowUs: number, then: (nowUs: number) => void): void {
+    this.#asked = true;
     if (!this.#context.quirks.observe) return then(nowUs);
     const observe = (resource: number, next: (nowUs: number, ok: boolean) => void): void => {
       const path = this.#path(resource);
@@ -250,7 +263,10 @@ export class Delivery {
       return;
     }
     const answer = text(result);
-    if (result.kind === "refused" && result.code.startsWith("5.")) return this.#schedule(nowUs); // it may be better later
+    if (result.kind === "refused" && result.code.startsWith("5.")) {
+      this.#context.ports.note(nowUs, "busy", `the Package was answered ${answer}: once more later`);
+      return this.#schedule(nowUs);
+    }
     this.#giveUp(
       nowUs,
       "push-refused",

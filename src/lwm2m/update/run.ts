@@ -18,6 +18,8 @@ const MAX_READINGS = 64;
 const RETRY_US = 5_000_000;
 /** Times that one question is asked of a client that leaves it without an answer. */
 const MAX_UNANSWERED = 3;
+/** Some clients say nothing for 5 minutes, not even an Update, after the last block of a push that was broken off. */
+const PUSH_SILENCE_S = 330;
 /** Times that an image is tried to be read, each after twice the time. */
 const MAX_IMAGE_FAILURES = 6;
 /** Times that a client may begin its download anew. */
@@ -129,6 +131,7 @@ export class UpdateRun implements InstallationContext, InspectionContext {
     if (LOST.has(job.state) && (back || job.state !== "transferring")) {
       this.#abandon(nowUs);
       this.facts = {};
+      this.#delivery.lost();
       if (this.step(nowUs, "lost")) this.#inspection.begin();
     } else if (BACK.has(job.state) && back) {
       this.#abandon(nowUs);
@@ -354,8 +357,9 @@ export class UpdateRun implements InstallationContext, InspectionContext {
       return true;
     }
     if (job.state === "waiting") return false;
-    const lifetimeS = this.#installation.lifetimeS;
-    if (nowUs - this.#heardUs < (lifetimeS + graceS) * 1_000_000) return false;
+    const pushing = job.state === "transferring" && job.method === "push";
+    const silentS = Math.max(this.#installation.lifetimeS + graceS, pushing ? PUSH_SILENCE_S : 0);
+    if (nowUs - this.#heardUs < silentS * 1_000_000) return false;
     if (job.state === "cancelling") this.#gone(nowUs);
     else this.tooSilent(nowUs);
     return true;
