@@ -26,7 +26,7 @@ export interface UpdatesControl {
   call(action: (nowUs: number) => void): void;
 }
 
-const path = z
+const lwm2mPath = z
   .string()
   .max(64)
   .refine((text) => parsePath(text) !== undefined, "write a path such as /3/0/3");
@@ -36,8 +36,8 @@ const component = z.strictObject({
   /** What the version resource has to read afterwards; the release's version when absent. */
   version: z.string().min(1).max(255).optional(),
   /** `/5/0`, or an instance of 33629. */
-  object: path.default("/5/0"),
-  versionPath: path.optional(),
+  object: lwm2mPath.default("/5/0"),
+  versionPath: lwm2mPath.optional(),
 });
 const seconds = z.number().min(0).max(31_536_000);
 const UpdateBody = z.strictObject({
