@@ -3,7 +3,7 @@ import type { PeerAddress, Transmit } from "../ports/datagram.ts";
 import type { Random } from "../ports/random.ts";
 import { earlier } from "../util/deadline.ts";
 import { peerKey } from "../util/peer.ts";
-import { TimerQueue } from "../util/timer-queue.ts";
+import { runDue, TimerQueue } from "../util/timer-queue.ts";
 import { AddressProof } from "./address-proof.ts";
 import type { Szx } from "./blockwise/block.ts";
 import type { BlockPath } from "./blockwise/block-path.ts";
@@ -125,7 +125,7 @@ export class CoapEndpoint {
   }
 
   handleTimeout(nowUs: number): void {
-    for (let due = this.#timers.popDue(nowUs); due !== undefined; due = this.#timers.popDue(nowUs)) due(nowUs);
+    runDue(this.#timers, nowUs);
     for (const handler of this.#handlers) {
       const dueUs = handler.pollTimeout?.();
       if (dueUs !== undefined && dueUs <= nowUs) handler.handleTimeout?.(nowUs);

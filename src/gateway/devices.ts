@@ -7,6 +7,7 @@ import { decodeContent, Format } from "../lwm2m/content.ts";
 import { DeviceQueues, type OperationOutcome, type SubmitOptions } from "../lwm2m/device-queue.ts";
 import { Observing } from "../lwm2m/observing.ts";
 import type { Operation } from "../lwm2m/operation.ts";
+import { outcomeText, type OperationResult } from "../lwm2m/operation-result.ts";
 import { pathText } from "../lwm2m/path.ts";
 import { Probes } from "../lwm2m/probe.ts";
 import type { Quirks } from "../lwm2m/quirks.ts";
@@ -23,7 +24,7 @@ import type { Durability, StoreOp } from "../ports/store.ts";
 import { utf8 } from "../util/bytes.ts";
 import { earlier } from "../util/deadline.ts";
 import { peerKey } from "../util/peer.ts";
-import { TimerQueue } from "../util/timer-queue.ts";
+import { runDue, TimerQueue } from "../util/timer-queue.ts";
 import { Operations, OPERATION_PREFIX } from "./operations.ts";
 
 /** What a client told of itself. */
@@ -65,8 +66,6 @@ export class Devices {
   readonly #outcomes: OperationOutcome[] = [];
   /** Reports that came by Send, and are acted on behind the response. */
   readonly #sends: Report[] = [];
-  /** Clients that were just heard of. */
-  readonly #awake: string[] = [];
 
   constructor(parts: DevicesParts, router: Router) {
     this.#parts = parts;
@@ -165,7 +164,7 @@ export class Devices {
 
   handleTimeout(nowUs: number): void {
     this.#registry.handleTimeout(nowUs);
-    for (let due = this.#timers.popDue(nowUs); due !== undefined; due = this.#timers.popDue(nowUs)) due(nowUs);
+    runDue(this.#timers, nowUs);
     const flushUs = this.timelines.pollTimeout();
     if (flushUs !== undefined && flushUs <= nowUs) this.flush();
   }
@@ -188,8 +187,10 @@ export class Devices {
 
   /** Acts on what the registry and the queues have seen, until nothing is left. */
   settle(nowUs: number): void {
-    for (const report of this.#sends.splice(0)) this.#report(nowUs, report);
-    for (const endpoint of this.#awake.splice(0)) this.#queues.heard(nowUs, endpoint);
+    for (const report of this.#sends.splice(0)) {
+      this.#report(nowUs, report);
+      this.#queues.heard(nowUs, report.endpoint); // what waits for it goes out behind the response
+    }
     for (let event = this.#registry.pollEvent(); event !== undefined; event = this.#registry.pollEvent()) {
       this.#note(nowUs, event);
       // A client that registers anew knows nothing of what it was asked before.
@@ -240,7 +241,6 @@ export class Devices {
       if (!(error instanceof ContentError)) throw error;
       return { code: Code.BAD_REQUEST, payload: utf8(error.message) };
     }
-    this.#awake.push(endpoint); // what waits for it goes out behind the response
     return { code: Code.CHANGED };
   }
 
@@ -263,9 +263,8 @@ export class Devices {
   }
 }
 
-function resultText(result: OperationOutcome["result"]): string {
-  if (result.kind === "failed") return result.reason;
-  if (result.kind === "refused") return `${result.code} ${result.detail}`.trim();
+function resultText(result: OperationResult): string {
+  if (result.kind !== "done") return outcomeText(result);
   const values = (result.readings ?? []).slice(0, 4).map(({ path, value }) => `${pathText(path)}=${toText(value)}`);
   return [result.code, ...values].join(" ");
 }

@@ -3,6 +3,7 @@ import { z } from "zod";
 import type { Devices } from "../gateway/devices.ts";
 import type { OperationOutcome } from "../lwm2m/device-queue.ts";
 import { OPERATION_KINDS, operationOf, type OperationSpec } from "../lwm2m/operation-spec.ts";
+import { outcomeText } from "../lwm2m/operation-result.ts";
 import { pathText } from "../lwm2m/path.ts";
 import type { ProbeReport } from "../lwm2m/probe.ts";
 import type { Registration } from "../lwm2m/registration.ts";
@@ -110,8 +111,7 @@ export function addDeviceRoutes(app: FastifyInstance, control: DevicesControl): 
     if (taken === undefined) return refuse(reply, 404, "no-such-device", `${endpoint} ${unknown}`);
     if (!wait) return reply.code(202).send({ id: taken.id });
     const { result } = await taken.outcome;
-    if (result.kind === "refused")
-      return refuse(reply, 422, "device-refused", `${result.code} ${result.detail}`.trim());
+    if (result.kind === "refused") return refuse(reply, 422, "device-refused", outcomeText(result));
     if (result.kind === "failed") return refuse(reply, 504, "device-failed", result.reason);
     return {
       id: taken.id,

@@ -153,11 +153,6 @@ export class DeviceQueues {
     this.#next(nowUs, device);
   }
 
-  /** The format that it took last. */
-  formatOf(endpoint: string): number | undefined {
-    return this.#devices.get(endpoint)?.format;
-  }
-
   wakefulness(endpoint: string): Wakefulness | undefined {
     return this.#devices.get(endpoint)?.wakefulness;
   }

@@ -72,9 +72,21 @@ export function resultMeaning(result: number): ResultMeaning {
 export interface FirmwareFacts {
   state?: number;
   result?: number;
-  pkgVersion?: string;
   protocols?: readonly number[];
   delivery?: number;
+}
+
+/** Delivery Method (resource 9), by its numbers. */
+export const DELIVERIES = ["pull", "push", "both"] as const;
+
+/** By which ways a package gets in: by what a profile says, else by resources 8 and 9; by both where nothing is said. */
+export function waysIn(
+  { protocols, delivery: said = 2 }: FirmwareFacts,
+  known: (typeof DELIVERIES)[number] | undefined,
+): { readonly pull: boolean; readonly push: boolean } {
+  const delivery = known ?? DELIVERIES[said] ?? "both";
+  const coap = protocols === undefined || protocols.includes(0);
+  return { pull: delivery !== "push" && coap, push: delivery !== "pull" };
 }
 
 /** Takes over what readings of the firmware object at `object` say; the number of them that did. */
@@ -84,10 +96,9 @@ export function learnFacts(facts: FirmwareFacts, object: Path, readings: readonl
   for (const { path, value } of readings) {
     if (path[0] !== object[0] || path[1] !== object[1] || path.length < 3) continue;
     const number = typeof value === "number" || typeof value === "bigint" ? Number(value) : undefined;
+    if (number === undefined) continue;
     learnt++;
-    if (path[2] === Firmware.PKG_VERSION && typeof value === "string") facts.pkgVersion = value;
-    else if (number === undefined) learnt--;
-    else if (path[2] === Firmware.STATE) facts.state = number;
+    if (path[2] === Firmware.STATE) facts.state = number;
     else if (path[2] === Firmware.RESULT) facts.result = number;
     else if (path[2] === Firmware.DELIVERY) facts.delivery = number;
     else if (path[2] === Firmware.PROTOCOLS) protocols.push(number);

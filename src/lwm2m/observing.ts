@@ -89,13 +89,6 @@ export class Observing {
     if (this.#byRequest.delete(request)) this.#observer.cancel(nowUs, request);
   }
 
-  /** What is observed of a client. */
-  of(endpoint: string): readonly (readonly Path[])[] {
-    return [...this.#byRequest.values()]
-      .filter((one) => one.endpoint === endpoint && !one.leaving)
-      .map((one) => one.paths);
-  }
-
   /** The client has registered anew, or is gone: what it was observed for it does not know any more. */
   forget(nowUs: number, endpoint: string): void {
     for (const one of this.#byRequest.values()) {

@@ -13,3 +13,9 @@ export type OperationResult =
   | { readonly kind: "refused"; readonly code: string; readonly detail: string }
   /** It did not answer, or what it answered is not to be understood. */
   | { readonly kind: "failed"; readonly reason: string };
+
+/** In a few words: the code of the answer, or why there is none. */
+export function outcomeText(result: OperationResult): string {
+  if (result.kind === "failed") return result.reason;
+  return result.kind === "done" ? result.code : `${result.code} ${result.detail}`.trim();
+}

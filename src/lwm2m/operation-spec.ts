@@ -1,5 +1,5 @@
-import { definitionOf, typeOf } from "./definitions.ts";
-import type { Operation } from "./operation.ts";
+import { typeOf } from "./definitions.ts";
+import { writeOf, type Operation } from "./operation.ts";
 import { parsePath, type Path } from "./path.ts";
 import type { Reading } from "./reading.ts";
 import { ContentError, fromText } from "./values.ts";
@@ -80,8 +80,7 @@ function meantBy(
 function write(path: Path, value: string | undefined): Operation | string {
   if (value === undefined) return "a write needs a value";
   if (path.length >= 3) {
-    const type = definitionOf(path[0]!, path[2]!)?.type;
-    return { kind: "write", path, readings: [{ path, value: fromText(value, type) }], replace: true };
+    return writeOf(path, fromText(value, typeOf(path)));
   }
   if (path.length < 2) return "a write needs a resource, such as /1/0/1, or an instance with id=value for each";
   return { kind: "write", path, readings: assignments(path, value), replace: false };

@@ -11,7 +11,7 @@ import { decodeContent, encodeContent, encodePaths, Format } from "./content.ts"
 import type { Path } from "./path.ts";
 import type { Reading } from "./reading.ts";
 import type { Registration } from "./registration.ts";
-import { ContentError } from "./values.ts";
+import { ContentError, type ResourceValue } from "./values.ts";
 
 /** What a server may ask of a client (LwM2M 1.1 Core, section 6.3). */
 export type Operation =
@@ -33,6 +33,14 @@ export type Operation =
   | { readonly kind: "push"; readonly path: Path; readonly push: PackagePush }
   /** What is no LwM2M: a POST to a resource of the client's own, such as the trigger of a SUIT update. */
   | { readonly kind: "post"; readonly path: Path; readonly segments: readonly string[]; readonly text: string };
+
+/** A Write of one resource, in place of the value that it has. */
+export const writeOf = (path: Path, value: ResourceValue): Operation & { readonly kind: "write" } => ({
+  kind: "write",
+  path,
+  readings: [{ path, value }],
+  replace: true,
+});
 
 /** An operation under way. */
 export interface Run {

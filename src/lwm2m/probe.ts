@@ -1,7 +1,16 @@
 import type { DeviceQueues, OperationOutcome } from "./device-queue.ts";
-import { Firmware, FIRMWARE_OBJECT, learnFacts, STATE_NAMES, type FirmwareFacts } from "./firmware.ts";
-import type { Operation } from "./operation.ts";
-import type { OperationResult } from "./operation-result.ts";
+import {
+  ADVANCED_FIRMWARE_OBJECT,
+  DELIVERIES,
+  Firmware,
+  FIRMWARE_OBJECT,
+  learnFacts,
+  STATE_NAMES,
+  waysIn,
+  type FirmwareFacts,
+} from "./firmware.ts";
+import { writeOf, type Operation } from "./operation.ts";
+import { outcomeText, type OperationResult } from "./operation-result.ts";
 import { pathText, type Path } from "./path.ts";
 import { chooseQuirks, scoreOf, type Quirks } from "./quirks.ts";
 import type { Reading } from "./reading.ts";
@@ -121,7 +130,7 @@ const URI: Path = [FIRMWARE_OBJECT, 0, Firmware.PACKAGE_URI];
 const RESET_STEPS: readonly Step[] = [
   {
     tried: "reset by an empty Package URI at Idle",
-    operation: { kind: "write", path: URI, readings: [{ path: URI, value: "" }], replace: true },
+    operation: writeOf(URI, ""),
   },
 ];
 
@@ -195,9 +204,7 @@ function reportOf(
     firmware: {
       ...(facts.state === undefined ? {} : { state: `${facts.state}${state === undefined ? "" : ` (${state})`}` }),
       ...(facts.result === undefined ? {} : { result: facts.result }),
-      ...(facts.delivery === undefined
-        ? {}
-        : { delivery: ["pull", "push", "both"][facts.delivery] ?? String(facts.delivery) }),
+      ...(facts.delivery === undefined ? {} : { delivery: DELIVERIES[facts.delivery] ?? String(facts.delivery) }),
       ...(facts.protocols === undefined ? {} : { protocols: facts.protocols }),
     },
     profile: profile.name,
@@ -207,19 +214,17 @@ function reportOf(
 }
 
 function verdictOf({ objects }: Registration, facts: FirmwareFacts, profile: Quirks): string {
-  if (!objects.some(({ path }) => path[0] === 5 || path[0] === 33_629))
+  if (!objects.some(({ path }) => path[0] === FIRMWARE_OBJECT || path[0] === ADVANCED_FIRMWARE_OBJECT))
     return "it has no firmware object: only a SUIT trigger could update it";
-  const delivery = profile.delivery ?? ["pull", "push", "both"][facts.delivery ?? 2];
-  const coap = facts.protocols === undefined || facts.protocols.includes(0);
-  if (delivery === "push" || !coap) return "push, block by block, to /5/0/0";
-  return delivery === "pull"
+  const { pull, push } = waysIn(facts, profile.delivery);
+  if (!pull) return "push, block by block, to /5/0/0";
+  return !push
     ? "pull, by a Package URI of this gateway"
     : "pull by a Package URI of this gateway; push where that fails";
 }
 
 function answerText(result: OperationResult): string {
-  if (result.kind === "failed") return result.reason;
-  if (result.kind === "refused") return `${result.code} ${result.detail}`.trim();
+  if (result.kind !== "done") return outcomeText(result);
   const values = (result.readings ?? []).slice(0, 6).map(({ path, value }) => `${pathText(path)}=${shown(value)}`);
   const links = (result.links ?? []).map(({ target }) => target);
   return [result.code, ...values, ...links.slice(0, 12)].join(" ");

@@ -9,7 +9,8 @@ import type { Random } from "../ports/random.ts";
 import type { StoreOp } from "../ports/store.ts";
 import { utf8 } from "../util/bytes.ts";
 import { copyPeer, peerKey } from "../util/peer.ts";
-import { TimerQueue, type Timer } from "../util/timer-queue.ts";
+import { randomId } from "../util/random.ts";
+import { runDue, TimerQueue, type Timer } from "../util/timer-queue.ts";
 import {
   decodeRegistration,
   encodeRegistration,
@@ -123,7 +124,7 @@ export class Registry {
   }
 
   handleTimeout(nowUs: number): void {
-    for (let due = this.#timers.popDue(nowUs); due !== undefined; due = this.#timers.popDue(nowUs)) due(nowUs);
+    runDue(this.#timers, nowUs);
   }
 
   /** Section 6.2.1. A client that registers again has lost its location: the old one ends. */
@@ -233,11 +234,9 @@ export class Registry {
   }
 
   #newId(): string {
-    let id = "";
-    while (id === "" || this.#router.has(["rd", id])) {
-      id = "";
-      for (let i = 0; i < ID_DIGITS; i++) id += (this.#parts.random.uint32() % 36).toString(36);
-    }
+    let id: string;
+    do id = randomId(this.#parts.random, ID_DIGITS);
+    while (this.#router.has(["rd", id]));
     return id;
   }
 }

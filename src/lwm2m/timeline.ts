@@ -32,6 +32,8 @@ export type TimelineEntry =
 type BlocksEntry = Extract<TimelineEntry, { kind: "blocks" }>;
 
 interface Chunk {
+  /** Of its record. */
+  readonly key: string;
   readonly number: number;
   readonly entries: TimelineEntry[];
 }
@@ -39,7 +41,7 @@ interface Chunk {
 /** What happened to each device, in the order in which it did: bounded, and written within a second or so. */
 export class Timelines {
   readonly #byEndpoint = new Map<string, Chunk[]>();
-  readonly #dirty = new Map<string, { readonly endpoint: string; readonly chunk: Chunk }>();
+  readonly #dirty = new Set<Chunk>();
   readonly #gone: string[] = [];
   readonly #unixMs: (nowUs: number) => number;
   #dueUs: number | undefined;
@@ -74,7 +76,7 @@ export class Timelines {
       if (repeat) last.repeats++;
       last.to = offset + length;
       last.endMs = nowMs;
-      return this.#touch(nowUs, endpoint, chunk!);
+      return this.#touch(nowUs, chunk!);
     }
     const run = { from: offset, to: offset + length, blocks: 1, repeats: repeat ? 1 : 0, retransmissions: 0 };
     this.#add(nowUs, endpoint, { atMs: nowMs, kind: "blocks", by, ...run, endMs: nowMs });
@@ -86,7 +88,7 @@ export class Timelines {
     const last = chunk?.entries.at(-1);
     if (last?.kind !== "blocks") return;
     last.retransmissions++;
-    this.#touch(nowUs, endpoint, chunk!);
+    this.#touch(nowUs, chunk!);
   }
 
   of(endpoint: string): TimelineEntry[] {
@@ -100,7 +102,7 @@ export class Timelines {
     if (match === null || entries === undefined) return false;
     const endpoint = decodeURIComponent(match[1]!);
     const chunks = this.#byEndpoint.get(endpoint) ?? [];
-    chunks.push({ number: Number(match[2]), entries });
+    chunks.push({ key, number: Number(match[2]), entries });
     chunks.sort((a, b) => a.number - b.number);
     this.#byEndpoint.set(endpoint, chunks);
     return true;
@@ -114,8 +116,7 @@ export class Timelines {
   takeWrites(): StoreOp[] {
     this.#dueUs = undefined;
     const ops: StoreOp[] = this.#gone.splice(0).map((key) => ({ kind: "delete", key }));
-    for (const [key, { chunk }] of this.#dirty)
-      ops.push({ kind: "put", key, value: utf8(JSON.stringify(chunk.entries)) });
+    for (const { key, entries } of this.#dirty) ops.push({ kind: "put", key, value: utf8(JSON.stringify(entries)) });
     this.#dirty.clear();
     return ops;
   }
@@ -126,36 +127,34 @@ export class Timelines {
     this.#byEndpoint.set(endpoint, chunks);
     let last = chunks.at(-1);
     if (last === undefined || last.entries.length >= CHUNK_ENTRIES) {
-      last = { number: (last?.number ?? 0) + 1, entries: [] };
+      const number = (last?.number ?? 0) + 1;
+      last = { key: `${TIMELINE_PREFIX}${encodeURIComponent(endpoint)}/${number}`, number, entries: [] };
       chunks.push(last);
-      if (chunks.length > MAX_CHUNKS) this.#drop(endpoint, chunks.shift()!);
+      if (chunks.length > MAX_CHUNKS) this.#drop(chunks.shift()!);
       if (this.#byEndpoint.size > MAX_DEVICES) this.#forgetOldest();
     }
     last.entries.push(entry);
-    this.#touch(nowUs, endpoint, last);
+    this.#touch(nowUs, last);
   }
 
-  #touch(nowUs: number, endpoint: string, chunk: Chunk): void {
-    this.#dirty.set(keyOf(endpoint, chunk), { endpoint, chunk });
+  #touch(nowUs: number, chunk: Chunk): void {
+    this.#dirty.add(chunk);
     this.#dueUs ??= nowUs + FLUSH_US;
   }
 
-  #drop(endpoint: string, chunk: Chunk): void {
-    const key = keyOf(endpoint, chunk);
-    this.#dirty.delete(key);
-    this.#gone.push(key);
+  #drop(chunk: Chunk): void {
+    this.#dirty.delete(chunk);
+    this.#gone.push(chunk.key);
   }
 
   #forgetOldest(): void {
     const [endpoint, chunks] = this.#byEndpoint.entries().next().value!;
-    for (const chunk of chunks) this.#drop(endpoint, chunk);
+    for (const chunk of chunks) this.#drop(chunk);
     this.#byEndpoint.delete(endpoint);
   }
 }
 
 const KEY = /^timeline\/([^/]+)\/(\d{1,15})$/;
-const keyOf = (endpoint: string, { number }: Chunk): string =>
-  `${TIMELINE_PREFIX}${encodeURIComponent(endpoint)}/${number}`;
 
 function decode(record: Uint8Array): TimelineEntry[] | undefined {
   try {

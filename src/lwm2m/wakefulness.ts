@@ -27,15 +27,6 @@ export class Wakefulness {
     this.#configuredUs = configuredUs;
   }
 
-  get heardUs(): number | undefined {
-    return this.#heardUs;
-  }
-
-  /** The learnt window, from its waking on. */
-  get windowUs(): number | undefined {
-    return this.#windowUs;
-  }
-
   /** Microseconds between two wakes: learnt, or what its lifetime has it keep. */
   intervalUs({ lifetimeS, queueMode }: Registration, awakeIntervalUs: number): number {
     if (!queueMode) return awakeIntervalUs;

@@ -22,3 +22,10 @@ export function randomBytes(random: Random, length: number): Uint8Array {
 export function dithered(random: Random, us: number, factor: number): number {
   return Math.round(us * (1 + unitFloat(random) * (factor - 1)));
 }
+
+/** So many digits and lower-case letters. */
+export function randomId(random: Random, digits: number): string {
+  let id = "";
+  for (let i = 0; i < digits; i++) id += (random.uint32() % 36).toString(36);
+  return id;
+}

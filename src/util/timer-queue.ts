@@ -67,6 +67,11 @@ export class TimerQueue<T> {
   }
 }
 
+/** Calls whatever is due, what that makes due included. */
+export function runDue(timers: TimerQueue<(nowUs: number) => void>, nowUs: number): void {
+  for (let due = timers.popDue(nowUs); due !== undefined; due = timers.popDue(nowUs)) due(nowUs);
+}
+
 function byTimeThenSequence(a: Entry<unknown>, b: Entry<unknown>): number {
   return a.atUs - b.atUs || a.sequence - b.sequence;
 }

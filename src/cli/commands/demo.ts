@@ -7,6 +7,7 @@ import type { Command } from "commander";
 import { nodeCrypto } from "../../adapters/node-crypto.ts";
 import { szxOf } from "../../coap/blockwise/block.ts";
 import { imagePath } from "../../gateway/catalogue.ts";
+import { hasEnded } from "../../lwm2m/update/job.ts";
 import { createEnvelope, signEnvelope } from "../../suit/author.ts";
 import { toHex } from "../../util/bytes.ts";
 import type { UpdateView } from "../../http/updates.ts";
@@ -32,7 +33,6 @@ interface DemoOptions {
 const LIMIT_S = 120;
 /** Longer than a mote takes for a pause between two blocks. */
 const LEAST_ABSENCE_MS = 1_000;
-const ENDS: ReadonlySet<string> = new Set(["succeeded", "failed", "cancelled"]);
 const TARGET_SEQUENCE = 2;
 
 export function addDemo(program: Command): void {
@@ -167,7 +167,7 @@ async function runFleet(options: FleetOptions, site: Site, quiet: boolean): Prom
     await until(async () => {
       const updates = (await callGateway(site.state, "GET", "/v1/updates")) as UpdateView[];
       for (const mote of fleet) mote.update = updates.find(({ endpoint }) => endpoint === mote.endpoint);
-      return fleet.every(({ update }) => ENDS.has(update?.state ?? ""));
+      return fleet.every(({ update }) => update !== undefined && hasEnded(update));
     });
   } finally {
     progress.stop();

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Command } from "commander";
 import type { UpdateView } from "../../http/updates.ts";
+import { hasEnded } from "../../lwm2m/update/job.ts";
 import { callGateway } from "../control-client.ts";
 import { ExitCode, usageError, UserError } from "../errors.ts";
 import { Progress } from "../progress.ts";
@@ -22,8 +23,6 @@ interface UpdateOptions {
   state: string;
   json?: boolean;
 }
-
-const ENDS: ReadonlySet<string> = new Set(["succeeded", "failed", "cancelled"]);
 
 export function addUpdate(program: Command): void {
   program
@@ -73,7 +72,7 @@ async function update(endpoint: string, options: UpdateOptions): Promise<void> {
   if (!options.wait) return console.log(json ? JSON.stringify(job) : `update ${job.id} of ${endpoint} is ${job.state}`);
   const progress = new Progress(!json);
   progress.start(endpoint, job.size);
-  for (; !ENDS.has(job.state); job = (await callGateway(options.state, "GET", url)) as UpdateView) {
+  for (; !hasEnded(job); job = (await callGateway(options.state, "GET", url)) as UpdateView) {
     progress.update(Math.min(job.bytes, job.size));
     await sleep(500);
   }

@@ -38,9 +38,9 @@ export class DemoMote {
   #client: UdpClient | undefined;
   #startedUs = 0;
   #finishedUs: number | undefined;
-  /** Resumes and blocks counted when the gateway was killed. */
   /** The update as the gateway has it. */
   update: UpdateView | undefined;
+  /** Resumes and blocks counted when the gateway was killed. */
   atKill: { resumes: number; blocks: number } | undefined;
 
   constructor(id: number, options: FleetOptions) {

@@ -1,7 +1,8 @@
 import { szxOf } from "../../coap/blockwise/block.ts";
 import { fromHex, toHex, utf8 } from "../../util/bytes.ts";
-import { Firmware, MAX_URI_BYTES, resultMeaning, State } from "../firmware.ts";
-import type { OperationResult } from "../operation-result.ts";
+import { Firmware, MAX_URI_BYTES, RESULT_DEFERRED, resultMeaning, State, waysIn } from "../firmware.ts";
+import { outcomeText, type OperationResult } from "../operation-result.ts";
+import { writeOf } from "../operation.ts";
 import { PackagePush } from "../package-push.ts";
 import type { Path } from "../path.ts";
 import type { Method } from "./job.ts";
@@ -100,7 +101,7 @@ export class Delivery {
     if (state === State.DOWNLOADED) return void this.#context.step(nowUs, "downloaded");
     if (state === State.UPDATING) return this.#context.installing(nowUs);
     const { result } = facts;
-    const failed = result !== undefined && result >= 2 && result !== 11 && state === State.IDLE;
+    const failed = result !== undefined && result >= 2 && result !== RESULT_DEFERRED && state === State.IDLE;
     if (quirks.trustState && failed && (result !== this.#restResult || this.#arrived))
       return this.failed(nowUs, result);
   }
@@ -126,11 +127,10 @@ export class Delivery {
   /** By what the client and the operator's policy say (resources 8 and 9); what was tried comes no second time. */
   #choose(): Method | undefined {
     const { job, facts, quirks, ports, target } = this.#context;
-    const delivery = quirks.delivery ?? (["pull", "push", "both"] as const)[facts.delivery ?? 2] ?? "both";
-    const coap = facts.protocols === undefined || facts.protocols.includes(0);
+    const { pull, push } = waysIn(facts, quirks.delivery);
     const can: Readonly<Record<Method, () => boolean>> = {
-      pull: () => delivery !== "push" && coap && fits(ports.packageUri(target.digest)),
-      push: () => delivery !== "pull",
+      pull: () => pull && fits(ports.packageUri(target.digest)),
+      push: () => push,
       trigger: () => ports.manifestUri(target.digest) !== undefined,
     };
     return job.policy.methods.find((method) => !job.tried.includes(method) && can[method]());
@@ -161,15 +161,14 @@ export class Delivery {
     const uri = ports.packageUri(target.digest);
     if (uri === undefined) return this.#giveUp(nowUs, "no-uri", "no address of ours is known to it", SET_ADDRESS);
     const path = this.#path(Firmware.PACKAGE_URI);
-    const operation = { kind: "write", path, readings: [{ path, value: uri }], replace: true } as const;
-    this.#context.ask(nowUs, operation, (now, result) => {
+    this.#context.ask(nowUs, writeOf(path, uri), (now, result) => {
       if (result.kind === "done") return this.#begin(now, `pull from ${uri}`);
       // It may have taken it before, and we have not heard so.
       this.#readState(now, (later) => {
         const again = result.kind === "refused" && result.code === "4.00" && this.#context.job.tried.length === 0;
         if (again && this.#context.state() === State.DOWNLOADING)
           return this.#begin(later, `pull from ${uri}, taken already`);
-        const detail = `the Package URI was answered ${text(result)}`;
+        const detail = `the Package URI was answered ${outcomeText(result)}`;
         this.#giveUp(later, "uri-refused", detail, "push is tried where it can be");
       });
     });
@@ -178,10 +177,17 @@ export class Delivery {
   #trigger(nowUs: number): void {
     const { ports, target } = this.#context;
     const uri = ports.manifestUri(target.digest)!;
+    ports.watch();
     const operation = { kind: "post", path: [], segments: ["suit", "trigger"], text: uri } as const;
     this.#context.ask(nowUs, operation, (now, result) => {
       if (result.kind === "done") this.#begin(now, `its SUIT worker was told of ${uri}`);
-      else this.#giveUp(now, "no-trigger", `its SUIT trigger was answered ${text(result)}`, "it has no SUIT worker");
+      else
+        this.#giveUp(
+          now,
+          "no-trigger",
+          `its SUIT trigger was answered ${outcomeText(result)}`,
+          "it has no SUIT worker",
+        );
     });
   }
 
@@ -251,7 +257,7 @@ export class Delivery {
     job.location = location; // only now is the record of bytes that of this client
     job.szx = this.#push!.szx;
     job.token = hex;
-    ports.changed(nowUs);
+    ports.changed();
   }
 
   #pushed(nowUs: number, result: OperationResult): void {
@@ -262,7 +268,7 @@ export class Delivery {
       else this.#context.step(nowUs, "downloaded");
       return;
     }
-    const answer = text(result);
+    const answer = outcomeText(result);
     if (result.kind === "refused" && result.code.startsWith("5.")) {
       this.#context.ports.note(nowUs, "busy", `the Package was answered ${answer}: once more later`);
       return this.#schedule(nowUs);
@@ -292,9 +298,8 @@ export class Delivery {
   }
 
   #stallUs(): number {
-    const { job, ports } = this.#context;
-    const { stallIntervals, activeIntervalS } = job.policy;
-    return stallIntervals * ports.intervalUs(activeIntervalS * 1_000_000) * Math.min(2 ** this.#stalls, MAX_BACKOFF);
+    const { job } = this.#context;
+    return job.policy.stallIntervals * this.#context.intervalUs() * Math.min(2 ** this.#stalls, MAX_BACKOFF);
   }
 
   #hasStalled(nowUs: number): boolean {
@@ -324,9 +329,7 @@ export class Delivery {
   }
 
   #schedule(nowUs: number): void {
-    const { job, ports } = this.#context;
-    const intervalUs = ports.intervalUs(job.policy.activeIntervalS * 1_000_000);
-    this.#context.lookAt(Math.min(this.#progressUs + this.#stallUs(), nowUs + intervalUs));
+    this.#context.lookAt(Math.min(this.#progressUs + this.#stallUs(), nowUs + this.#context.intervalUs()));
   }
 
   #giveUp(nowUs: number, reason: string, detail: string, advice: string): void {
@@ -347,8 +350,3 @@ const ASK_PROBE = "see what blockferry probe says of this client";
 const SET_ADDRESS = "set lwm2m.address in the configuration to what the devices can reach";
 
 const fits = (uri: string | undefined): boolean => uri !== undefined && utf8(uri).length <= MAX_URI_BYTES;
-
-function text(result: OperationResult): string {
-  if (result.kind === "failed") return result.reason;
-  return result.kind === "done" ? result.code : `${result.code} ${result.detail}`.trim();
-}

@@ -1,4 +1,4 @@
-import { Firmware, State, STATE_NAMES } from "../firmware.ts";
+import { Firmware, FIRMWARE_OBJECT, State, STATE_NAMES } from "../firmware.ts";
 import { parsePath, pathText, type Path } from "../path.ts";
 import type { Quirks } from "../quirks.ts";
 import type { Reading } from "../reading.ts";
@@ -16,7 +16,6 @@ export interface InspectionContext extends UpdateContext {
   readonly readings: readonly Reading[];
   versionOf(component: Component): string | undefined;
   versionPathsOf(component: Component): Path[];
-  intervalUs(): number;
 }
 
 /** What a client is and holds, before anything is sent to it, and again where it restarted on the way. */
@@ -111,7 +110,7 @@ export function stateNote(state: number | undefined, quirks: Quirks): string {
 /** Where a component's version is read: where the operator says, or the profile, or the object itself. */
 export function versionPaths({ object, versionPath }: Component, quirks: Quirks): Path[] {
   if (versionPath !== undefined) return [versionPath];
-  if (object[0] !== 5) return [[...object, Firmware.CURRENT_VERSION]];
+  if (object[0] !== FIRMWARE_OBJECT) return [[...object, Firmware.CURRENT_VERSION]];
   const own = quirks.versionPath === undefined ? undefined : parsePath(quirks.versionPath);
   return own === undefined
     ? [

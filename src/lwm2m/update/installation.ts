@@ -1,8 +1,8 @@
 import { ADVANCED_FIRMWARE_OBJECT, Firmware, RESULT_DEFERRED, resultMeaning, State } from "../firmware.ts";
-import type { Operation } from "../operation.ts";
+import { writeOf, type Operation } from "../operation.ts";
 import { pathText, type Path } from "../path.ts";
 import type { Component } from "./job.ts";
-import type { UpdateContext } from "./ports.ts";
+import { RETRY_US, type UpdateContext } from "./ports.ts";
 
 /** Times that Update is executed on a client that did not hear of it, or was not ready. */
 const MAX_EXECUTES = 6;
@@ -10,7 +10,6 @@ const MAX_EXECUTES = 6;
 const LEAST_RETURN_S = 300;
 /** Times that a version is read in vain. */
 const MAX_UNREADABLE = 3;
-const RETRY_US = 5_000_000;
 const DEFAULT_LIFETIME_S = 86_400;
 /** How long an update may be put off where the operator sets no limit: then it is asked for again. */
 const DEFAULT_DEFER_S = 86_400;
@@ -59,8 +58,7 @@ export class Installation {
       const setting = settings.shift();
       if (setting === undefined) return this.begin(now, true);
       const path = [...this.#context.target.object, setting[0]];
-      const readings = [{ path, value: setting[1] }];
-      this.#context.ask(now, { kind: "write", path, readings, replace: true }, next); // a client may not have it
+      this.#context.ask(now, writeOf(path, setting[1]), next); // a client may not have it
     };
     next(nowUs);
   }
@@ -73,10 +71,10 @@ export class Installation {
     if (tell) job.executes++;
     else job.promised = true; // it was seen to install
     void this.lifetimeS; // kept for when it is gone
-    if (!this.#context.step(nowUs, "execute")) return;
-    this.#context.lookAt(nowUs + this.#intervalUs());
     // After a crash nobody must wonder whether it was sent.
-    if (tell) ports.changed(nowUs, (now, done) => (done ? this.#tell(now) : this.#later(now)));
+    const then = (now: number, done: boolean): void => (done ? this.#tell(now) : this.#later(now));
+    if (this.#context.step(nowUs, "execute", tell ? then : undefined))
+      this.#context.lookAt(nowUs + this.#context.intervalUs());
   }
 
   /** It could not be sent now, or not be written that it is. */
@@ -107,7 +105,7 @@ export class Installation {
           : `${result.kind}: ${result.kind === "failed" ? result.reason : result.code}`,
       );
       job.promised ||= result.kind === "done";
-      ports.changed(now);
+      ports.changed();
       if (result.kind !== "done") this.#read(now, (later) => this.#refused(later));
     });
   }
@@ -162,13 +160,13 @@ export class Installation {
       this.#again = false;
       return this.begin(nowUs, true);
     }
-    this.#context.lookAt(nowUs + this.#intervalUs());
+    this.#context.lookAt(nowUs + this.#context.intervalUs());
     if (job.state === "applying" || job.state === "deferred") {
       const waitS = Math.max(this.lifetimeS, LEAST_RETURN_S) + job.policy.graceS;
       const deferS = job.policy.maxDeferS ?? DEFAULT_DEFER_S;
       const sinceS = (ports.unixMs(nowUs) - job.executedMs!) / 1_000;
       if (job.state === "deferred" && sinceS >= deferS) this.#deferOver(nowUs);
-      else if (job.state === "applying" && sinceS >= waitS + this.#intervalUs() / 1_000_000)
+      else if (job.state === "applying" && sinceS >= waitS + this.#context.intervalUs() / 1_000_000)
         this.#neverRestarted(nowUs, waitS);
       else this.awake(nowUs);
     }
@@ -189,7 +187,7 @@ export class Installation {
     const { job, ports } = this.#context;
     if (job.state === "soaking") {
       const leftMs = (job.soakUntilMs ?? 0) - ports.unixMs(nowUs);
-      if (leftMs > 0) return this.#context.lookAt(nowUs + Math.min(leftMs * 1_000, this.#intervalUs()));
+      if (leftMs > 0) return this.#context.lookAt(nowUs + Math.min(leftMs * 1_000, this.#context.intervalUs()));
       if (!this.#versionsRead && job.policy.soakS > 0) return this.#readVersions(nowUs, (now) => this.#decide(now));
       job.versionAfter = job.components.map((component) => this.#context.versionOf(component)).join(" ");
       Object.assign(job, { reason: undefined, detail: undefined, advice: undefined });
@@ -220,7 +218,7 @@ export class Installation {
     }
     const [is, wanted] = [versions[wrong], job.components[wrong]!.version];
     if (is === undefined && ++this.#unreadable < MAX_UNREADABLE)
-      return this.#context.lookAt(nowUs + this.#intervalUs());
+      return this.#context.lookAt(nowUs + this.#context.intervalUs());
     job.versionAfter = is;
     ports.note(nowUs, "version", `${is ?? "not readable"}, not ${wanted}`);
     if (this.#context.state() === State.UPDATING && !soaking) {
@@ -288,10 +286,5 @@ export class Installation {
       then(now);
     };
     next(nowUs);
-  }
-
-  #intervalUs(): number {
-    const { job, ports } = this.#context;
-    return ports.intervalUs(job.policy.activeIntervalS * 1_000_000);
   }
 }

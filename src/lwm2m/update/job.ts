@@ -137,7 +137,7 @@ const NOTHING_YET = {
 } as const;
 
 const ENDS: ReadonlySet<UpdateState> = new Set(["succeeded", "failed", "cancelled"]);
-export const hasEnded = ({ state }: UpdateJob): boolean => ENDS.has(state);
+export const hasEnded = ({ state }: Pick<UpdateJob, "state">): boolean => ENDS.has(state);
 
 export const jobKey = (endpoint: string): string => UPDATE_PREFIX + encodeURIComponent(endpoint);
 

@@ -29,9 +29,16 @@ export interface UpdatePorts {
   quirksNamed(name: string | undefined): Quirks;
   unixMs(nowUs: number): number;
   note(nowUs: number, event: string, text?: string): void;
+  /** From now on it counts what is served to the client's address, whatever the path. */
+  watch(): void;
   /** The job has changed; `then` is told whether that got to the disk. */
-  changed(nowUs: number, then?: (nowUs: number, done: boolean) => void): void;
+  changed(then?: Stored): void;
 }
+
+export type Stored = (nowUs: number, done: boolean) => void;
+
+/** An answer that does not come is asked for again, at the earliest so much later. */
+export const RETRY_US = 5_000_000;
 
 /** What the parts of one update share. */
 export interface UpdateContext {
@@ -44,8 +51,11 @@ export interface UpdateContext {
   readonly busy: boolean;
   /** Asks the client; `then` hears the answer, unless the client could not be reached: then it is asked anew. */
   ask(nowUs: number, operation: Operation, then: Answered, priority?: number): void;
-  step(nowUs: number, event: UpdateEvent): boolean;
+  /** False when the event means nothing in this state; `then` is told whether the step got to the disk. */
+  step(nowUs: number, event: UpdateEvent, then?: Stored): boolean;
   fail(nowUs: number, reason: string, detail: string, advice: string): void;
+  /** Microseconds between two times that the client can be reached. */
+  intervalUs(): number;
   /** When this update is to be looked at again. */
   lookAt(atUs: number): void;
   /** It installs what it has: from now on it is to come back. */

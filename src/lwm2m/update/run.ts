@@ -1,8 +1,8 @@
 import { Firmware, learnFacts, State, type FirmwareFacts } from "../firmware.ts";
-import type { Operation } from "../operation.ts";
+import { writeOf, type Operation } from "../operation.ts";
 import type { OperationResult } from "../operation-result.ts";
 import { isWithin, pathText, type Path } from "../path.ts";
-import { STANDARD, type Quirks } from "../quirks.ts";
+import type { Quirks } from "../quirks.ts";
 import type { Reading } from "../reading.ts";
 import { toText } from "../values.ts";
 import { UPDATE, type UpdateEvent } from "../states.ts";
@@ -10,12 +10,10 @@ import { Delivery } from "./delivery.ts";
 import { Inspection, stateNote, versionPaths, type InspectionContext } from "./inspection.ts";
 import { Installation, type InstallationContext } from "./installation.ts";
 import { hasEnded, type Component, type UpdateJob } from "./job.ts";
-import type { Answered, UpdatePorts } from "./ports.ts";
+import { RETRY_US, type Answered, type Stored, type UpdatePorts } from "./ports.ts";
 
 /** Readings that are kept as evidence of what client it is. */
 const MAX_READINGS = 64;
-/** An answer that does not come is asked for again, at the earliest so much later. */
-const RETRY_US = 5_000_000;
 /** Times that one question is asked of a client that leaves it without an answer. */
 const MAX_UNANSWERED = 3;
 /** Some clients say nothing for 5 minutes, not even an Update, after the last block of a push that was broken off. */
@@ -48,7 +46,7 @@ export class UpdateRun implements InstallationContext, InspectionContext {
   constructor(nowUs: number, job: UpdateJob, ports: UpdatePorts) {
     this.job = job;
     this.ports = ports;
-    this.quirks = ports.quirksNamed(job.quirks) ?? STANDARD;
+    this.quirks = ports.quirksNamed(job.quirks);
     this.#delivery = new Delivery(this);
     this.#installation = new Installation(this);
     this.#inspection = new Inspection(this, this.#delivery);
@@ -92,13 +90,13 @@ export class UpdateRun implements InstallationContext, InspectionContext {
     else this.#pending = { operation, question, answered };
   }
 
-  /** The operation with this number has ended; false when it is none of this update's. */
-  handleOutcome(nowUs: number, operation: number, result: OperationResult): boolean {
+  /** The operation with this number has ended. */
+  handleOutcome(nowUs: number, operation: number, result: OperationResult): void {
     const pending = this.#pending;
-    if (pending?.operation !== operation) return false;
+    if (pending?.operation !== operation) return; // it was given up
     this.#pending = undefined;
     if (result.kind !== "failed") this.#hear(nowUs);
-    if (result.kind === "done" && result.readings !== undefined) this.learn(result.readings);
+    if (result.kind === "done" && result.readings !== undefined) this.#learn(result.readings);
     if (result.kind === "failed" && UNHEARD.has(result.reason) && this.#patient(pending.question, result.reason))
       this.#unheard(nowUs, pending.question);
     else {
@@ -106,13 +104,12 @@ export class UpdateRun implements InstallationContext, InspectionContext {
       pending.answered(nowUs, result);
       this.advance(nowUs);
     }
-    return true;
   }
 
   /** The client told of itself, by Notify or Send. */
   handleReport(nowUs: number, readings: readonly Reading[]): void {
     this.#hear(nowUs);
-    if (this.learn(readings) === 0) return;
+    if (this.#learn(readings) === 0) return;
     if (this.job.state === "transferring") this.#delivery.judge(nowUs);
     else if (this.job.state === "applying" || this.job.state === "deferred") this.#installation.judge(nowUs);
     this.advance(nowUs);
@@ -189,10 +186,10 @@ export class UpdateRun implements InstallationContext, InspectionContext {
     if (this.#dueUs === undefined && !hasEnded(this.job)) this.lookAt(nowUs + this.intervalUs());
   }
 
-  /** False when it is too late for that. */
-  cancel(nowUs: number): boolean {
+  /** False when it is too late for that; `then` is told whether it got to the disk. */
+  cancel(nowUs: number, then: Stored): boolean {
     const begun = this.job.state !== "waiting" && this.job.state !== "inspecting";
-    if (!this.step(nowUs, "cancel")) return false;
+    if (!this.step(nowUs, "cancel", then)) return false;
     this.#abandon(nowUs);
     if (begun) this.#tellCancelled(nowUs);
     else this.#gone(nowUs);
@@ -202,26 +199,19 @@ export class UpdateRun implements InstallationContext, InspectionContext {
   /** Has the client let go of what it has. */
   #tellCancelled(nowUs: number): void {
     const registration = this.ports.registration();
-    if (registration === undefined) this.#gone(nowUs);
-    else {
-      const version = registration.objects.find(
-        ({ path }) => path.length === 1 && path[0] === this.target.object[0],
-      )?.version;
-      const path = [
-        ...this.target.object,
-        version === undefined || version === "1.0" ? Firmware.PACKAGE_URI : Firmware.CANCEL,
-      ];
-      const operation: Operation =
-        path[2] === Firmware.CANCEL
-          ? { kind: "execute", path }
-          : { kind: "write", path, readings: [{ path, value: "" }], replace: true };
-      this.ask(nowUs, operation, (now) => this.#gone(now));
-      if (!this.busy) this.#gone(nowUs);
-      else this.lookAt(nowUs + this.intervalUs());
-    }
+    if (registration === undefined) return this.#gone(nowUs);
+    const { object } = this.target;
+    const entry = registration.objects.find(({ path }) => path.length === 1 && path[0] === object[0]);
+    const old = entry?.version === undefined || entry.version === "1.0"; // without Cancel
+    const operation: Operation = old
+      ? writeOf([...object, Firmware.PACKAGE_URI], "")
+      : { kind: "execute", path: [...object, Firmware.CANCEL] };
+    this.ask(nowUs, operation, (now) => this.#gone(now));
+    if (!this.busy) this.#gone(nowUs);
+    else this.lookAt(nowUs + this.intervalUs());
   }
 
-  learn(readings: readonly Reading[]): number {
+  #learn(readings: readonly Reading[]): number {
     for (const reading of readings) {
       const key = pathText(reading.path);
       this.readings = this.readings.filter(({ path }) => pathText(path) !== key);
@@ -233,7 +223,7 @@ export class UpdateRun implements InstallationContext, InspectionContext {
     return learnt;
   }
 
-  step(nowUs: number, event: UpdateEvent): boolean {
+  step(nowUs: number, event: UpdateEvent, then?: Stored): boolean {
     const before = this.job.state;
     if (!UPDATE.step(this.job, event)) return false;
     const { state } = this.job;
@@ -244,7 +234,7 @@ export class UpdateRun implements InstallationContext, InspectionContext {
       this.#dueUs = undefined;
       this.job.endedMs = this.ports.unixMs(nowUs);
     }
-    this.ports.changed(nowUs);
+    this.ports.changed(then);
     return true;
   }
 
@@ -311,7 +301,7 @@ export class UpdateRun implements InstallationContext, InspectionContext {
     if (pointless) return void this.step(nowUs, "reset");
     const path = [...target.object, quirks.reset === "uri" ? Firmware.PACKAGE_URI : Firmware.PACKAGE];
     const value = quirks.reset === "uri" ? "" : Uint8Array.of(0);
-    this.ask(nowUs, { kind: "write", path, readings: [{ path, value }], replace: true }, (now, { kind }) => {
+    this.ask(nowUs, writeOf(path, value), (now, { kind }) => {
       this.ports.note(now, "reset", kind === "done" ? "" : "refused, which means nothing");
       if (kind === "done") this.facts.state = quirks.states[State.IDLE]!;
       this.step(now, "reset");

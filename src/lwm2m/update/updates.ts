@@ -1,6 +1,7 @@
 import type { Metrics } from "../../ports/metrics.ts";
 import type { Random } from "../../ports/random.ts";
 import type { StoreOp } from "../../ports/store.ts";
+import { randomId } from "../../util/random.ts";
 import type { Timer, TimerQueue } from "../../util/timer-queue.ts";
 import type { DeviceQueues, OperationOutcome } from "../device-queue.ts";
 import { chooseQuirks, STANDARD, type Quirks } from "../quirks.ts";
@@ -18,7 +19,7 @@ import {
   type UpdateJob,
   type UpdatePolicy,
 } from "./job.ts";
-import type { UpdatePorts } from "./ports.ts";
+import type { Stored, UpdatePorts } from "./ports.ts";
 import { UpdateRun } from "./run.ts";
 
 /** Updates that are kept, ended ones included: one for each client. */
@@ -68,6 +69,8 @@ export interface UpdatesParts {
 interface Entry {
   readonly run: UpdateRun;
   timer: Timer | undefined;
+  /** When `timer` goes off. */
+  timerUs: number | undefined;
   /** Its end has been told. */
   closed: boolean;
 }
@@ -78,7 +81,7 @@ export type StartRefusal = "update-under-way" | "too-many-updates";
 export class Updates {
   readonly #parts: UpdatesParts;
   readonly #entries = new Map<string, Entry>();
-  readonly #writes = new Map<number, ((nowUs: number, done: boolean) => void) | undefined>();
+  readonly #writes = new Map<number, Stored | undefined>();
   readonly #ended: UpdateJob[] = [];
 
   constructor(parts: UpdatesParts) {
@@ -96,7 +99,13 @@ export class Updates {
     const before = this.#entries.get(endpoint);
     if (before !== undefined && !hasEnded(before.run.job)) return "update-under-way";
     if (before === undefined && this.#entries.size >= MAX_JOBS && !this.#forgetOne()) return "too-many-updates";
-    const job = newJob(this.#newId(), endpoint, components, policy, this.#parts.unixMs(nowUs));
+    const job = newJob(
+      randomId(this.#parts.random, ID_DIGITS),
+      endpoint,
+      components,
+      policy,
+      this.#parts.unixMs(nowUs),
+    );
     const what = components
       .map(({ version, size, digest }) => `${version}, ${size} bytes, ${digest.slice(0, 12)}`)
       .join("; ");
@@ -115,9 +124,9 @@ export class Updates {
   /** Cancels what is under way; false when there is nothing, or it is too late. `then` is told once it is on the disk. */
   cancel(nowUs: number, endpoint: string, then: (done: boolean) => void = () => {}): boolean {
     const entry = this.#entries.get(endpoint);
-    const done = entry !== undefined && !hasEnded(entry.run.job) && entry.run.cancel(nowUs);
-    if (done) this.#write(entry.run.job, (_now, written) => then(written));
-    if (entry !== undefined) this.#after(entry);
+    if (entry === undefined || hasEnded(entry.run.job)) return false;
+    const done = entry.run.cancel(nowUs, (_now, written) => then(written));
+    this.#after(entry);
     return done;
   }
 
@@ -212,38 +221,43 @@ export class Updates {
     const entry: Entry = {
       run: new UpdateRun(nowUs, job, this.#portsFor(job)),
       timer: undefined,
+      timerUs: undefined,
       closed: hasEnded(job),
     };
     this.#entries.get(job.endpoint)?.timer?.cancel();
     this.#entries.set(job.endpoint, entry);
     if (hasEnded(job)) return entry;
     for (const [i, { digest }] of job.components.entries())
-      this.#parts.packages.serve(job.id, i, digest, (now, offset, length) => {
-        if (hasEnded(job)) return;
-        const again = this.#record(now, job, "pull", digest, offset, length);
-        if (job.component === i) this.#on(job.endpoint, (run) => run.served(now, offset, again));
-      });
+      this.#parts.packages.serve(job.id, i, digest, (now, offset, length) => this.#served(now, job, i, offset, length));
     return entry;
   }
 
   /** After each call into a run: its timer, and what its end calls for. */
   #after(entry: Entry): void {
-    const { job, dueUs } = entry.run;
-    entry.timer?.cancel();
-    entry.timer = undefined;
-    if (!hasEnded(job)) {
-      if (dueUs === undefined) return;
-      entry.timer = this.#parts.timers.schedule(dueUs, (nowUs) =>
-        this.#on(job.endpoint, (run) => run.handleTimeout(nowUs)),
-      );
-    } else if (!entry.closed) {
+    const { job } = entry.run;
+    const dueUs = hasEnded(job) ? undefined : entry.run.dueUs;
+    if (dueUs !== entry.timerUs) this.#setTimer(entry, dueUs);
+    if (hasEnded(job) && !entry.closed) {
       entry.closed = true;
       this.#parts.packages.withdraw(job.id, job.components.length);
       this.#parts.metrics.count("lwm2m_updates", job.state);
-      this.#watch(job, false);
+      this.#unwatch(job);
       this.#ended.push(job);
       if (this.#ended.length > MAX_JOBS) this.#ended.shift();
     }
+  }
+
+  #setTimer(entry: Entry, dueUs: number | undefined): void {
+    entry.timer?.cancel();
+    entry.timerUs = dueUs;
+    const { endpoint } = entry.run.job;
+    entry.timer =
+      dueUs === undefined
+        ? undefined
+        : this.#parts.timers.schedule(dueUs, (nowUs) => {
+            entry.timerUs = undefined;
+            this.#on(endpoint, (run) => run.handleTimeout(nowUs));
+          });
   }
 
   #record(nowUs: number, job: UpdateJob, by: "pull" | "push", digest: string, offset: number, length: number): boolean {
@@ -254,19 +268,24 @@ export class Updates {
     return repeat;
   }
 
-  #watch(job: UpdateJob, on: boolean): void {
+  #watch(job: UpdateJob): void {
     const address = this.#parts.registration(job.endpoint)?.peer.address;
     if (address === undefined) return;
-    this.#parts.packages.watch(
-      address,
-      !on
-        ? undefined
-        : (now, digest, offset, length) => {
-            if (digest !== job.components[job.component]!.digest) return;
-            const again = this.#record(now, job, "pull", digest, offset, length);
-            this.#on(job.endpoint, (run) => run.served(now, offset, again));
-          },
-    );
+    this.#parts.packages.watch(address, (now, digest, offset, length) => {
+      if (digest === job.components[job.component]!.digest) this.#served(now, job, job.component, offset, length);
+    });
+  }
+
+  #unwatch(job: UpdateJob): void {
+    const address = this.#parts.registration(job.endpoint)?.peer.address;
+    if (address !== undefined) this.#parts.packages.watch(address, undefined);
+  }
+
+  /** Bytes of a component were served to its client. */
+  #served(nowUs: number, job: UpdateJob, component: number, offset: number, length: number): void {
+    if (hasEnded(job)) return;
+    const again = this.#record(nowUs, job, "pull", job.components[component]!.digest, offset, length);
+    if (job.component === component) this.#on(job.endpoint, (run) => run.served(nowUs, offset, again));
   }
 
   /** The one that ended longest ago makes room; false when all are under way. */
@@ -288,7 +307,7 @@ export class Updates {
     if (this.#entries.get(job.endpoint) === entry) this.#entries.delete(job.endpoint);
   }
 
-  #write(job: UpdateJob, then?: (nowUs: number, done: boolean) => void): void {
+  #write(job: UpdateJob, then?: Stored): void {
     const write = this.#parts.store([{ kind: "put", key: jobKey(job.endpoint), value: encodeJob(job) }]);
     this.#writes.set(write, then);
   }
@@ -296,7 +315,6 @@ export class Updates {
   #portsFor(job: UpdateJob): UpdatePorts {
     const { endpoint } = job;
     const { queues, packages, timelines, profiles, unixMs, registration } = this.#parts;
-    const named = (name: string | undefined): Quirks => profiles.find((one) => one.name === name) ?? STANDARD;
     return {
       registration: () => registration(endpoint),
       submit: (nowUs, operation, priority) =>
@@ -309,7 +327,6 @@ export class Updates {
       },
       manifestUri: (digest) => {
         const known = registration(endpoint);
-        this.#watch(job, true);
         return known && packages.manifestUri(known, digest);
       },
       progress: (digest) => packages.progress(endpoint, digest),
@@ -320,16 +337,11 @@ export class Updates {
         return (known && queues.wakefulness(endpoint)?.intervalUs(known, activeUs)) ?? activeUs;
       },
       quirks: (evidence) => chooseQuirks(profiles, evidence),
-      quirksNamed: named,
+      quirksNamed: (name) => profiles.find((one) => one.name === name) ?? STANDARD,
       unixMs,
       note: (nowUs, event, text) => timelines.note(nowUs, endpoint, event, text),
-      changed: (_nowUs, then) => this.#write(job, then),
+      watch: () => this.#watch(job),
+      changed: (then) => this.#write(job, then),
     };
-  }
-
-  #newId(): string {
-    let id = "";
-    for (let i = 0; i < ID_DIGITS; i++) id += (this.#parts.random.uint32() % 36).toString(36);
-    return id;
   }
 }
