@@ -17,12 +17,9 @@ import type { Flash } from "./flash.ts";
 import type { Journal } from "./journal.ts";
 import { writeSlotInfo, type Layout } from "./layout.ts";
 import { ManifestFetch, type ManifestEvent } from "./manifest-fetch.ts";
+import type { CpuCosts } from "./profile.ts";
 import { SlotWriter } from "./slot-writer.ts";
-
-export interface CpuCosts {
-  readonly sha256UsPerByte: number;
-  readonly verifySignatureUs: number;
-}
+import { Work } from "./work.ts";
 
 export interface AgentParts {
   readonly flash: Flash;
@@ -65,7 +62,7 @@ export class MoteAgent {
   #manifest: ManifestFetch | undefined;
   #release: Release | undefined;
   #writer: SlotWriter | undefined;
-  #busy: { untilUs: number; next: (nowUs: number) => void } | undefined;
+  readonly #work: Work;
   failure: string | undefined;
   /** Times that the download went on behind block 0: after a reboot, or after the gateway was silent. */
   resumesAtNonZero = 0;
@@ -74,6 +71,7 @@ export class MoteAgent {
 
   constructor(parts: AgentParts) {
     this.#parts = parts;
+    this.#work = new Work(parts.onCpu);
     this.#endpoint = new CoapEndpoint({
       random: parts.random.fork("coap"),
       parameters: parts.parameters,
@@ -110,7 +108,7 @@ export class MoteAgent {
       this.#state = "bricked";
       return;
     }
-    this.#compute(nowUs, this.#booted.hashedBytes * costs.sha256UsPerByte, (now) => this.#askManifest(now));
+    this.#work.compute(nowUs, this.#booted.hashedBytes * costs.sha256UsPerByte, (now) => this.#askManifest(now));
   }
 
   handleDatagram(nowUs: number, bytes: Uint8Array, peer: PeerAddress): void {
@@ -123,10 +121,7 @@ export class MoteAgent {
     this.#takeEvents(nowUs);
     this.#manifest?.handleTimeout(nowUs);
     this.#fetch?.handleTimeout(nowUs);
-    const busy = this.#busy;
-    if (busy === undefined || busy.untilUs > nowUs) return;
-    this.#busy = undefined;
-    busy.next(nowUs);
+    this.#work.handleTimeout(nowUs);
   }
 
   pollTransmit(): Transmit | undefined {
@@ -135,7 +130,7 @@ export class MoteAgent {
 
   pollTimeout(): number | undefined {
     const fetch = earlier(this.#manifest?.pollTimeout(), this.#fetch?.pollTimeout());
-    return earlier(earlier(this.#endpoint.pollTimeout(), fetch), this.#busy?.untilUs);
+    return earlier(earlier(this.#endpoint.pollTimeout(), fetch), this.#work.pollTimeout());
   }
 
   #takeEvents(nowUs: number): void {
@@ -161,7 +156,7 @@ export class MoteAgent {
   #onManifest(nowUs: number, event: ManifestEvent | undefined): void {
     if (event?.kind === "failed") this.#fail(event.reason);
     else if (event !== undefined)
-      this.#compute(nowUs, this.#parts.costs.verifySignatureUs, (now) => this.#verifyManifest(now));
+      this.#work.compute(nowUs, this.#parts.costs.verifySignatureUs, (now) => this.#verifyManifest(now));
   }
 
   #verifyManifest(nowUs: number): void {
@@ -182,14 +177,14 @@ export class MoteAgent {
     const slot = this.#booted!.slot === 0 ? 1 : 0;
     this.#writer = new SlotWriter(flash, layout, slot, imageDigest, imageSize, blockSize(szx));
     if (this.#writer.resumed) this.#paused = true;
-    this.#after(nowUs, this.#writer.setUpUs, (now) => this.#askNext(now));
+    this.#work.after(nowUs, this.#writer.setUpUs, (now) => this.#askNext(now));
   }
 
   #askNext(nowUs: number): void {
     const { missing, journal } = this.#writer!;
     if (missing === undefined) {
       this.#state = "installing";
-      this.#compute(nowUs, journal.size * this.#parts.costs.sha256UsPerByte, (now) => this.#install(now));
+      this.#work.compute(nowUs, journal.size * this.#parts.costs.sha256UsPerByte, (now) => this.#install(now));
       return;
     }
     this.#fetch!.ask(nowUs, this.#fetch!.download.requestAt(missing));
@@ -213,7 +208,7 @@ export class MoteAgent {
       this.#fail("image-size-mismatch");
       return;
     }
-    this.#after(nowUs, this.#writer!.store(offset, bytes), (now) => this.#askNext(now));
+    this.#work.after(nowUs, this.#writer!.store(offset, bytes), (now) => this.#askNext(now));
   }
 
   #install(nowUs: number): void {
@@ -226,19 +221,9 @@ export class MoteAgent {
       return;
     }
     const us = writeSlotInfo(flash, layout, writer.slot, { sequenceNumber, size, digest });
-    this.#after(nowUs, us, () => {
+    this.#work.after(nowUs, us, () => {
       this.#state = "installed";
     });
-  }
-
-  #compute(nowUs: number, us: number, next: (nowUs: number) => void): void {
-    this.#parts.onCpu(Math.round(us));
-    this.#after(nowUs, us, next);
-  }
-
-  #after(nowUs: number, us: number, next: (nowUs: number) => void): void {
-    if (us === 0) next(nowUs);
-    else this.#busy = { untilUs: nowUs + Math.round(us), next };
   }
 
   #fail(reason: string): void {

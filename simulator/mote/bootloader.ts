@@ -26,3 +26,8 @@ export function boot(flash: Flash, layout: Layout, crypto: Crypto): BootResult |
   }
   return undefined;
 }
+
+/** Whether what was booted is this image, byte for byte. */
+export function runs(flash: Flash, layout: Layout, booted: BootResult | undefined, image: Uint8Array): boolean {
+  return booted !== undefined && bytesEqual(flash.read(layout.slotAddress[booted.slot], booted.info.size), image);
+}

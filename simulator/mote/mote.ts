@@ -8,10 +8,11 @@ import type { RetryPolicy } from "../../src/transfer/block-fetch.ts";
 import { Counters } from "../../src/util/counters.ts";
 import { RefetchChecker } from "../checkers/refetch.ts";
 import { MoteAgent } from "./agent.ts";
+import { runs } from "./bootloader.ts";
 import { factoryFlash } from "./factory.ts";
 import type { Flash } from "./flash.ts";
 import type { Layout } from "./layout.ts";
-import type { ChipProfile } from "./profile.ts";
+import { costsOf, type ChipProfile } from "./profile.ts";
 
 export interface MoteParts {
   readonly profile: ChipProfile;
@@ -85,6 +86,11 @@ export class Mote {
     return booted!.info.sequenceNumber >= targetSequence ? "updated" : "failed";
   }
 
+  /** True when it runs exactly these bytes. */
+  runs(image: Uint8Array): boolean {
+    return runs(this.flash, this.layout, this.#agent.booted, image);
+  }
+
   start(nowUs: number): void {
     this.#boots++;
     this.#agent.start(nowUs);
@@ -138,10 +144,7 @@ export class Mote {
       parameters,
       policy,
       random: this.#parts.random.fork(`boot-${this.#boots}`),
-      costs: {
-        sha256UsPerByte: profile.sha256UsPerByte.value,
-        verifySignatureUs: profile.verifySignatureUs.value,
-      },
+      costs: costsOf(profile),
       onCpu: (us) => onBusy?.("cpu", us),
     });
   }

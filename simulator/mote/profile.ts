@@ -56,3 +56,13 @@ export function unverifiedFields(profile: ChipProfile): string[] {
     .filter(([, field]) => typeof field === "object" && !(field as Figure).verified)
     .map(([name]) => name);
 }
+
+/** What a mote's CPU takes for it, in microseconds. */
+export interface CpuCosts {
+  readonly sha256UsPerByte: number;
+  readonly verifySignatureUs: number;
+}
+
+export function costsOf({ sha256UsPerByte, verifySignatureUs }: ChipProfile): CpuCosts {
+  return { sha256UsPerByte: sha256UsPerByte.value, verifySignatureUs: verifySignatureUs.value };
+}

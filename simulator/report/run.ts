@@ -6,7 +6,8 @@ import { ENERGY_STATES, EnergyLedger, type EnergyState } from "../mote/energy.ts
 import { unverifiedFields, type ChipProfile } from "../mote/profile.ts";
 import { Medium } from "../radio/medium.ts";
 import { expand, type Case, type Scenario } from "../scenarios/scenario.ts";
-import { Cell, linksOf, type SimMote } from "../world/cell.ts";
+import { linksOf } from "../world/air.ts";
+import { Cell, type SimMote } from "../world/cell.ts";
 import { Lwm2mCell, type SimClient } from "../world/lwm2m-cell.ts";
 import { IdealArq } from "../world/ideal-arq.ts";
 import { meanPer, oneHopLimit } from "./limit.ts";
@@ -98,7 +99,10 @@ export function runCase(run: Case, profile: ChipProfile, seed: number, quirks: r
 
 function runCell(run: Case, profile: ChipProfile, cell: Cell | Lwm2mCell): CaseReport {
   cell.runAll();
-  const { motes, medium, engine } = cell;
+  const {
+    motes,
+    air: { engine, medium },
+  } = cell;
   const sum = (value: (sim: SimMote | SimClient) => number): number => {
     let total = 0;
     for (const sim of motes) total += value(sim);
@@ -136,8 +140,8 @@ function check(cell: Cell | Lwm2mCell): string[] {
     if (mote.refetch.violations > 0)
       violations.push(`mote ${id} fetched ${mote.refetch.violations} stored blocks again`);
     const radioUs = (["sleep", "listen", "rx", "tx"] as const).reduce((total, state) => total + ledger.us(state), 0);
-    if (radioUs !== cell.engine.nowUs())
-      violations.push(`mote ${id}: radio states make ${radioUs} us of ${cell.engine.nowUs()}`);
+    if (radioUs !== cell.air.engine.nowUs())
+      violations.push(`mote ${id}: radio states make ${radioUs} us of ${cell.air.engine.nowUs()}`);
   }
   return violations;
 }

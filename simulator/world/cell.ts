@@ -1,17 +1,15 @@
 import { szxOf } from "../../src/coap/blockwise/block.ts";
 import { nobleCrypto } from "../../src/crypto/noble-crypto.ts";
 import { randomBytes } from "../../src/util/random.ts";
-import { Engine } from "../engine/engine.ts";
-import { SeededRandom } from "../engine/random.ts";
+import type { SeededRandom } from "../engine/random.ts";
 import { Trace } from "../engine/trace-hash.ts";
-import { EnergyLedger } from "../mote/energy.ts";
+import type { EnergyLedger } from "../mote/energy.ts";
 import { Mote, type MoteOutcome } from "../mote/mote.ts";
 import type { ChipProfile } from "../mote/profile.ts";
-import { GilbertElliottLinks, IidLinks, type LinkModel } from "../radio/links.ts";
-import { Medium } from "../radio/medium.ts";
 import type { Case } from "../scenarios/scenario.ts";
-import { FACTORY_SEQUENCE, GATEWAY_ID, GatewayNode, newMac, parametersOf, TARGET_SEQUENCE } from "./gateway-node.ts";
-import { nodeAddress, SimNode } from "./node.ts";
+import { GATEWAY_ID, openAir, parametersOf, placeNode, runUntil, startUs, type Air } from "./air.ts";
+import { FACTORY_SEQUENCE, GatewayNode, TARGET_SEQUENCE } from "./gateway-node.ts";
+import { nodeAddress, type SimNode } from "./node.ts";
 
 export interface SimMote {
   readonly id: number;
@@ -24,47 +22,32 @@ export interface SimMote {
   finishedUs: number | undefined;
 }
 
-export function linksOf(link: Case["link"], random: SeededRandom): LinkModel {
-  const stream = random.fork("links");
-  return link.model === "iid" ? new IidLinks(link.per, stream) : new GilbertElliottLinks(link.gilbertElliott, stream);
-}
-
-/** When a mote begins: they wake up within the first second, not all at once. */
-export function startUs(random: SeededRandom, id: number): number {
-  return Math.floor((random.fork(`start-${id}`).uint32() / 2 ** 32) * 1_000_000) + 500_000;
-}
-
 /** One cell: a gateway at its border router and motes one hop away, all running the real code in virtual time. */
 export class Cell {
-  readonly engine: Engine = new Engine();
-  readonly medium: Medium;
+  readonly air: Air;
   readonly motes: SimMote[] = [];
-  readonly random: SeededRandom;
-  readonly run: Case;
   readonly gateway: GatewayNode;
 
   constructor(run: Case, profile: ChipProfile, seed: number) {
-    this.run = run;
-    this.random = new SeededRandom(seed, run.name);
-    this.medium = new Medium(this.engine, linksOf(run.link, this.random));
-    const content = this.random.fork("content");
-    this.gateway = new GatewayNode(this, content);
+    this.air = openAir(run, seed);
+    const content = this.air.random.fork("content");
+    this.gateway = new GatewayNode(this.air, content);
     for (let id = 1; id <= run.motes; id++) this.motes.push(this.#addMote(id, profile, content));
     this.#scheduleFaults();
   }
 
   /** Runs until every mote has an outcome or the scenario's time is over. */
   runAll(): void {
+    const { engine, random } = this.air;
     for (const sim of this.motes) {
-      sim.startedUs = startUs(this.random, sim.id);
-      this.engine.at(sim.startedUs, () => {
-        sim.ledger.setRadio(this.engine.nowUs(), "listen");
+      sim.startedUs = startUs(random, sim.id);
+      engine.at(sim.startedUs, () => {
+        sim.ledger.setRadio(engine.nowUs(), "listen");
         this.#boot(sim);
       });
     }
-    const untilUs = Math.round(this.run.maxHours * 3.6e9);
-    this.engine.run(untilUs, () => this.motes.every(({ outcome }) => outcome !== "unfinished"));
-    for (const { ledger } of this.motes) ledger.setRadio(this.engine.nowUs(), ledger.radio);
+    const ledgers = this.motes.map(({ ledger }) => ledger);
+    runUntil(this.air, ledgers, () => this.motes.every(({ outcome }) => outcome !== "unfinished"));
   }
 
   /** What must not be: a mote that claims the update and does not run the image, byte for byte; a brick. */
@@ -72,24 +55,16 @@ export class Cell {
     const violations: string[] = [];
     for (const { id, mote, outcome } of this.motes) {
       if (outcome === "bricked") violations.push(`mote ${id} is bricked`);
-      if (outcome === "updated" && !this.#runsImage(mote))
+      if (outcome === "updated" && !mote.runs(this.gateway.image))
         violations.push(`mote ${id} says updated but runs other bytes`);
     }
     return violations;
   }
 
-  #runsImage(mote: Mote): boolean {
-    const { booted } = mote.agent;
-    if (booted === undefined) return false;
-    const bytes = mote.flash.read(mote.layout.slotAddress[booted.slot], booted.info.size);
-    return bytes.length === this.gateway.image.length && bytes.every((byte, i) => byte === this.gateway.image[i]);
-  }
-
   #addMote(id: number, profile: ChipProfile, content: SeededRandom): SimMote {
-    const ledger = new EnergyLedger(profile, "sleep", 0);
-    const mac = newMac(this, id, ledger);
-    const node = new SimNode(this.engine, mac, this.run.reassemblyBuffers);
-    const { blockBytes } = this.run;
+    const { random, run } = this.air;
+    const { ledger, node } = placeNode(this.air, profile, id);
+    const { blockBytes } = run;
     const { classId, author, image } = this.gateway;
     const mote = new Mote({
       profile,
@@ -97,10 +72,10 @@ export class Cell {
       classId,
       anchors: [author.publicKey],
       blockBytes,
-      random: this.random.fork(`mote-${id}`),
+      random: random.fork(`mote-${id}`),
       gateway: nodeAddress(GATEWAY_ID),
       szx: szxOf(blockBytes)!,
-      parameters: parametersOf(this.run),
+      parameters: parametersOf(run),
       policy: { backoffUs: 5e6, maxBackoffUs: 3e8, maxFailures: 100 },
       maxImageBytes: Math.max(image.length, 4096),
       factoryImage: { bytes: randomBytes(content, 2048), sequenceNumber: FACTORY_SEQUENCE },
@@ -119,19 +94,21 @@ export class Cell {
     if (sim.outcome !== "unfinished") return;
     const outcome = sim.mote.outcome(TARGET_SEQUENCE);
     if (outcome === undefined) return;
+    const { engine } = this.air;
     sim.outcome = outcome;
-    sim.finishedUs = this.engine.nowUs();
-    this.engine.trace.note(Trace.STATE, this.engine.nowUs(), sim.id, outcome.length);
+    sim.finishedUs = engine.nowUs();
+    engine.trace.note(Trace.STATE, engine.nowUs(), sim.id, outcome.length);
     sim.node.mac.turnOff();
   }
 
   #scheduleFaults(): void {
+    const { engine, run } = this.air;
     this.gateway.scheduleFaults();
-    for (const { mote: id, atS } of this.run.faults.motes) {
-      this.engine.at(atS * 1e6, () => {
+    for (const { mote: id, atS } of run.faults.motes) {
+      engine.at(atS * 1e6, () => {
         const sim = this.motes[id - 1];
         if (sim === undefined || sim.outcome !== "unfinished") return;
-        this.engine.trace.note(Trace.FAULT, this.engine.nowUs(), id);
+        engine.trace.note(Trace.FAULT, engine.nowUs(), id);
         sim.node.stop();
         sim.node.run(sim.mote).call((nowUs) => sim.mote.reboot(nowUs));
       });

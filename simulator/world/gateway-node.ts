@@ -1,5 +1,4 @@
 import { szxOf } from "../../src/coap/blockwise/block.ts";
-import { DEFAULT_PARAMETERS, type TransmissionParameters } from "../../src/coap/parameters.ts";
 import { keyPairOf, nobleCrypto } from "../../src/crypto/noble-crypto.ts";
 import { Gateway } from "../../src/gateway/gateway.ts";
 import type { RunLoop } from "../../src/host/run-loop.ts";
@@ -12,40 +11,23 @@ import { randomBytes } from "../../src/util/random.ts";
 import type { Engine } from "../engine/engine.ts";
 import type { SeededRandom } from "../engine/random.ts";
 import { Trace } from "../engine/trace-hash.ts";
-import { CsmaMac, DEFAULT_CSMA } from "../mac/csma.ts";
-import type { EnergyLedger } from "../mote/energy.ts";
-import type { Medium } from "../radio/medium.ts";
 import type { Case } from "../scenarios/scenario.ts";
+import { GATEWAY_ID, newMac, parametersOf, type Air } from "./air.ts";
 import { nodeAddress, SimNode } from "./node.ts";
 import { SimDisk, SimExecutor } from "./sim-disk.ts";
 
-export const GATEWAY_ID = 0;
 export const FACTORY_SEQUENCE = 1;
 export const TARGET_SEQUENCE = 2;
 const MIB = 1_048_576;
 const BUDGET = { maxImageBytes: MIB, diskBytes: 64 * MIB, memoryBytes: 16 * MIB };
-
-/** A MAC of the cell; a mote's books its energy. */
-export function newMac(
-  cell: { readonly engine: Engine; readonly medium: Medium; readonly random: SeededRandom; readonly run: Case },
-  id: number,
-  ledger?: EnergyLedger,
-): CsmaMac {
-  const { engine, medium, random, run } = cell;
-  const parameters = { ...DEFAULT_CSMA, maxRetries: run.mac.maxRetries, queueFrames: id === GATEWAY_ID ? 256 : 16 };
-  const shared = { id, engine, medium, parameters, random: random.fork(`mac-${id}`) };
-  return new CsmaMac({ ...shared, ...(ledger === undefined ? {} : { ledger }) });
-}
-
-export function parametersOf({ coap }: Case): TransmissionParameters {
-  return { ...DEFAULT_PARAMETERS, ackTimeoutUs: coap.ackTimeoutMs * 1_000, maxRetransmit: coap.maxRetransmit };
-}
 
 /** The gateway at its border router, with a disk that outlives it, an author's image, and the faults of the scenario. */
 export class GatewayNode {
   readonly counters: Counters = new Counters();
   restarts = 0;
   readonly image: Uint8Array;
+  /** SHA-256 of the image. */
+  readonly digest: Uint8Array;
   readonly classId: Uint8Array;
   readonly author: PrivateKey;
   readonly #vendorId: Uint8Array;
@@ -58,20 +40,17 @@ export class GatewayNode {
   #gateway: { core: Gateway; loop: RunLoop; executor: SimExecutor } | undefined;
 
   /** `content` is drawn from for key, image and identifiers. */
-  constructor(
-    cell: { readonly engine: Engine; readonly medium: Medium; readonly random: SeededRandom; readonly run: Case },
-    content: SeededRandom,
-    quirks: readonly Quirks[] = [],
-  ) {
-    this.#engine = cell.engine;
-    this.#random = cell.random;
-    this.#case = cell.run;
+  constructor(air: Air, content: SeededRandom, quirks: readonly Quirks[] = []) {
+    this.#engine = air.engine;
+    this.#random = air.random;
+    this.#case = air.run;
     this.#quirks = quirks;
     this.author = keyPairOf("ES256", randomBytes(content, 32));
-    this.image = randomBytes(content, cell.run.imageBytes);
+    this.image = randomBytes(content, air.run.imageBytes);
+    this.digest = nobleCrypto.sha256(this.image);
     this.#vendorId = randomBytes(content, 16);
     this.classId = randomBytes(content, 16);
-    this.#router = new SimNode(cell.engine, newMac(cell, GATEWAY_ID), 16);
+    this.#router = new SimNode(air.engine, newMac(air, GATEWAY_ID), 16);
     this.#start();
     this.#publish();
   }
@@ -133,7 +112,7 @@ export class GatewayNode {
       vendorId: this.#vendorId,
       classId: this.classId,
       uri,
-      imageDigest: nobleCrypto.sha256(this.image),
+      imageDigest: this.digest,
       imageSize: this.image.length,
       // What an LwM2M client is to read afterwards; the others need no such bytes on their air.
       ...(this.#case.transport === "lwm2m" ? { version: `${TARGET_SEQUENCE}.0.0` } : {}),

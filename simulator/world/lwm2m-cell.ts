@@ -4,18 +4,16 @@ import type { Quirks } from "../../src/lwm2m/quirks.ts";
 import { DEFAULT_POLICY, type UpdateJob } from "../../src/lwm2m/update/job.ts";
 import { toHex } from "../../src/util/bytes.ts";
 import { randomBytes } from "../../src/util/random.ts";
-import { Engine } from "../engine/engine.ts";
-import { SeededRandom } from "../engine/random.ts";
+import type { SeededRandom } from "../engine/random.ts";
 import { Trace } from "../engine/trace-hash.ts";
-import { EnergyLedger } from "../mote/energy.ts";
+import type { EnergyLedger } from "../mote/energy.ts";
 import { BEHAVIOURS } from "../mote/lwm2m/behaviour.ts";
 import { Lwm2mMote } from "../mote/lwm2m/lwm2m-mote.ts";
 import type { ChipProfile } from "../mote/profile.ts";
-import { Medium } from "../radio/medium.ts";
 import type { Case } from "../scenarios/scenario.ts";
-import { linksOf, startUs } from "./cell.ts";
-import { FACTORY_SEQUENCE, GATEWAY_ID, GatewayNode, newMac, parametersOf, TARGET_SEQUENCE } from "./gateway-node.ts";
-import { nodeAddress, SimNode } from "./node.ts";
+import { GATEWAY_ID, openAir, parametersOf, placeNode, runUntil, startUs, type Air } from "./air.ts";
+import { FACTORY_SEQUENCE, GatewayNode, TARGET_SEQUENCE } from "./gateway-node.ts";
+import { nodeAddress, type SimNode } from "./node.ts";
 
 export interface SimClient {
   readonly id: number;
@@ -35,20 +33,14 @@ const LOOK_US = 5_000_000;
 
 /** One cell of LwM2M clients, whose updates the gateway runs. */
 export class Lwm2mCell {
-  readonly engine: Engine = new Engine();
-  readonly medium: Medium;
+  readonly air: Air;
   readonly motes: SimClient[] = [];
-  readonly random: SeededRandom;
-  readonly run: Case;
   readonly gateway: GatewayNode;
-  readonly #updating = new Set<string>();
 
   constructor(run: Case, profile: ChipProfile, seed: number, quirks: readonly Quirks[]) {
-    this.run = run;
-    this.random = new SeededRandom(seed, run.name);
-    this.medium = new Medium(this.engine, linksOf(run.link, this.random));
-    const content = this.random.fork("content");
-    this.gateway = new GatewayNode(this, content, quirks);
+    this.air = openAir(run, seed);
+    const content = this.air.random.fork("content");
+    this.gateway = new GatewayNode(this.air, content, quirks);
     const behaviours = run.lwm2m.clients.flatMap(({ behaviour, count }) =>
       Array.from({ length: count }, () => behaviour),
     );
@@ -59,20 +51,20 @@ export class Lwm2mCell {
 
   /** Runs until the gateway has a verdict on every client, or the scenario's time is over. */
   runAll(): void {
+    const { engine, random, run } = this.air;
     // Their wakes are spread over the interval: a fleet does not wake as one.
-    const spreadUs = (this.run.lwm2m.queue?.wakeIntervalS ?? 1) * 1e6;
+    const spreadUs = (run.lwm2m.queue?.wakeIntervalS ?? 1) * 1e6;
     for (const sim of this.motes) {
-      sim.startedUs = startUs(this.random, sim.id) + Math.floor(((sim.id - 1) * spreadUs) / this.run.motes);
-      this.engine.at(sim.startedUs, () => sim.node.run(sim.mote).call((nowUs) => sim.mote.start(nowUs)));
+      sim.startedUs = startUs(random, sim.id) + Math.floor(((sim.id - 1) * spreadUs) / run.motes);
+      engine.at(sim.startedUs, () => sim.node.run(sim.mote).call((nowUs) => sim.mote.start(nowUs)));
     }
     const look = (): void => {
       this.#look();
-      this.engine.after(LOOK_US, look);
+      engine.after(LOOK_US, look);
     };
-    this.engine.after(LOOK_US, look);
-    const untilUs = Math.round(this.run.maxHours * 3.6e9);
-    this.engine.run(untilUs, () => this.motes.every(({ finishedUs }) => finishedUs !== undefined));
-    for (const { ledger } of this.motes) ledger.setRadio(this.engine.nowUs(), ledger.radio);
+    engine.after(LOOK_US, look);
+    const ledgers = this.motes.map(({ ledger }) => ledger);
+    runUntil(this.air, ledgers, () => this.motes.every(({ finishedUs }) => finishedUs !== undefined));
   }
 
   /** The gateway's verdict on each client has to be what its flash says. */
@@ -92,17 +84,17 @@ export class Lwm2mCell {
 
   /** Tells clients to update that have registered since, and takes the gateway's verdicts. */
   #look(): void {
-    const { image } = this.gateway;
+    const { image, digest } = this.gateway;
+    const version = `${TARGET_SEQUENCE}.0.0`;
+    const target = { object: [5, 0], digest: toHex(digest), size: image.length, version };
+    const policy = { ...DEFAULT_POLICY, graceS: this.air.run.lwm2m.graceS };
     this.gateway.call((core, nowUs) => {
       const { devices } = core;
       for (const sim of this.motes) {
         const job = devices.updates.get(sim.name);
         if (job?.endedMs !== undefined && sim.finishedUs === undefined) this.#finish(sim, job);
-        if (job !== undefined || this.#updating.has(sim.name) || devices.get(sim.name) === undefined) continue;
-        const digest = toHex(nobleCrypto.sha256(image));
-        const target = { object: [5, 0], digest, size: image.length, version: `${TARGET_SEQUENCE}.0.0` };
-        const taken = (): void => void this.#updating.add(sim.name);
-        devices.updates.start(nowUs, sim.name, [target], { ...DEFAULT_POLICY, graceS: this.run.lwm2m.graceS }, taken);
+        if (job === undefined && devices.get(sim.name) !== undefined)
+          devices.updates.start(nowUs, sim.name, [target], policy, () => {});
       }
       devices.settle(nowUs);
     });
@@ -110,17 +102,17 @@ export class Lwm2mCell {
 
   #finish(sim: SimClient, { state, reason, method }: UpdateJob): void {
     sim.outcome = state === "succeeded" ? `updated by ${method}` : `${state}: ${reason}`;
-    sim.finishedUs = this.engine.nowUs();
-    this.engine.trace.note(Trace.STATE, this.engine.nowUs(), sim.id, sim.outcome.length);
+    const { engine } = this.air;
+    sim.finishedUs = engine.nowUs();
+    engine.trace.note(Trace.STATE, engine.nowUs(), sim.id, sim.outcome.length);
     sim.node.stop();
     sim.node.mac.turnOff();
   }
 
   #addMote(id: number, behaviour: string, profile: ChipProfile, content: SeededRandom): SimClient {
-    const ledger = new EnergyLedger(profile, "sleep", 0);
-    const mac = newMac(this, id, ledger);
-    const node = new SimNode(this.engine, mac, this.run.reassemblyBuffers);
-    const { blockBytes, lwm2m } = this.run;
+    const { random, run } = this.air;
+    const { ledger, node } = placeNode(this.air, profile, id);
+    const { blockBytes, lwm2m } = run;
     const { classId, author, image } = this.gateway;
     const mote = new Lwm2mMote({
       profile,
@@ -128,7 +120,7 @@ export class Lwm2mCell {
       blockBytes,
       crypto: nobleCrypto,
       anchors: [author.publicKey],
-      random: this.random.fork(`mote-${id}`),
+      random: random.fork(`mote-${id}`),
       server: nodeAddress(GATEWAY_ID),
       endpointName: `mote-${id}`,
       lifetimeS: lwm2m.lifetimeS,
@@ -137,12 +129,12 @@ export class Lwm2mCell {
       object: [5, 0],
       behaviour: BEHAVIOURS[behaviour]!,
       szx: szxOf(blockBytes)!,
-      parameters: parametersOf(this.run),
+      parameters: parametersOf(run),
       policy: { backoffUs: 5e6, maxBackoffUs: 3e8, maxFailures: 10_000 },
       maxImageBytes: Math.max(image.length, 4096),
       factoryImage: { bytes: randomBytes(content, 2048), sequenceNumber: FACTORY_SEQUENCE },
       onBusy: (state, us) => ledger.spend(state, us),
-      onRadio: (_nowUs, on) => (on ? mac.turnOn() : mac.turnOff()),
+      onRadio: (_nowUs, on) => (on ? node.mac.turnOn() : node.mac.turnOff()),
     });
     const fixed = { id, name: `mote-${id}`, behaviour, mote, node, ledger };
     return { ...fixed, outcome: "unfinished", startedUs: 0, finishedUs: undefined };

@@ -9,6 +9,7 @@ import type { Random } from "../../../src/ports/random.ts";
 import type { RetryPolicy } from "../../../src/transfer/block-fetch.ts";
 import type { Flash } from "../flash.ts";
 import type { Layout } from "../layout.ts";
+import type { CpuCosts } from "../profile.ts";
 import type { Behaviour } from "./behaviour.ts";
 
 /** What each boot of a client is made of. */
@@ -34,7 +35,7 @@ export interface ClientParts {
   readonly szx: Szx;
   readonly parameters: TransmissionParameters;
   readonly policy: RetryPolicy;
-  readonly costs: { readonly sha256UsPerByte: number; readonly verifySignatureUs: number };
+  readonly costs: CpuCosts;
   readonly onCpu: (us: number) => void;
   /** The radio is needed from now on, or not. */
   readonly onRadio: (nowUs: number, on: boolean) => void;

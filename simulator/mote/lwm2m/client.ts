@@ -1,5 +1,4 @@
-import type { BlockDownload } from "../../../src/coap/blockwise/block2-client.ts";
-import { BlockDownload as Download } from "../../../src/coap/blockwise/block2-client.ts";
+import { BlockDownload } from "../../../src/coap/blockwise/block2-client.ts";
 import { CoapEndpoint } from "../../../src/coap/endpoint.ts";
 import { Code } from "../../../src/coap/numbers.ts";
 import { Firmware } from "../../../src/lwm2m/firmware.ts";
@@ -149,9 +148,8 @@ export class Lwm2mClient {
       booted,
       onCpu,
       newFetch,
-      newManifestFetch: (path) => newFetch(new Download({ path, szx }), server),
-      hashUsPerByte: costs.sha256UsPerByte,
-      verifyUs: costs.verifySignatureUs,
+      newManifestFetch: (path) => newFetch(new BlockDownload({ path, szx }), server),
+      costs,
       changed: (nowUs, resource) => {
         for (const path of [object, [...object, resource]]) this.#endpoint.notify(nowUs, `/${path.join("/")}`);
       },

@@ -17,7 +17,9 @@ import type { BootResult } from "../bootloader.ts";
 import type { Flash } from "../flash.ts";
 import { writeSlotInfo, type Layout } from "../layout.ts";
 import { ManifestFetch } from "../manifest-fetch.ts";
+import type { CpuCosts } from "../profile.ts";
 import { SlotWriter } from "../slot-writer.ts";
+import { Work } from "../work.ts";
 import type { Behaviour } from "./behaviour.ts";
 import { PackageDownload, type DownloadStep } from "./package-download.ts";
 import { readSettings, writeSettings, type Settings } from "./settings.ts";
@@ -46,8 +48,7 @@ export interface FirmwareParts {
   readonly behaviour: Behaviour;
   readonly szx: Szx;
   readonly booted: BootResult;
-  readonly hashUsPerByte: number;
-  readonly verifyUs: number;
+  readonly costs: CpuCosts;
   readonly onCpu: (us: number) => void;
   readonly newFetch: (download: BlockDownload, peer: PeerAddress) => BlockFetch;
   readonly newManifestFetch: (path: readonly string[]) => BlockFetch;
@@ -63,7 +64,7 @@ export class FirmwareObject {
   #download: PackageDownload | undefined;
   #manifest: ManifestFetch | undefined;
   #release: Release | undefined;
-  #busy: { readonly untilUs: number; readonly next: (nowUs: number) => void } | undefined;
+  readonly #work: Work;
   #lastBlockUs: number | undefined;
   #paused = false;
   #deferred = false;
@@ -77,6 +78,7 @@ export class FirmwareObject {
 
   constructor(parts: FirmwareParts) {
     this.#parts = parts;
+    this.#work = new Work(parts.onCpu);
     this.#settings = readSettings(parts.flash, parts.layout);
     const { behaviour, booted } = parts;
     const { state, before } = this.#settings;
@@ -139,7 +141,7 @@ export class FirmwareObject {
     if (this.state === State.UPDATING) return Code.METHOD_NOT_ALLOWED;
     if (this.#parts.behaviour.stubState) return Code.CHANGED; // and nothing comes of it
     if (uri === "") {
-      this.#clear(nowUs, State.IDLE, Result.INITIAL);
+      this.#toIdle(nowUs, Result.INITIAL);
       return Code.CHANGED;
     }
     if (this.#parts.behaviour.delivery === "push") return Code.METHOD_NOT_ALLOWED;
@@ -162,7 +164,10 @@ export class FirmwareObject {
       if (!behaviour.stubState && this.state === State.DOWNLOADED) return { code: Code.BAD_REQUEST };
       const size = uintOption(request.options, Option.SIZE1) ?? request.payload.length;
       if (size > this.#parts.layout.slotBytes)
-        return { code: Code.REQUEST_ENTITY_TOO_LARGE, options: [SIZE(this.#parts.layout.slotBytes)] };
+        return {
+          code: Code.REQUEST_ENTITY_TOO_LARGE,
+          options: [{ number: Option.SIZE1, value: encodeUint(this.#parts.layout.slotBytes) }],
+        };
       this.#beginPush(nowUs, size);
     }
     const writer = this.#writer;
@@ -213,7 +218,7 @@ export class FirmwareObject {
   /** Resource 10. */
   cancel(nowUs: number): number {
     if (this.state === State.UPDATING) return Code.METHOD_NOT_ALLOWED;
-    this.#clear(nowUs, State.IDLE, Result.CANCELLED);
+    this.#toIdle(nowUs, Result.CANCELLED);
     return Code.CHANGED;
   }
 
@@ -227,36 +232,34 @@ export class FirmwareObject {
   /** It can be heard again: what was asked before is asked anew. */
   woke(nowUs: number): void {
     this.#download?.again(nowUs);
-    if (this.#manifest !== undefined && this.#busy === undefined) this.#manifest.start(nowUs);
+    if (this.#manifest !== undefined && !this.#work.isUnderWay) this.#manifest.start(nowUs);
   }
 
   handleEvent(nowUs: number, event: ClientEvent): void {
     const step = this.#download?.handleEvent(nowUs, event);
     if (step !== undefined) this.#onDownload(nowUs, step);
     const manifest = this.#manifest?.handleEvent(nowUs, event);
-    if (manifest?.kind === "failed") this.#fail(nowUs, Result.INTEGRITY);
-    else if (manifest !== undefined)
-      this.#compute(nowUs, this.#parts.verifyUs + this.#writer!.journal.size * this.#parts.hashUsPerByte, (now) =>
-        this.#verified(now),
-      );
+    if (manifest?.kind === "failed") this.#toIdle(nowUs, Result.INTEGRITY);
+    else if (manifest !== undefined) {
+      const { verifySignatureUs, sha256UsPerByte } = this.#parts.costs;
+      const us = verifySignatureUs + this.#writer!.journal.size * sha256UsPerByte;
+      this.#work.compute(nowUs, us, (now) => this.#verified(now));
+    }
   }
 
   handleTimeout(nowUs: number): void {
     this.#download?.handleTimeout(nowUs);
     this.#manifest?.handleTimeout(nowUs);
-    const busy = this.#busy;
-    if (busy === undefined || busy.untilUs > nowUs) return;
-    this.#busy = undefined;
-    busy.next(nowUs);
+    this.#work.handleTimeout(nowUs);
   }
 
   pollTimeout(): number | undefined {
     const fetching = earlier(this.#download?.pollTimeout(), this.#manifest?.pollTimeout());
-    return earlier(earlier(fetching, this.#busy?.untilUs), this.rebootUs);
+    return earlier(earlier(fetching, this.#work.pollTimeout()), this.rebootUs);
   }
 
   #nullPackage(nowUs: number): CoapResponse {
-    if (!this.#parts.behaviour.stubState) this.#clear(nowUs, State.IDLE, Result.INITIAL);
+    if (!this.#parts.behaviour.stubState) this.#toIdle(nowUs, Result.INITIAL);
     return { code: Code.CHANGED };
   }
 
@@ -275,7 +278,7 @@ export class FirmwareObject {
 
   #pull(nowUs: number, uri: string, etag: string | undefined): void {
     this.#download = PackageDownload.open(uri, this.#parts.szx, etag, this.#parts.newFetch);
-    if (this.#download === undefined) return this.#fail(nowUs, Result.PROTOCOL);
+    if (this.#download === undefined) return this.#toIdle(nowUs, Result.PROTOCOL);
     this.#askNext(nowUs);
   }
 
@@ -288,7 +291,7 @@ export class FirmwareObject {
   }
 
   #onDownload(nowUs: number, step: DownloadStep): void {
-    if (step.kind === "failed") return this.#fail(nowUs, Result.INVALID_URI);
+    if (step.kind === "failed") return this.#toIdle(nowUs, Result.INVALID_URI);
     if (step.kind === "paused") {
       this.#paused = true;
       return;
@@ -302,9 +305,9 @@ export class FirmwareObject {
     if (this.#writer === undefined && !this.#begin(nowUs, step)) return;
     if (this.#paused && offset > 0) this.resumesAtNonZero++;
     this.#paused = false;
-    if (offset + bytes.length > this.#writer!.journal.size) return this.#fail(nowUs, Result.INTEGRITY);
+    if (offset + bytes.length > this.#writer!.journal.size) return this.#toIdle(nowUs, Result.INTEGRITY);
     this.bytesReceived += bytes.length;
-    this.#after(nowUs, this.#writer!.store(offset, bytes), (now) => this.#askNext(now));
+    this.#work.after(nowUs, this.#writer!.store(offset, bytes), (now) => this.#askNext(now));
   }
 
   /** The first block says how large the whole is. */
@@ -312,7 +315,7 @@ export class FirmwareObject {
     const size = last ? bytes.length : this.#download!.size;
     const { etag } = this.#download!;
     if (size === undefined || size > this.#parts.layout.slotBytes) {
-      this.#fail(nowUs, Result.NO_SPACE);
+      this.#toIdle(nowUs, Result.NO_SPACE);
       return false;
     }
     this.#set(nowUs, { size, etag: etag === undefined ? undefined : toHex(etag) });
@@ -339,21 +342,25 @@ export class FirmwareObject {
     this.#manifest = undefined;
     if (release === undefined || this.#writer === undefined) return;
     const right = typeof release !== "string" && bytesEqual(crypto.sha256(this.#writer.read()), release.imageDigest);
-    if (!right || release.sequenceNumber <= booted.info.sequenceNumber) return this.#fail(nowUs, Result.INTEGRITY);
+    if (!right || release.sequenceNumber <= booted.info.sequenceNumber) return this.#toIdle(nowUs, Result.INTEGRITY);
     this.#release = release;
     this.#set(nowUs, { state: State.DOWNLOADED, version: release.version });
   }
 
-  #fail(nowUs: number, result: number): void {
-    this.#clear(nowUs, State.IDLE, result);
-  }
-
-  #clear(nowUs: number, state: number, result: number): void {
+  /** Back to Idle, for this Update Result. */
+  #toIdle(nowUs: number, result: number): void {
     this.#download = this.#manifest = this.#release = undefined;
     // What has arrived by a URI is kept: the same one may be given again.
     if (result === Result.INTEGRITY || this.#settings.uri === undefined) this.#discard();
     this.#writer = undefined;
-    this.#set(nowUs, { state, result, uri: undefined, size: undefined, etag: undefined, pushSize: undefined });
+    this.#set(nowUs, {
+      state: State.IDLE,
+      result,
+      uri: undefined,
+      size: undefined,
+      etag: undefined,
+      pushSize: undefined,
+    });
   }
 
   #discard(): void {
@@ -369,16 +376,6 @@ export class FirmwareObject {
     if (this.#settings.state !== state) changed(nowUs, Firmware.STATE);
     if (this.#settings.result !== result) changed(nowUs, Firmware.RESULT);
   }
-
-  #compute(nowUs: number, us: number, next: (nowUs: number) => void): void {
-    this.#parts.onCpu(Math.round(us));
-    this.#after(nowUs, us, next);
-  }
-
-  #after(nowUs: number, us: number, next: (nowUs: number) => void): void {
-    if (us === 0) next(nowUs);
-    else this.#busy = { untilUs: nowUs + Math.round(us), next };
-  }
 }
 
 /** What the journal of a push is known by: a client is not told what it is given. */
@@ -387,8 +384,4 @@ const PUSH_KEY = utf8("push");
 const block1 = (block: { num: number; more: boolean; szx: number }): { number: number; value: Uint8Array } => ({
   number: Option.BLOCK1,
   value: encodeBlock(block),
-});
-const SIZE = (bytes: number): { number: number; value: Uint8Array } => ({
-  number: Option.SIZE1,
-  value: encodeUint(bytes),
 });

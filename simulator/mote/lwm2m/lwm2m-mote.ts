@@ -1,10 +1,11 @@
 import type { PeerAddress, Transmit } from "../../../src/ports/datagram.ts";
 import { Counters } from "../../../src/util/counters.ts";
 import { RefetchChecker } from "../../checkers/refetch.ts";
+import { runs } from "../bootloader.ts";
 import { factoryFlash } from "../factory.ts";
 import type { Flash } from "../flash.ts";
 import type { Layout } from "../layout.ts";
-import type { ChipProfile } from "../profile.ts";
+import { costsOf, type ChipProfile } from "../profile.ts";
 import type { ClientParts } from "./client-parts.ts";
 import { Lwm2mClient } from "./client.ts";
 
@@ -73,10 +74,7 @@ export class Lwm2mMote {
 
   /** True when it runs exactly these bytes. */
   runs(image: Uint8Array): boolean {
-    const { booted } = this.#client;
-    if (booted === undefined) return false;
-    const bytes = this.flash.read(this.layout.slotAddress[booted.slot], booted.info.size);
-    return bytes.length === image.length && bytes.every((byte, i) => byte === image[i]);
+    return runs(this.flash, this.layout, this.#client.booted, image);
   }
 
   start(nowUs: number): void {
@@ -133,10 +131,6 @@ export class Lwm2mMote {
 
   #newClient(): Lwm2mClient {
     const { profile, onBusy, onRadio, ...parts } = this.#parts;
-    const costs = {
-      sha256UsPerByte: profile.sha256UsPerByte.value,
-      verifySignatureUs: profile.verifySignatureUs.value,
-    };
     return new Lwm2mClient(
       {
         ...parts,
@@ -144,7 +138,7 @@ export class Lwm2mMote {
         layout: this.layout,
         metrics: this.counters,
         random: this.#parts.random.fork(`boot-${this.boots}`),
-        costs,
+        costs: costsOf(profile),
         onCpu: (us) => onBusy?.("cpu", us),
         onRadio: (nowUs, on) => onRadio?.(nowUs, on),
       },
