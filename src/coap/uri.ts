@@ -29,14 +29,14 @@ function readUri(text: string): CoapUri | "unsupported-scheme" | undefined {
   const scheme = match[1]!.toLowerCase();
   if (DEFAULT_PORTS[scheme] === undefined) return "unsupported-scheme";
   const bracketed = match[2]!.startsWith("[");
-  const host = bracketed ? match[2]!.slice(1, -1) : unescape(match[2]!);
+  const host = bracketed ? match[2]!.slice(1, -1) : percentDecode(match[2]!);
   const port = match[3] === undefined || match[3] === "" ? DEFAULT_PORTS[scheme] : Number(match[3]);
   if (host === undefined || port === undefined || port > 65_535) return undefined;
   const literal = normalisedHost(host);
   if (literal === undefined) return undefined;
   // Step 8: a lone slash makes no Uri-Path option, a trailing one makes an empty one.
-  const path = match[4] === undefined || match[4] === "/" ? [] : unescapeAll(match[4].slice(1).split("/"));
-  const query = match[5] === undefined ? [] : unescapeAll(match[5].split("&"));
+  const path = match[4] === undefined || match[4] === "/" ? [] : percentDecodeAll(match[4].slice(1).split("/"));
+  const query = match[5] === undefined ? [] : percentDecodeAll(match[5].split("&"));
   if (path === undefined || query === undefined) return undefined;
   return { scheme, host: literal, port, path: withoutDots(path), query };
 }
@@ -112,12 +112,13 @@ function withoutDots(path: readonly string[]): string[] {
   return out.length === 1 && out[0] === "" ? [] : out;
 }
 
-function unescapeAll(parts: readonly string[]): string[] | undefined {
-  const out = parts.map(unescape);
+function percentDecodeAll(parts: readonly string[]): string[] | undefined {
+  const out = parts.map(percentDecode);
   return out.every((part) => part !== undefined) ? out : undefined;
 }
 
-function unescape(text: string): string | undefined {
+/** Undefined where an escape is malformed (RFC 3986 section 2.1). */
+export function percentDecode(text: string): string | undefined {
   try {
     return decodeURIComponent(text);
   } catch {

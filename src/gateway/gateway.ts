@@ -174,8 +174,7 @@ export class Gateway {
 
   handleEvent(nowUs: number, id: number, event: CommandEvent): void {
     if (this.#proxying?.handleEvent(nowUs, id, event) === true) return this.#settle(nowUs);
-    if (this.#devices.stored(nowUs, id, event.kind === "done")) this.#storeWrites.delete(id);
-    else if (this.#storeWrites.has(id)) this.#onStored(nowUs, id, event);
+    if (this.#storeWrites.has(id)) this.#onStored(nowUs, id, event);
     else this.#cache.handleEvent(nowUs, id, event);
     this.#settle(nowUs);
   }
@@ -330,15 +329,18 @@ export class Gateway {
     this.#store(ops, "durable", publication);
   }
 
-  /** Only now, with the record on disk, is the release offered and the operator told. */
+  /** Only now, with the record on disk, is a release offered and the operator told. */
   #onStored(nowUs: number, id: number, event: CommandEvent): void {
     const publication = this.#storeWrites.get(id);
     this.#storeWrites.delete(id);
     if (event.kind === "failed") {
       this.#parts.log.event("error", "store-write-failed", { reason: event.reason, detail: event.detail });
       this.#parts.metrics.count("store_write_failed", event.reason);
-      if (publication !== undefined) this.#endRefused(publication, event.reason, event.detail);
-    } else if (publication !== undefined) {
+    }
+    this.#devices.stored(nowUs, id, event.kind === "done");
+    if (publication === undefined) return;
+    if (event.kind === "failed") this.#endRefused(publication, event.reason, event.detail);
+    else {
       const { operation, listing } = publication;
       this.#publications.end(publication);
       this.#offer(listing);

@@ -1,3 +1,4 @@
+import { percentDecode } from "../coap/uri.ts";
 import { fromUtf8, utf8 } from "../util/bytes.ts";
 import type { StoreOp } from "../ports/store.ts";
 
@@ -98,9 +99,9 @@ export class Timelines {
   /** Takes a record back; false when it is none. */
   recover(key: string, record: Uint8Array): boolean {
     const match = KEY.exec(key);
-    const entries = match === null ? undefined : decode(record);
-    if (match === null || entries === undefined) return false;
-    const endpoint = decodeURIComponent(match[1]!);
+    const endpoint = percentDecode(match?.[1] ?? "");
+    const entries = decode(record);
+    if (match === null || endpoint === undefined || entries === undefined) return false;
     const chunks = this.#byEndpoint.get(endpoint) ?? [];
     chunks.push({ key, number: Number(match[2]), entries });
     chunks.sort((a, b) => a.number - b.number);

@@ -23,6 +23,7 @@ describe("URIs (RFC 7252 section 6)", () => {
     "coap://",
     "//a/b",
     "coap://a/%zz",
+    "coap://%zz/a",
     "coap://a/b#c",
     "coap://u@a/",
     "coap://a:99999/",

@@ -60,6 +60,8 @@ describe("an operator's operation", () => {
     site.bench.run(1);
     expect(result.taken).toBe(false);
     expect(site.bench.gateway.devices.waiting("m")).toEqual([]);
+    expect(site.bench.events).toContainEqual({ event: "store-write-failed", reason: "disk-full" });
+    expect(site.bench.counters.snapshot()).toMatchObject({ "store_write_failed.disk-full": 2 }); // its record, and taking that back
   });
 
   it.each([
@@ -183,6 +185,7 @@ describe("the timeline of a device", () => {
     for (const [key, value] of disk) expect(again.recover(key, value)).toBe(true);
     expect(again.of("a/b")).toEqual(lines.of("a/b"));
     expect(again.recover("timeline/x/1", Uint8Array.of(1))).toBe(false);
+    expect(again.recover("timeline/%ZZ/1", disk.values().next().value!)).toBe(false);
   });
 });
 

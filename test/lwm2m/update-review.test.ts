@@ -102,13 +102,17 @@ describe("verdicts", () => {
     expect(site.job("m"), seen(site)).toMatchObject({ state: "succeeded" });
   });
 
-  it("a SUIT worker that fetches yet is not cut", () => {
+  it.each([
+    ["", 900],
+    [", over a restart of the gateway too", 300],
+  ])("a SUIT worker that fetches yet is not cut%s", (_, restartAt) => {
     const site = siteWith("good", { maxImageBytes: 65_536 }, 60_000);
     site.answer((path) => (path === "/suit/trigger" ? { code: Code.CHANGED } : undefined));
     site.update("m", { methods: ["trigger"] });
     site.settle(["m"], 10);
     const path = textOptions(Option.URI_PATH, imagePath(fromHex(site.target.digest)!));
     for (let num = 0; num < 900; num++) {
+      if (num === restartAt) site.bench.restart();
       const block = { number: Option.BLOCK2, value: encodeBlock({ num, more: false, szx: 2 }) };
       const get = { type: MessageType.CON, code: Code.GET, messageId: num, token: Uint8Array.of(9) };
       const bytes = encodeMessage({ ...get, options: [...path, block], payload: EMPTY_BYTES });
@@ -116,6 +120,7 @@ describe("verdicts", () => {
       site.bench.run(1);
     }
     expect(site.job("m").state, seen(site)).toBe("applying");
+    expect(bytesOf(site)).toBe(900 * 64);
   });
 
   it("an update that is put off without a limit is asked for again a day later, and does not fail meanwhile", () => {

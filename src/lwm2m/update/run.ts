@@ -74,8 +74,9 @@ export class UpdateRun implements InstallationContext, InspectionContext {
 
   /** Begins, or goes on after a restart of the gateway. */
   start(nowUs: number): void {
-    const { state, location } = this.job;
+    const { state, location, method } = this.job;
     this.lookAt(nowUs + RETRY_US);
+    if (method === "trigger" && state === "applying") this.ports.watch(); // its worker may be fetching yet
     if (state === "inspecting") this.#inspection.begin();
     const here = this.ports.registration()?.id;
     const missed = here !== undefined && here !== location && RETURNS.has(state);
