@@ -1,6 +1,8 @@
 import { DEFAULT_PARAMETERS, type TransmissionParameters } from "../../src/coap/parameters.ts";
+import type { Core } from "../../src/host/run-loop.ts";
 import { Engine } from "../engine/engine.ts";
 import { SeededRandom } from "../engine/random.ts";
+import { Trace } from "../engine/trace-hash.ts";
 import { CsmaMac, DEFAULT_CSMA } from "../mac/csma.ts";
 import { EnergyLedger } from "../mote/energy.ts";
 import type { ChipProfile } from "../mote/profile.ts";
@@ -50,6 +52,30 @@ export function placeNode(air: Air, profile: ChipProfile, id: number): { ledger:
 /** When a mote begins: they wake up within the first second, not all at once. */
 export function startUs(random: SeededRandom, id: number): number {
   return Math.floor((random.fork(`start-${id}`).uint32() / 2 ** 32) * 1_000_000) + 500_000;
+}
+
+interface Rebootable extends Core {
+  reboot(nowUs: number): void;
+}
+
+/** Power cuts of motes, as the scenario has them; one that is not on yet, or done with, is left alone. */
+export function scheduleReboots(
+  { engine, run }: Air,
+  motes: readonly {
+    readonly node: SimNode;
+    readonly mote: Rebootable;
+    readonly startedUs: number;
+    readonly finishedUs: number | undefined;
+  }[],
+): void {
+  for (const { mote: id, atS } of run.faults.motes) {
+    engine.at(atS * 1e6, () => {
+      const sim = motes[id - 1];
+      if (sim === undefined || sim.finishedUs !== undefined || engine.nowUs() < sim.startedUs) return;
+      engine.trace.note(Trace.FAULT, engine.nowUs(), id);
+      sim.node.run(sim.mote).call((nowUs) => sim.mote.reboot(nowUs));
+    });
+  }
 }
 
 /** Runs until `done` says so or the scenario's time is over; the ledgers are brought up to date. */

@@ -7,7 +7,7 @@ import type { EnergyLedger } from "../mote/energy.ts";
 import { Mote, type MoteOutcome } from "../mote/mote.ts";
 import type { ChipProfile } from "../mote/profile.ts";
 import type { Case } from "../scenarios/scenario.ts";
-import { GATEWAY_ID, openAir, parametersOf, placeNode, runUntil, startUs, type Air } from "./air.ts";
+import { GATEWAY_ID, openAir, parametersOf, placeNode, runUntil, scheduleReboots, startUs, type Air } from "./air.ts";
 import { FACTORY_SEQUENCE, GatewayNode, TARGET_SEQUENCE } from "./gateway-node.ts";
 import { nodeAddress, type SimNode } from "./node.ts";
 
@@ -33,7 +33,8 @@ export class Cell {
     const content = this.air.random.fork("content");
     this.gateway = new GatewayNode(this.air, content);
     for (let id = 1; id <= run.motes; id++) this.motes.push(this.#addMote(id, profile, content));
-    this.#scheduleFaults();
+    this.gateway.scheduleFaults();
+    scheduleReboots(this.air, this.motes);
   }
 
   /** Runs until every mote has an outcome or the scenario's time is over. */
@@ -99,19 +100,5 @@ export class Cell {
     sim.finishedUs = engine.nowUs();
     engine.trace.note(Trace.STATE, engine.nowUs(), sim.id, outcome.length);
     sim.node.mac.turnOff();
-  }
-
-  #scheduleFaults(): void {
-    const { engine, run } = this.air;
-    this.gateway.scheduleFaults();
-    for (const { mote: id, atS } of run.faults.motes) {
-      engine.at(atS * 1e6, () => {
-        const sim = this.motes[id - 1];
-        if (sim === undefined || sim.outcome !== "unfinished") return;
-        engine.trace.note(Trace.FAULT, engine.nowUs(), id);
-        sim.node.stop();
-        sim.node.run(sim.mote).call((nowUs) => sim.mote.reboot(nowUs));
-      });
-    }
   }
 }

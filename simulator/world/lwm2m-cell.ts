@@ -11,7 +11,7 @@ import { BEHAVIOURS } from "../mote/lwm2m/behaviour.ts";
 import { Lwm2mMote } from "../mote/lwm2m/lwm2m-mote.ts";
 import type { ChipProfile } from "../mote/profile.ts";
 import type { Case } from "../scenarios/scenario.ts";
-import { GATEWAY_ID, openAir, parametersOf, placeNode, runUntil, startUs, type Air } from "./air.ts";
+import { GATEWAY_ID, openAir, parametersOf, placeNode, runUntil, scheduleReboots, startUs, type Air } from "./air.ts";
 import { FACTORY_SEQUENCE, GatewayNode, TARGET_SEQUENCE } from "./gateway-node.ts";
 import { nodeAddress, type SimNode } from "./node.ts";
 
@@ -47,6 +47,7 @@ export class Lwm2mCell {
     for (let id = 1; id <= run.motes; id++)
       this.motes.push(this.#addMote(id, behaviours[id - 1] ?? "good", profile, content));
     this.gateway.scheduleFaults();
+    scheduleReboots(this.air, this.motes);
   }
 
   /** Runs until the gateway has a verdict on every client, or the scenario's time is over. */

@@ -84,6 +84,8 @@ export class Lwm2mMote {
 
   /** Power cut or reset: RAM is gone, flash stays. */
   reboot(nowUs: number): void {
+    if (this.gone) return;
+    this.#bootAtUs = undefined;
     this.#past.bytes = this.imageBytesReceived;
     this.#past.resumes = this.resumesAtNonZero;
     this.#past.retransmitted = this.retransmitted;
@@ -100,9 +102,8 @@ export class Lwm2mMote {
   handleTimeout(nowUs: number): void {
     if (this.gone) return;
     if (this.#bootAtUs !== undefined) {
-      if (this.#bootAtUs > nowUs) return;
-      this.#bootAtUs = undefined;
-      return this.reboot(nowUs);
+      if (this.#bootAtUs <= nowUs) this.reboot(nowUs);
+      return;
     }
     const { firmware } = this.#client;
     if (firmware?.rebootUs !== undefined && firmware.rebootUs <= nowUs) return this.#shutDown(nowUs);
