@@ -172,7 +172,7 @@ describe("object 33629 and what object version 1.1 brought", () => {
       state: "succeeded",
       versionAfter: "5.0.0 2.0.0",
     });
-    expect(executed).toEqual(["/33629/0/2 0=</33629/1>"]);
+    expect(executed).toEqual(["/33629/0/2 0='</33629/1>'"]); // a value of an argument is quoted
   });
 
   it("a client may put the update off (Result 11), until the maximum defer period is over", () => {

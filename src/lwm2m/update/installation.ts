@@ -94,7 +94,7 @@ export class Installation {
     );
     const links = others.map(({ object }) => `<${pathText(object)}>`).join(",");
     const operation: Operation =
-      links === "" ? { kind: "execute", path } : { kind: "execute", path, argument: `0=${links}` };
+      links === "" ? { kind: "execute", path } : { kind: "execute", path, argument: `0='${links}'` };
     this.#context.ask(nowUs, operation, (now, result) => {
       const { ports } = this.#context;
       ports.note(
