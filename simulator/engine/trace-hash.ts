@@ -10,6 +10,14 @@ export class TraceHash {
   #b = 0x01000193;
   records = 0;
 
+  /** What happens to a frame: the most frequent record. */
+  frame(kind: number, nowUs: number, from: number, to: number, psduBytes: number, sequence: number): void {
+    this.records++;
+    this.#mix(kind ^ (sequence << 8) ^ (psduBytes << 16));
+    this.#mix(nowUs % 0x1_0000_0000);
+    this.#mix((from << 16) ^ to);
+  }
+
   note(kind: number, nowUs: number, ...values: readonly number[]): void {
     this.records++;
     this.#mix(kind);

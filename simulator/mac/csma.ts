@@ -1,169 +1,172 @@
-import type { Random } from "../../src/ports/random.ts";
 import { uintBelow } from "../../src/util/random.ts";
 import type { Timer } from "../../src/util/timer-queue.ts";
-import type { Engine } from "../engine/engine.ts";
 import { Trace } from "../engine/trace-hash.ts";
 import type { EnergyLedger } from "../mote/energy.ts";
-import type { Frame, Medium, Station } from "../radio/medium.ts";
+import { BROADCAST, type Frame } from "../radio/frame.ts";
 import { PHY } from "../radio/phy.ts";
-
-/** Unslotted CSMA-CA with acknowledgement (IEEE 802.15.4, macMinBE and so on). */
-export interface CsmaParameters {
-  readonly minBackoffExponent: number;
-  readonly maxBackoffExponent: number;
-  readonly maxBackoffs: number;
-  readonly maxRetries: number;
-  readonly queueFrames: number;
-}
-
-export const DEFAULT_CSMA: CsmaParameters = {
-  minBackoffExponent: 3,
-  maxBackoffExponent: 5,
-  maxBackoffs: 4,
-  maxRetries: 3,
-  queueFrames: 16,
-};
-
-const UNIT_BACKOFF_US = 20 * PHY.symbolUs;
-const ACK_WAIT_US = 54 * PHY.symbolUs;
-/** FCF 2, sequence 1, PAN 2, short addresses 2 + 2, FCS 2: a data frame within one PAN. */
-export const MAC_OVERHEAD_BYTES = 11;
-/** Payload that the longest frame carries. */
-export const MAC_MAX_PAYLOAD_BYTES: number = PHY.maxPsduBytes - MAC_OVERHEAD_BYTES;
+import { IndirectQueue } from "./indirect.ts";
+import {
+  ACK_WAIT_US,
+  MAC_OVERHEAD_BYTES,
+  newMacCounters,
+  NOTHING,
+  UNIT_BACKOFF_US,
+  type LinkLayer,
+  type MacCounters,
+  type MacParts,
+  type SendDone,
+} from "./link-layer.ts";
 
 interface Outgoing {
   readonly frame: Frame;
+  readonly done: SendDone | undefined;
+  readonly maxRetries: number;
+  /** Sent without back-off, since its receiver is only awake now. */
+  readonly atOnce: boolean;
   retries: number;
   backoffs: number;
   exponent: number;
 }
 
-export interface MacCounters {
-  sent: number;
-  retries: number;
-  channelFailures: number;
-  noAck: number;
-  queueDrops: number;
-  duplicates: number;
-}
-
-/** The MAC of one node: one frame at a time from a bounded queue. */
-export class CsmaMac implements Station {
+/** The MAC of one node: one frame at a time from a bounded queue, and one queue for each child that sleeps. */
+export class CsmaMac implements LinkLayer {
   readonly id: number;
   readonly ledger: EnergyLedger | undefined;
-  readonly counters: MacCounters = { sent: 0, retries: 0, channelFailures: 0, noAck: 0, queueDrops: 0, duplicates: 0 };
+  readonly counters: MacCounters = newMacCounters();
+  readonly indirect: IndirectQueue;
   onPayload: (from: number, payload: Uint8Array) => void = () => {};
-  readonly #engine: Engine;
-  readonly #medium: Medium;
-  readonly #random: Random;
-  readonly #parameters: CsmaParameters;
+  /** Told when a frame for this node says whether more waits at its sender. */
+  onPending: (pending: boolean) => void = () => {};
+  readonly #parts: MacParts;
   readonly #queue: Outgoing[] = [];
   readonly #lastSequence = new Map<number, number>();
   #sequence: number;
   #ackTimer: Timer | undefined;
   #transmitting = false;
-  #on = true;
+  #acksDue = 0;
 
-  constructor(parts: {
-    id: number;
-    engine: Engine;
-    medium: Medium;
-    random: Random;
-    parameters: CsmaParameters;
-    ledger?: EnergyLedger;
-  }) {
+  constructor(parts: MacParts) {
     this.id = parts.id;
-    this.#engine = parts.engine;
-    this.#medium = parts.medium;
-    this.#random = parts.random;
-    this.#parameters = parts.parameters;
+    this.#parts = parts;
     this.ledger = parts.ledger;
     this.#sequence = uintBelow(parts.random, 256);
+    this.indirect = new IndirectQueue(parts.engine, (to, payload, more, done) =>
+      this.#enqueue({ kind: "data", to, payload, pending: more }, done, { maxRetries: 0, atOnce: true, first: true }),
+    );
     parts.medium.join(this);
   }
 
-  isListening(): boolean {
-    return this.#on && !this.#transmitting;
+  /** Nothing is queued, on air or waits for its acknowledgement. */
+  get isIdle(): boolean {
+    return this.#queue.length === 0 && !this.#transmitting && this.#acksDue === 0;
   }
 
-  /** Turns the radio on again. */
   turnOn(): void {
-    this.#on = true;
-    this.ledger?.setRadio(this.#engine.nowUs(), "listen");
+    this.#parts.medium.setOn(this.id, true);
   }
 
-  /** Turns the radio off; what is queued is dropped. */
   turnOff(): void {
-    this.#on = false;
     this.#queue.length = 0;
     this.#ackTimer?.cancel();
-    this.ledger?.setRadio(this.#engine.nowUs(), "sleep");
+    this.#ackTimer = undefined;
+    this.#parts.medium.setOn(this.id, false);
   }
 
-  /** Queues a payload for a neighbour; false when the queue is full. */
-  send(to: number, payload: Uint8Array): boolean {
-    if (!this.#on) return false;
-    if (this.#queue.length >= this.#parameters.queueFrames) {
-      this.counters.queueDrops++;
-      this.#engine.trace.note(Trace.DROP, this.#engine.nowUs(), this.id, to);
-      return false;
-    }
-    this.#sequence = (this.#sequence + 1) & 0xff;
-    const psduBytes = payload.length + MAC_OVERHEAD_BYTES;
-    if (psduBytes > PHY.maxPsduBytes) throw new RangeError(`a frame of ${psduBytes} bytes does not exist`);
-    const frame: Frame = { kind: "data", from: this.id, to, sequence: this.#sequence, psduBytes, payload };
-    this.#queue.push({ frame, retries: 0, backoffs: 0, exponent: this.#parameters.minBackoffExponent });
-    if (this.#queue.length === 1) this.#backOff();
+  send(to: number, payload: Uint8Array, done?: SendDone): boolean {
+    if (!this.#parts.medium.isOn(this.id)) return false;
+    const { queueFrames, maxRetries } = this.#parts.parameters;
+    if (this.indirect.has(to)) return this.indirect.push(to, payload, done) || this.#drop(to);
+    if (this.#queue.length >= queueFrames) return this.#drop(to);
+    this.#enqueue({ kind: "data", to, payload, pending: false }, done, { maxRetries, atOnce: false, first: false });
     return true;
+  }
+
+  /** Asks the parent for what it holds. `done` says whether it answered; `onPending` whether it holds anything. */
+  poll(parent: number, done: SendDone): void {
+    this.counters.polls++;
+    const { maxRetries } = this.#parts.parameters;
+    const frame = { kind: "poll", to: parent, payload: NOTHING, pending: false } as const;
+    this.#enqueue(frame, done, { maxRetries, atOnce: false, first: false });
   }
 
   onFrame(frame: Frame): void {
     if (frame.kind === "ack") {
-      if (this.#ackTimer !== undefined && frame.sequence === this.#queue[0]?.frame.sequence) this.#settle(true);
+      if (this.#ackTimer === undefined || frame.sequence !== this.#queue[0]?.frame.sequence) return;
+      if (this.#queue[0].frame.kind === "poll") this.onPending(frame.pending);
+      this.#settle(true);
       return;
     }
-    this.#engine.after(PHY.turnaroundUs, () => this.#acknowledge(frame));
-    if (this.#lastSequence.get(frame.from) === frame.sequence) this.counters.duplicates++;
-    else {
-      this.#lastSequence.set(frame.from, frame.sequence);
-      this.onPayload(frame.from, frame.payload);
+    const { from } = frame;
+    if (frame.to === this.id) {
+      this.#acksDue++;
+      this.#parts.engine.after(PHY.turnaroundUs, () => this.#acknowledge(frame));
     }
+    if (this.#lastSequence.get(from) === frame.sequence) {
+      this.counters.duplicates++;
+      return;
+    }
+    this.#lastSequence.set(from, frame.sequence);
+    if (frame.kind === "poll") return;
+    this.onPayload(from, frame.payload);
+    this.onPending(frame.pending);
   }
 
-  #acknowledge({ from, sequence }: Frame): void {
-    if (!this.isListening()) return;
+  #drop(to: number): false {
+    this.counters.queueDrops++;
+    this.#parts.engine.trace.note(Trace.DROP, this.#parts.engine.nowUs(), this.id, to);
+    return false;
+  }
+
+  #enqueue(
+    { kind, to, payload, pending }: Pick<Frame, "kind" | "to" | "payload" | "pending">,
+    done: SendDone | undefined,
+    { maxRetries, atOnce, first }: { maxRetries: number; atOnce: boolean; first: boolean },
+  ): void {
+    this.#sequence = (this.#sequence + 1) & 0xff;
+    const { securityBytes, minBackoffExponent } = this.#parts.parameters;
+    const psduBytes = payload.length + MAC_OVERHEAD_BYTES + securityBytes + (kind === "poll" ? 1 : 0);
+    if (psduBytes > PHY.maxPsduBytes) throw new RangeError(`a frame of ${psduBytes} bytes does not exist`);
+    const frame: Frame = { kind, from: this.id, to, sequence: this.#sequence, psduBytes, payload, pending };
+    const exponent = minBackoffExponent;
+    const outgoing: Outgoing = { frame, done, maxRetries, atOnce, retries: 0, backoffs: 0, exponent };
+    // What a child that just polled is given goes before all but the frame that is under way.
+    if (first && this.#queue.length > 1) this.#queue.splice(1, 0, outgoing);
+    else this.#queue.push(outgoing);
+    if (this.#queue.length === 1) this.#backOff();
+  }
+
+  #acknowledge({ kind, from, sequence }: Frame): void {
+    const { medium, engine } = this.#parts;
+    this.#acksDue--;
+    if (this.#transmitting || !medium.isOn(this.id)) return;
     this.#transmitting = true;
-    const ack: Frame = {
-      kind: "ack",
-      from: this.id,
-      to: from,
-      sequence,
-      psduBytes: PHY.ackPsduBytes,
-      payload: NOTHING,
-    };
-    this.#medium.transmit(ack, () => {
+    const pending = kind === "poll" && this.indirect.holds(from);
+    const { ackPsduBytes: psduBytes } = PHY;
+    medium.transmit({ kind: "ack", from: this.id, to: from, sequence, psduBytes, payload: NOTHING, pending }, () => {
       this.#transmitting = false;
+      if (pending) engine.after(PHY.turnaroundUs, () => this.indirect.release(from));
     });
   }
 
   #backOff(): void {
     const head = this.#queue[0]!;
-    const units = uintBelow(this.#random, 2 ** head.exponent);
-    this.#engine.after(units * UNIT_BACKOFF_US + PHY.ccaUs, () => this.#onCca(head));
+    const units = head.atOnce && head.backoffs === 0 ? 0 : uintBelow(this.#parts.random, 2 ** head.exponent);
+    this.#parts.engine.after(units * UNIT_BACKOFF_US + PHY.ccaUs, () => this.#onCca(head));
   }
 
   #onCca(head: Outgoing): void {
     if (this.#queue[0] !== head) return; // turned off meanwhile
-    if (!this.#medium.busy && !this.#transmitting) {
-      this.#engine.after(PHY.turnaroundUs, () => this.#transmit(head));
+    const { medium, engine, parameters } = this.#parts;
+    if (!this.#transmitting && !medium.busy(this.id)) {
+      engine.after(PHY.turnaroundUs, () => this.#transmit(head));
       return;
     }
     head.backoffs++;
-    head.exponent = Math.min(head.exponent + 1, this.#parameters.maxBackoffExponent);
-    if (head.backoffs <= this.#parameters.maxBackoffs) this.#backOff();
+    head.exponent = Math.min(head.exponent + 1, parameters.maxBackoffExponent);
+    if (head.backoffs <= parameters.maxBackoffs) this.#backOff();
     else {
       this.counters.channelFailures++;
-      this.#next();
+      this.#next(false);
     }
   }
 
@@ -175,9 +178,11 @@ export class CsmaMac implements Station {
     }
     this.#transmitting = true;
     this.counters.sent++;
-    this.#medium.transmit(head.frame, () => {
+    this.#parts.medium.transmit(head.frame, () => {
       this.#transmitting = false;
-      if (this.#queue[0] === head) this.#ackTimer = this.#engine.after(ACK_WAIT_US, () => this.#settle(false));
+      if (this.#queue[0] !== head) return;
+      if (head.frame.to === BROADCAST) this.#next(true);
+      else this.#ackTimer = this.#parts.engine.after(ACK_WAIT_US, () => this.#settle(false));
     });
   }
 
@@ -186,23 +191,22 @@ export class CsmaMac implements Station {
     this.#ackTimer = undefined;
     const head = this.#queue[0];
     if (head === undefined) return;
-    if (acknowledged) this.#next();
-    else if (head.retries === this.#parameters.maxRetries) {
+    if (acknowledged) this.#next(true);
+    else if (head.retries === head.maxRetries) {
       this.counters.noAck++;
-      this.#next();
+      this.#next(false);
     } else {
       head.retries++;
       this.counters.retries++;
       head.backoffs = 0;
-      head.exponent = this.#parameters.minBackoffExponent;
+      head.exponent = this.#parts.parameters.minBackoffExponent;
       this.#backOff();
     }
   }
 
-  #next(): void {
-    this.#queue.shift();
+  #next(acknowledged: boolean): void {
+    const { done, retries } = this.#queue.shift()!;
     if (this.#queue.length > 0) this.#backOff();
+    done?.(acknowledged, retries + 1);
   }
 }
-
-const NOTHING = new Uint8Array(0);

@@ -1,11 +1,14 @@
-import { MAC_MAX_PAYLOAD_BYTES, MAC_OVERHEAD_BYTES } from "../mac/csma.ts";
+import { MAC_MAX_PAYLOAD_BYTES, MAC_OVERHEAD_BYTES } from "../mac/link-layer.ts";
+import { HOP_LIMIT, type Datagram } from "../network/datagram.ts";
 import { toPackets } from "../network/sixlowpan.ts";
 import { airtimeUs, PHY } from "../radio/phy.ts";
 import type { ChipProfile } from "./profile.ts";
 
 /** Time on air that a UDP datagram takes over one hop of 802.15.4, and that of the acknowledgements. */
 export function datagramAirUs(payloadBytes: number): { frames: number; dataUs: number; ackUs: number } {
-  const datagram = { from: 0, to: 1, sourcePort: 5683, destinationPort: 5683, payload: new Uint8Array(payloadBytes) };
+  const ports = { source: 5683, destination: 5683 };
+  const payload = new Uint8Array(payloadBytes);
+  const datagram: Datagram = { from: 0, to: 1, scope: "link", hopLimit: HOP_LIMIT, ports, payload };
   const packets = toPackets(datagram, 0, MAC_MAX_PAYLOAD_BYTES);
   const dataUs = packets.reduce((sum, packet) => sum + airtimeUs(packet.length + MAC_OVERHEAD_BYTES), 0);
   return { frames: packets.length, dataUs, ackUs: packets.length * airtimeUs(PHY.ackPsduBytes) };

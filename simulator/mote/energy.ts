@@ -41,6 +41,13 @@ export class EnergyLedger {
     this.#radio = state;
   }
 
+  /** Time that was booked as sleep up to now was spent in short looks at the channel: `us` of it become listening. */
+  listened(us: number): void {
+    const moved = Math.min(Math.round(us), this.#us.sleep);
+    this.#us.sleep -= moved;
+    this.#us.listen += moved;
+  }
+
   spend(state: "cpu" | "flash", us: number): void {
     this.#us[state] += Math.round(us);
   }

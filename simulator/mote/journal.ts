@@ -57,7 +57,7 @@ export class Journal {
     view.setUint32(4, size);
     view.setUint32(8, blockBytes);
     header.set(digest, 16);
-    us += flash.program(layout.journalAddress, header);
+    us += flash.programVerified(layout.journalAddress, header);
     return { journal: new Journal(flash, layout, size, blockBytes), us };
   }
 
@@ -83,7 +83,7 @@ export class Journal {
   markStored(block: number): number {
     if (this.isStored(block)) return 0;
     this.#note(block);
-    return this.#flash.program(this.#mark(block), new Uint8Array(this.#flash.geometry.writeUnitBytes));
+    return this.#flash.programVerified(this.#mark(block), new Uint8Array(this.#flash.geometry.writeUnitBytes));
   }
 
   #note(block: number): void {

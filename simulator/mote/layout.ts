@@ -61,8 +61,8 @@ export function writeSlotInfo(flash: Flash, layout: Layout, slot: SlotIndex, inf
   const address = layout.infoAddress[slot];
   const unit = Math.max(4, flash.geometry.writeUnitBytes);
   const eraseUs = flash.erase(address);
-  const bodyUs = flash.program(address + unit, bytes.subarray(unit));
-  return eraseUs + bodyUs + flash.program(address, bytes.subarray(0, unit));
+  const bodyUs = flash.programVerified(address + unit, bytes.subarray(unit));
+  return eraseUs + bodyUs + flash.programVerified(address, bytes.subarray(0, unit));
 }
 
 export function eraseSlotInfo(flash: Flash, layout: Layout, slot: SlotIndex): number {

@@ -1,7 +1,7 @@
 import { z } from "zod";
 
 /** A figure with where it comes from; `verified` is false until somebody has read that source. */
-const figure: z.ZodType<Figure> = z.strictObject({
+export const figure: z.ZodType<Figure> = z.strictObject({
   value: z.number().nonnegative(),
   source: z.string().min(3),
   verified: z.boolean(),
@@ -27,6 +27,8 @@ const ChipProfileSchema: z.ZodType<ChipProfile> = z.strictObject({
   programUnitUs: figure,
   sha256UsPerByte: figure,
   verifySignatureUs: figure,
+  ramBytes: figure,
+  ramBaseBytes: figure,
 });
 
 export interface ChipProfile {
@@ -43,6 +45,9 @@ export interface ChipProfile {
   readonly programUnitUs: Figure;
   readonly sha256UsPerByte: Figure;
   readonly verifySignatureUs: Figure;
+  readonly ramBytes: Figure;
+  /** What system, network stack and application take without any buffer that depends on the scenario. */
+  readonly ramBaseBytes: Figure;
 }
 
 /** Checks a profile read from JSON; throws a ZodError that names the field. */
@@ -51,7 +56,7 @@ export function parseProfile(value: unknown): ChipProfile {
 }
 
 /** Fields whose source nobody has checked: a report has to name them. */
-export function unverifiedFields(profile: ChipProfile): string[] {
+export function unverifiedFields(profile: object): string[] {
   return Object.entries(profile)
     .filter(([, field]) => typeof field === "object" && !(field as Figure).verified)
     .map(([name]) => name);

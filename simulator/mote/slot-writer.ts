@@ -77,7 +77,7 @@ export class SlotWriter {
         us += flash.erase(base + sector * sectorBytes);
       }
     }
-    return us + flash.program(base + offset, padded);
+    return us + flash.programVerified(base + offset, padded);
   }
 
   /** True when the sector holds a stored block, or the piece of one. */

@@ -1,55 +1,63 @@
+import { BROADCAST } from "../radio/frame.ts";
 import { concatBytes } from "../../src/util/bytes.ts";
+import {
+  HOP_LIMIT,
+  IPV6_HEADER_BYTES,
+  udpChecksum,
+  uncompressedBytes,
+  UDP_HEADER_BYTES,
+  type Datagram,
+} from "./datagram.ts";
 
 /**
- * 6LoWPAN for one hop between link-local addresses made of short MAC addresses: IPHC with both
- * addresses elided, UDP by NHC (RFC 6282 sections 3.1 and 4.3), FRAG1 and FRAGN (RFC 4944 section
- * 5.3). The bytes are the real ones, so that sizes are exact and a dissector can read them.
+ * 6LoWPAN with its real bytes: IPHC and NHC (RFC 6282 sections 3.1 and 4.3), FRAG1 and FRAGN (RFC 4944 section 5.3).
+ * Link-local addresses are elided, those of the mesh have context 0 and 16 bits each, so that sizes are exact and a
+ * dissector can read them.
  */
-
-/** A UDP datagram between two nodes of one link. */
-export interface UdpDatagram {
-  readonly from: number;
-  readonly to: number;
-  readonly sourcePort: number;
-  readonly destinationPort: number;
-  readonly payload: Uint8Array;
-}
-
-const IPV6_HEADER_BYTES = 40;
-const UDP_HEADER_BYTES = 8;
-const FRAG1_BYTES = 4;
-const FRAGN_BYTES = 5;
-const FRAG1_DISPATCH = 0b11000;
-const FRAGN_DISPATCH = 0b11100;
-/** IPHC: traffic class and flow elided, next header by NHC, hop limit 64, both addresses from the MAC. */
-const IPHC_ELIDED: readonly [number, number] = [0b0111_1110, 0b0011_0011];
+export const FRAG1_BYTES = 4;
+export const FRAGN_BYTES = 5;
+export const FRAG1_DISPATCH = 0b11000;
+export const FRAGN_DISPATCH = 0b11100;
 const NHC_UDP = 0b1111_0000;
+const NEXT_HEADER_ICMPV6 = 58;
+/** Traffic class and flow label elided. Then: next header by NHC or inline; hop limit 64 or inline. */
+const IPHC = { NHC_64: 0x7e, NHC_INLINE: 0x7c, INLINE_64: 0x7a } as const;
+/** Address modes: both elided; context 0 with 16 bits each; ff02::XX from an elided one. */
+const ADDRESSES = { ELIDED: 0x33, MESH: 0x66, MULTICAST: 0x3b } as const;
 
 /** The 6LoWPAN packets for a datagram: one, or fragments that each fit `maxPayloadBytes`. */
-export function toPackets(datagram: UdpDatagram, tag: number, maxPayloadBytes: number): Uint8Array[] {
+export function toPackets(datagram: Datagram, tag: number, maxPayloadBytes: number): Uint8Array[] {
   const header = compressedHeader(datagram);
   const { payload } = datagram;
   if (header.length + payload.length <= maxPayloadBytes) return [concatBytes(header, payload)];
-  const uncompressed = IPV6_HEADER_BYTES + UDP_HEADER_BYTES + payload.length;
-  const offsetBase = IPV6_HEADER_BYTES + UDP_HEADER_BYTES;
-  // The first fragment ends at a multiple of 8 bytes of the uncompressed datagram.
+  const size = uncompressedBytes(datagram);
+  const offsetBase = size - payload.length;
   const room = maxPayloadBytes - FRAG1_BYTES - header.length;
+  // The first fragment ends at a multiple of 8 bytes of the uncompressed datagram.
   let taken = Math.floor((offsetBase + room) / 8) * 8 - offsetBase;
-  const packets = [concatBytes(fragmentHeader(FRAG1_DISPATCH, uncompressed, tag), header, payload.subarray(0, taken))];
+  const packets = [concatBytes(fragmentHeader(FRAG1_DISPATCH, size, tag), header, payload.subarray(0, taken))];
   const step = Math.floor((maxPayloadBytes - FRAGN_BYTES) / 8) * 8;
   while (taken < payload.length) {
     const offset = (offsetBase + taken) / 8;
-    const fragment = fragmentHeader(FRAGN_DISPATCH, uncompressed, tag);
+    const fragment = fragmentHeader(FRAGN_DISPATCH, size, tag);
     packets.push(concatBytes(fragment, Uint8Array.of(offset), payload.subarray(taken, taken + step)));
     taken += step;
   }
   return packets;
 }
 
-function compressedHeader(datagram: UdpDatagram): Uint8Array {
-  const ports = compressedPorts(datagram.sourcePort, datagram.destinationPort);
-  const sum = checksum(datagram);
-  return Uint8Array.of(...IPHC_ELIDED, NHC_UDP | ports.mode, ...ports.bytes, sum >> 8, sum & 0xff);
+/** The header that stands before the payload of an unfragmented packet. */
+export function compressedHeader(datagram: Datagram): Uint8Array {
+  const { from, to, scope, hopLimit, ports } = datagram;
+  if (ports === undefined) {
+    if (to === BROADCAST) return Uint8Array.of(IPHC.INLINE_64, ADDRESSES.MULTICAST, NEXT_HEADER_ICMPV6, 0x1a);
+    return Uint8Array.of(IPHC.INLINE_64, ADDRESSES.ELIDED, NEXT_HEADER_ICMPV6);
+  }
+  const { mode, bytes } = compressedPorts(ports.source, ports.destination);
+  const sum = udpChecksum(datagram);
+  const udp = [NHC_UDP | mode, ...bytes, sum >> 8, sum & 0xff];
+  if (scope === "link") return Uint8Array.of(IPHC.NHC_64, ADDRESSES.ELIDED, ...udp);
+  return Uint8Array.of(IPHC.NHC_INLINE, ADDRESSES.MESH, hopLimit, from >> 8, from & 0xff, to >> 8, to & 0xff, ...udp);
 }
 
 /** RFC 6282 section 4.3.3: ports 0xf0bX take 4 bits, 0xf0XX 8. */
@@ -66,121 +74,68 @@ function fragmentHeader(dispatch: number, size: number, tag: number): Uint8Array
   return Uint8Array.of((dispatch << 3) | (size >> 8), size & 0xff, (tag >> 8) & 0xff, tag & 0xff);
 }
 
-/** UDP checksum over the pseudo-header of fe80::ff:fe00:<short> addresses (RFC 8200 section 8.1). */
-function checksum({ from, to, sourcePort, destinationPort, payload }: UdpDatagram): number {
-  const length = UDP_HEADER_BYTES + payload.length;
-  let sum = 17 + 2 * length + sourcePort + destinationPort;
-  for (const node of [from, to]) sum += 0xfe80 + 0x00ff + 0xfe00 + node;
-  for (let i = 0; i < payload.length; i += 2) sum += (payload[i]! << 8) | (payload[i + 1] ?? 0);
-  while (sum > 0xffff) sum = (sum & 0xffff) + (sum >>> 16);
-  const out = ~sum & 0xffff;
-  return out === 0 ? 0xffff : out;
+/** A datagram's headers as a packet of ours has them, its payload still to come. */
+export interface Header extends Omit<Datagram, "payload"> {
+  readonly headerBytes: number;
 }
 
-/** Ports and payload of an unfragmented packet, or of a first fragment's content; undefined when it is none of ours. */
-export function readHeader(
+/** Reads the headers of an unfragmented packet, or of a first fragment's content; undefined when it is none of ours. */
+export function readHeader(packet: Uint8Array, linkFrom: number, linkTo: number): Header | undefined {
+  const [first, modes] = packet;
+  const link = { from: linkFrom, to: linkTo, scope: "link", hopLimit: HOP_LIMIT } as const;
+  if (first === IPHC.INLINE_64 && packet[2] === NEXT_HEADER_ICMPV6) {
+    if (modes === ADDRESSES.ELIDED) return { ...link, ports: undefined, headerBytes: 3 };
+    if (modes === ADDRESSES.MULTICAST) return { ...link, to: BROADCAST, ports: undefined, headerBytes: 4 };
+    return undefined;
+  }
+  if (first === IPHC.NHC_64 && modes === ADDRESSES.ELIDED) return withPorts(packet, 2, link);
+  if (first !== IPHC.NHC_INLINE || modes !== ADDRESSES.MESH || packet.length < 7) return undefined;
+  const word = (i: number): number => (packet[i]! << 8) | packet[i + 1]!;
+  return withPorts(packet, 7, { from: word(3), to: word(5), scope: "mesh", hopLimit: packet[2]! });
+}
+
+function withPorts(
   packet: Uint8Array,
-): { sourcePort: number; destinationPort: number; headerBytes: number } | undefined {
-  if (packet.length < 6 || packet[0] !== IPHC_ELIDED[0] || packet[1] !== IPHC_ELIDED[1]) return undefined;
-  const nhc = packet[2]!;
+  nhcAt: number,
+  ends: Pick<Header, "from" | "to" | "scope" | "hopLimit">,
+): Header | undefined {
+  const nhc = packet[nhcAt] ?? 0;
   if ((nhc & 0b1111_1100) !== NHC_UDP) return undefined;
-  const at = (i: number): number => packet[3 + i] ?? 0;
+  const at = (i: number): number => packet[nhcAt + 1 + i] ?? 0;
   const word = (i: number): number => (at(i) << 8) | at(i + 1);
+  const { from, to, scope, hopLimit } = ends;
+  const header = (source: number, destination: number, portBytes: number): Header | undefined => {
+    const headerBytes = nhcAt + 1 + portBytes + 2;
+    if (packet.length < headerBytes) return undefined;
+    return { from, to, scope, hopLimit, ports: { source, destination }, headerBytes };
+  };
   switch (nhc & 3) {
     case 0b00:
-      return { sourcePort: word(0), destinationPort: word(2), headerBytes: 9 };
+      return header(word(0), word(2), 4);
     case 0b01:
-      return { sourcePort: word(0), destinationPort: 0xf000 | at(2), headerBytes: 8 };
+      return header(word(0), 0xf000 | at(2), 3);
     case 0b10:
-      return { sourcePort: 0xf000 | at(0), destinationPort: word(1), headerBytes: 8 };
+      return header(0xf000 | at(0), word(1), 3);
     default:
-      return { sourcePort: 0xf0b0 | (at(0) >> 4), destinationPort: 0xf0b0 | (at(0) & 15), headerBytes: 6 };
+      return header(0xf0b0 | (at(0) >> 4), 0xf0b0 | (at(0) & 15), 1);
   }
 }
 
-interface Assembly {
-  readonly size: number;
-  readonly data: Uint8Array;
-  readonly covered: Set<number>;
-  received: number;
-  ports: { sourcePort: number; destinationPort: number } | undefined;
-  readonly deadlineUs: number;
+/** What a fragment is part of; `undefined` where the packet is no fragment. */
+export function readFragment(
+  packet: Uint8Array,
+): { readonly first: boolean; readonly size: number; readonly tag: number; readonly offset: number } | undefined {
+  const dispatch = (packet[0] ?? 0) >> 3;
+  if (dispatch !== FRAG1_DISPATCH && dispatch !== FRAGN_DISPATCH) return undefined;
+  const first = dispatch === FRAG1_DISPATCH;
+  if (packet.length < (first ? FRAG1_BYTES : FRAGN_BYTES)) return undefined;
+  return {
+    first,
+    size: ((packet[0]! & 7) << 8) | packet[1]!,
+    tag: (packet[2]! << 8) | packet[3]!,
+    offset: first ? 0 : packet[4]! * 8,
+  };
 }
 
-/** RFC 4944 section 5.3: fragments are kept for at most 60 s; buffers are few on a mote. */
-export const REASSEMBLY_TIMEOUT_US = 60_000_000;
-
-/** Puts fragments together, per sender and tag, in a bounded number of buffers. */
-export class Reassembler {
-  readonly #self: number;
-  readonly #maxBuffers: number;
-  readonly #assemblies = new Map<string, Assembly>();
-  dropped = 0;
-
-  constructor(self: number, maxBuffers: number) {
-    this.#self = self;
-    this.#maxBuffers = maxBuffers;
-  }
-
-  /** The datagram that `packet` is or completes. */
-  accept(nowUs: number, from: number, packet: Uint8Array): UdpDatagram | undefined {
-    const dispatch = (packet[0] ?? 0) >> 3;
-    if (dispatch !== FRAG1_DISPATCH && dispatch !== FRAGN_DISPATCH) {
-      const header = readHeader(packet);
-      if (header === undefined) return undefined;
-      const { sourcePort, destinationPort, headerBytes } = header;
-      return { from, to: this.#self, sourcePort, destinationPort, payload: packet.subarray(headerBytes) };
-    }
-    return this.#acceptFragment(nowUs, from, packet, dispatch === FRAG1_DISPATCH);
-  }
-
-  #acceptFragment(nowUs: number, from: number, packet: Uint8Array, first: boolean): UdpDatagram | undefined {
-    const size = ((packet[0]! & 7) << 8) | packet[1]!;
-    const key = `${from}/${(packet[2]! << 8) | packet[3]!}/${size}`;
-    const assembly = this.#assemblies.get(key) ?? this.#open(nowUs, key, size);
-    let at = 0;
-    let data: Uint8Array;
-    if (first) {
-      const content = packet.subarray(FRAG1_BYTES);
-      const header = readHeader(content);
-      if (header === undefined) return undefined;
-      assembly.ports = header;
-      data = content.subarray(header.headerBytes);
-    } else {
-      at = packet[4]! * 8 - IPV6_HEADER_BYTES - UDP_HEADER_BYTES;
-      data = packet.subarray(FRAGN_BYTES);
-    }
-    if (at < 0 || at + data.length > assembly.data.length) return undefined;
-    if (!assembly.covered.has(at)) {
-      assembly.covered.add(at);
-      assembly.received += data.length;
-      assembly.data.set(data, at);
-    }
-    if (assembly.received < assembly.data.length || assembly.ports === undefined) return undefined;
-    this.#assemblies.delete(key);
-    const { sourcePort, destinationPort } = assembly.ports;
-    return { from, to: this.#self, sourcePort, destinationPort, payload: assembly.data };
-  }
-
-  #open(nowUs: number, key: string, size: number): Assembly {
-    for (const [other, { deadlineUs }] of this.#assemblies) if (deadlineUs <= nowUs) this.#drop(other);
-    // With all buffers in use the oldest datagram is given up: its missing fragment was most likely lost.
-    if (this.#assemblies.size >= this.#maxBuffers) this.#drop(this.#assemblies.keys().next().value!);
-    const data = new Uint8Array(Math.max(0, size - IPV6_HEADER_BYTES - UDP_HEADER_BYTES));
-    const assembly: Assembly = {
-      size,
-      data,
-      covered: new Set(),
-      received: 0,
-      ports: undefined,
-      deadlineUs: nowUs + REASSEMBLY_TIMEOUT_US,
-    };
-    this.#assemblies.set(key, assembly);
-    return assembly;
-  }
-
-  #drop(key: string): void {
-    this.#assemblies.delete(key);
-    this.dropped++;
-  }
-}
+/** Bytes before the payload in the uncompressed packet: IPv6, and UDP. */
+export const UNCOMPRESSED_UDP_BYTES: number = IPV6_HEADER_BYTES + UDP_HEADER_BYTES;

@@ -1,98 +1,195 @@
 import type { EnergyLedger } from "../mote/energy.ts";
 import type { Engine } from "../engine/engine.ts";
 import { Trace } from "../engine/trace-hash.ts";
-import type { LinkModel } from "./links.ts";
+import { receptionRatio, toMilliwatts } from "./ber.ts";
+import { DEFAULT_RECEIVER, type Channel, type ReceiverModel } from "./channel.ts";
+import { BROADCAST, type Frame } from "./frame.ts";
 import { airtimeUs, PHY } from "./phy.ts";
-
-/** A frame on air. Acknowledgements have no payload and no destination of their own in the standard. */
-export interface Frame {
-  readonly kind: "data" | "ack";
-  readonly from: number;
-  readonly to: number;
-  readonly sequence: number;
-  readonly psduBytes: number;
-  readonly payload: Uint8Array;
-}
 
 /** What the medium needs of a node. */
 export interface Station {
   readonly id: number;
-  /** False while the radio is off: nothing is received then. */
-  isListening(): boolean;
   onFrame(frame: Frame): void;
   readonly ledger: EnergyLedger | undefined;
 }
 
 interface Transmission {
   readonly frame: Frame;
-  readonly endUs: number;
-  collided: boolean;
+  readonly neighbours: readonly number[];
+  readonly powersMw: Float64Array;
 }
 
 export interface AirCounters {
   frames: number;
   acks: number;
   bytes: number;
+  /** Not received by whom it was for: link and noise; others on air; receiver off, sending or taken by another frame. */
   lost: number;
   collisions: number;
+  missed: number;
   airtimeUs: number;
 }
 
-/** One channel in one cell: every station hears every other, two at once spoil each other. */
+/**
+ * One channel. A receiver locks on the first preamble that it can hear while it listens, or on one that is louder
+ * than what it has by the capture ratio; what arrives is decided by the worst SINR of the frame's whole length.
+ */
 export class Medium {
   readonly #engine: Engine;
-  readonly #links: LinkModel;
-  readonly #stations = new Map<number, Station>();
-  readonly #active = new Set<Transmission>();
-  readonly counters: AirCounters = { frames: 0, acks: 0, bytes: 0, lost: 0, collisions: 0, airtimeUs: 0 };
+  readonly #channel: Channel;
+  readonly #noiseMw: number;
+  readonly #sensitivityMw: number;
+  readonly #ccaMw: number;
+  readonly #capture: number;
+  readonly #stations: (Station | undefined)[] = [];
+  readonly #on: boolean[] = [];
+  readonly #sending: boolean[] = [];
+  /** Power of all that is on air at a node, and of how many transmissions it is. */
+  readonly #powerMw: number[] = [];
+  readonly #heard: number[] = [];
+  /** What a node is locked on, its power there, and the worst SINR so far. */
+  readonly #locked: (Transmission | undefined)[] = [];
+  readonly #lockedMw: number[] = [];
+  readonly #worst: number[] = [];
+  readonly counters: AirCounters = { frames: 0, acks: 0, bytes: 0, lost: 0, collisions: 0, missed: 0, airtimeUs: 0 };
+  /** Airtime by sender, in us: the load of a map. */
+  readonly sentUs: number[] = [];
+  /** Told of every frame as its first symbol goes out. */
+  onSend: ((nowUs: number, frame: Frame) => void) | undefined;
+  /** By node, told when something comes on air there: low-power listening is only looked at then. */
+  readonly onBusy: (() => void)[] = [];
 
-  constructor(engine: Engine, links: LinkModel) {
+  constructor(engine: Engine, channel: Channel, receiver: ReceiverModel = DEFAULT_RECEIVER) {
     this.#engine = engine;
-    this.#links = links;
+    this.#channel = channel;
+    this.#noiseMw = toMilliwatts(receiver.noiseDbm);
+    this.#sensitivityMw = toMilliwatts(receiver.sensitivityDbm);
+    this.#ccaMw = toMilliwatts(receiver.ccaDbm);
+    this.#capture = 10 ** (receiver.captureDb / 10);
   }
 
-  join(station: Station): void {
-    this.#stations.set(station.id, station);
+  join(station: Station, listening = true): void {
+    const { id } = station;
+    this.#stations[id] = station;
+    this.#on[id] = listening;
+    this.#sending[id] = false;
+    this.#powerMw[id] = this.#heard[id] = this.#lockedMw[id] = this.#worst[id] = this.sentUs[id] = 0;
+    this.#locked[id] = undefined;
   }
 
-  /** True while anything is on air: what a CCA at this instant finds. */
-  get busy(): boolean {
-    return this.#active.size > 0;
+  /** A receiver goes on or off; off, it loses what it was receiving. The ledger is told too. */
+  setOn(id: number, on: boolean): void {
+    if (this.#on[id] === on) return;
+    this.#on[id] = on;
+    this.#locked[id] = undefined;
+    if (!this.#sending[id]!) this.#stations[id]!.ledger?.setRadio(this.#engine.nowUs(), on ? "listen" : "sleep");
   }
 
-  /** Puts a frame on air; `sent` is called when its last symbol is out. */
+  isOn(id: number): boolean {
+    return this.#on[id]!;
+  }
+
+  /** True while a node is locked on a frame. */
+  isReceiving(id: number): boolean {
+    return this.#locked[id] !== undefined;
+  }
+
+  /** What a CCA of this node finds. */
+  busy(id: number): boolean {
+    return this.#heard[id]! > 0 && this.#powerMw[id]! >= this.#ccaMw;
+  }
+
+  /** Puts a frame on air; `sent` is called when its last symbol is out. The sender hears nothing meanwhile. */
   transmit(frame: Frame, sent: () => void): void {
-    const durationUs = airtimeUs(frame.psduBytes);
     const nowUs = this.#engine.nowUs();
-    const transmission: Transmission = { frame, endUs: nowUs + durationUs, collided: this.#active.size > 0 };
-    for (const other of this.#active) other.collided = true;
-    this.#active.add(transmission);
+    const { from, psduBytes } = frame;
+    const durationUs = airtimeUs(psduBytes);
+    const neighbours = this.#channel.neighbours(from);
+    const transmission: Transmission = { frame, neighbours, powersMw: new Float64Array(neighbours.length) };
     this.#count(frame, durationUs);
-    const sender = this.#stations.get(frame.from);
-    const receiver = this.#stations.get(frame.to);
-    sender?.ledger?.setRadio(nowUs, "tx");
-    const heard = receiver?.isListening() ?? false;
-    if (heard) receiver?.ledger?.setRadio(nowUs, "rx");
-    this.#engine.trace.note(Trace.SEND, nowUs, frame.from, frame.to, frame.psduBytes, frame.sequence);
-    this.#engine.at(transmission.endUs, () => this.#end(transmission, heard, sent));
+    this.#locked[from] = undefined;
+    this.#sending[from] = true;
+    this.#stations[from]?.ledger?.setRadio(nowUs, "tx");
+    for (let i = 0; i < neighbours.length; i++) this.#reach(transmission, i, nowUs);
+    this.#engine.trace.frame(Trace.SEND, nowUs, from, frame.to, psduBytes, frame.sequence);
+    this.onSend?.(nowUs, frame);
+    this.#engine.at(nowUs + durationUs, () => {
+      this.#sending[from] = false;
+      this.#stations[from]?.ledger?.setRadio(nowUs + durationUs, this.#on[from] ? "listen" : "sleep");
+      this.#end(transmission, sent);
+    });
   }
 
-  #end(transmission: Transmission, heard: boolean, sent: () => void): void {
-    this.#active.delete(transmission);
-    const nowUs = this.#engine.nowUs();
+  /** The first symbol arrives at one neighbour. */
+  #reach(transmission: Transmission, i: number, nowUs: number): void {
+    const id = transmission.neighbours[i]!;
+    const station = this.#stations[id];
+    if (station === undefined) return;
     const { frame } = transmission;
-    const sender = this.#stations.get(frame.from);
-    const receiver = this.#stations.get(frame.to);
-    if (sender?.ledger?.radio === "tx") sender.ledger.setRadio(nowUs, "listen");
-    if (receiver?.ledger?.radio === "rx") receiver.ledger.setRadio(nowUs, "listen");
-    // The loss is drawn whether or not anybody listens, so that a sleeping node leaves the channel as it was.
-    const lost = this.#links.isLost(frame.from, frame.to, PHY.headerBytes + frame.psduBytes);
-    const received = heard && !transmission.collided && !lost && (receiver?.isListening() ?? false);
-    if (transmission.collided) this.counters.collisions++;
-    else if (lost) this.counters.lost++;
-    this.#engine.trace.note(received ? Trace.RECEIVE : Trace.LOSE, nowUs, frame.from, frame.to, frame.sequence);
+    const powerMw = this.#channel.powerMw(frame.from, id, nowUs);
+    transmission.powersMw[i] = powerMw;
+    if (powerMw === 0) return;
+    const total = (this.#powerMw[id] = this.#powerMw[id]! + powerMw);
+    this.#heard[id]!++;
+    const locked = this.#locked[id];
+    const captures = locked === undefined || powerMw > this.#lockedMw[id]! * this.#capture;
+    if (captures && this.#on[id]! && !this.#sending[id]! && powerMw >= this.#sensitivityMw) {
+      this.#locked[id] = transmission;
+      this.#lockedMw[id] = powerMw;
+      this.#worst[id] = powerMw / (this.#noiseMw + total - powerMw);
+      if (frame.to === id) station.ledger?.setRadio(nowUs, "rx");
+    } else if (locked !== undefined) {
+      const mine = this.#lockedMw[id]!;
+      const sinr = mine / (this.#noiseMw + total - mine);
+      if (sinr < this.#worst[id]!) this.#worst[id] = sinr;
+    }
+    this.onBusy[id]?.();
+  }
+
+  #end(transmission: Transmission, sent: () => void): void {
+    const { frame, neighbours, powersMw } = transmission;
+    const received: number[] = [];
+    let reached = false;
+    for (let i = 0; i < neighbours.length; i++) {
+      const id = neighbours[i]!;
+      if (powersMw[i] === 0) continue;
+      const left = --this.#heard[id]!;
+      this.#powerMw[id] = left === 0 ? 0 : this.#powerMw[id]! - powersMw[i]!;
+      const wanted = frame.to === id || frame.to === BROADCAST;
+      if (wanted && frame.to === id) reached = true;
+      if (wanted && this.#arrives(transmission, id, powersMw[i]!)) received.push(id);
+      if (this.#locked[id] === transmission) this.#unlock(id);
+    }
+    if (!reached && frame.to !== BROADCAST) this.#lose(frame, "lost");
     sent();
-    if (received) receiver!.onFrame(frame);
+    for (const id of received) this.#stations[id]!.onFrame(frame);
+  }
+
+  /** Whether a frame arrives. Losses are drawn whoever listens, so that a sleeping node leaves the channel as it was. */
+  #arrives(transmission: Transmission, id: number, powerMw: number): boolean {
+    const { frame } = transmission;
+    const nowUs = this.#engine.nowUs();
+    const bytes = PHY.headerBytes + frame.psduBytes;
+    const lost = this.#channel.isLost(frame.from, id, bytes, nowUs);
+    const drawn = this.#channel.draw(frame.from, id);
+    if (this.#locked[id] !== transmission) return this.#lose(frame, "missed");
+    if (lost || drawn >= receptionRatio(powerMw / this.#noiseMw, bytes)) return this.#lose(frame, "lost");
+    if (drawn >= receptionRatio(this.#worst[id]!, bytes)) return this.#lose(frame, "collisions");
+    this.#engine.trace.frame(Trace.RECEIVE, nowUs, frame.from, id, frame.psduBytes, frame.sequence);
+    return true;
+  }
+
+  #lose(frame: Frame, why: "lost" | "collisions" | "missed"): false {
+    this.counters[why]++;
+    this.#engine.trace.frame(Trace.LOSE, this.#engine.nowUs(), frame.from, frame.to, frame.psduBytes, frame.sequence);
+    return false;
+  }
+
+  #unlock(id: number): void {
+    if (this.#locked[id] === undefined) return;
+    this.#locked[id] = undefined;
+    const ledger = this.#stations[id]!.ledger;
+    if (ledger?.radio === "rx") ledger.setRadio(this.#engine.nowUs(), "listen");
   }
 
   #count(frame: Frame, durationUs: number): void {
@@ -100,5 +197,6 @@ export class Medium {
     else this.counters.frames++;
     this.counters.bytes += PHY.headerBytes + frame.psduBytes;
     this.counters.airtimeUs += durationUs;
+    this.sentUs[frame.from]! += durationUs;
   }
 }

@@ -2,146 +2,136 @@ import { mean, quantile } from "simple-statistics";
 import type { Quirks } from "../../src/lwm2m/quirks.ts";
 import { Engine } from "../engine/engine.ts";
 import { SeededRandom } from "../engine/random.ts";
+import { batteryDays, brownOut, type Battery } from "../mote/battery.ts";
 import { ENERGY_STATES, EnergyLedger, type EnergyState } from "../mote/energy.ts";
-import { unverifiedFields, type ChipProfile } from "../mote/profile.ts";
+import type { ChipProfile } from "../mote/profile.ts";
 import { Medium } from "../radio/medium.ts";
-import { expand, type Case, type Scenario } from "../scenarios/scenario.ts";
-import { linksOf } from "../world/air.ts";
+import { REFERENCE_AIR_BYTES } from "../radio/phy.ts";
+import type { Case } from "../scenarios/case.ts";
+import type { SweptCase } from "../scenarios/scenario.ts";
+import type { RunOptions } from "../world/air.ts";
 import { Cell, type SimMote } from "../world/cell.ts";
-import { Lwm2mCell, type SimClient } from "../world/lwm2m-cell.ts";
 import { IdealArq } from "../world/ideal-arq.ts";
-import { meanPer, oneHopLimit } from "./limit.ts";
+import { Lwm2mCell, type SimClient } from "../world/lwm2m-cell.ts";
+import type { Mesh } from "../world/mesh.ts";
+import { buildTopology } from "../world/topology.ts";
+import type { CaseMap, CaseReport, CaseResult, MoteReport, Percentiles } from "./case-report.ts";
+import { boundsOf, oneHopLimit, type NetworkFacts } from "./limit.ts";
+import { ramError } from "./ram.ts";
 
-export interface Percentiles {
-  readonly p50: number;
-  readonly p99: number;
-  readonly max: number;
+/** What a case is run with. */
+export interface CaseParts extends RunOptions {
+  readonly profile: ChipProfile;
+  readonly battery: Battery;
+  readonly quirks: readonly Quirks[];
+  /** Reads a real clock, for the speed figures only. */
+  readonly wallMs: () => number;
+  readonly onProgress?: ((finished: number, nowUs: number) => void) | undefined;
 }
 
-/** What one case of a scenario cost. Energies are means over its motes. */
-export interface CaseReport {
-  readonly transport: Case["transport"];
-  readonly link: Case["link"];
-  readonly imageBytes: number;
-  readonly blockBytes: number;
-  readonly traceHash: string;
-  readonly motes: number;
-  readonly updated: number;
-  readonly outcomes: Readonly<Record<string, number>>;
-  readonly energyMj: Readonly<Record<EnergyState | "total", number>>;
-  readonly energyPerByteUj: number;
-  readonly limitPerByteUj: number;
-  /** How many times the physical limit the update costs. */
-  readonly energyOverLimit: number;
-  readonly timePerByteUs: number;
-  readonly limitTimePerByteUs: number;
-  readonly completionS: Percentiles;
-  readonly goodputBytesPerS: number;
-  /** Image bytes that motes took in, over image size: 1 is no duplicate. */
-  readonly imageBytesRatio: number;
-  readonly refetchedBlocks: number;
-  readonly resumes: number;
-  readonly retransmissions: { readonly mac: number; readonly coap: number };
-  readonly air: { readonly frames: number; readonly bytes: number; readonly lost: number; readonly collisions: number };
-  readonly simSeconds: number;
-  /** Checks that failed; empty in a sound run. */
-  readonly violations: readonly string[];
+/** Runs one case of a scenario with one seed. */
+export function runCase({ run, swept }: SweptCase, seed: number, parts: CaseParts): CaseResult {
+  if (run.transport === "ideal-arq") return runIdeal(run, swept, seed, parts);
+  const startMs = parts.wallMs();
+  const { profile, quirks } = parts;
+  const cell =
+    run.transport === "coap" ? new Cell(run, profile, seed, parts) : new Lwm2mCell(run, profile, seed, parts, quirks);
+  cell.runAll(parts.onProgress);
+  return reportOf(cell, swept, parts, (parts.wallMs() - startMs) / 1_000);
 }
 
-export interface ScenarioReport {
-  readonly scenario: string;
-  readonly seed: number;
-  readonly profile: string;
-  readonly unverifiedConstants: readonly string[];
-  readonly traceHash: string;
-  readonly motes: number;
-  readonly updated: number;
-  readonly energyPerByteUj: number;
-  readonly limitPerByteUj: number;
-  readonly energyOverLimit: number;
-  readonly completionS: Percentiles;
-  readonly simSecondsPerWallSecond: number;
-  readonly framesPerWallSecond: number;
-  readonly cases: readonly CaseReport[];
-}
-
-/** Runs every case of a scenario with one seed. `wallMs` reads a real clock, for the speed figures only. */
-export function runScenario(
-  scenario: Scenario,
-  profile: ChipProfile,
-  seed: number,
-  wallMs: () => number,
-  onCase: (done: number, total: number) => void = () => {},
-  quirks: readonly Quirks[] = [],
-): ScenarioReport {
-  const cases = expand(scenario);
-  const reports: CaseReport[] = [];
-  // Bare frames would flatter the speed of the real protocol: its cases are timed apart.
-  const wallSeconds = { coap: 1e-6, lwm2m: 1e-6, "ideal-arq": 1e-6 };
-  for (const run of cases) {
-    const startMs = wallMs();
-    reports.push(runCase(run, profile, seed, quirks));
-    wallSeconds[run.transport] += (wallMs() - startMs) / 1_000;
-    onCase(reports.length, cases.length);
-  }
-  const transport = reports.find((report) => report.transport !== "ideal-arq")?.transport ?? "ideal-arq";
-  return summarise(scenario, profile, seed, reports, { transport, wallSeconds: wallSeconds[transport] });
-}
-
-export function runCase(run: Case, profile: ChipProfile, seed: number, quirks: readonly Quirks[] = []): CaseReport {
-  if (run.transport === "ideal-arq") return runIdeal(run, profile, seed);
-  return runCell(
-    run,
-    profile,
-    run.transport === "coap" ? new Cell(run, profile, seed) : new Lwm2mCell(run, profile, seed, quirks),
-  );
-}
-
-function runCell(run: Case, profile: ChipProfile, cell: Cell | Lwm2mCell): CaseReport {
-  cell.runAll();
-  const {
-    motes,
-    air: { engine, medium },
-  } = cell;
-  const sum = (value: (sim: SimMote | SimClient) => number): number => {
-    let total = 0;
-    for (const sim of motes) total += value(sim);
-    return total;
-  };
-  const durations = motes.map(({ startedUs, finishedUs }) => ((finishedUs ?? engine.nowUs()) - startedUs) / 1e6);
+function reportOf(
+  cell: Cell | Lwm2mCell,
+  swept: CaseReport["swept"],
+  parts: CaseParts,
+  wallSeconds: number,
+): CaseResult {
+  const { air, mesh } = cell;
+  const { run, engine, medium } = air;
+  const motes = cell.motes.map((sim) => moteReport(sim, mesh, parts));
+  const durations = motes.map(({ startedS, finishedS }) => (finishedS ?? engine.nowUs() / 1e6) - startedS);
+  const energies = motes.map(({ energyMj }) => energyMj.total);
+  const sum = (value: (mote: MoteReport) => number): number => motes.reduce((total, mote) => total + value(mote), 0);
   const outcomes: Record<string, number> = {};
   for (const { outcome } of motes) outcomes[outcome] = (outcomes[outcome] ?? 0) + 1;
-  return {
-    ...base(
-      run,
-      profile,
-      motes.map(({ ledger }) => ledger),
-    ),
+  const facts = factsOf(mesh, air.topology.roots);
+  const report: CaseReport = {
+    ...costs(run, parts.profile, energies.length === 0 ? [] : motes, facts),
+    swept,
+    profile: parts.profile.name,
     traceHash: engine.trace.digest(),
+    motes: motes.length,
     updated: motes.filter(({ outcome }) => outcome.startsWith("updated")).length,
     outcomes,
     timePerByteUs: (mean(durations) * 1e6) / run.imageBytes,
     completionS: percentiles(durations),
+    energyMjOfMotes: percentiles(energies),
+    hotSpot: Math.max(...energies) / quantile(energies, 0.5),
     goodputBytesPerS: run.imageBytes / mean(durations),
-    imageBytesRatio: sum(({ mote }) => mote.imageBytesReceived) / (run.imageBytes * motes.length),
-    refetchedBlocks: sum(({ mote }) => mote.refetch.violations),
-    resumes: sum(({ mote }) => mote.resumesAtNonZero),
-    retransmissions: { mac: sum(({ node }) => node.mac.counters.retries), coap: sum(({ mote }) => mote.retransmitted) },
-    air: { ...air(medium), collisions: medium.counters.collisions },
+    imageBytesRatio: sum(({ imageBytesReceived }) => imageBytesReceived) / (run.imageBytes * motes.length),
+    refetchedBlocks: sum(({ refetchedBlocks }) => refetchedBlocks),
+    resumes: sum(({ resumes }) => resumes),
+    retransmissions: {
+      mac: sum(({ retransmissions }) => retransmissions.mac),
+      coap: sum(({ retransmissions }) => retransmissions.coap),
+    },
+    air: { ...airOf(medium, engine), byLayer: { ...air.layers.bytes } },
+    batteryDays: percentiles(motes.map(({ batteryDays: days }) => days)),
+    bounds: boundsOf(run, parts.profile, facts),
     simSeconds: engine.nowUs() / 1e6,
-    violations: check(cell),
+    wallSeconds,
+    violations: [...staticErrors(run, parts), ...cell.check(), ...motesCheck(cell)],
+  };
+  return { report, motes, map: mapOf(mesh, air.topology.positions, air.topology.roots, medium) };
+}
+
+function moteReport(sim: SimMote | SimClient, mesh: Mesh, { battery }: CaseParts): MoteReport {
+  const { id, mote, node, ledger, outcome, startedUs, finishedUs } = sim;
+  const energyMj = energyOf(ledger);
+  const onUs = ledger.us("listen") + ledger.us("rx") + ledger.us("tx");
+  return {
+    id,
+    hops: mesh.depth[id]!,
+    parent: mesh.parents[id]!,
+    outcome,
+    startedS: startedUs / 1e6,
+    finishedS: finishedUs === undefined ? undefined : finishedUs / 1e6,
+    energyMj,
+    dutyCycle: onUs / Math.max(1, onUs + ledger.us("sleep")),
+    imageBytesReceived: mote.imageBytesReceived,
+    retransmissions: { mac: node.mac.counters.retries, coap: mote.retransmitted },
+    resumes: mote.resumesAtNonZero,
+    refetchedBlocks: mote.refetch.violations,
+    boots: mote.boots,
+    flash: { maxWear: mote.flash.maxWear, faults: mote.flash.faults },
+    forwarded: node.counters.forwarded,
+    airtimeS: ledger.us("tx") / 1e6,
+    batteryDays: batteryDays(battery, energyMj.total),
   };
 }
 
+function energyOf(ledger: EnergyLedger): Record<EnergyState | "total", number> {
+  const energyMj = { total: ledger.totalUj() / 1_000 } as Record<EnergyState | "total", number>;
+  for (const state of ENERGY_STATES) energyMj[state] = ledger.uj(state) / 1_000;
+  return energyMj;
+}
+
+/** What is wrong with a scenario before anything runs. */
+function staticErrors(run: Case, { profile, battery }: CaseParts): string[] {
+  return [ramError(run, profile), brownOut(battery, profile)].filter((error) => error !== undefined);
+}
+
 /** What must hold in every run. */
-function check(cell: Cell | Lwm2mCell): string[] {
-  const violations = cell.check();
-  for (const { id, mote, ledger } of cell.motes) {
+function motesCheck({ motes, air }: Cell | Lwm2mCell): string[] {
+  const violations: string[] = [];
+  const nowUs = air.engine.nowUs();
+  for (const { id, mote, ledger } of motes) {
     if (mote.refetch.violations > 0)
       violations.push(`mote ${id} fetched ${mote.refetch.violations} stored blocks again`);
     const radioUs = (["sleep", "listen", "rx", "tx"] as const).reduce((total, state) => total + ledger.us(state), 0);
-    if (radioUs !== cell.air.engine.nowUs())
-      violations.push(`mote ${id}: radio states make ${radioUs} us of ${cell.air.engine.nowUs()}`);
+    if (radioUs !== nowUs) violations.push(`mote ${id}: radio states make ${radioUs} us of ${nowUs}`);
+    const sum = ENERGY_STATES.reduce((total, state) => total + ledger.uj(state), 0);
+    if (Math.abs(sum - ledger.totalUj()) > 1e-6) violations.push(`mote ${id}: energy of its states is not its total`);
   }
   return violations;
 }
@@ -152,64 +142,74 @@ function check(cell: Cell | Lwm2mCell): string[] {
  */
 const IDEAL_BYTES = 12_000_000;
 
-function runIdeal(run: Case, profile: ChipProfile, seed: number): CaseReport {
+function runIdeal(run: Case, swept: CaseReport["swept"], seed: number, parts: CaseParts): CaseResult {
+  const { profile, files, battery, wallMs } = parts;
+  const startMs = wallMs();
   const engine = new Engine();
-  const medium = new Medium(engine, linksOf(run.link, new SeededRandom(seed, `${run.name}/${run.imageBytes}`)));
+  const random = new SeededRandom(seed, `${run.name}/${run.imageBytes}`);
+  const { channel, positions } = buildTopology({ ...run, motes: 1 }, random, files);
+  const medium = new Medium(engine, channel, run.receiver);
   const ledger = new EnergyLedger(profile, "listen", 0);
   const repeats = Math.ceil(IDEAL_BYTES / run.imageBytes);
   const receiver = new IdealArq(1, engine, medium, ledger, run.imageBytes, repeats);
   receiver.sendNext(0);
   engine.run(Infinity, () => receiver.finishedUs !== undefined);
   const seconds = receiver.finishedUs! / 1e6 / repeats;
-  return {
-    ...base(run, profile, [ledger], repeats),
+  const all = energyOf(ledger);
+  const energyMj = Object.fromEntries(Object.entries(all).map(([state, mj]) => [state, mj / repeats]));
+  const energy = energyMj as Record<EnergyState | "total", number>;
+  const per = 1 - channel.deliveryRatio(0, 1, REFERENCE_AIR_BYTES);
+  const facts = { hops: [1], meanPer: per, maxDegree: 1 };
+  const layers = { mac: medium.counters.bytes, security: 0, sixlowpan: 0, routing: 0, coap: 0 };
+  const report: CaseReport = {
+    ...costs(run, profile, [{ energyMj: energy }], facts),
+    swept,
+    profile: profile.name,
     motes: 1,
     traceHash: engine.trace.digest(),
     updated: 1,
     outcomes: { received: 1 },
     timePerByteUs: (seconds * 1e6) / run.imageBytes,
     completionS: percentiles([seconds]),
+    energyMjOfMotes: percentiles([energy.total]),
+    hotSpot: 1,
     goodputBytesPerS: run.imageBytes / seconds,
     imageBytesRatio: 1,
     refetchedBlocks: 0,
     resumes: 0,
     retransmissions: { mac: medium.counters.lost, coap: 0 },
-    air: { ...air(medium), collisions: 0 },
+    air: { ...airOf(medium, engine), byLayer: layers },
+    batteryDays: percentiles([batteryDays(battery, energy.total)]),
+    bounds: boundsOf({ ...run, motes: 1 }, profile, facts),
     simSeconds: seconds * repeats,
+    wallSeconds: (wallMs() - startMs) / 1_000,
     violations: [],
   };
+  return { report, motes: [], map: { positions, roots: [0], parents: [-1, 0], airtimeS: [0, 0] } };
 }
 
-function base(
+/** What the energies of a case's motes are, beside the one-hop limit. */
+function costs(
   run: Case,
   profile: ChipProfile,
-  ledgers: readonly EnergyLedger[],
-  repeats = 1,
+  motes: readonly { readonly energyMj: Readonly<Record<EnergyState | "total", number>> }[],
+  { meanPer }: NetworkFacts,
 ): Pick<
   CaseReport,
-  | "transport"
-  | "link"
-  | "imageBytes"
-  | "blockBytes"
-  | "motes"
-  | "energyMj"
-  | "energyPerByteUj"
-  | "limitPerByteUj"
-  | "energyOverLimit"
-  | "limitTimePerByteUs"
+  | ("transport" | "link" | "imageBytes" | "blockBytes" | "energyMj" | "energyPerByteUj")
+  | ("limitPerByteUj" | "energyOverLimit" | "limitTimePerByteUs")
 > {
   const { transport, link, imageBytes, blockBytes } = run;
-  const limit = oneHopLimit(profile, meanPer(link), imageBytes);
-  const meanMj = (uj: (ledger: EnergyLedger) => number): number => mean(ledgers.map(uj)) / 1_000 / repeats;
-  const energyMj = { total: meanMj((ledger) => ledger.totalUj()) } as Record<EnergyState | "total", number>;
-  for (const state of ENERGY_STATES) energyMj[state] = meanMj((ledger) => ledger.uj(state));
+  const limit = oneHopLimit(profile, meanPer, imageBytes);
+  const energyMj = { total: 0 } as Record<EnergyState | "total", number>;
+  for (const state of [...ENERGY_STATES, "total"] as const)
+    energyMj[state] = mean(motes.map((mote) => mote.energyMj[state]));
   const energyPerByteUj = (energyMj.total * 1_000) / imageBytes;
   return {
     transport,
     link,
     imageBytes,
     blockBytes,
-    motes: run.motes,
     energyMj,
     energyPerByteUj,
     limitPerByteUj: limit.energyUjPerByte,
@@ -218,63 +218,30 @@ function base(
   };
 }
 
-function air({ counters }: Medium): { frames: number; bytes: number; lost: number } {
-  return { frames: counters.frames + counters.acks, bytes: counters.bytes, lost: counters.lost };
+/** What the closed forms have to know of a mesh. */
+export function factsOf(mesh: Mesh, roots: readonly number[]): NetworkFacts {
+  const { parents, depth } = mesh;
+  const pers: number[] = [];
+  const hops: number[] = [];
+  for (let id = 0; id < parents.length; id++) {
+    if (roots.includes(id) || depth[id]! < 1) continue;
+    hops.push(depth[id]!);
+    pers.push(1 - mesh.channel.deliveryRatio(parents[id]!, id, REFERENCE_AIR_BYTES));
+  }
+  const degrees = Array.from(parents, (_, id) => mesh.channel.neighbours(id).length);
+  return { hops, meanPer: pers.length === 0 ? 0 : Math.min(0.99, mean(pers)), maxDegree: Math.max(1, ...degrees) };
+}
+
+function airOf({ counters }: Medium, engine: Engine): Omit<CaseReport["air"], "byLayer"> {
+  const { frames, acks, bytes, lost, collisions, missed, airtimeUs } = counters;
+  const utilisation = airtimeUs / Math.max(1, engine.nowUs());
+  return { frames: frames + acks, bytes, lost, collisions, missed, utilisation };
+}
+
+function mapOf(mesh: Mesh, positions: CaseMap["positions"], roots: readonly number[], medium: Medium): CaseMap {
+  return { positions, roots, parents: [...mesh.parents], airtimeS: medium.sentUs.map((us) => us / 1e6) };
 }
 
 function percentiles(values: readonly number[]): Percentiles {
   return { p50: quantile([...values], 0.5), p99: quantile([...values], 0.99), max: Math.max(...values) };
-}
-
-/** The whole scenario in one line; energies weigh each case by its bytes, and ideal ARQ is left out where CoAP ran too. */
-function summarise(
-  scenario: Scenario,
-  profile: ChipProfile,
-  seed: number,
-  cases: readonly CaseReport[],
-  shown: { transport: Case["transport"]; wallSeconds: number },
-): ScenarioReport {
-  const real = cases.filter(({ transport }) => transport === shown.transport);
-  const sum = (of: readonly CaseReport[], value: (report: CaseReport) => number): number =>
-    of.reduce((total, report) => total + value(report), 0);
-  const bytes = sum(real, (report) => report.imageBytes * report.motes);
-  const perByte = (value: (report: CaseReport) => number): number =>
-    sum(real, (report) => value(report) * report.imageBytes * report.motes) / bytes;
-  const energyPerByteUj = perByte((report) => report.energyPerByteUj);
-  const limitPerByteUj = perByte((report) => report.limitPerByteUj);
-  return {
-    scenario: scenario.name,
-    seed,
-    profile: profile.name,
-    unverifiedConstants: unverifiedFields(profile),
-    traceHash: cases.map(({ traceHash }) => traceHash).reduce(combine),
-    motes: sum(real, ({ motes }) => motes),
-    updated: sum(real, ({ updated }) => updated),
-    energyPerByteUj,
-    limitPerByteUj,
-    energyOverLimit: energyPerByteUj / limitPerByteUj,
-    completionS: {
-      p50: quantile(
-        real.map(({ completionS }) => completionS.p50),
-        0.5,
-      ),
-      p99: Math.max(...real.map(({ completionS }) => completionS.p99)),
-      max: Math.max(...real.map(({ completionS }) => completionS.max)),
-    },
-    simSecondsPerWallSecond: sum(real, ({ simSeconds }) => simSeconds) / shown.wallSeconds,
-    framesPerWallSecond: sum(real, (report) => report.air.frames) / shown.wallSeconds,
-    cases,
-  };
-}
-
-/** Folds a further hash into one of 16 hex digits. */
-function combine(a: string, b: string): string {
-  const lane = (at: number): string => {
-    const mixed = Math.imul(
-      Number.parseInt(a.slice(at, at + 8), 16) ^ Number.parseInt(b.slice(at, at + 8), 16),
-      0x01000193,
-    );
-    return ((mixed + at + 1) >>> 0).toString(16).padStart(8, "0");
-  };
-  return lane(0) + lane(8);
 }

@@ -1,5 +1,6 @@
 import { mean, sampleStandardDeviation } from "simple-statistics";
-import type { CaseReport, ScenarioReport } from "./run.ts";
+import type { CaseReport } from "./case-report.ts";
+import type { ScenarioReport } from "./scenario-report.ts";
 
 /** A mean over seeds and the half width of its 95 % confidence interval (Student's t). */
 export interface Estimate {
@@ -9,7 +10,7 @@ export interface Estimate {
 
 export interface CaseEstimate extends Pick<
   CaseReport,
-  "transport" | "link" | "imageBytes" | "blockBytes" | "limitPerByteUj"
+  "swept" | "transport" | "link" | "imageBytes" | "blockBytes" | "limitPerByteUj"
 > {
   readonly updated: number;
   readonly motes: number;
@@ -17,14 +18,18 @@ export interface CaseEstimate extends Pick<
   readonly energyPerByteUj: Estimate;
   readonly energyOverLimit: Estimate;
   readonly completionP50S: Estimate;
+  readonly completionP99S: Estimate;
+  readonly airBytes: Estimate;
+  readonly batteryDays: Estimate;
 }
 
 /** What several runs that differ by their seed say together. */
 export function estimate(reports: readonly ScenarioReport[]): CaseEstimate[] {
-  return reports[0]!.cases.map(({ transport, link, imageBytes, blockBytes, limitPerByteUj }, i) => {
+  return reports[0]!.cases.map(({ swept, transport, link, imageBytes, blockBytes, limitPerByteUj }, i) => {
     const runs = reports.map(({ cases }) => cases[i]!);
     const of = (value: (run: CaseReport) => number): Estimate => estimateOf(runs.map(value));
     return {
+      swept,
       transport,
       link,
       imageBytes,
@@ -36,6 +41,9 @@ export function estimate(reports: readonly ScenarioReport[]): CaseEstimate[] {
       energyPerByteUj: of((run) => run.energyPerByteUj),
       energyOverLimit: of((run) => run.energyOverLimit),
       completionP50S: of((run) => run.completionS.p50),
+      completionP99S: of((run) => run.completionS.p99),
+      airBytes: of((run) => run.air.bytes),
+      batteryDays: of((run) => run.batteryDays.p50),
     };
   });
 }

@@ -1,119 +1,76 @@
-import { z } from "zod";
-import { BEHAVIOURS } from "../mote/lwm2m/behaviour.ts";
-import type { GilbertElliott } from "../radio/links.ts";
+import type { Case } from "./case.ts";
+import { LIST_KEYS, parseCase } from "./schema.ts";
 
-/** A value, or several that the scenario is run with one after another. */
-const sweep = <T extends z.ZodType>(value: T): z.ZodArray<T> =>
-  z.preprocess(
-    (given) => (Array.isArray(given) ? given : [given]),
-    z.array(value).min(1).max(32),
-  ) as unknown as z.ZodArray<T>;
-
-const gilbertElliott = z.strictObject({
-  perGood: z.number().min(0).max(0.95),
-  perBad: z.number().min(0).max(0.99),
-  meanBadFrames: z.number().min(1),
-  fractionBad: z.number().min(0.001).max(0.95),
-});
-
-const ScenarioSchema = z.strictObject({
-  name: z.string().regex(/^[a-z0-9-]+$/),
-  description: z.string().default(""),
-  motes: z.int().min(1).max(200),
-  /** `coap` runs the gateway and the motes, `lwm2m` has the gateway update them; `ideal-arq` sends bare frames with free feedback. */
-  transport: sweep(z.enum(["coap", "ideal-arq", "lwm2m"])).default(["coap"]),
-  link: z.union([
-    z.strictObject({ model: z.literal("iid"), per: sweep(z.number().min(0).max(0.9)) }),
-    z.strictObject({ model: z.literal("gilbert-elliott"), gilbertElliott }),
-  ]),
-  imageBytes: sweep(z.int().min(64).max(1_048_576)),
-  blockBytes: sweep(z.union([16, 32, 64, 128, 256, 512, 1024].map((size) => z.literal(size)))).default([64]),
-  profile: z.string().default("nrf52840"),
-  mac: z.strictObject({ maxRetries: z.int().min(0).max(7).default(3) }).prefault({}),
-  coap: z
-    .strictObject({ ackTimeoutMs: z.number().min(10).default(2_000), maxRetransmit: z.int().min(0).max(8).default(4) })
-    .prefault({}),
-  /** Of transport `lwm2m`: how the clients are. */
-  lwm2m: z
-    .strictObject({
-      lifetimeS: z.int().min(1).default(86_400),
-      graceS: z.int().min(0).default(120),
-      /** Queue Mode: asleep between; always on when absent. */
-      queue: z.strictObject({ wakeIntervalS: z.number().positive(), awakeS: z.number().positive() }).optional(),
-      /** Behaviours of the first of them; the others are good. */
-      clients: z
-        .array(z.strictObject({ behaviour: z.enum(Object.keys(BEHAVIOURS) as [string]), count: z.int().min(1) }))
-        .default([]),
-    })
-    .prefault({}),
-  reassemblyBuffers: z.int().min(1).max(16).default(2),
-  faults: z
-    .strictObject({
-      /** The gateway is killed and started again, with what its disk held. */
-      gateway: z.array(z.strictObject({ atS: z.number().positive(), downS: z.number().positive() })).default([]),
-      /** Motes reboot in mid-transfer, with what their flash held. */
-      motes: z.array(z.strictObject({ mote: z.int().min(1), atS: z.number().positive() })).default([]),
-    })
-    .prefault({}),
-  maxHours: z.number().positive().max(1_000).default(24),
-});
-
-export type Transport = "coap" | "ideal-arq" | "lwm2m";
-
+/** A scenario's cases: one, or one for each combination of the values of its lists. */
 export interface Scenario {
   readonly name: string;
   readonly description: string;
-  readonly motes: number;
-  readonly transport: readonly Transport[];
-  readonly link:
-    | { readonly model: "iid"; readonly per: readonly number[] }
-    | { readonly model: "gilbert-elliott"; readonly gilbertElliott: GilbertElliott };
-  readonly imageBytes: readonly number[];
-  readonly blockBytes: readonly number[];
   readonly profile: string;
-  readonly mac: { readonly maxRetries: number };
-  readonly coap: { readonly ackTimeoutMs: number; readonly maxRetransmit: number };
-  readonly lwm2m: {
-    readonly lifetimeS: number;
-    readonly graceS: number;
-    readonly queue?: { readonly wakeIntervalS: number; readonly awakeS: number } | undefined;
-    readonly clients: readonly { readonly behaviour: string; readonly count: number }[];
-  };
-  readonly reassemblyBuffers: number;
-  readonly faults: {
-    readonly gateway: readonly { readonly atS: number; readonly downS: number }[];
-    readonly motes: readonly { readonly mote: number; readonly atS: number }[];
-  };
-  readonly maxHours: number;
+  readonly cases: readonly SweptCase[];
 }
 
-/** One run of a scenario: every swept key has one value. */
-export interface Case extends Omit<Scenario, "transport" | "link" | "imageBytes" | "blockBytes"> {
-  readonly transport: Transport;
-  readonly link:
-    | { readonly model: "iid"; readonly per: number }
-    | { readonly model: "gilbert-elliott"; readonly gilbertElliott: GilbertElliott };
-  readonly imageBytes: number;
-  readonly blockBytes: number;
+/** A case, and what sets it apart from the others: swept keys in dots, with their values. */
+export interface SweptCase {
+  readonly run: Case;
+  readonly swept: Readonly<Record<string, string | number | boolean>>;
 }
 
-/** Checks a scenario read from YAML; throws a ZodError that names the key. */
+const MAX_CASES = 1_024;
+
+/** Checks a scenario read from YAML; throws a ZodError that names the key, or a RangeError for too many cases. */
 export function parseScenario(value: unknown): Scenario {
-  return ScenarioSchema.parse(value);
+  const cases: SweptCase[] = [];
+  for (const { value: single, swept } of combinations(value)) {
+    if (cases.length === MAX_CASES) throw new RangeError(`more than ${MAX_CASES} cases: shorten the lists`);
+    cases.push({ run: parseCase(single), swept });
+  }
+  const { name, description, profile } = cases[0]!.run;
+  return { name, description, profile, cases };
 }
 
-/** The cases of a scenario, in the order in which its lists are written. */
-export function expand(scenario: Scenario): Case[] {
-  const links: Case["link"][] =
-    scenario.link.model === "iid" ? scenario.link.per.map((per) => ({ model: "iid", per })) : [scenario.link];
-  const cases: Case[] = [];
-  for (const transport of scenario.transport) {
-    for (const link of links) {
-      for (const imageBytes of scenario.imageBytes) {
-        for (const blockBytes of scenario.blockBytes)
-          cases.push({ ...scenario, transport, link, imageBytes, blockBytes });
-      }
-    }
+/** The cases of a scenario, in the order in which its lists are written: the last one varies fastest. */
+export function expand({ cases }: Scenario): Case[] {
+  return cases.map(({ run }) => run);
+}
+
+/** Sets a key given in dots, as in `link.per`, of a scenario read from YAML. */
+export function setKey(scenario: unknown, key: string, value: unknown): void {
+  const path = key.split(".");
+  let at = scenario as Record<string, unknown>;
+  for (const part of path.slice(0, -1)) {
+    const next = Object.hasOwn(at, part) ? at[part] : undefined;
+    if (typeof next === "object" && next !== null && !Array.isArray(next)) at = next as Record<string, unknown>;
+    else at = at[part] = Object.create(null) as Record<string, unknown>;
   }
-  return cases;
+  at[path.at(-1)!] = value;
+}
+
+interface Combination {
+  readonly value: unknown;
+  readonly swept: Record<string, string | number | boolean>;
+}
+
+/** Every combination of one value for each list in it. */
+function* combinations(value: unknown, path = ""): Generator<Combination> {
+  if (Array.isArray(value) && !LIST_KEYS.has(path)) {
+    for (const item of value) {
+      const label = ["string", "number", "boolean"].includes(typeof item) ? item : JSON.stringify(item);
+      yield { value: item, swept: value.length > 1 ? { [path]: label } : {} };
+    }
+  } else if (typeof value === "object" && value !== null && !Array.isArray(value)) {
+    yield* ofKeys(Object.entries(value), path);
+  } else yield { value, swept: {} };
+}
+
+function* ofKeys(entries: readonly [string, unknown][], path: string): Generator<Combination> {
+  const [first, ...rest] = entries;
+  if (first === undefined) {
+    yield { value: {}, swept: {} };
+    return;
+  }
+  const [key, value] = first;
+  for (const here of combinations(value, path === "" ? key : `${path}.${key}`)) {
+    for (const others of ofKeys(rest, path))
+      yield { value: { [key]: here.value, ...(others.value as object) }, swept: { ...here.swept, ...others.swept } };
+  }
 }

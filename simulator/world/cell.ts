@@ -1,15 +1,18 @@
 import { szxOf } from "../../src/coap/blockwise/block.ts";
 import { nobleCrypto } from "../../src/crypto/noble-crypto.ts";
 import { randomBytes } from "../../src/util/random.ts";
-import type { SeededRandom } from "../engine/random.ts";
 import { Trace } from "../engine/trace-hash.ts";
 import type { EnergyLedger } from "../mote/energy.ts";
 import { Mote, type MoteOutcome } from "../mote/mote.ts";
 import type { ChipProfile } from "../mote/profile.ts";
-import type { Case } from "../scenarios/scenario.ts";
-import { GATEWAY_ID, openAir, parametersOf, placeNode, runUntil, scheduleReboots, startUs, type Air } from "./air.ts";
+import type { Case } from "../scenarios/case.ts";
+import { GATEWAY_ID, openAir, parametersOf, type Air, type RunOptions } from "./air.ts";
+import { inject } from "./faults.ts";
+import { newLedgers, restUnlessRouter, runUntil } from "./fleet.ts";
 import { FACTORY_SEQUENCE, GatewayNode, TARGET_SEQUENCE } from "./gateway-node.ts";
-import { nodeAddress, type SimNode } from "./node.ts";
+import { Mesh, startUs } from "./mesh.ts";
+import { nodeAddress } from "./address.ts";
+import type { SimNode } from "./node.ts";
 
 export interface SimMote {
   readonly id: number;
@@ -22,33 +25,39 @@ export interface SimMote {
   finishedUs: number | undefined;
 }
 
-/** One cell: a gateway at its border router and motes one hop away, all running the real code in virtual time. */
+/** A gateway at its border router and motes that look for their manifest, all running the real code in virtual time. */
 export class Cell {
   readonly air: Air;
+  readonly mesh: Mesh;
   readonly motes: SimMote[] = [];
   readonly gateway: GatewayNode;
 
-  constructor(run: Case, profile: ChipProfile, seed: number) {
-    this.air = openAir(run, seed);
+  constructor(run: Case, profile: ChipProfile, seed: number, options: RunOptions) {
+    this.air = openAir(run, seed, options);
+    const ledgers = newLedgers(run, profile);
+    this.mesh = new Mesh(this.air, (id) => ledgers[id]);
     const content = this.air.random.fork("content");
-    this.gateway = new GatewayNode(this.air, content);
-    for (let id = 1; id <= run.motes; id++) this.motes.push(this.#addMote(id, profile, content));
+    this.gateway = new GatewayNode(this.air, this.mesh, content);
+    const factory = randomBytes(content, 2048);
+    for (let id = 1; id <= run.motes; id++)
+      if (id === (run.only ?? id)) this.motes.push(this.#addMote(id, profile, ledgers[id]!, factory));
     this.gateway.scheduleFaults();
-    scheduleReboots(this.air, this.motes);
+    inject(this.air, this.motes);
   }
 
   /** Runs until every mote has an outcome or the scenario's time is over. */
-  runAll(): void {
-    const { engine, random } = this.air;
+  runAll(onProgress?: (finished: number, nowUs: number) => void): void {
+    const { engine } = this.air;
+    this.mesh.start();
     for (const sim of this.motes) {
-      sim.startedUs = startUs(random, sim.id);
+      sim.startedUs = startUs(this.air, sim.id);
       engine.at(sim.startedUs, () => {
-        sim.ledger.setRadio(engine.nowUs(), "listen");
-        this.#boot(sim);
+        sim.node.mac.turnOn();
+        sim.node.router.start?.();
+        sim.node.run(sim.mote).call((nowUs) => sim.mote.start(nowUs));
       });
     }
-    const ledgers = this.motes.map(({ ledger }) => ledger);
-    runUntil(this.air, ledgers, () => this.motes.every(({ outcome }) => outcome !== "unfinished"));
+    runUntil(this.air, this.motes, onProgress);
   }
 
   /** What must not be: a mote that claims the update and does not run the image, byte for byte; a brick. */
@@ -62,9 +71,9 @@ export class Cell {
     return violations;
   }
 
-  #addMote(id: number, profile: ChipProfile, content: SeededRandom): SimMote {
+  #addMote(id: number, profile: ChipProfile, ledger: EnergyLedger, factory: Uint8Array): SimMote {
     const { random, run } = this.air;
-    const { ledger, node } = placeNode(this.air, profile, id);
+    const node = this.mesh.nodes[id]!;
     const { blockBytes } = run;
     const { classId, author, image } = this.gateway;
     const mote = new Mote({
@@ -74,21 +83,17 @@ export class Cell {
       anchors: [author.publicKey],
       blockBytes,
       random: random.fork(`mote-${id}`),
-      gateway: nodeAddress(GATEWAY_ID),
+      gateway: nodeAddress(GATEWAY_ID, this.air.isCell ? "link" : "mesh"),
       szx: szxOf(blockBytes)!,
       parameters: parametersOf(run),
-      policy: { backoffUs: 5e6, maxBackoffUs: 3e8, maxFailures: 100 },
+      policy: { backoffUs: 5e6, maxBackoffUs: 3e8, maxFailures: 10_000 },
       maxImageBytes: Math.max(image.length, 4096),
-      factoryImage: { bytes: randomBytes(content, 2048), sequenceNumber: FACTORY_SEQUENCE },
+      factoryImage: { bytes: factory, sequenceNumber: FACTORY_SEQUENCE },
       onBusy: (state, us) => ledger.spend(state, us),
     });
     const sim: SimMote = { id, mote, node, ledger, outcome: "unfinished", startedUs: 0, finishedUs: undefined };
     node.onSettled = () => this.#checkOutcome(sim);
     return sim;
-  }
-
-  #boot({ node, mote }: SimMote): void {
-    node.run(mote).call((nowUs) => mote.start(nowUs));
   }
 
   #checkOutcome(sim: SimMote): void {
@@ -99,6 +104,6 @@ export class Cell {
     sim.outcome = outcome;
     sim.finishedUs = engine.nowUs();
     engine.trace.note(Trace.STATE, engine.nowUs(), sim.id, outcome.length);
-    sim.node.mac.turnOff();
+    restUnlessRouter(this.air, this.mesh, sim.node);
   }
 }

@@ -11,9 +11,10 @@ import { randomBytes } from "../../src/util/random.ts";
 import type { Engine } from "../engine/engine.ts";
 import type { SeededRandom } from "../engine/random.ts";
 import { Trace } from "../engine/trace-hash.ts";
-import type { Case } from "../scenarios/scenario.ts";
-import { GATEWAY_ID, newMac, parametersOf, type Air } from "./air.ts";
-import { nodeAddress, SimNode } from "./node.ts";
+import type { Case } from "../scenarios/case.ts";
+import { GATEWAY_ID, parametersOf, type Air } from "./air.ts";
+import type { Mesh } from "./mesh.ts";
+import type { SimNode } from "./node.ts";
 import { SimDisk, SimExecutor } from "./sim-disk.ts";
 
 export const FACTORY_SEQUENCE = 1;
@@ -40,7 +41,7 @@ export class GatewayNode {
   #gateway: { core: Gateway; loop: RunLoop; executor: SimExecutor } | undefined;
 
   /** `content` is drawn from for key, image and identifiers. */
-  constructor(air: Air, content: SeededRandom, quirks: readonly Quirks[] = []) {
+  constructor(air: Air, mesh: Mesh, content: SeededRandom, quirks: readonly Quirks[] = []) {
     this.#engine = air.engine;
     this.#random = air.random;
     this.#case = air.run;
@@ -50,7 +51,7 @@ export class GatewayNode {
     this.digest = nobleCrypto.sha256(this.image);
     this.#vendorId = randomBytes(content, 16);
     this.classId = randomBytes(content, 16);
-    this.#router = new SimNode(air.engine, newMac(air, GATEWAY_ID), 16);
+    this.#router = mesh.nodes[GATEWAY_ID]!;
     this.#start();
     this.#publish();
   }
@@ -82,7 +83,9 @@ export class GatewayNode {
   }
 
   #start(): void {
-    const executor = new SimExecutor(this.#engine, this.#disk);
+    const { store, upstream } = this.#case.faults;
+    const faults = { store, upstream, random: this.#random.fork(`disk-${this.restarts}`) };
+    const executor = new SimExecutor(this.#engine, this.#disk, faults);
     const nowUs = this.#engine.nowUs();
     const core = new Gateway(
       {
@@ -95,7 +98,7 @@ export class GatewayNode {
         preferredSzx: szxOf(this.#case.blockBytes)!,
         parameters: parametersOf(this.#case),
         profiles: this.#quirks,
-        ownAddress: () => `[${nodeAddress(GATEWAY_ID).address}]:${nodeAddress(GATEWAY_ID).port}`,
+        ownAddress: () => `[${this.#router.address.address}]:${this.#router.address.port}`,
       },
       { entries: this.#disk.entries, blobs: this.#disk.list(), nowUs, unixMs: nowUs / 1_000 },
     );

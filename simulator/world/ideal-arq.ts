@@ -1,7 +1,8 @@
 import type { Engine } from "../engine/engine.ts";
-import { MAC_MAX_PAYLOAD_BYTES, MAC_OVERHEAD_BYTES } from "../mac/csma.ts";
+import { MAC_MAX_PAYLOAD_BYTES, MAC_OVERHEAD_BYTES, NOTHING } from "../mac/link-layer.ts";
 import type { EnergyLedger } from "../mote/energy.ts";
-import type { Frame, Medium, Station } from "../radio/medium.ts";
+import type { Frame } from "../radio/frame.ts";
+import type { Medium, Station } from "../radio/medium.ts";
 
 /**
  * Bare frames back to back, feedback for free: what the closed form of the limit describes. It runs
@@ -31,10 +32,6 @@ export class IdealArq implements Station {
     medium.join(this);
   }
 
-  isListening(): boolean {
-    return this.finishedUs === undefined;
-  }
-
   onFrame(): void {
     this.#got = true;
   }
@@ -45,7 +42,15 @@ export class IdealArq implements Station {
     const psduBytes = MAC_OVERHEAD_BYTES + payloadBytes;
     this.#sequence = (this.#sequence + 1) & 0xff;
     this.#got = false;
-    const frame: Frame = { kind: "data", from, to: this.id, sequence: this.#sequence, psduBytes, payload: NOTHING };
+    const frame: Frame = {
+      kind: "data",
+      from,
+      to: this.id,
+      sequence: this.#sequence,
+      psduBytes,
+      payload: NOTHING,
+      pending: false,
+    };
     this.#medium.transmit(frame, () => this.#engine.after(0, () => this.#onSent(from, payloadBytes)));
   }
 
@@ -57,8 +62,6 @@ export class IdealArq implements Station {
       return;
     }
     this.finishedUs = this.#engine.nowUs();
-    this.ledger.setRadio(this.finishedUs, "sleep");
+    this.#medium.setOn(this.id, false);
   }
 }
-
-const NOTHING = new Uint8Array(0);

@@ -4,16 +4,19 @@ import type { Quirks } from "../../src/lwm2m/quirks.ts";
 import { DEFAULT_POLICY, type UpdateJob } from "../../src/lwm2m/update/job.ts";
 import { toHex } from "../../src/util/bytes.ts";
 import { randomBytes } from "../../src/util/random.ts";
-import type { SeededRandom } from "../engine/random.ts";
 import { Trace } from "../engine/trace-hash.ts";
 import type { EnergyLedger } from "../mote/energy.ts";
 import { BEHAVIOURS } from "../mote/lwm2m/behaviour.ts";
 import { Lwm2mMote } from "../mote/lwm2m/lwm2m-mote.ts";
 import type { ChipProfile } from "../mote/profile.ts";
-import type { Case } from "../scenarios/scenario.ts";
-import { GATEWAY_ID, openAir, parametersOf, placeNode, runUntil, scheduleReboots, startUs, type Air } from "./air.ts";
+import type { Case } from "../scenarios/case.ts";
+import { nodeAddress } from "./address.ts";
+import { GATEWAY_ID, openAir, parametersOf, type Air, type RunOptions } from "./air.ts";
+import { inject } from "./faults.ts";
+import { newLedgers, restUnlessRouter, runUntil } from "./fleet.ts";
 import { FACTORY_SEQUENCE, GatewayNode, TARGET_SEQUENCE } from "./gateway-node.ts";
-import { nodeAddress, type SimNode } from "./node.ts";
+import { Mesh, startUs } from "./mesh.ts";
+import type { SimNode } from "./node.ts";
 
 export interface SimClient {
   readonly id: number;
@@ -34,38 +37,46 @@ const LOOK_US = 5_000_000;
 /** One cell of LwM2M clients, whose updates the gateway runs. */
 export class Lwm2mCell {
   readonly air: Air;
+  readonly mesh: Mesh;
   readonly motes: SimClient[] = [];
   readonly gateway: GatewayNode;
 
-  constructor(run: Case, profile: ChipProfile, seed: number, quirks: readonly Quirks[]) {
-    this.air = openAir(run, seed);
+  constructor(run: Case, profile: ChipProfile, seed: number, options: RunOptions, quirks: readonly Quirks[]) {
+    this.air = openAir(run, seed, options);
+    const ledgers = newLedgers(run, profile);
+    this.mesh = new Mesh(this.air, (id) => ledgers[id]);
     const content = this.air.random.fork("content");
-    this.gateway = new GatewayNode(this.air, content, quirks);
+    this.gateway = new GatewayNode(this.air, this.mesh, content, quirks);
+    const factory = randomBytes(content, 2048);
     const behaviours = run.lwm2m.clients.flatMap(({ behaviour, count }) =>
       Array.from({ length: count }, () => behaviour),
     );
     for (let id = 1; id <= run.motes; id++)
-      this.motes.push(this.#addMote(id, behaviours[id - 1] ?? "good", profile, content));
+      if (id === (run.only ?? id))
+        this.motes.push(this.#addMote(id, behaviours[id - 1] ?? "good", profile, ledgers[id]!, factory));
     this.gateway.scheduleFaults();
-    scheduleReboots(this.air, this.motes);
+    inject(this.air, this.motes);
   }
 
   /** Runs until the gateway has a verdict on every client, or the scenario's time is over. */
-  runAll(): void {
-    const { engine, random, run } = this.air;
+  runAll(onProgress?: (finished: number, nowUs: number) => void): void {
+    const { engine, run } = this.air;
+    this.mesh.start();
     // Their wakes are spread over the interval: a fleet does not wake as one.
     const spreadUs = (run.lwm2m.queue?.wakeIntervalS ?? 1) * 1e6;
     for (const sim of this.motes) {
-      sim.startedUs = startUs(random, sim.id) + Math.floor(((sim.id - 1) * spreadUs) / run.motes);
-      engine.at(sim.startedUs, () => sim.node.run(sim.mote).call((nowUs) => sim.mote.start(nowUs)));
+      sim.startedUs = startUs(this.air, sim.id) + Math.floor(((sim.id - 1) * spreadUs) / run.motes);
+      engine.at(sim.startedUs, () => {
+        sim.node.router.start?.();
+        sim.node.run(sim.mote).call((nowUs) => sim.mote.start(nowUs));
+      });
     }
     const look = (): void => {
       this.#look();
       engine.after(LOOK_US, look);
     };
     engine.after(LOOK_US, look);
-    const ledgers = this.motes.map(({ ledger }) => ledger);
-    runUntil(this.air, ledgers, () => this.motes.every(({ finishedUs }) => finishedUs !== undefined));
+    runUntil(this.air, this.motes, onProgress);
   }
 
   /** The gateway's verdict on each client has to be what its flash says. */
@@ -107,12 +118,12 @@ export class Lwm2mCell {
     sim.finishedUs = engine.nowUs();
     engine.trace.note(Trace.STATE, engine.nowUs(), sim.id, sim.outcome.length);
     sim.node.stop();
-    sim.node.mac.turnOff();
+    restUnlessRouter(this.air, this.mesh, sim.node);
   }
 
-  #addMote(id: number, behaviour: string, profile: ChipProfile, content: SeededRandom): SimClient {
-    const { random, run } = this.air;
-    const { ledger, node } = placeNode(this.air, profile, id);
+  #addMote(id: number, behaviour: string, profile: ChipProfile, ledger: EnergyLedger, factory: Uint8Array): SimClient {
+    const { random, run, isCell } = this.air;
+    const node = this.mesh.nodes[id]!;
     const { blockBytes, lwm2m } = run;
     const { classId, author, image } = this.gateway;
     const mote = new Lwm2mMote({
@@ -122,7 +133,7 @@ export class Lwm2mCell {
       crypto: nobleCrypto,
       anchors: [author.publicKey],
       random: random.fork(`mote-${id}`),
-      server: nodeAddress(GATEWAY_ID),
+      server: nodeAddress(GATEWAY_ID, isCell ? "link" : "mesh"),
       endpointName: `mote-${id}`,
       lifetimeS: lwm2m.lifetimeS,
       version: "1.1",
@@ -133,7 +144,7 @@ export class Lwm2mCell {
       parameters: parametersOf(run),
       policy: { backoffUs: 5e6, maxBackoffUs: 3e8, maxFailures: 10_000 },
       maxImageBytes: Math.max(image.length, 4096),
-      factoryImage: { bytes: randomBytes(content, 2048), sequenceNumber: FACTORY_SEQUENCE },
+      factoryImage: { bytes: factory, sequenceNumber: FACTORY_SEQUENCE },
       onBusy: (state, us) => ledger.spend(state, us),
       onRadio: (_nowUs, on) => (on ? node.mac.turnOn() : node.mac.turnOff()),
     });

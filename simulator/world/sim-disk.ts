@@ -1,5 +1,7 @@
 import type { BlobInfo } from "../../src/ports/blob-store.ts";
 import type { Command, CommandEvent, CommandExecutor } from "../../src/ports/commands.ts";
+import type { Random } from "../../src/ports/random.ts";
+import { unitFloat } from "../../src/util/random.ts";
 import type { Engine } from "../engine/engine.ts";
 
 /** How long the gateway's disk and upstream take; they are not what a mote's transfer waits for. */
@@ -22,15 +24,24 @@ export class SimDisk {
   }
 }
 
+/** Shares of the writes to the store, and of the fetches from upstream, that fail. */
+export interface DiskFaults {
+  readonly store: number;
+  readonly upstream: number;
+  readonly random: Random;
+}
+
 /** Runs the gateway's commands on a SimDisk in virtual time. After `kill` nothing is heard of it any more. */
 export class SimExecutor implements CommandExecutor {
   readonly #engine: Engine;
   readonly #disk: SimDisk;
+  readonly #faults: DiskFaults | undefined;
   #alive = true;
 
-  constructor(engine: Engine, disk: SimDisk) {
+  constructor(engine: Engine, disk: SimDisk, faults?: DiskFaults) {
     this.#engine = engine;
     this.#disk = disk;
+    this.#faults = faults;
   }
 
   kill(): void {
@@ -47,6 +58,7 @@ export class SimExecutor implements CommandExecutor {
     switch (command.kind) {
       case "store":
         later(DISK_US, () => {
+          if (this.#fails("store")) return failed("failed", "the disk does not take it", true);
           for (const op of command.ops) {
             if (op.kind === "put") disk.entries.set(op.key, op.value);
             else disk.entries.delete(op.key);
@@ -57,7 +69,7 @@ export class SimExecutor implements CommandExecutor {
       case "blob-read":
         later(DISK_US, () => {
           const bytes = (command.part ? disk.parts : disk.blobs).get(command.digest);
-          return bytes === undefined ? missing("not-found", command.digest) : { kind: "done", bytes };
+          return bytes === undefined ? failed("not-found", command.digest, false) : { kind: "done", bytes };
         });
         return;
       case "blob-commit":
@@ -77,19 +89,19 @@ export class SimExecutor implements CommandExecutor {
         this.#fetch(command, later);
         return;
       case "http":
-        later(DISK_US, () => ({
-          kind: "failed",
-          reason: "failed",
-          detail: "no HTTP in the simulator",
-          retryable: false,
-        }));
+        later(DISK_US, () => failed("failed", "no HTTP in the simulator", false));
     }
+  }
+
+  #fails(what: "store" | "upstream"): boolean {
+    const faults = this.#faults;
+    return faults !== undefined && faults[what] > 0 && unitFloat(faults.random) < faults[what];
   }
 
   #fetch(command: Command & { kind: "fetch" }, later: (us: number, event: () => CommandEvent) => void): void {
     const bytes = this.#disk.upstream.get(command.uri);
-    if (bytes === undefined) {
-      later(UPSTREAM_US, () => missing("not-found", command.uri));
+    if (bytes === undefined || this.#fails("upstream")) {
+      later(UPSTREAM_US, () => failed("not-found", command.uri, bytes !== undefined));
       return;
     }
     later(UPSTREAM_US, () => ({ kind: "started", offset: 0, validator: undefined }));
@@ -101,6 +113,6 @@ export class SimExecutor implements CommandExecutor {
   }
 }
 
-function missing(reason: string, detail: string): CommandEvent {
-  return { kind: "failed", reason, detail, retryable: false };
+function failed(reason: string, detail: string, retryable: boolean): CommandEvent {
+  return { kind: "failed", reason, detail, retryable };
 }

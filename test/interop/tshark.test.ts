@@ -2,7 +2,8 @@ import { execFileSync } from "node:child_process";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { MAC_MAX_PAYLOAD_BYTES } from "../../simulator/mac/csma.ts";
+import { MAC_MAX_PAYLOAD_BYTES } from "../../simulator/mac/link-layer.ts";
+import { HOP_LIMIT } from "../../simulator/network/datagram.ts";
 import { toPackets } from "../../simulator/network/sixlowpan.ts";
 import { getBlock } from "../support/coap-get.ts";
 import { makeImage } from "../support/gateway.ts";
@@ -78,7 +79,7 @@ describe.skipIf(!haveTool("tshark", "tshark"))("Wireshark reads what we put on a
     server.handleDatagram(0, getBlock(["i", "x"], 2, szx, 0x1234), CLIENT);
     const payload = server.pollTransmit()!.bytes.slice();
     const packets = toPackets(
-      { from: 0, to: 5, sourcePort: 5683, destinationPort: 5683, payload },
+      { from: 0, to: 5, scope: "link", hopLimit: HOP_LIMIT, ports: { source: 5683, destination: 5683 }, payload },
       9,
       MAC_MAX_PAYLOAD_BYTES,
     );
@@ -114,7 +115,7 @@ describe.skipIf(!haveTool("tshark", "tshark"))("Wireshark reads what we put on a
   it("no frame of a request is malformed", () => {
     const payload = getBlock(["i", "AbCdEfGh"], 70_000, 0, 7);
     const packets = toPackets(
-      { from: 5, to: 0, sourcePort: 0xf0b1, destinationPort: 5683, payload },
+      { from: 5, to: 0, scope: "link", hopLimit: HOP_LIMIT, ports: { source: 0xf0b1, destination: 5683 }, payload },
       9,
       MAC_MAX_PAYLOAD_BYTES,
     );

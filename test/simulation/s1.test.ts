@@ -1,22 +1,16 @@
-import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
-import { parse } from "yaml";
-import { parseProfile } from "../../simulator/mote/profile.ts";
-import { runCase, runScenario } from "../../simulator/report/run.ts";
-import { expand, parseScenario, type Case } from "../../simulator/scenarios/scenario.ts";
+import { expand } from "../../simulator/scenarios/scenario.ts";
+import type { Case } from "../../simulator/scenarios/case.ts";
+import { again, reportOf, scenarioNamed, simulate } from "../support/simulation.ts";
 
-const read = (path: string): string => readFileSync(new URL(`../../simulator/${path}`, import.meta.url), "utf8");
-const profile = parseProfile(JSON.parse(read("profiles/nrf52840.json")));
-const s1 = parseScenario(parse(read("scenarios/s1-desk.yaml")));
-const restart = parseScenario(parse(read("scenarios/restart.yaml")));
-const again = (run: Case, seed: number): string =>
-  `repeat with: blockferry simulate simulator/scenarios/${run.name}.yaml --seed ${seed}`;
+const s1 = scenarioNamed("s1-desk");
+const restart = scenarioNamed("restart");
 
 describe("S1, one mote at one hop", () => {
   it.each(expand(s1).filter(({ transport }) => transport === "ideal-arq"))(
     "ideal ARQ of $imageBytes bytes at $link agrees with the closed form within 1 %",
     (run) => {
-      const report = runCase(run, profile, 1);
+      const report = reportOf(run, 1);
       expect(Math.abs(report.timePerByteUs / report.limitTimePerByteUs - 1), again(run, 1)).toBeLessThan(0.01);
       expect(Math.abs(report.energyOverLimit - 1), again(run, 1)).toBeLessThan(0.01);
     },
@@ -24,16 +18,16 @@ describe("S1, one mote at one hop", () => {
 
   it("the closed form is that of 36.7 us and 0.72 uJ per byte on an nRF52840", () => {
     const [first] = expand(s1);
-    const report = runCase({ ...first!, transport: "ideal-arq" }, profile, 1);
+    const report = reportOf({ ...first!, transport: "ideal-arq" }, 1);
     expect(report.limitTimePerByteUs).toBeCloseTo(36.69, 2);
     expect(report.limitPerByteUj).toBeCloseTo(0.719, 3);
   });
 
   it("the real protocol updates every mote, with no check violated, at a few times the limit", () => {
-    const report = runScenario(s1, profile, 2, () => 0);
-    expect(report.updated).toBe(report.motes);
-    for (const run of report.cases) {
-      expect(run.violations, again({ ...expand(s1)[0]! }, 2)).toEqual([]);
+    for (const one of expand(s1)) {
+      const run = reportOf(one, 2);
+      expect(run.updated).toBe(run.motes);
+      expect(run.violations, again(one, 2)).toEqual([]);
       expect(run.imageBytesRatio).toBeCloseTo(1, 6);
       expect(run.energyOverLimit).toBeLessThan(run.transport === "coap" ? 15 : 1.01);
     }
@@ -42,7 +36,7 @@ describe("S1, one mote at one hop", () => {
   it("costs more where more is lost, and a frame's loss grows with its length", () => {
     const energy = (per: number, blockBytes: number): number => {
       const run: Case = { ...expand(s1)[0]!, link: { model: "iid", per }, blockBytes, imageBytes: 102_400 };
-      return runCase(run, profile, 3).energyPerByteUj;
+      return reportOf(run, 3).energyPerByteUj;
     };
     expect(energy(0.1, 64)).toBeGreaterThan(energy(0, 64));
     expect(energy(0.3, 64)).toBeGreaterThan(energy(0.1, 64));
@@ -54,9 +48,9 @@ describe("S1, one mote at one hop", () => {
 describe("determinism", () => {
   it.each([1, 2, 3])("seed %i takes the same course twice", (seed) => {
     const run = { ...expand(restart)[0]!, imageBytes: 8_192 };
-    const [a, b] = [runCase(run, profile, seed), runCase(run, profile, seed)];
+    const [a, b] = [simulate(run, seed), simulate(run, seed)];
     expect(a).toEqual(b);
-    expect(runCase(run, profile, seed + 100).traceHash).not.toBe(a.traceHash);
+    expect(reportOf(run, seed + 100).traceHash).not.toBe(a.report.traceHash);
   });
 });
 
@@ -65,7 +59,7 @@ describe("crashes", () => {
     "seed %i: gateway killed twice, motes rebooted: all resume behind block 0, none fetches a stored block",
     (seed) => {
       const [run] = expand(restart);
-      const report = runCase(run!, profile, seed);
+      const report = reportOf(run!, seed);
       expect(report.violations, again(run!, seed)).toEqual([]);
       expect(report.updated, again(run!, seed)).toBe(5);
       expect(report.refetchedBlocks).toBe(0);
@@ -76,8 +70,8 @@ describe("crashes", () => {
   it("a mote that is rebooted at any second resumes at the block where it stopped", () => {
     for (let atS = 2; atS < 20; atS++) {
       const base = expand(s1)[3]!;
-      const run: Case = { ...base, imageBytes: 32_768, faults: { gateway: [], motes: [{ mote: 1, atS }] } };
-      const report = runCase(run, profile, atS);
+      const run: Case = { ...base, imageBytes: 32_768, faults: { ...base.faults, motes: [{ mote: 1, atS }] } };
+      const report = reportOf(run, atS);
       expect(report.violations).toEqual([]);
       expect(report.updated).toBe(1);
       // At most the block that was on its way is received twice.

@@ -39,6 +39,6 @@ export function writeSettings(flash: Flash, { settingsAddress }: Layout, setting
   const view = new DataView(header.buffer);
   view.setUint32(0, MAGIC);
   view.setUint32(4, text.length);
-  const us = flash.erase(settingsAddress) + flash.program(settingsAddress + HEADER_BYTES, body);
-  return us + flash.program(settingsAddress, header);
+  const us = flash.erase(settingsAddress) + flash.programVerified(settingsAddress + HEADER_BYTES, body);
+  return us + flash.programVerified(settingsAddress, header);
 }

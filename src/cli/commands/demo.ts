@@ -18,7 +18,7 @@ import { GatewayChild } from "../demo/gateway-child.ts";
 import { fleetTable, FleetProgress } from "../demo/show.ts";
 import { ExitCode, UserError, usageError } from "../errors.ts";
 import { newKey, writeKeyFiles } from "../keys.ts";
-import { readProfile } from "../scenario-files.ts";
+import { readProfile } from "../simulation/load.ts";
 import { identifiers } from "./sign.ts";
 
 interface DemoOptions {

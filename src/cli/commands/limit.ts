@@ -1,40 +1,63 @@
 import type { Command } from "commander";
-import { meanPer, oneHopLimit } from "../../../simulator/report/limit.ts";
-import { expand } from "../../../simulator/scenarios/scenario.ts";
-import { readProfile, readScenario } from "../scenario-files.ts";
+import { limitsOf } from "../../../simulator/report/bounds.ts";
+import { labelOf } from "../../../simulator/report/summary.ts";
+import { usageError } from "../errors.ts";
+import { loadSimulation, type LoadOptions } from "../simulation/load.ts";
 import { formatTable } from "../table.ts";
 
 export function addLimit(program: Command): void {
   program
     .command("limit <scenario>")
-    .description("print the physical limit of a scenario: the least time and energy that any protocol needs")
+    .description("print the physical limit of a scenario: the least time, energy and air that any protocol needs")
     .option("--profile <name>", "chip profile instead of the scenario's")
+    .option("--set <key=value>", "change a key of the scenario; a list is swept; may be repeated", collect, [])
     .option("--json", "print one JSON object")
-    .addHelpText("after", "\nExample:\n  blockferry limit simulator/scenarios/s1-desk.yaml")
-    .action((file: string, options: { profile?: string; json?: boolean }) => {
-      const scenario = readScenario(file);
-      const profile = readProfile(options.profile ?? scenario.profile);
-      const seen = new Map<string, { per: number; imageBytes: number }>();
-      for (const { link, imageBytes } of expand(scenario))
-        seen.set(`${meanPer(link)}/${imageBytes}`, { per: meanPer(link), imageBytes });
-      const rows = [...seen.values()].map((point) =>
-        Object.assign(oneHopLimit(profile, point.per, point.imageBytes), point),
-      );
-      if (options.json === true) {
-        console.log(JSON.stringify({ scenario: scenario.name, profile: profile.name, limits: rows }));
-        return;
-      }
-      console.log(
-        `${scenario.name}, ${profile.name}\n${rows[0]?.formula ?? ""}\np is the error rate of the longest frame (133 bytes on air).\n`,
-      );
-      const table = rows.map((row) => [
-        row.per,
-        row.imageBytes,
-        row.timeUsPerByte.toFixed(2),
-        row.timeS.toFixed(2),
-        row.energyUjPerByte.toFixed(3),
-        row.energyMj.toFixed(1),
-      ]);
-      console.log(formatTable(["p", "image B", "us/B", "s", "uJ/B", "mJ"], table));
-    });
+    .addHelpText(
+      "after",
+      "\np is the mean error rate of the longest frame (133 bytes on air) on the links that are used; the tree of\n" +
+        "least expected transmissions is that of seed 1. Nothing is simulated.\n\nExample:\n  blockferry limit s1-desk\n  blockferry limit s4-grid-100 --json",
+    )
+    .action((file: string, options: LoadOptions & { json?: boolean }) => limit(file, options));
+}
+
+function limit(file: string, options: LoadOptions & { json?: boolean }): void {
+  const { scenario, profiles, files } = loadSimulation(file, options);
+  const cases = scenario.cases.map(({ run, swept }) => {
+    try {
+      return { run, swept, ...limitsOf(run, profiles[run.profile]!, files) };
+    } catch (error) {
+      if (error instanceof RangeError) throw usageError("bad-scenario", `${file}: ${error.message}`);
+      throw error;
+    }
+  });
+  if (options.json === true) {
+    // Cases that differ in what the limit does not depend on are told once.
+    const rows = new Map(
+      cases.map(({ run, oneHop, bounds }) => {
+        const row = { per: bounds.meanPer, imageBytes: run.imageBytes, profile: run.profile, ...oneHop, ...bounds };
+        return [JSON.stringify(row), row];
+      }),
+    );
+    console.log(JSON.stringify({ scenario: scenario.name, limits: [...rows.values()] }));
+    return;
+  }
+  const shown = new Set<string>();
+  for (const { run, swept, bounds } of cases) {
+    const table = formatTable(
+      ["bound", "time s", "mJ for a mote", "air s"],
+      bounds.bounds.map((one) => [one.name, fixed(one.timeS), fixed(one.energyMj), fixed(one.airS)]),
+    );
+    if (shown.has(table)) continue;
+    if (shown.size === 0) for (const { name, formula } of bounds.bounds) console.log(`${name}: ${formula}`);
+    shown.add(table);
+    const facts = `${run.imageBytes} bytes, p = ${bounds.meanPer.toFixed(3)}, ${bounds.maxHops} hops at most, ${profiles[run.profile]!.name}`;
+    const label = labelOf(swept);
+    console.log(`\n${scenario.name}${label === "" ? "" : ` ${label}`}: ${facts}\n${table}`);
+  }
+}
+
+const fixed = (value: number | undefined): string => (value === undefined ? "" : value.toFixed(2));
+
+function collect(value: string, before: string[]): string[] {
+  return [...before, value];
 }

@@ -14,7 +14,7 @@ import { parseCoapUri, resolvePeer } from "../coap-uri.ts";
 import { LossyLink } from "../demo/lossy-link.ts";
 import { usageError } from "../errors.ts";
 import { readPublicKey } from "../keys.ts";
-import { readProfile } from "../scenario-files.ts";
+import { readProfile } from "../simulation/load.ts";
 import { UdpClient } from "../udp-client.ts";
 import { identifiers } from "./sign.ts";
 

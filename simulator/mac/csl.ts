@@ -1,0 +1,96 @@
+import { uintBelow } from "../../src/util/random.ts";
+import type { EnergyLedger } from "../mote/energy.ts";
+import type { Frame } from "../radio/frame.ts";
+import type { CsmaMac } from "./csma.ts";
+import type { LinkLayer, MacCounters, MacParts, SendDone } from "./link-layer.ts";
+
+/**
+ * Coordinated sampled listening (IEEE 802.15.4-2015, 6.12.2): the child looks at the channel once a period, and its
+ * parent, which knows when, sends then. That they stay synchronised is taken for granted; the window has the guard
+ * times in it. Samples that nobody uses are no events: they are booked when somebody asks.
+ */
+export class CslChild implements LinkLayer {
+  readonly id: number;
+  readonly ledger: EnergyLedger | undefined;
+  onPayload: (from: number, payload: Uint8Array) => void = () => {};
+  readonly #mac: CsmaMac;
+  readonly #parts: MacParts;
+  readonly #periodUs: number;
+  readonly #windowUs: number;
+  readonly #phaseUs: number;
+  #bookedUs = 0;
+  #usedSamples = 0;
+  #alive = false;
+
+  constructor(mac: CsmaMac, parts: MacParts, periodUs: number, windowUs: number) {
+    this.id = mac.id;
+    this.ledger = parts.ledger;
+    this.#mac = mac;
+    this.#parts = parts;
+    this.#periodUs = periodUs;
+    this.#windowUs = windowUs;
+    this.#phaseUs = uintBelow(parts.random, periodUs);
+    mac.onPayload = (from, payload) => this.onPayload(from, payload);
+  }
+
+  get counters(): MacCounters {
+    return this.#mac.counters;
+  }
+
+  onFrame(frame: Frame): void {
+    this.#mac.onFrame(frame);
+  }
+
+  /** Time to the next sample that a parent can still use; the child will be listening. */
+  nextSampleUs(): number {
+    const { engine } = this.#parts;
+    const inUs = this.#periodUs - ((engine.nowUs() - this.#phaseUs + this.#periodUs) % this.#periodUs);
+    engine.after(inUs - this.#windowUs / 4, () => this.#sample());
+    return inUs;
+  }
+
+  turnOn(): void {
+    this.settle(this.#parts.engine.nowUs());
+    this.#alive = true;
+  }
+
+  turnOff(): void {
+    this.settle(this.#parts.engine.nowUs());
+    this.#alive = false;
+    this.#mac.turnOff();
+  }
+
+  send(to: number, payload: Uint8Array, done?: SendDone): boolean {
+    if (!this.#alive) return false;
+    this.#mac.turnOn();
+    return this.#mac.send(to, payload, (acknowledged, transmissions) => {
+      done?.(acknowledged, transmissions);
+      this.#rest();
+    });
+  }
+
+  settle(nowUs: number): void {
+    if (this.#alive && this.ledger !== undefined) {
+      const samples = Math.floor((nowUs - this.#bookedUs) / this.#periodUs) - this.#usedSamples;
+      this.ledger.setRadio(nowUs, this.ledger.radio);
+      this.ledger.listened(Math.max(0, samples) * this.#windowUs);
+    }
+    this.#bookedUs = nowUs;
+    this.#usedSamples = 0;
+  }
+
+  #sample(): void {
+    if (!this.#alive) return;
+    this.#usedSamples++;
+    this.#mac.turnOn();
+    this.#parts.engine.after(this.#windowUs, () => this.#rest());
+  }
+
+  #rest(): void {
+    const { medium, engine } = this.#parts;
+    if (!this.#alive || !medium.isOn(this.id)) return;
+    // On until the frame under way is in and acknowledged.
+    if (medium.isReceiving(this.id) || !this.#mac.isIdle) engine.after(500, () => this.#rest());
+    else medium.setOn(this.id, false);
+  }
+}

@@ -1,0 +1,235 @@
+import { uintBelow } from "../../src/util/random.ts";
+import type { EnergyLedger } from "../mote/energy.ts";
+import { BROADCAST, type Frame } from "../radio/frame.ts";
+import { PHY } from "../radio/phy.ts";
+import { ACK_WAIT_US, MAC_OVERHEAD_BYTES, newMacCounters, NOTHING } from "./link-layer.ts";
+import type { LinkLayer, MacCounters, MacParts, SendDone } from "./link-layer.ts";
+
+/** Low-power listening as in ContikiMAC: how often everybody looks, and how long a look takes (two CCAs and their gap). */
+export interface LplParameters {
+  readonly intervalUs: number;
+  readonly checkUs: number;
+}
+
+interface Outgoing {
+  readonly frame: Frame;
+  readonly done: SendDone | undefined;
+  readonly untilUs: number;
+  tries: number;
+  retries: number;
+}
+
+/** Between two copies of a strobed frame: the time in which its acknowledgement would begin and end. */
+const STROBE_GAP_US = 600;
+
+/**
+ * Everybody sleeps and looks at the channel once an interval. A sender repeats its frame until it is acknowledged or
+ * an interval is over; all in range that look meanwhile stay on for a whole copy. Looks that nobody's strobe falls
+ * into are no events: they are booked when somebody asks.
+ */
+export class LplMac implements LinkLayer {
+  readonly id: number;
+  readonly ledger: EnergyLedger | undefined;
+  readonly counters: MacCounters = newMacCounters();
+  onPayload: (from: number, payload: Uint8Array) => void = () => {};
+  readonly #parts: MacParts;
+  readonly #lpl: LplParameters;
+  readonly #phaseUs: number;
+  readonly #queue: Outgoing[] = [];
+  readonly #lastSequence = new Map<number, number>();
+  #sequence: number;
+  #transmitting = false;
+  #acksDue = 0;
+  #strobing = false;
+  #alive = false;
+  #lookScheduled = false;
+  #onUntilUs = 0;
+  #bookedUs = 0;
+  #looks = 0;
+
+  constructor(parts: MacParts, lpl: LplParameters) {
+    this.id = parts.id;
+    this.ledger = parts.ledger;
+    this.#parts = parts;
+    this.#lpl = lpl;
+    this.#sequence = uintBelow(parts.random, 256);
+    this.#phaseUs = uintBelow(parts.random, lpl.intervalUs);
+    parts.medium.join(this, false);
+  }
+
+  turnOn(): void {
+    this.settle(this.#parts.engine.nowUs());
+    this.#alive = true;
+  }
+
+  turnOff(): void {
+    this.settle(this.#parts.engine.nowUs());
+    this.#alive = false;
+    this.#queue.length = 0;
+    this.#strobing = false;
+    this.#parts.medium.setOn(this.id, false);
+  }
+
+  send(to: number, payload: Uint8Array, done?: SendDone): boolean {
+    const { queueFrames, securityBytes } = this.#parts.parameters;
+    if (!this.#alive || this.#queue.length >= queueFrames) {
+      this.counters.queueDrops++;
+      return false;
+    }
+    this.#sequence = (this.#sequence + 1) & 0xff;
+    const psduBytes = payload.length + MAC_OVERHEAD_BYTES + securityBytes;
+    const frame: Frame = {
+      kind: "data",
+      from: this.id,
+      to,
+      sequence: this.#sequence,
+      psduBytes,
+      payload,
+      pending: false,
+    };
+    this.#queue.push({ frame, done, untilUs: 0, tries: 0, retries: 0 });
+    if (this.#queue.length === 1) this.#backOff(0);
+    return true;
+  }
+
+  /** Something came on air here: the next look will find it, if it lasts. */
+  onBusy(): void {
+    if (this.#lookScheduled || !this.#alive || this.#parts.medium.isOn(this.id)) return;
+    const { engine } = this.#parts;
+    const { intervalUs } = this.#lpl;
+    this.#lookScheduled = true;
+    engine.after(intervalUs - ((engine.nowUs() - this.#phaseUs + intervalUs) % intervalUs), () => this.#look());
+  }
+
+  onFrame(frame: Frame): void {
+    if (frame.kind === "ack") {
+      if (this.#strobing && frame.sequence === this.#queue[0]?.frame.sequence) this.#finish(true);
+      return;
+    }
+    const { engine } = this.#parts;
+    const { from, sequence } = frame;
+    if (frame.to === this.id) {
+      this.#acksDue++;
+      engine.after(PHY.turnaroundUs, () => this.#acknowledge(from, sequence));
+    }
+    this.#onUntilUs = engine.nowUs(); // it has what it stayed on for
+    engine.after(1_000, () => this.#rest());
+    if (this.#lastSequence.get(from) === sequence) this.counters.duplicates++;
+    else {
+      this.#lastSequence.set(from, sequence);
+      this.onPayload(from, frame.payload);
+    }
+  }
+
+  settle(nowUs: number): void {
+    if (this.#alive && this.ledger !== undefined) {
+      const looks = Math.floor((nowUs - this.#bookedUs) / this.#lpl.intervalUs) - this.#looks;
+      this.ledger.setRadio(nowUs, this.ledger.radio);
+      this.ledger.listened(Math.max(0, looks) * this.#lpl.checkUs);
+    }
+    this.#bookedUs = nowUs;
+    this.#looks = 0;
+  }
+
+  #look(): void {
+    this.#lookScheduled = false;
+    const { engine, medium } = this.#parts;
+    if (!this.#alive || medium.isOn(this.id)) return;
+    this.#looks++;
+    medium.setOn(this.id, true);
+    // The second CCA falls behind any gap between two copies.
+    let busy = medium.busy(this.id);
+    engine.after(this.#lpl.checkUs, () => {
+      busy ||= medium.busy(this.id);
+      if (busy) this.#stay(2 * (MAX_FRAME_US + STROBE_GAP_US));
+      else this.#rest();
+    });
+  }
+
+  #stay(us: number): void {
+    this.#onUntilUs = this.#parts.engine.nowUs() + us;
+    this.#parts.engine.after(us, () => this.#rest());
+  }
+
+  #rest(): void {
+    const { engine, medium } = this.#parts;
+    const busy = this.#queue.length > 0 || this.#transmitting || this.#acksDue > 0 || medium.isReceiving(this.id);
+    if (!busy && engine.nowUs() >= this.#onUntilUs) medium.setOn(this.id, false);
+  }
+
+  #acknowledge(to: number, sequence: number): void {
+    this.#acksDue--;
+    const { medium } = this.#parts;
+    if (this.#transmitting || !medium.isOn(this.id)) return;
+    this.#transmitting = true;
+    const psduBytes = PHY.ackPsduBytes;
+    medium.transmit({ kind: "ack", from: this.id, to, sequence, psduBytes, payload: NOTHING, pending: false }, () => {
+      this.#transmitting = false;
+      this.#rest();
+    });
+  }
+
+  /** Listens for a while before it strobes: another's strobe has gaps that one CCA could fall into. */
+  #backOff(attempt: number): void {
+    const head = this.#queue[0];
+    if (head === undefined) return;
+    const { engine, medium, random, parameters } = this.#parts;
+    const spread = 2 ** Math.min(parameters.minBackoffExponent + attempt, parameters.maxBackoffExponent + 3);
+    engine.after(uintBelow(random, spread) * 1_000, () => {
+      if (this.#queue[0] !== head || !this.#alive) return;
+      medium.setOn(this.id, true);
+      const before = medium.busy(this.id) || this.#transmitting;
+      engine.after(STROBE_GAP_US + PHY.ccaUs, () => {
+        if (this.#queue[0] !== head || !this.#alive) return;
+        if (before || this.#transmitting || medium.busy(this.id) || medium.isReceiving(this.id)) {
+          if (attempt < 12) this.#backOff(attempt + 1);
+          else {
+            this.counters.channelFailures++;
+            this.#next(false);
+          }
+          return;
+        }
+        this.#strobing = true;
+        this.#strobe(head, engine.nowUs() + this.#lpl.intervalUs + MAX_FRAME_US);
+      });
+    });
+  }
+
+  #strobe(head: Outgoing, untilUs: number): void {
+    const { engine, medium } = this.#parts;
+    if (this.#queue[0] !== head || !this.#strobing) return;
+    if (engine.nowUs() >= untilUs) {
+      this.#finish(head.frame.to === BROADCAST);
+      return;
+    }
+    this.#transmitting = true;
+    this.counters.sent++;
+    head.tries++;
+    medium.transmit(head.frame, () => {
+      this.#transmitting = false;
+      engine.after(head.frame.to === BROADCAST ? STROBE_GAP_US : ACK_WAIT_US, () => this.#strobe(head, untilUs));
+    });
+  }
+
+  #finish(acknowledged: boolean): void {
+    this.#strobing = false;
+    const head = this.#queue[0]!;
+    if (acknowledged || head.retries >= this.#parts.parameters.maxRetries) {
+      if (!acknowledged) this.counters.noAck++;
+      this.#next(acknowledged);
+    } else {
+      head.retries++;
+      this.counters.retries++;
+      this.#backOff(1);
+    }
+  }
+
+  #next(acknowledged: boolean): void {
+    const { done, retries } = this.#queue.shift()!;
+    if (this.#queue.length > 0) this.#backOff(0);
+    else this.#rest();
+    done?.(acknowledged, retries + 1);
+  }
+}
+
+const MAX_FRAME_US = (PHY.headerBytes + PHY.maxPsduBytes) * PHY.byteUs;

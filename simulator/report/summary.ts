@@ -1,0 +1,78 @@
+import type { CaseReport } from "./case-report.ts";
+import { estimate, type CaseEstimate, type Estimate } from "./seeds.ts";
+import type { ScenarioReport } from "./scenario-report.ts";
+
+/** `summary.json`. A key that goes or changes its meaning makes a new version; new keys do not. */
+export interface Summary {
+  readonly schema: "blockferry.simulation";
+  readonly version: 1;
+  readonly scenario: string;
+  readonly description: string;
+  readonly seeds: readonly number[];
+  readonly profile: string;
+  readonly unverifiedConstants: readonly string[];
+  /** Means over the seeds with 95 % confidence intervals. */
+  readonly cases: readonly CaseEstimate[];
+  /** Each run: by seed, then by case. */
+  readonly runs: readonly {
+    readonly seed: number;
+    readonly traceHash: string;
+    readonly cases: readonly CaseReport[];
+  }[];
+}
+
+export function summaryOf(description: string, reports: readonly ScenarioReport[]): Summary {
+  const { scenario, profile, unverifiedConstants } = reports[0]!;
+  return {
+    schema: "blockferry.simulation",
+    version: 1,
+    scenario,
+    description,
+    seeds: reports.map(({ seed }) => seed),
+    profile,
+    unverifiedConstants,
+    cases: estimate(reports),
+    runs: reports.map(({ seed, traceHash, cases }) => ({ seed, traceHash, cases })),
+  };
+}
+
+/** How one figure differs between two simulations of the same case. */
+export interface Comparison {
+  readonly label: string;
+  readonly what: "energyMj" | "completionS" | "airBytes" | "updated";
+  readonly here: Estimate;
+  readonly there: Estimate;
+  /** here / there. */
+  readonly ratio: number;
+  /** True when the 95 % confidence interval of the difference (Welch) leaves out zero. */
+  readonly significant: boolean;
+}
+
+/** Compares case by case: those with the same swept values, or those at the same place. */
+export function compare(here: Summary, there: Summary): Comparison[] {
+  const out: Comparison[] = [];
+  for (const [i, mine] of here.cases.entries()) {
+    const label = labelOf(mine.swept);
+    const other = there.cases.find(({ swept }) => labelOf(swept) === label) ?? there.cases[i];
+    if (other === undefined) continue;
+    const pairs = [
+      ["energyMj", mine.energyMj, other.energyMj],
+      ["completionS", mine.completionP50S, other.completionP50S],
+      ["airBytes", mine.airBytes, other.airBytes],
+    ] as const;
+    for (const [what, a, b] of pairs)
+      out.push({ label, what, here: a, there: b, ratio: a.mean / b.mean, significant: differ(a, b) });
+  }
+  return out;
+}
+
+/** The half widths are those of the means: the difference's is their root sum of squares. */
+function differ(a: Estimate, b: Estimate): boolean {
+  return Math.abs(a.mean - b.mean) > Math.hypot(a.ci95, b.ci95);
+}
+
+export function labelOf(swept: CaseReport["swept"]): string {
+  return Object.entries(swept)
+    .map(([key, value]) => `${key}=${String(value)}`)
+    .join(" ");
+}

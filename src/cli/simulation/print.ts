@@ -1,0 +1,88 @@
+import type { CaseReport } from "../../../simulator/report/case-report.ts";
+import type { ScenarioReport } from "../../../simulator/report/scenario-report.ts";
+import type { CaseEstimate, Estimate } from "../../../simulator/report/seeds.ts";
+import { labelOf, type Comparison } from "../../../simulator/report/summary.ts";
+import { formatTable } from "../table.ts";
+
+/** One seed: what each case cost, and what the gateway found out of its clients. */
+export function printRun(report: ScenarioReport): void {
+  console.log(`${report.scenario}, seed ${report.seed}, ${report.profile}, trace ${report.traceHash}\n`);
+  const header = ["p50 s", "max s", "B/s", "mJ", "uJ/B", "x limit", "battery d", "frames", "refetched", "resumes"];
+  console.log(formatTable(["case", "updated", ...header], report.cases.map(row)));
+  for (const { transport, outcomes } of report.cases) if (transport === "lwm2m") printOutcomes(outcomes);
+  printNotes(report);
+  const [seconds, frames] = [Math.round(report.simSecondsPerWallSecond), Math.round(report.framesPerWallSecond)];
+  console.log(`${seconds} simulated seconds and ${frames} frames per second of this machine.`);
+}
+
+export function printEstimates(report: ScenarioReport, seeds: number, cases: readonly CaseEstimate[]): void {
+  console.log(
+    `${report.scenario}, ${seeds} seeds from ${report.seed} on, ${report.profile}; means with 95 % confidence intervals\n`,
+  );
+  const rows = cases.map((run) => [
+    caseName(run),
+    `${run.updated}/${run.motes}`,
+    plusMinus(run.completionP50S, 2),
+    plusMinus(run.energyMj, 1),
+    plusMinus(run.energyPerByteUj, 3),
+    run.limitPerByteUj.toFixed(3),
+    plusMinus(run.energyOverLimit, 3),
+    plusMinus(run.batteryDays, 3),
+  ]);
+  const header = ["case", "updated", "p50 s", "mJ", "uJ/B", "limit", "x limit", "battery d"];
+  console.log(formatTable(header, rows));
+  printNotes(report);
+}
+
+export function printComparison(comparisons: readonly Comparison[]): void {
+  const rows = comparisons.map(({ label, what, here, there, ratio, significant }) => [
+    label === "" ? "-" : label,
+    what,
+    plusMinus(here, 2),
+    plusMinus(there, 2),
+    ratio.toFixed(3),
+    significant ? "yes" : "no",
+  ]);
+  console.log(`\n${formatTable(["case", "figure", "here", "there", "ratio", "differs"], rows)}`);
+  console.log("differs: the 95 % confidence interval of the difference leaves out zero.");
+}
+
+/** What the gateway found out of each client. */
+function printOutcomes(outcomes: Readonly<Record<string, number>>): void {
+  const rows = Object.entries(outcomes).toSorted(([, a], [, b]) => b - a);
+  console.log(`\n${formatTable(["outcome", "motes"], rows)}`);
+}
+
+function printNotes({ unverifiedConstants }: ScenarioReport): void {
+  console.log(
+    "\nlimit: one hop, full frames, free feedback, receive energy only, in uJ/B (blockferry limit shows the formula).",
+  );
+  if (unverifiedConstants.length > 0)
+    console.log(`unverified constants in this profile: ${unverifiedConstants.join(", ")}.`);
+}
+
+function caseName(run: CaseReport | CaseEstimate): string {
+  const label = labelOf(run.swept);
+  return label === "" ? run.transport : label;
+}
+
+const plusMinus = ({ mean, ci95 }: Estimate, digits: number): string =>
+  Number.isNaN(ci95) ? mean.toFixed(digits) : `${mean.toFixed(digits)} ± ${ci95.toFixed(digits)}`;
+
+function row(run: CaseReport): (string | number)[] {
+  const { completionS, energyMj, energyPerByteUj, energyOverLimit, batteryDays, air } = run;
+  return [
+    caseName(run),
+    `${run.updated}/${run.motes}`,
+    completionS.p50.toFixed(2),
+    completionS.max.toFixed(2),
+    Math.round(run.goodputBytesPerS),
+    energyMj.total.toFixed(1),
+    energyPerByteUj.toFixed(3),
+    energyOverLimit.toFixed(3),
+    batteryDays.p50.toFixed(3),
+    air.frames,
+    run.refetchedBlocks,
+    run.resumes,
+  ];
+}
