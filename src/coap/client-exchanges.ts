@@ -34,6 +34,8 @@ interface ClientExchange {
   /** The newest notification, once there was one. */
   notified: Notified | undefined;
   newest: IncomingResponse | undefined;
+  /** Retransmissions of its request. */
+  copies: number;
   /** Callers beyond the first that share an observation. */
   joined: number;
   timer: Timer | undefined;
@@ -107,6 +109,7 @@ export class ClientExchanges {
       state: CLIENT_EXCHANGE.initial,
       notified: undefined,
       newest: undefined,
+      copies: 0,
       joined: 0,
       timer: undefined,
     };
@@ -157,7 +160,7 @@ export class ClientExchanges {
     const rejected = judge(message, UNDERSTOOD) !== undefined;
     // One member of a group does not answer for the others.
     if (rejected && exchange.request.toGroup === true) return "rejected";
-    this.#parts.reliability.answered(nowUs, exchange.peerKey, exchange.messageId);
+    exchange.copies += this.#parts.reliability.answered(nowUs, exchange.peerKey, exchange.messageId);
     this.#probing.heard(fromKey);
     if (rejected) {
       this.#fail(exchange, "bad-option");
@@ -230,9 +233,10 @@ export class ClientExchanges {
     if (confirmable) {
       const to = { peer, peerKey: exchange.peerKey };
       this.#awaitResponse(nowUs, exchange); // a request that waits for NSTART has a deadline too
-      return reliability.send(nowUs, to, { bytes, messageId, kind: "request" }, (now, outcome) =>
-        this.#onOutcome(now, exchange, messageId, outcome),
-      );
+      return reliability.send(nowUs, to, { bytes, messageId, kind: "request" }, (now, outcome, retransmissions) => {
+        exchange.copies += retransmissions;
+        this.#onOutcome(now, exchange, messageId, outcome);
+      });
     }
     this.#nonByMessageId.set(`${exchange.peerKey}/${messageId}`, exchange);
     const atUs = request.paced === true ? nowUs : this.#probing.take(nowUs, exchange.peerKey, bytes.length);
@@ -270,7 +274,8 @@ export class ClientExchanges {
       this.#deliverNotification(nowUs, exchange, { sequence, atUs: nowUs }, response);
       return;
     }
-    this.#events.push({ kind: "response", request: id, response });
+    const repeated = exchange.copies > 0 ? { repeated: true } : {};
+    this.#events.push({ kind: "response", request: id, response, ...repeated });
     const many = request.many === true || request.toGroup === true; // its deadline ends it
     if (!CLIENT_EXCHANGE.step(exchange, many ? "one of many" : "respond") || many) return;
     this.#forget(exchange);

@@ -14,6 +14,7 @@ import type { CoapMessage } from "./message.ts";
 import { MessageIds } from "./message-ids.ts";
 import { Code, isRequestCode, MessageType } from "./numbers.ts";
 import { checkParameters, DEFAULT_PARAMETERS, exchangeLifetimeUs, type TransmissionParameters } from "./parameters.ts";
+import type { KeptUs } from "./server-exchanges.ts";
 import { Reliability, type CoapTimers } from "./reliability.ts";
 import type { TimerChoice } from "./retransmission.ts";
 import type { ClientEvent, CoapResponse, OutgoingRequest, RequestHandler } from "./request.ts";
@@ -34,6 +35,7 @@ export interface EndpointOptions {
   /** Told of each message that is sent once more. */
   readonly onRetransmission?: (nowUs: number, peer: PeerAddress) => void;
   readonly metrics?: Metrics;
+  readonly keptUs?: KeptUs;
   /** Bytes of the tokens of this endpoint's requests, 2 to 64 (RFC 7252 section 5.3.1, RFC 8974). */
   readonly tokenLength?: number;
   /** Addresses that nobody can forge; all when absent (RFC 9175 section 2.4). */
@@ -82,6 +84,7 @@ export class CoapEndpoint {
       preferredSzx: options.preferredSzx ?? 6,
       metrics: this.#metrics,
       proof: this.#proof,
+      keptUs: options.keptUs,
     });
     this.#client = new ClientExchanges({ ...parts, random: random.fork("token"), tokenLength });
   }

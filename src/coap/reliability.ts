@@ -24,7 +24,7 @@ interface Confirmable {
   readonly messageId: number;
   readonly kind: ConfirmableMessage["kind"];
   bytes: ConfirmableMessage["bytes"];
-  readonly onOutcome: (nowUs: number, outcome: Outcome) => void;
+  readonly onOutcome: (nowUs: number, outcome: Outcome, retransmissions: number) => void;
   state: ConfirmableState;
   plan: RetransmissionPlan | undefined;
   startedUs: number;
@@ -115,12 +115,16 @@ export class Reliability {
     return true;
   }
 
-  /** The response came before the ACK, or in place of it: nothing is sent again. */
-  answered(nowUs: number, peerKey: string, messageId: number): void {
+  /** The response came before the ACK, or in place of it: nothing is sent again. How often it had been. */
+  answered(nowUs: number, peerKey: string, messageId: number): number {
     const entry = this.#outstanding.get(`${peerKey}/${messageId}`);
-    if (entry === undefined) return this.cancel(nowUs, peerKey, messageId);
+    if (entry === undefined) {
+      this.cancel(nowUs, peerKey, messageId);
+      return 0;
+    }
     this.#measure(nowUs, entry);
     this.#end(nowUs, entry, "settled", undefined);
+    return entry.retransmissions;
   }
 
   /** Stops sending a message without an outcome, whether it has been sent or still waits. */
@@ -195,7 +199,7 @@ export class Reliability {
     entry.timer?.cancel();
     this.#outstanding.delete(`${entry.peerKey}/${entry.messageId}`);
     this.#goOn(nowUs, entry.peerKey);
-    if (outcome !== undefined) entry.onOutcome(nowUs, outcome);
+    if (outcome !== undefined) entry.onOutcome(nowUs, outcome, entry.retransmissions);
   }
 
   /** One is done: the next that waits may start. */

@@ -110,7 +110,13 @@ export type RequestFailure = "timeout" | "reset" | "bad-option";
 
 /** What became of a request of ours. */
 export type ClientEvent =
-  | { readonly kind: "response"; readonly request: number; readonly response: IncomingResponse }
+  /** `repeated`: the request was retransmitted, so this may answer a copy of it. */
+  | {
+      readonly kind: "response";
+      readonly request: number;
+      readonly response: IncomingResponse;
+      readonly repeated?: boolean;
+    }
   /** Only of requests for which many responses may come: the peer has it, and does not refuse it at once. */
   | { readonly kind: "acknowledged"; readonly request: number }
   /** A newer state of what is observed; the observation goes on. */

@@ -14,6 +14,12 @@ import { SERVER_EXCHANGE, type ServerExchangeState } from "./states.ts";
 const MAX_LOOKED_AT = 64;
 
 /** One request of a peer that is being answered, or was. */
+/**
+ * For how long the same message is a repetition, where that is less than EXCHANGE_LIFETIME: what a peer sends first
+ * after a restart may look like what it sent first before.
+ */
+export type KeptUs = (message: CoapMessage) => number | undefined;
+
 export interface ServerExchange {
   readonly id: number;
   readonly key: string;
@@ -40,11 +46,13 @@ export class ServerExchanges {
   readonly #byKey = new Map<string, ServerExchange>();
   readonly #byId = new Map<number, ServerExchange>();
   readonly #ofPeer = new Map<string, Set<ServerExchange>>();
+  readonly #keptUs: KeptUs;
   #nextId = 1;
 
-  constructor(parameters: TransmissionParameters, timers: CoapTimers) {
+  constructor(parameters: TransmissionParameters, timers: CoapTimers, keptUs: KeptUs = () => undefined) {
     this.#parameters = parameters;
     this.#timers = timers;
+    this.#keptUs = keptUs;
   }
 
   get size(): number {
@@ -85,7 +93,8 @@ export class ServerExchanges {
     this.#byId.set(exchange.id, exchange);
     this.#ofPeer.set(key, ofPeer.add(exchange));
     const confirmable = message.type === MessageType.CON;
-    const lifetimeUs = confirmable ? exchangeLifetimeUs(this.#parameters) : nonLifetimeUs(this.#parameters);
+    const longestUs = confirmable ? exchangeLifetimeUs(this.#parameters) : nonLifetimeUs(this.#parameters);
+    const lifetimeUs = Math.min(longestUs, this.#keptUs(message) ?? longestUs);
     exchange.expiryTimer = this.#timers.schedule(nowUs + lifetimeUs, () => this.end(exchange, "expire"));
     return exchange;
   }

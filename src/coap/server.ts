@@ -20,7 +20,7 @@ import { asBody, isSuppressed, LEISURE_US, shapeResponse } from "./reply.ts";
 import { checkRequest } from "./request-check.ts";
 import type { Body, CoapResponse, HandlerResult, IncomingRequest, RequestHandler } from "./request.ts";
 import { SERVER_EXCHANGE } from "./states.ts";
-import { isRepetition, ServerExchanges, type ServerExchange } from "./server-exchanges.ts";
+import { isRepetition, ServerExchanges, type ServerExchange, type KeptUs } from "./server-exchanges.ts";
 
 export interface ServerParts {
   readonly handler: RequestHandler | undefined;
@@ -34,6 +34,7 @@ export interface ServerParts {
   readonly metrics: Metrics;
   readonly proof: AddressProof;
   readonly send: (peer: PeerAddress, bytes: Uint8Array) => void;
+  readonly keptUs?: KeptUs | undefined;
 }
 
 /** Requests that come in, and what is sent in answer to them (RFC 7252 sections 4 and 5). */
@@ -48,7 +49,7 @@ export class CoapServer {
   constructor(parts: ServerParts) {
     this.#parts = parts;
     const { parameters, timers } = parts;
-    this.#exchanges = new ServerExchanges(parameters, timers);
+    this.#exchanges = new ServerExchanges(parameters, timers, parts.keptUs);
     const sendOne = (nowUs: number, request: IncomingRequest, response: CoapResponse): boolean =>
       this.#sendMore(nowUs, request, response);
     this.#qBlock2 = new QBlock2Server(parameters, parts.random.fork("q-block2"), timers, sendOne);

@@ -16,6 +16,7 @@ import type { Random } from "../ports/random.ts";
 import type { Durability, StoreOp } from "../ports/store.ts";
 import type { Transfer } from "../transfer/transfer.ts";
 import type { Quirks } from "../lwm2m/quirks.ts";
+import { registerKeptUs } from "../lwm2m/registration.ts";
 import { DeviceTimer } from "./device-timer.ts";
 import { Devices } from "./devices.ts";
 import { TransferTable } from "../transfer/transfer-table.ts";
@@ -110,6 +111,7 @@ export class Gateway {
       random: parts.random.fork("coap"),
       handler: this.#router,
       blockPath,
+      keptUs: registerKeptUs,
       preferredSzx,
       metrics,
       parameters,

@@ -55,6 +55,7 @@ const UpdateBody = z.strictObject({
   severity: z.int().min(0).max(2).optional(),
   maxDeferS: seconds.optional(),
   deadlineS: seconds.optional(),
+  restarts: z.boolean().optional(),
   force: z.boolean().default(false),
 });
 
@@ -134,7 +135,8 @@ function targetOf(gateway: Gateway, given: z.infer<typeof component>): Component
 function isNamed({ release, digest, alias }: Listing, image: string): boolean {
   const path = imagePath(fromHex(digest)!).join("/");
   const bare = image.replace(/^\//, "");
-  return release.key === image || digest.startsWith(image.toLowerCase()) || bare === path || bare === alias;
+  const last = path.slice(path.lastIndexOf("/") + 1);
+  return release.key === image || digest.startsWith(image.toLowerCase()) || [path, last, alias].includes(bare);
 }
 
 function componentOf({ release, digest }: Listing, given: z.infer<typeof component>): Component | string {

@@ -35,10 +35,22 @@ export const Format = {
   SENML_CBOR: 112,
   OLD_TLV: 1_542,
   OLD_JSON: 1_543,
+  OLD_OPAQUE: 1_544,
   TLV: 11_542,
   JSON: 11_543,
   LWM2M_CBOR: 11_544,
 } as const;
+
+/** Formats that have room for any part of the tree: one that a client took once it takes for the next question too. */
+export const STRUCTURED: ReadonlySet<number> = new Set<number>([
+  Format.SENML_JSON,
+  Format.SENML_CBOR,
+  Format.OLD_TLV,
+  Format.OLD_JSON,
+  Format.TLV,
+  Format.JSON,
+  Format.LWM2M_CBOR,
+]);
 
 /**
  * What the content of a Read, a Notify, a Send or a Write of `path` says, in whatever format. Throws

@@ -1,5 +1,6 @@
 import type { ClientEvent, Requester } from "../coap/request.ts";
 import type { Timer, TimerQueue } from "../util/timer-queue.ts";
+import { STRUCTURED } from "./content.ts";
 import { ObserveRun } from "./observe-run.ts";
 import type { Observing } from "./observing.ts";
 import { RunningOperation, type Operation, type Run } from "./operation.ts";
@@ -262,7 +263,8 @@ export class DeviceQueues {
     const { operation } = waiting;
     device.running = undefined;
     device.cut?.cancel();
-    if (result.kind === "done" && (operation.kind === "read" || operation.kind === "write")) device.format = run.format;
+    const tells = result.kind === "done" && (operation.kind === "read" || operation.kind === "write");
+    if (tells && run.format !== undefined && STRUCTURED.has(run.format)) device.format = run.format;
     const { queueMode } = device.registration;
     const timeout = result.kind === "failed" && result.reason === "timeout";
     if (timeout && queueMode) device.wakefulness.silent();

@@ -1,4 +1,5 @@
 import type { Path } from "./path.ts";
+import type { Registration } from "./registration.ts";
 import type { Reading } from "./reading.ts";
 
 /** Resources of object 5 Firmware Update, and of 33629 Advanced Firmware Update, which has more of them. */
@@ -26,6 +27,8 @@ export const MAX_URI_BYTES = 127;
 export const State = { IDLE: 0, DOWNLOADING: 1, DOWNLOADED: 2, UPDATING: 3 } as const;
 export const STATE_NAMES: readonly string[] = ["Idle", "Downloading", "Downloaded", "Updating"];
 
+export const RESULT_SUCCESS = 1;
+export const RESULT_UPDATE_FAILED = 8;
 export const RESULT_DEFERRED = 11;
 
 export interface ResultMeaning {
@@ -87,6 +90,11 @@ export function waysIn(
   const delivery = known ?? DELIVERIES[said] ?? "both";
   const coap = protocols === undefined || protocols.includes(0);
   return { pull: delivery !== "push" && coap, push: delivery !== "pull" };
+}
+
+/** Whether a client has registered an object. */
+export function hasObject(registration: Registration | undefined, [object]: Path): boolean {
+  return registration?.objects.some(({ path }) => path[0] === object) === true;
 }
 
 /** Takes over what readings of the firmware object at `object` say; the number of them that did. */

@@ -1,6 +1,6 @@
 import { utf8 } from "../util/bytes.ts";
 import type { Reading } from "./reading.ts";
-import { typeOf } from "./definitions.ts";
+import { definitionOf, typeOf } from "./definitions.ts";
 import { parsePath, pathText, type Path } from "./path.ts";
 import { ContentError, fromText, isObjectLink, linkText, parseLink, textOf, toText, typed } from "./values.ts";
 
@@ -19,7 +19,10 @@ export function decodeLwM2mJson(bytes: Uint8Array): Reading[] {
 
 function readEntry(bn: string, bt: unknown, { n = "", t, v, bv, sv, ov }: Record<string, unknown>): Reading {
   const name = `${bn}${String(n)}`.replace(/\/$/, "");
-  const path = parsePath(name);
+  const whole = parsePath(name);
+  // Wakaama of 1.0 says the resource twice where it is read by itself: /3/0/3/3, which is no resource instance then.
+  const twice = whole?.length === 4 && whole[2] === whole[3] && definitionOf(whole[0]!, whole[2]!)?.multiple === false;
+  const path = twice ? whole.slice(0, 3) : whole;
   if (path === undefined || path.length < 3) throw new ContentError(`${JSON.stringify(name)} is no resource`);
   const times = [bt, t].filter((time) => typeof time === "number");
   const time = times.length === 0 ? {} : { timeS: times.reduce((sum, part) => sum + part, 0) };
@@ -33,7 +36,9 @@ function readEntry(bn: string, bt: unknown, { n = "", t, v, bv, sv, ov }: Record
 }
 
 export function encodeLwM2mJson(path: Path, readings: readonly Reading[]): Uint8Array {
-  const base = path.length === 0 ? "/" : path.length > 2 ? pathText(path) : `${pathText(path)}/`;
+  // A resource is named below its instance: Wakaama finds none in a base name alone.
+  const above = path.slice(0, 2);
+  const base = above.length === 0 ? "/" : `${pathText(above)}/`;
   const e = readings.map(({ path: of, value, timeS }) => {
     const name = pathText(of).slice(base.length);
     const field = isObjectLink(value)

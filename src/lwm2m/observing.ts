@@ -147,7 +147,10 @@ export function observeFormats(
   const senml: number[] = [Format.SENML_CBOR, Format.SENML_JSON];
   if (paths.length !== 1) return [...new Set([...formats.filter((format) => senml.includes(format)), ...senml])];
   const said = formats.filter((format) => format >= Format.SENML_JSON);
-  const usual = version === "1.0" ? [Format.TLV] : [Format.SENML_CBOR, Format.TLV];
+  const usual =
+    version === "1.0"
+      ? [Format.TLV]
+      : [Format.SENML_CBOR, Format.TLV, ...(version === "1.1" ? [] : [Format.LWM2M_CBOR])];
   const simple = paths[0]!.length >= 3 ? [Format.TEXT] : [];
   return [...new Set([...(known === undefined ? [] : [known]), ...said, ...usual, ...simple])];
 }

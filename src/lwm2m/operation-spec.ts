@@ -63,7 +63,7 @@ function meantBy(
     case "create":
       return { kind: "create", path: path.slice(0, 1), readings: assignments(path, value ?? "") };
     case "write-composite":
-      return { kind: operation, path: [], readings: assignments([], value ?? "") };
+      return { kind: operation, path: [], readings: assignments(path, value ?? "") };
     case "read-composite":
       return { kind: operation, path: [], paths: all };
     case "observe":

@@ -32,7 +32,13 @@ export type Operation =
   /** A Write of a Package, block by block. */
   | { readonly kind: "push"; readonly path: Path; readonly push: PackagePush }
   /** What is no LwM2M: a POST to a resource of the client's own, such as the trigger of a SUIT update. */
-  | { readonly kind: "post"; readonly path: Path; readonly segments: readonly string[]; readonly text: string };
+  | {
+      readonly kind: "post";
+      readonly path: Path;
+      readonly segments: readonly string[];
+      readonly text: string;
+      readonly port?: number | undefined;
+    };
 
 /** A Write of one resource, in place of the value that it has. */
 export const writeOf = (path: Path, value: ResourceValue): Operation & { readonly kind: "write" } => ({
@@ -109,7 +115,11 @@ export class RunningOperation implements Run {
 
   start(nowUs: number): OperationResult | undefined {
     const { requester, registration, operation } = this.#parts;
-    const { rootPath, peer } = registration;
+    const { rootPath } = registration;
+    const peer =
+      operation.kind === "post"
+        ? { ...registration.peer, port: operation.port ?? registration.peer.port }
+        : registration.peer;
     const path = operation.kind === "post" ? operation.segments : [...rootPath, ...operation.path.map(String)];
     const options: CoapOption[] = textOptions(Option.URI_PATH, path);
     if (operation.kind === "write-attributes") options.push(...textOptions(Option.URI_QUERY, operation.attributes));
@@ -207,6 +217,13 @@ export class RunningOperation implements Run {
   }
 }
 
+/** What a client of its version must take, or may take where it does not say so (1.2 Core, section 7.4). */
+export function usualFormats({ version }: Registration): number[] {
+  if (version === "1.0") return [Format.TLV, Format.JSON];
+  const both = [Format.SENML_CBOR, Format.SENML_JSON, Format.TLV];
+  return version === "1.1" ? both : [...both, Format.LWM2M_CBOR];
+}
+
 /** What to try, in this order: what is known to work, what the client says it takes, what its version must take. */
 function formatsFor({ registration, operation, known }: RunningParts): number[] {
   if (operation.kind === "discover") return [Format.LINK];
@@ -218,11 +235,14 @@ function formatsFor({ registration, operation, known }: RunningParts): number[] 
   if (operation.kind !== "read" && operation.kind !== "write" && operation.kind !== "create") return [];
   const single = operation.path.length >= 3;
   const ours: number[] = [Format.SENML_CBOR, Format.SENML_JSON, Format.LWM2M_CBOR, Format.TLV, Format.JSON];
-  const usual =
-    registration.version === "1.0" ? [Format.TLV, Format.JSON] : [Format.SENML_CBOR, Format.SENML_JSON, Format.TLV];
+  const usual = usualFormats(registration);
   const said = ours.filter((format) => registration.formats.includes(format));
   const opaque = operation.kind === "write" && operation.readings[0]?.value instanceof Uint8Array;
   const simple = single ? (opaque ? [Format.OPAQUE] : [Format.TEXT]) : [];
   const first = known === undefined ? [] : [known];
-  return [...new Set([...(opaque && single ? simple : []), ...first, ...said, ...usual, ...simple])];
+  // A resource by itself is written as it is: Zephyr's JSON reader, for one, cuts a URI at its port.
+  const plain = operation.kind === "write" && single;
+  // Each client of 1.0 has TLV, and several have a JSON of their own making.
+  const ordered = registration.version === "1.0" ? [...usual, ...said] : [...said, ...usual];
+  return [...new Set([...(plain ? simple : []), ...first, ...ordered, ...simple])];
 }

@@ -12,8 +12,12 @@ import type { Registration } from "./registration.ts";
 
 /** Below this a block costs more in headers than it carries. */
 const LEAST_SZX = 2;
+/** What a Package is called, one after the other until a client takes it: Contiki-NG knows octets by an old number only. */
+const FORMATS: readonly number[] = [Format.OPAQUE, Format.OLD_OPAQUE];
 /** Blocks that a client may be further than our record of it. */
 const MAX_AHEAD = 512;
+/** As many in the middle of a transfer: each stands for one answer that was lost. */
+const MAX_PEEKS = 4;
 
 export interface PushOptions {
   /** The Package resource: `/5/0/0`. */
@@ -23,6 +27,8 @@ export interface PushOptions {
   /** Bytes that the client has already, of the transfer that `token` names. */
   readonly offset?: number;
   readonly token?: Uint8Array;
+  /** A client that was not heard of for so long takes any block for the first of a package. */
+  readonly forgetsUs?: number | undefined;
   /** Bytes that the client has acknowledged, from `offset` on. */
   readonly onProgress: (nowUs: number, offset: number, length: number) => void;
   /** The client has lost what it had acknowledged. */
@@ -45,6 +51,15 @@ export class PackagePush {
   #resuming: boolean;
   #request: number | undefined;
   #ahead = 0;
+  #format = 0;
+  /** Up to here its bytes are recorded. */
+  #recorded: number;
+  #heardUs: number | undefined;
+  /** Whether an answer to the block at hand may have been lost. */
+  #doubtful = false;
+  #peeks = 0;
+  /** Its client has not been heard of for longer than it remembers a transfer. */
+  forgotten = false;
 
   constructor(options: PushOptions) {
     this.#options = options;
@@ -54,6 +69,7 @@ export class PackagePush {
     this.#offset = offset - (offset % blockSize(options.szx));
     if (this.#offset >= this.#size) this.#offset = 0; // whether the last block arrived nobody can tell
     this.#resuming = this.#offset > 0;
+    this.#recorded = this.#offset;
     this.#token = options.token;
   }
 
@@ -80,6 +96,7 @@ export class PackagePush {
     this.#upload ??= this.#newUpload(rootPath);
     const request = this.#upload.request();
     const token = this.#token === undefined ? {} : { token: this.#token };
+    this.#heardUs ??= nowUs;
     this.#request = requester.request(nowUs, peer, { ...request, ...token });
     return this.#request !== undefined;
   }
@@ -87,8 +104,13 @@ export class PackagePush {
   /** What an event of the endpoint means; undefined when the next block is to be sent. */
   handleEvent(nowUs: number, event: ClientEvent): OperationResult | undefined {
     this.#request = undefined;
+    const { forgetsUs } = this.#options;
+    this.forgotten ||= forgetsUs !== undefined && nowUs - (this.#heardUs ?? nowUs) >= forgetsUs;
+    this.#doubtful ||= event.kind === "failed" || (event.kind === "response" && event.repeated === true);
     if (event.kind === "failed") return { kind: "failed", reason: event.reason };
     if (event.kind === "acknowledged") return undefined;
+    if (this.forgotten) return { kind: "failed", reason: "timeout" };
+    this.#heardUs = nowUs;
     const { response } = event;
     this.#token = event.response.token;
     const upload = this.#upload!;
@@ -97,10 +119,16 @@ export class PackagePush {
     this.#szx = upload.szx;
     if (step.kind === "failed") return this.#refused(response, step.reason);
     const end = step.kind === "done" ? this.#size : step.sent;
-    if (end < before) this.#options.onRestart();
+    if (end < before) {
+      this.#recorded = 0;
+      this.#options.onRestart();
+    }
     if (end > before) {
-      this.#resuming = false;
-      this.#options.onProgress(nowUs, before, end - before);
+      this.#resuming = this.#doubtful = false;
+      this.#peeks = 0;
+      // What was skipped on the way to the block that it waited for, it has.
+      this.#options.onProgress(nowUs, this.#recorded, end - this.#recorded);
+      this.#recorded = end;
     }
     return step.kind === "done" ? { kind: "done", code: codeText(response.code) } : undefined;
   }
@@ -112,7 +140,14 @@ export class PackagePush {
 
   #refused(response: ResponseContent, reason: string): OperationResult | undefined {
     // A client that does not know how to go on says so in many ways.
+    if (!this.#resuming && this.#doubtful && response.code === Code.SERVICE_UNAVAILABLE && this.#peek())
+      return undefined;
     if (this.#resuming) return this.#lookAhead(response) ? undefined : this.#restart(this.#szx);
+    const otherFormat = response.code === Code.UNSUPPORTED_CONTENT_FORMAT && this.#format + 1 < FORMATS.length;
+    if (otherFormat) {
+      this.#format++;
+      return this.#restart(this.#szx);
+    }
     const tooLarge = response.code === Code.REQUEST_ENTITY_TOO_LARGE;
     if (tooLarge && uintOption(response.options, Option.SIZE1) === undefined && this.#szx > LEAST_SZX)
       return this.#restart((this.#szx - 1) as Szx);
@@ -132,10 +167,21 @@ export class PackagePush {
     return true;
   }
 
+  /** The answer to a block was lost, and its copies are refused as well: then the client waits for the next one. */
+  #peek(): boolean {
+    const next = this.#recorded + ++this.#peeks * blockSize(this.#szx);
+    const found = this.#peeks <= MAX_PEEKS && next < this.#size;
+    this.#offset = found ? next : this.#recorded;
+    if (!found) this.#peeks = 0;
+    this.#upload = undefined;
+    return found;
+  }
+
   #restart(szx: Szx): undefined {
     this.#szx = szx;
-    this.#offset = 0;
-    this.#resuming = false;
+    this.#offset = this.#recorded = 0;
+    this.#resuming = this.#doubtful = false;
+    this.#peeks = 0;
     this.#token = undefined;
     this.#upload = undefined;
     this.#options.onRestart();
@@ -146,7 +192,7 @@ export class PackagePush {
     const { path, body } = this.#options;
     const options = [
       ...textOptions(Option.URI_PATH, [...rootPath, ...path.map(String)]),
-      { number: Option.CONTENT_FORMAT as number, value: encodeUint(Format.OPAQUE) },
+      { number: Option.CONTENT_FORMAT as number, value: encodeUint(FORMATS[this.#format]!) },
     ];
     const upload: BlockUploadOptions = { code: Code.PUT, options, body, szx: this.#szx, offset: this.#offset };
     return new BlockUpload(upload);

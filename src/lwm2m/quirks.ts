@@ -27,9 +27,11 @@ export interface Quirks {
   readonly delivery?: "pull" | "push" | "both" | undefined;
   readonly reset: "uri" | "package" | "none";
   readonly keepsPackage: boolean;
+  readonly forgetsPushAfterS?: number | undefined;
   readonly blockBytes: number;
   readonly ackTimeoutMs?: number | undefined;
   readonly versionPath?: string | undefined;
+  readonly triggerPort?: number | undefined;
 }
 
 const QuirksSchema: z.ZodType<Quirks> = z.strictObject({
@@ -50,9 +52,11 @@ const QuirksSchema: z.ZodType<Quirks> = z.strictObject({
   delivery: z.enum(["pull", "push", "both"]).optional(),
   reset: z.enum(["uri", "package", "none"]).default("uri"),
   keepsPackage: z.boolean().default(false),
+  forgetsPushAfterS: z.number().positive().optional(),
   blockBytes: z.union([16, 32, 64, 128, 256, 512, 1024].map((size) => z.literal(size))).default(1024),
   ackTimeoutMs: z.int().min(100).max(120_000).optional(),
   versionPath: z.string().optional(),
+  triggerPort: z.int().min(1).max(65_535).optional(),
 });
 
 /** Checks a profile read from JSON; throws a ZodError that names the key. */

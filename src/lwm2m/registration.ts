@@ -1,3 +1,6 @@
+import type { CoapMessage } from "../coap/message.ts";
+import { Code } from "../coap/numbers.ts";
+import { uriPath } from "../coap/options.ts";
 import { parseLinks, type Link } from "../codec/link-format.ts";
 import type { PeerAddress } from "../ports/datagram.ts";
 import { fromUtf8, utf8 } from "../util/bytes.ts";
@@ -123,16 +126,27 @@ function readBinding(value: string, out: Changes): void {
   out.binding = value.replaceAll("Q", "") || "U";
 }
 
+/** Copies of a Register leave within MAX_TRANSMIT_SPAN, and take a while: what looks like one later is a restart. */
+const REGISTER_REPEATS_US = 60_000_000;
+
+/** For how long the same message is a repetition: a client that always begins with one message ID registers again with the same bytes. */
+export function registerKeptUs({ code, options }: CoapMessage): number | undefined {
+  const path = code === Code.POST ? uriPath(options) : undefined;
+  return path?.length === 1 && path[0] === "rd" ? REGISTER_REPEATS_US : undefined;
+}
+
 /** What a body of links says of a client's objects. Throws RegistrationError. */
 export function readObjects(body: Uint8Array): Pick<Registration, "rootPath" | "formats" | "objects"> {
   const text = fromUtf8(body);
   const links = text === undefined ? undefined : parseLinks(text);
   if (links === undefined) throw new RegistrationError("bad-request", "the body is no list of links");
-  const root = links.find(({ attributes }) =>
+  const marked = links.find(({ attributes }) =>
     String(attributes["rt"] ?? "")
       .split(" ")
       .includes("oma.lwm2m"),
   );
+  // Zephyr leaves rt out, and says what it takes all the same.
+  const root = marked ?? links.find(({ target, attributes }) => target === "/" && attributes["ct"] !== undefined);
   const rootPath = segments(root?.target ?? "");
   const objects = links.flatMap((link) => entryOf(link, rootPath) ?? []);
   const formats = String(root?.attributes["ct"] ?? "")

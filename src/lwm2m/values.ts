@@ -87,9 +87,9 @@ export function fromText(text: string, type: DataType | undefined): ResourceValu
       return value;
     }
     case "boolean":
-      if (text !== "0" && text !== "1")
+      if (!["0", "1", "false", "true"].includes(text))
         throw new ContentError(`${JSON.stringify(text)} is no boolean, which is 0 or 1`);
-      return text === "1";
+      return text === "1" || text === "true";
     case "objlnk":
       return parseLink(text);
     case "opaque":

@@ -26,7 +26,7 @@ export interface ClientParts {
   readonly bootstrap?: PeerAddress | undefined;
   readonly endpointName: string;
   readonly lifetimeS: number;
-  readonly version: "1.0" | "1.1";
+  readonly version: "1.0" | "1.1" | "1.2";
   /** Asleep between wakes, from each of which on it hears for a fixed time; undefined: always on. */
   readonly queueMode: { readonly wakeIntervalS: number; readonly awakeS: number } | undefined;
   /** `/5/0`, or an instance of 33629. */

@@ -9,7 +9,7 @@ import { fromUtf8, utf8 } from "../../../src/util/bytes.ts";
 export interface RegistrationSettings {
   readonly endpointName: string;
   readonly lifetimeS: number;
-  readonly version: "1.0" | "1.1";
+  readonly version: "1.0" | "1.1" | "1.2";
   readonly queueMode: boolean;
   /** The link-format of its objects. */
   readonly links: string;

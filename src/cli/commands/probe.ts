@@ -51,5 +51,5 @@ function show({
       ? "no profile fits better than the standard"
       : fits.map(([name, score]) => `${name} ${score}`).join(", ");
   console.log(`profile: ${profile} (${why})`);
-  console.log(`an update would begin by ${verdict}`);
+  console.log(verdict.startsWith("it has no") ? verdict : `an update would begin by ${verdict}`);
 }

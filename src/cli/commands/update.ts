@@ -8,8 +8,8 @@ import { Progress } from "../progress.ts";
 
 interface UpdateOptions {
   image?: string;
-  expect?: string;
-  versionPath?: string;
+  expect?: string | undefined;
+  versionPath?: string | undefined;
   component?: string[];
   method?: string[];
   soak?: string;
@@ -17,6 +17,7 @@ interface UpdateOptions {
   deadline?: string;
   severity?: string;
   maxDefer?: string;
+  restart: boolean;
   force?: boolean;
   cancel?: boolean;
   wait: boolean;
@@ -34,7 +35,7 @@ export function addUpdate(program: Command): void {
     .option("--version-path <path>", "where that is read (/3/0/3, or what its profile says)")
     .option(
       "--component <path=image...>",
-      "for 33629, in place of --image: /33629/1=<image>, several to be applied together",
+      "for 33629, in place of --image: /33629/1=<image>[,expect=<version>][,version-path=<path>], several to be applied together",
     )
     .option("--method <name...>", "pull, push, trigger: what is tried, in this order (all three)")
     .option("--soak <seconds>", "how long the version has to stay (0)")
@@ -42,6 +43,7 @@ export function addUpdate(program: Command): void {
     .option("--deadline <seconds>", "give up when it has not been executed by then")
     .option("--severity <0-2>", "critical, mandatory or optional, for clients that ask their user")
     .option("--max-defer <seconds>", "how long its user may put it off")
+    .option("--no-restart", "what is updated is applied without a restart: its version alone is waited for")
     .option("--force", "also when it runs the version already")
     .option("--cancel", "cancel the update under way")
     .option("--no-wait", "return once the update is on the gateway's disk")
@@ -71,8 +73,9 @@ async function update(endpoint: string, options: UpdateOptions): Promise<void> {
   let job = (await callGateway(options.state, "POST", url, bodyOf(options))) as UpdateView;
   if (!options.wait) return console.log(json ? JSON.stringify(job) : `update ${job.id} of ${endpoint} is ${job.state}`);
   const progress = new Progress(!json);
-  progress.start(endpoint, job.size);
-  for (; !hasEnded(job); job = (await callGateway(options.state, "GET", url)) as UpdateView) {
+  for (let size = 0; !hasEnded(job); job = (await callGateway(options.state, "GET", url)) as UpdateView) {
+    // Of several components each has its own size.
+    if (job.size !== size) progress.start(endpoint, (size = job.size));
     progress.update(Math.min(job.bytes, job.size));
     await sleep(500);
   }
@@ -91,18 +94,10 @@ function bodyOf(options: UpdateOptions): object {
   const { image, component, expect, versionPath } = options;
   if ((image === undefined) === (component === undefined))
     throw usageError("no-image", "say which image with --image, or which components with --component");
-  const fixed = {
-    ...(expect === undefined ? {} : { version: expect }),
-    ...(versionPath === undefined ? {} : { versionPath }),
-  };
   const components =
     image === undefined
-      ? component!.map((text) => {
-          const at = text.indexOf("=");
-          if (at < 1) throw usageError("bad-component", `${text}: write a component as /33629/1=<image>`);
-          return { object: text.slice(0, at), image: text.slice(at + 1) };
-        })
-      : [{ image, ...fixed }];
+      ? component!.map((text) => componentOf(text, options))
+      : [{ image, ...fixedBy({ expect, versionPath }) }];
   const number = (name: string, text: string | undefined): object =>
     text === undefined ? {} : { [name]: Number(text) };
   return {
@@ -113,7 +108,36 @@ function bodyOf(options: UpdateOptions): object {
     ...number("deadlineS", options.deadline),
     ...number("severity", options.severity),
     ...number("maxDeferS", options.maxDefer),
+    ...(options.restart ? {} : { restarts: false }),
     ...(options.force === true ? { force: true } : {}),
+  };
+}
+
+/** `/33629/1=<image>`, with `,expect=<version>` and `,version-path=<path>` where they are needed. */
+function componentOf(text: string, { component, expect, versionPath }: UpdateOptions): object {
+  const [first, ...settings] = text.split(",");
+  const at = first!.indexOf("=");
+  const known = settings.every((setting) => /^(?:expect|version-path)=/.test(setting));
+  if (at < 1 || !known)
+    throw usageError(
+      "bad-component",
+      `${text}: write a component as /33629/1=<image>, or /33629/1=<image>,expect=<version>,version-path=<path>`,
+    );
+  if (component!.length > 1 && (expect !== undefined || versionPath !== undefined))
+    throw usageError(
+      "bad-component",
+      "--expect and --version-path are for one image: give each component its own, as in /33629/1=<image>,expect=<version>",
+    );
+  const own = (name: string): string | undefined =>
+    settings.find((setting) => setting.startsWith(`${name}=`))?.slice(name.length + 1);
+  const fixed = fixedBy({ expect: own("expect") ?? expect, versionPath: own("version-path") ?? versionPath });
+  return { object: first!.slice(0, at), image: first!.slice(at + 1), ...fixed };
+}
+
+function fixedBy({ expect, versionPath }: Pick<UpdateOptions, "expect" | "versionPath">): object {
+  return {
+    ...(expect === undefined ? {} : { version: expect }),
+    ...(versionPath === undefined ? {} : { versionPath }),
   };
 }
 

@@ -162,6 +162,8 @@ export function assemblyKey(request: IncomingRequest): string {
   const parts = [peerKey(request.peer), String(request.method)];
   for (const { number, value } of request.options) {
     if (isPerBlock(number) || (isNoCacheKey(number) && number !== Option.REQUEST_TAG)) continue;
+    // Text without a word and text with its number are one: Wakaama says it from the second block on only.
+    if (number === Option.CONTENT_FORMAT && value.length === 0) continue;
     parts.push(`${number}=${toHex(value)}`);
   }
   return parts.join("/");

@@ -1,12 +1,21 @@
 import { szxOf } from "../../coap/blockwise/block.ts";
 import { fromHex, toHex, utf8 } from "../../util/bytes.ts";
-import { Firmware, MAX_URI_BYTES, RESULT_DEFERRED, resultMeaning, State, waysIn } from "../firmware.ts";
+import {
+  Firmware,
+  MAX_URI_BYTES,
+  RESULT_DEFERRED,
+  RESULT_UPDATE_FAILED,
+  resultMeaning,
+  State,
+  waysIn,
+} from "../firmware.ts";
 import { outcomeText, type OperationResult } from "../operation-result.ts";
 import { writeOf } from "../operation.ts";
 import { PackagePush } from "../package-push.ts";
 import type { Path } from "../path.ts";
 import type { Method } from "./job.ts";
 import type { UpdateContext } from "./ports.ts";
+import { hasFirmware } from "./reset.ts";
 
 /** Priority of the blocks of a package: whatever an operator asks goes between them. */
 const PUSH_PRIORITY = 7;
@@ -57,6 +66,8 @@ export class Delivery {
     if (this.#context.busy) return;
     if (this.#progressUs === 0) this.#progressUs = nowUs;
     const go = (now: number): void => {
+      // It would take any block for the first of a package: all is taken back, and begun again.
+      if (this.#push?.forgotten === true) return this.#beginAnew(now);
       if (this.#context.job.method === "push" && !this.#arrived) this.#sendPackage(now);
       else this.#schedule(now);
     };
@@ -111,7 +122,9 @@ export class Delivery {
     const { name, advice, otherMethod } = resultMeaning(result);
     const { job } = this.#context;
     job.result = result;
-    if (otherMethod) this.#giveUp(nowUs, `result-${result}`, `the client reports ${name}`, advice);
+    // Nothing was installed yet: Zephyr says so of any download that failed.
+    if (otherMethod || result === RESULT_UPDATE_FAILED)
+      this.#giveUp(nowUs, `result-${result}`, `the client reports ${name}`, advice);
     else this.#context.fail(nowUs, `result-${result}`, `the client reports ${name}`, advice);
   }
 
@@ -127,7 +140,8 @@ export class Delivery {
   /** By what the client and the operator's policy say (resources 8 and 9); what was tried comes no second time. */
   #choose(): Method | undefined {
     const { job, facts, quirks, ports, target } = this.#context;
-    const { pull, push } = waysIn(facts, quirks.delivery);
+    const ways = waysIn(facts, quirks.delivery);
+    const { pull, push } = hasFirmware(this.#context) ? ways : { pull: false, push: false };
     const can: Readonly<Record<Method, () => boolean>> = {
       pull: () => pull && fits(ports.packageUri(target.digest)),
       push: () => push,
@@ -178,7 +192,8 @@ export class Delivery {
     const { ports, target } = this.#context;
     const uri = ports.manifestUri(target.digest)!;
     ports.watch();
-    const operation = { kind: "post", path: [], segments: ["suit", "trigger"], text: uri } as const;
+    const { triggerPort: port } = this.#context.quirks;
+    const operation = { kind: "post", path: [], segments: ["suit", "trigger"], text: uri, port } as const;
     this.#context.ask(nowUs, operation, (now, result) => {
       if (result.kind === "done") this.#begin(now, `its SUIT worker was told of ${uri}`);
       else
@@ -236,13 +251,23 @@ export class Delivery {
       szx: szxOf(Math.min(quirks.blockBytes, job.szx === undefined ? 1_024 : 2 ** (job.szx + 4)))!,
       offset,
       ...(token === undefined ? {} : { token }),
+      forgetsUs: quirks.forgetsPushAfterS === undefined ? undefined : quirks.forgetsPushAfterS * 1e6,
       onRestart: () => ports.restart(target.digest),
       onProgress: (now, from, length) => this.#acknowledged(now, from, length),
     });
   }
 
+  #beginAnew(nowUs: number): void {
+    const { ports, target } = this.#context;
+    this.#push = undefined;
+    ports.restart(target.digest);
+    ports.note(nowUs, "begun-again", "it does not remember a push that was broken off");
+    this.#context.step(nowUs, "lost");
+  }
+
   #isKept(): boolean {
     const { job, ports, quirks } = this.#context;
+    if (quirks.forgetsPushAfterS !== undefined) return false;
     return quirks.keepsPackage || job.location === ports.registration()?.id;
   }
 
@@ -271,7 +296,7 @@ export class Delivery {
     const answer = outcomeText(result);
     if (result.kind === "refused" && result.code.startsWith("5.")) {
       this.#context.ports.note(nowUs, "busy", `the Package was answered ${answer}: once more later`);
-      return this.#schedule(nowUs);
+      return this.#poll(nowUs); // the answer to its last block may have been lost
     }
     this.#giveUp(
       nowUs,

@@ -5,10 +5,12 @@ import type { Reading } from "../reading.ts";
 import type { Delivery } from "./delivery.ts";
 import type { Component } from "./job.ts";
 import type { UpdateContext } from "./ports.ts";
+import { forgets } from "./reset.ts";
 
 /** Times that a client which says that it is updating is looked at again; then that is not believed. */
 const MAX_BUSY = 20;
 const DEVICE: Path = [3, 0];
+const ASKED = [Firmware.STATE, Firmware.RESULT, Firmware.DELIVERY, Firmware.PROTOCOLS];
 
 /** What the questions before an update need besides. */
 export interface InspectionContext extends UpdateContext {
@@ -32,7 +34,10 @@ export class Inspection {
   }
 
   begin(): void {
-    this.#questions = [this.#context.target.object, DEVICE];
+    const { object } = this.#context.target;
+    // Wakaama 1.0 writes behind its heap when it is asked for the object as a whole.
+    const whole = this.#context.ports.registration()?.version !== "1.0";
+    this.#questions = whole ? [object, DEVICE] : [...ASKED.map((resource) => [...object, resource]), DEVICE];
   }
 
   /** Asks the next question, or acts on the answers. */
@@ -43,7 +48,7 @@ export class Inspection {
       this.#questions.shift();
       if (result.kind === "done" || path.length > 2) return;
       // What does not answer as a whole may answer one by one.
-      const parts = path === DEVICE ? [0, 1] : [Firmware.STATE, Firmware.RESULT, Firmware.DELIVERY, Firmware.PROTOCOLS];
+      const parts = path === DEVICE ? [0, 1] : ASKED;
       for (const resource of parts) this.#questions.push([...path, resource]);
     });
   }
@@ -76,7 +81,7 @@ export class Inspection {
     } else if (this.#context.state() === State.UPDATING && ++this.#busy < MAX_BUSY) {
       this.begin(); // another update is at it: once more later
       this.#context.lookAt(nowUs + this.#context.intervalUs());
-    } else this.#context.step(nowUs, this.#context.state() === State.IDLE ? "reset" : "inspected");
+    } else this.#context.step(nowUs, this.#context.state() === State.IDLE && !forgets(quirks) ? "reset" : "inspected");
   }
 
   #asked(path: Path): boolean {
@@ -93,6 +98,7 @@ export class Inspection {
     const state = this.#context.state();
     const { result } = facts;
     if (state === State.DOWNLOADED) this.#context.step(nowUs, "downloaded");
+    else if (job.method === "push" && forgets(this.#context.quirks)) this.#context.step(nowUs, "inspected");
     else if (state === State.DOWNLOADING || job.method === "push") {
       if (this.#context.step(nowUs, "lost")) this.#delivery.resume(nowUs);
     } else if (state === State.IDLE && result !== undefined && result >= 2 && this.#context.step(nowUs, "lost"))

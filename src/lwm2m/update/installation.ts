@@ -1,4 +1,11 @@
-import { ADVANCED_FIRMWARE_OBJECT, Firmware, RESULT_DEFERRED, resultMeaning, State } from "../firmware.ts";
+import {
+  ADVANCED_FIRMWARE_OBJECT,
+  Firmware,
+  RESULT_DEFERRED,
+  RESULT_SUCCESS,
+  resultMeaning,
+  State,
+} from "../firmware.ts";
 import { writeOf, type Operation } from "../operation.ts";
 import { pathText, type Path } from "../path.ts";
 import type { Component } from "./job.ts";
@@ -32,6 +39,8 @@ export class Installation {
   readonly #context: InstallationContext;
   #versionsRead = false;
   #unreadable = 0;
+  /** A version that could not be read is not read again before. */
+  #notBeforeUs = 0;
   /** Update was refused, and is to be tried once more. */
   #again = false;
 
@@ -68,6 +77,7 @@ export class Installation {
     const { job, ports } = this.#context;
     job.location = ports.registration()?.id;
     job.executedMs = ports.unixMs(nowUs);
+    job.resultBefore = this.#context.facts.result;
     if (tell) job.executes++;
     else job.promised = true; // it was seen to install
     void this.lifetimeS; // kept for when it is gone
@@ -133,7 +143,10 @@ export class Installation {
     if (result === RESULT_DEFERRED && job.state === "applying") return void this.#context.step(nowUs, "defer");
     if (state === State.UPDATING) job.promised = true;
     if (state === State.UPDATING && job.state === "deferred") return void this.#context.step(nowUs, "execute");
-    const failed = result !== undefined && result >= 2 && result !== RESULT_DEFERRED;
+    // Some clients keep the Result of an earlier update until this one ends.
+    if (result !== job.resultBefore) job.resultBefore = undefined;
+    const news = result !== job.resultBefore;
+    const failed = news && result !== undefined && result >= 2 && result !== RESULT_DEFERRED;
     if (!failed || state === State.UPDATING || state === undefined) return;
     const { name, advice } = resultMeaning(result);
     this.#context.fail(nowUs, `result-${result}`, `the client reports ${name}`, advice);
@@ -145,11 +158,21 @@ export class Installation {
     this.#read(nowUs, (now) => {
       this.judge(now);
       const { job } = this.#context;
+      if (job.policy.restarts === false && job.state === "applying" && this.#saysApplied()) {
+        this.#context.ports.note(now, "applied", "without a restart, as the operator said");
+        this.#context.step(now, "back");
+        return;
+      }
       // It holds the package and says nothing of having begun: it never heard the Execute.
-      const holds = this.#context.quirks.trustState ? this.#context.state() === State.DOWNLOADED : !job.promised;
-      const unheard = job.state === "applying" && holds;
+      const holds = !this.#context.quirks.trustState || this.#context.state() === State.DOWNLOADED;
+      const unheard = job.state === "applying" && holds && !job.promised;
       if (unheard && job.executes > 0 && job.executes < MAX_EXECUTES && !this.#context.busy) this.begin(now, true);
     });
+  }
+
+  /** It says that it has installed the package. That is a reason to read the version, no proof. */
+  #saysApplied(): boolean {
+    return this.#context.state() === State.IDLE && this.#context.facts.result === RESULT_SUCCESS;
   }
 
   /** The time to look has come. */
@@ -185,6 +208,7 @@ export class Installation {
   /** Reads the versions, and decides. */
   verify(nowUs: number): void {
     const { job, ports } = this.#context;
+    if (nowUs < this.#notBeforeUs) return this.#context.lookAt(this.#notBeforeUs);
     if (job.state === "soaking") {
       const leftMs = (job.soakUntilMs ?? 0) - ports.unixMs(nowUs);
       if (leftMs > 0) return this.#context.lookAt(nowUs + Math.min(leftMs * 1_000, this.#context.intervalUs()));
@@ -217,8 +241,10 @@ export class Installation {
       return void this.#context.step(nowUs, "right version");
     }
     const [is, wanted] = [versions[wrong], job.components[wrong]!.version];
-    if (is === undefined && ++this.#unreadable < MAX_UNREADABLE)
-      return this.#context.lookAt(nowUs + this.#context.intervalUs());
+    if (is === undefined && ++this.#unreadable < MAX_UNREADABLE) {
+      this.#notBeforeUs = nowUs + this.#context.intervalUs();
+      return this.#context.lookAt(this.#notBeforeUs);
+    }
     job.versionAfter = is;
     ports.note(nowUs, "version", `${is ?? "not readable"}, not ${wanted}`);
     if (this.#context.state() === State.UPDATING && !soaking) {
@@ -255,12 +281,13 @@ export class Installation {
     const { facts } = this.#context;
     if (!this.#context.heardLately) return this.#context.tooSilent(nowUs);
     const state = facts.state === undefined ? "" : `, State is ${facts.state}`;
-    const detail = `it is heard of, but has not registered again within ${Math.round(seconds)} s${state}`;
+    const result = facts.result === undefined ? "" : `, Update Result is ${facts.result}`;
+    const detail = `it is heard of, but has not registered again within ${Math.round(seconds)} s${state}${result}`;
     this.#context.fail(
       nowUs,
       "never-restarted",
       detail,
-      "restart the device (Execute /3/0/4), or look at its boot log",
+      "restart the device (Execute /3/0/4), or look at its boot log; for what is applied without a restart give --no-restart",
     );
   }
 

@@ -38,6 +38,8 @@ export interface UpdatePolicy {
   readonly maxDeferS?: number | undefined;
   /** Seconds after which an update that was not executed is given up. */
   readonly deadlineS?: number | undefined;
+  /** False: what is updated is applied without a restart, so nobody waits for a new registration. */
+  readonly restarts?: boolean | undefined;
   /** Update a client that runs the version already. */
   readonly force: boolean;
 }
@@ -83,8 +85,9 @@ export interface UpdateJob {
   quirks: string | undefined;
   versionBefore: string | undefined;
   versionAfter: string | undefined;
-  /** The Update Result that was seen last. */
+  /** The Update Result that was seen last, and the one that was there when Update was executed: that one says nothing of it. */
   result: number | undefined;
+  resultBefore: number | undefined;
   /** How pushes go on: block size and token that the client knows. */
   szx: number | undefined;
   token: string | undefined;
@@ -129,6 +132,7 @@ const NOTHING_YET = {
   versionBefore: undefined,
   versionAfter: undefined,
   result: undefined,
+  resultBefore: undefined,
   szx: undefined,
   token: undefined,
   reason: undefined,

@@ -10,6 +10,7 @@ import { Delivery } from "./delivery.ts";
 import { Inspection, stateNote, versionPaths, type InspectionContext } from "./inspection.ts";
 import { Installation, type InstallationContext } from "./installation.ts";
 import { hasEnded, type Component, type UpdateJob } from "./job.ts";
+import { forgets, resetWrite } from "./reset.ts";
 import { RETRY_US, type Answered, type Stored, type UpdatePorts } from "./ports.ts";
 
 /** Readings that are kept as evidence of what client it is. */
@@ -296,13 +297,11 @@ export class UpdateRun implements InstallationContext, InspectionContext {
   }
 
   #reset(nowUs: number): void {
-    const { quirks, target } = this;
-    const state = this.state();
-    const pointless = quirks.reset === "none" || !quirks.trustState || state === State.IDLE;
-    if (pointless) return void this.step(nowUs, "reset");
-    const path = [...target.object, quirks.reset === "uri" ? Firmware.PACKAGE_URI : Firmware.PACKAGE];
-    const value = quirks.reset === "uri" ? "" : Uint8Array.of(0);
-    this.ask(nowUs, writeOf(path, value), (now, { kind }) => {
+    const { quirks } = this;
+    const write = resetWrite(this);
+    if (write === undefined) return void this.step(nowUs, "reset");
+    this.ask(nowUs, write, (now, { kind }) => {
+      if (kind === "failed" && forgets(quirks)) return this.lookAt(now + this.intervalUs()); // not without it
       this.ports.note(now, "reset", kind === "done" ? "" : "refused, which means nothing");
       if (kind === "done") this.facts.state = quirks.states[State.IDLE]!;
       this.step(now, "reset");
