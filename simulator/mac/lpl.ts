@@ -43,6 +43,7 @@ export class LplMac implements LinkLayer {
   #strobing = false;
   #alive = false;
   #lookScheduled = false;
+  #resting = false;
   #onUntilUs = 0;
   #bookedUs = 0;
   #looks = 0;
@@ -151,10 +152,19 @@ export class LplMac implements LinkLayer {
     this.#parts.engine.after(us, () => this.#rest());
   }
 
+  /** Off, unless there is something to do; then this is looked at again soon. */
   #rest(): void {
     const { engine, medium } = this.#parts;
+    if (!this.#alive || !medium.isOn(this.id) || this.#resting) return;
     const busy = this.#queue.length > 0 || this.#transmitting || this.#acksDue > 0 || medium.isReceiving(this.id);
     if (!busy && engine.nowUs() >= this.#onUntilUs) medium.setOn(this.id, false);
+    else {
+      this.#resting = true;
+      engine.after(1_000, () => {
+        this.#resting = false;
+        this.#rest();
+      });
+    }
   }
 
   #acknowledge(to: number, sequence: number): void {

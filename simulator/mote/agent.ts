@@ -2,6 +2,7 @@ import { BlockDownload } from "../../src/coap/blockwise/block2-client.ts";
 import { blockSize, type Szx } from "../../src/coap/blockwise/block.ts";
 import { CoapEndpoint } from "../../src/coap/endpoint.ts";
 import type { TransmissionParameters } from "../../src/coap/parameters.ts";
+import { CocoaTimer } from "../../src/coap/retransmission.ts";
 import type { Verifier } from "../../src/codec/cose.ts";
 import { imagePath } from "../../src/gateway/catalogue.ts";
 import type { Crypto } from "../../src/ports/crypto.ts";
@@ -9,6 +10,7 @@ import type { PeerAddress, Transmit } from "../../src/ports/datagram.ts";
 import type { Metrics } from "../../src/ports/metrics.ts";
 import type { Random } from "../../src/ports/random.ts";
 import type { Release } from "../../src/suit/release.ts";
+import type { BlockSizeChoice } from "../../src/transfer/block-size.ts";
 import { BlockFetch, type FetchEvent, type RetryPolicy } from "../../src/transfer/block-fetch.ts";
 import { bytesEqual } from "../../src/util/bytes.ts";
 import { earlier } from "../../src/util/deadline.ts";
@@ -34,6 +36,8 @@ export interface AgentParts {
   readonly parameters: TransmissionParameters;
   readonly policy: RetryPolicy;
   readonly costs: CpuCosts;
+  /** Chooses the size of each block; always that of `szx` when absent. */
+  readonly blockSizes?: BlockSizeChoice | undefined;
   /** Told how long the CPU works; the agent does nothing else meanwhile. */
   readonly onCpu: (us: number) => void;
 }
@@ -77,6 +81,7 @@ export class MoteAgent {
       parameters: parts.parameters,
       metrics: parts.metrics,
       tokenLength: 2,
+      ...(parts.blockSizes === undefined ? {} : { retransmission: () => new CocoaTimer(parts.parameters) }),
     });
   }
 
@@ -187,7 +192,24 @@ export class MoteAgent {
       this.#work.compute(nowUs, journal.size * this.#parts.costs.sha256UsPerByte, (now) => this.#install(now));
       return;
     }
+    this.#resize(missing);
     this.#fetch!.ask(nowUs, this.#fetch!.download.requestAt(missing));
+  }
+
+  /** The largest size up to the one that is chosen of which the offset is a multiple, and nothing behind it is stored. */
+  #resize(offset: number): void {
+    const { blockSizes } = this.#parts;
+    if (blockSizes === undefined) return;
+    const { journal } = this.#writer!;
+    const isFree = (szx: Szx): boolean => {
+      const end = Math.min(offset + blockSize(szx), journal.size);
+      for (let at = offset; at < end; at += journal.blockBytes)
+        if (journal.isStored(Math.floor(at / journal.blockBytes))) return false;
+      return true;
+    };
+    let { szx } = blockSizes;
+    while (szx > 0 && (offset % blockSize(szx) !== 0 || !isFree(szx))) szx--;
+    this.#fetch!.download.resize(szx);
   }
 
   #onBlock(nowUs: number, event: FetchEvent): void {
@@ -200,6 +222,7 @@ export class MoteAgent {
       return;
     }
     const { offset, bytes } = event;
+    this.#parts.blockSizes?.delivered(this.#fetch!.download.szx, event.lost ?? 0);
     const { journal } = this.#writer!;
     if (this.#paused && offset > 0) this.resumesAtNonZero++;
     this.#paused = false;

@@ -4,6 +4,7 @@ import type { Verifier } from "../../src/codec/cose.ts";
 import type { Crypto } from "../../src/ports/crypto.ts";
 import type { PeerAddress, Transmit } from "../../src/ports/datagram.ts";
 import type { Random } from "../../src/ports/random.ts";
+import { BlockSizeChoice, type PathModel } from "../../src/transfer/block-size.ts";
 import type { RetryPolicy } from "../../src/transfer/block-fetch.ts";
 import { Counters } from "../../src/util/counters.ts";
 import { RefetchChecker } from "../checkers/refetch.ts";
@@ -29,7 +30,15 @@ export interface MoteParts {
   readonly maxImageBytes: number;
   readonly factoryImage: { readonly bytes: Uint8Array; readonly sequenceNumber: number };
   readonly onBusy?: (state: "cpu" | "flash", us: number) => void;
+  /** Has it choose block sizes and time-outs by what it measures; what its link layer makes of datagrams. */
+  readonly adaptive?: PathModel | undefined;
 }
+
+/** UDP payload of a request for a block, and of its answer besides the block: 4 + 2 of token, ETag, Block2, marker. */
+const REQUEST_BYTES = 56;
+const RESPONSE_BYTES = 21;
+
+const SIZES = { smallest: 2, largest: 6, requestBytes: REQUEST_BYTES, headerBytes: RESPONSE_BYTES } as const;
 
 export type MoteOutcome = "updated" | "failed" | "bricked";
 
@@ -131,7 +140,7 @@ export class Mote {
   }
 
   #newAgent(): MoteAgent {
-    const { profile, onBusy, crypto, classId, anchors, gateway, szx, parameters, policy } = this.#parts;
+    const { profile, onBusy, crypto, classId, anchors, gateway, szx, parameters, policy, adaptive } = this.#parts;
     return new MoteAgent({
       flash: this.flash,
       layout: this.layout,
@@ -146,6 +155,7 @@ export class Mote {
       random: this.#parts.random.fork(`boot-${this.#boots}`),
       costs: costsOf(profile),
       onCpu: (us) => onBusy?.("cpu", us),
+      blockSizes: adaptive && new BlockSizeChoice({ path: adaptive, first: szx, ...SIZES }),
     });
   }
 }

@@ -2,7 +2,8 @@ import type { Datagram } from "./datagram.ts";
 
 /** Where a node sends what is not for itself. */
 export interface Router {
-  nextHop(to: number): number | undefined;
+  /** `from` is the neighbour that it came from; undefined for what this node sends itself. */
+  nextHop(to: number, from?: number): number | undefined;
   /** A control message from a neighbour (ICMPv6). */
   onControl?(from: number, datagram: Datagram): void;
   /** How a frame to a neighbour went: what link costs are learnt from. */

@@ -5,13 +5,18 @@ import { BROADCAST } from "../radio/frame.ts";
 export type RplMessage =
   | { readonly kind: "dis" }
   | { readonly kind: "dio"; readonly rank: number; readonly root: number; readonly version: number }
-  | { readonly kind: "dao"; readonly target: number; readonly sequence: number; readonly lifetime: number };
+  | { readonly kind: "dao"; readonly targets: readonly number[]; readonly sequence: number; readonly lifetime: number };
 
 const ICMP_RPL = 155;
 const CODE = { DIS: 0, DIO: 1, DAO: 2 } as const;
 const INSTANCE = 0;
 /** Grounded, storing mode without multicast. */
 const DIO_FLAGS = 0x90;
+const DAO_BASE_BYTES = 8;
+const TARGET_BYTES = 20;
+const TRANSIT_BYTES = 6;
+/** Targets of one DAO: it has to fit a frame. */
+export const MAX_TARGETS = 4;
 export const INFINITE_RANK = 0xffff;
 
 /** The datagram of a message; multicast ones go to ff02::1a. */
@@ -29,8 +34,9 @@ function body(message: RplMessage): number[] {
     const base = [INSTANCE, version, rank >> 8, rank & 0xff, DIO_FLAGS, 0, 0, 0, ...meshAddress(root)];
     return [CODE.DIO, 0, 0, ...base];
   }
-  const { target, sequence, lifetime } = message;
-  const options = [5, 18, 0, 128, ...meshAddress(target), 6, 4, 0, 0, sequence, lifetime];
+  const { targets, sequence, lifetime } = message;
+  // The transit information is for all targets before it (section 6.7.8).
+  const options = [...targets.flatMap((id) => [5, 18, 0, 128, ...meshAddress(id)]), 6, 4, 0, 0, sequence, lifetime];
   return [CODE.DAO, 0, 0, INSTANCE, 0, 0, sequence, ...options];
 }
 
@@ -41,8 +47,11 @@ export function readRpl(payload: Uint8Array): RplMessage | undefined {
   if (payload[1] === CODE.DIS) return { kind: "dis" };
   if (payload[1] === CODE.DIO && payload.length === 28)
     return { kind: "dio", version: payload[5]!, rank: word(6), root: word(26) };
-  if (payload[1] === CODE.DAO && payload.length === 34)
-    return { kind: "dao", target: word(26), sequence: payload[32]!, lifetime: payload[33]! };
+  const count = (payload.length - DAO_BASE_BYTES - TRANSIT_BYTES) / TARGET_BYTES;
+  if (payload[1] === CODE.DAO && Number.isInteger(count) && count >= 1) {
+    const targets = Array.from({ length: count }, (_, i) => word(DAO_BASE_BYTES + (i + 1) * TARGET_BYTES - 2));
+    return { kind: "dao", targets, sequence: payload.at(-2)!, lifetime: payload.at(-1)! };
+  }
   return undefined;
 }
 

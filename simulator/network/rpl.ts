@@ -4,7 +4,7 @@ import type { Timer } from "../../src/util/timer-queue.ts";
 import type { Engine } from "../engine/engine.ts";
 import type { Datagram } from "./datagram.ts";
 import type { Router } from "./router.ts";
-import { ALL_NODES, INFINITE_RANK, readRpl, rplDatagram, type RplMessage } from "./rpl-messages.ts";
+import { ALL_NODES, INFINITE_RANK, MAX_TARGETS, readRpl, rplDatagram, type RplMessage } from "./rpl-messages.ts";
 import { Trickle } from "./trickle.ts";
 
 /** Ranks are in 128ths of an expected transmission (RFC 6719 section 5). */
@@ -13,9 +13,9 @@ const ROOT_RANK = 256;
 const SWITCH_THRESHOLD = 192;
 /** Ways that cost more than this are none. */
 const MAX_RANK = 256 * ETX_UNIT;
-/** Contiki-NG's estimator: what a frame that nobody acknowledged counts as, and the weight of one sample. */
-const NO_ACK_ETX = 10;
-const EWMA_ALPHA = 0.15;
+/** What a frame that nobody acknowledged counts as, and the weight of one sample: as in Contiki-NG's estimator, slower. */
+const NO_ACK_ETX = 8;
+const EWMA_ALPHA = 0.08;
 const MAX_LINK_ETX = 8;
 const TRICKLE = { minUs: 4_096_000, doublings: 8, redundancy: 10 };
 const DIS_US = 5_000_000;
@@ -87,8 +87,14 @@ export class RplRouter implements Router {
     this.#rank = this.#parts.root ? ROOT_RANK : INFINITE_RANK;
   }
 
-  nextHop(to: number): number | undefined {
-    return this.#routes.get(to) ?? this.#parent;
+  nextHop(to: number, from?: number): number | undefined {
+    const down = this.#routes.get(to);
+    if (down !== undefined && down !== from) return down;
+    if (from === undefined || (down === undefined && from !== this.#parent)) return this.#parent;
+    // What came down must not go up again: that route is stale, and who has it is told so (RFC 6550 section 11.2.2.3).
+    this.#routes.delete(to);
+    this.#sendDao(from, [to], 0);
+    return undefined;
   }
 
   onControl(from: number, datagram: Datagram): void {
@@ -116,16 +122,17 @@ export class RplRouter implements Router {
     this.#choose();
   }
 
-  #onDao(from: number, message: RplMessage & { kind: "dao" }): void {
-    const { target, lifetime } = message;
-    if (target === this.#parts.id) return;
-    if (lifetime === 0) {
-      if (this.#routes.get(target) !== from) return; // it has come another way meanwhile
-      this.#routes.delete(target);
-    } else this.#routes.set(target, from);
-    if (this.#parts.root) {
-      if (lifetime > 0) this.#parts.onRoute?.(target);
-    } else if (this.#parent !== undefined) this.#sendDao(this.#parent, target, lifetime);
+  #onDao(from: number, { targets, lifetime }: RplMessage & { kind: "dao" }): void {
+    const news = targets.filter((target) => {
+      if (target === this.#parts.id) return false;
+      const via = this.#routes.get(target);
+      if (lifetime === 0) return via === from && this.#routes.delete(target); // it may have come another way meanwhile
+      this.#routes.set(target, from);
+      return via !== from;
+    });
+    if (this.#parts.root) for (const target of lifetime === 0 ? [] : targets) this.#parts.onRoute?.(target);
+    // What is known above is said again from time to time.
+    else if (this.#parent !== undefined && news.length > 0) this.#sendDao(this.#parent, news, lifetime);
   }
 
   /** A child that does not hear us is no way down; it will say so itself when it has found another. */
@@ -144,7 +151,9 @@ export class RplRouter implements Router {
     let cost = MAX_RANK;
     for (const [id, neighbour] of this.#neighbours) {
       const by = this.#costBy(neighbour);
-      if (by < cost && this.#routes.get(id) !== id) [best, cost] = [id, by];
+      // One that is no nearer to the root may be behind this node (RFC 6550 section 8.2.1: a parent's rank is lower).
+      const behind = id !== this.#parent && this.#rank !== INFINITE_RANK && neighbour.rank >= this.#rank;
+      if (by < cost && !behind && this.#routes.get(id) !== id) [best, cost] = [id, by];
     }
     const current = this.#parent === undefined ? Infinity : this.#costBy(this.#neighbours.get(this.#parent)!);
     if (best === this.#parent || current - cost < SWITCH_THRESHOLD) {
@@ -160,12 +169,13 @@ export class RplRouter implements Router {
     this.#rank = parent === undefined ? INFINITE_RANK : Math.round(cost);
     this.parentChanges++;
     this.#parts.onParent?.(parent);
-    if (before !== undefined) this.#sendDao(before, this.#parts.id, 0);
+    if (before !== undefined) this.#sendDao(before, [this.#parts.id], 0);
     if (parent === undefined) {
       this.#sendDio(ALL_NODES);
       this.#solicit();
     } else this.#announce(DAO_DELAY_US);
-    this.#trickle.reset();
+    // A better way is told with the next DIO; that there is one, or none any more, at once.
+    if (before === undefined || parent === undefined) this.#trickle.reset();
   }
 
   /** Tells the parent of all that is reached through this node, soon and then from time to time. */
@@ -173,7 +183,7 @@ export class RplRouter implements Router {
     this.#daoTimer?.cancel();
     this.#daoTimer = this.#parts.engine.after(Math.floor(inUs / 2) + uintBelow(this.#parts.random, inUs), () => {
       if (this.#parent === undefined) return;
-      for (const target of [this.#parts.id, ...this.#routes.keys()]) this.#sendDao(this.#parent, target, DAO_LIFETIME);
+      this.#sendDao(this.#parent, [this.#parts.id, ...this.#routes.keys()], DAO_LIFETIME);
       this.#announce(DAO_REFRESH_US);
     });
   }
@@ -192,9 +202,12 @@ export class RplRouter implements Router {
     this.#send({ kind: "dio", rank: this.#rank, root, version: 1 }, to);
   }
 
-  #sendDao(to: number, target: number, lifetime: number): void {
-    this.#sequence = (this.#sequence + 1) & 0xff;
-    this.#send({ kind: "dao", target, sequence: this.#sequence, lifetime }, to);
+  #sendDao(to: number, targets: readonly number[], lifetime: number): void {
+    for (let at = 0; at < targets.length; at += MAX_TARGETS) {
+      this.#sequence = (this.#sequence + 1) & 0xff;
+      const some = targets.slice(at, at + MAX_TARGETS);
+      this.#send({ kind: "dao", targets: some, sequence: this.#sequence, lifetime }, to);
+    }
   }
 
   #send(message: RplMessage, to: number): void {

@@ -26,6 +26,10 @@ export interface MoteReport {
   readonly resumes: number;
   readonly refetchedBlocks: number;
   readonly boots: number;
+  /** When each 32nd of the image had arrived, in s; counts what arrived twice too. */
+  readonly arrivalS: readonly number[];
+  /** Power cuts and restarts, in s. */
+  readonly bootS: readonly number[];
   readonly flash: { readonly maxWear: number; readonly faults: number };
   readonly forwarded: number;
   readonly airtimeS: number;

@@ -49,7 +49,10 @@ function reportOf(
   const { air, mesh } = cell;
   const { run, engine, medium } = air;
   const motes = cell.motes.map((sim) => moteReport(sim, mesh, parts));
-  const durations = motes.map(({ startedS, finishedS }) => (finishedS ?? engine.nowUs() / 1e6) - startedS);
+  const reachable = motes.filter(({ outcome }) => outcome !== "unreachable");
+  const durations = (reachable.length > 0 ? reachable : motes).map(
+    ({ startedS, finishedS }) => (finishedS ?? engine.nowUs() / 1e6) - startedS,
+  );
   const energies = motes.map(({ energyMj }) => energyMj.total);
   const sum = (value: (mote: MoteReport) => number): number => motes.reduce((total, mote) => total + value(mote), 0);
   const outcomes: Record<string, number> = {};
@@ -103,6 +106,8 @@ function moteReport(sim: SimMote | SimClient, mesh: Mesh, { battery }: CaseParts
     resumes: mote.resumesAtNonZero,
     refetchedBlocks: mote.refetch.violations,
     boots: mote.boots,
+    arrivalS: sim.log.arrivalS,
+    bootS: sim.log.bootS,
     flash: { maxWear: mote.flash.maxWear, faults: mote.flash.faults },
     forwarded: node.counters.forwarded,
     airtimeS: ledger.us("tx") / 1e6,

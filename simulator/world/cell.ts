@@ -6,20 +6,23 @@ import type { EnergyLedger } from "../mote/energy.ts";
 import { Mote, type MoteOutcome } from "../mote/mote.ts";
 import type { ChipProfile } from "../mote/profile.ts";
 import type { Case } from "../scenarios/case.ts";
+import { pathModel } from "../network/path-model.ts";
 import { GATEWAY_ID, openAir, parametersOf, type Air, type RunOptions } from "./air.ts";
 import { inject } from "./faults.ts";
-import { newLedgers, restUnlessRouter, runUntil } from "./fleet.ts";
+import { isCutOff, newLedgers, restUnlessRouter, runUntil } from "./fleet.ts";
 import { FACTORY_SEQUENCE, GatewayNode, TARGET_SEQUENCE } from "./gateway-node.ts";
 import { Mesh, startUs } from "./mesh.ts";
 import { nodeAddress } from "./address.ts";
 import type { SimNode } from "./node.ts";
+import { ArrivalLog } from "./progress.ts";
 
 export interface SimMote {
   readonly id: number;
   readonly mote: Mote;
   readonly node: SimNode;
   readonly ledger: EnergyLedger;
-  outcome: MoteOutcome | "unfinished";
+  readonly log: ArrivalLog;
+  outcome: MoteOutcome | "unfinished" | "unreachable";
   /** When it woke up and first looked for an update. */
   startedUs: number;
   finishedUs: number | undefined;
@@ -75,6 +78,7 @@ export class Cell {
     const { random, run } = this.air;
     const node = this.mesh.nodes[id]!;
     const { blockBytes } = run;
+    const scope = this.air.isCell ? "link" : "mesh";
     const { classId, author, image } = this.gateway;
     const mote = new Mote({
       profile,
@@ -83,16 +87,22 @@ export class Cell {
       anchors: [author.publicKey],
       blockBytes,
       random: random.fork(`mote-${id}`),
-      gateway: nodeAddress(GATEWAY_ID, this.air.isCell ? "link" : "mesh"),
+      gateway: nodeAddress(GATEWAY_ID, scope),
       szx: szxOf(blockBytes)!,
       parameters: parametersOf(run),
       policy: { backoffUs: 5e6, maxBackoffUs: 3e8, maxFailures: 10_000 },
       maxImageBytes: Math.max(image.length, 4096),
       factoryImage: { bytes: factory, sequenceNumber: FACTORY_SEQUENCE },
       onBusy: (state, us) => ledger.spend(state, us),
+      adaptive: run.adaptive ? pathModel(scope, this.air.csma.securityBytes) : undefined,
     });
-    const sim: SimMote = { id, mote, node, ledger, outcome: "unfinished", startedUs: 0, finishedUs: undefined };
-    node.onSettled = () => this.#checkOutcome(sim);
+    const log = new ArrivalLog(image.length);
+    const outcome = isCutOff(this.air, this.mesh, id) ? "unreachable" : "unfinished";
+    const sim: SimMote = { id, mote, node, ledger, log, outcome, startedUs: 0, finishedUs: undefined };
+    node.onSettled = () => {
+      log.note(this.air.engine.nowUs(), mote.imageBytesReceived, mote.boots);
+      this.#checkOutcome(sim);
+    };
     return sim;
   }
 

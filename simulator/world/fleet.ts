@@ -15,19 +15,30 @@ export function restUnlessRouter({ isCell }: Air, mesh: Mesh, node: SimNode): vo
   if (isCell || !mesh.isRouter(node.id)) node.mac.turnOff();
 }
 
+/** A mote that no path leads to, as long as the tree stays as it is. */
+export function isCutOff({ isCell, run }: Air, mesh: Mesh, id: number): boolean {
+  return !isCell && run.network.routing === "static" && mesh.depth[id]! < 0;
+}
+
 /** How often progress is told. */
 const PROGRESS_EVENTS = 65_536;
 
 /** Runs until every mote has finished or the scenario's time is over; the ledgers are brought up to date. */
 export function runUntil(
   { engine, run }: Air,
-  motes: readonly { readonly node: SimNode; readonly ledger: EnergyLedger; readonly finishedUs: number | undefined }[],
+  motes: readonly {
+    readonly node: SimNode;
+    readonly ledger: EnergyLedger;
+    readonly finishedUs: number | undefined;
+    readonly outcome: string;
+  }[],
   onProgress?: (finished: number, nowUs: number) => void,
 ): void {
   let first = 0; // that is not finished
   let events = 0;
   engine.run(Math.round(run.maxHours * 3.6e9), () => {
-    while (first < motes.length && motes[first]!.finishedUs !== undefined) first++;
+    while (first < motes.length && (motes[first]!.finishedUs !== undefined || motes[first]!.outcome === "unreachable"))
+      first++;
     if (++events % PROGRESS_EVENTS === 0)
       onProgress?.(motes.filter(({ finishedUs }) => finishedUs !== undefined).length, engine.nowUs());
     return first === motes.length;

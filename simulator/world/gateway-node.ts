@@ -6,6 +6,7 @@ import type { Quirks } from "../../src/lwm2m/quirks.ts";
 import { silentLog } from "../../src/ports/log.ts";
 import type { PrivateKey } from "../../src/ports/crypto.ts";
 import { createEnvelope, signEnvelope } from "../../src/suit/author.ts";
+import { Admission } from "../../src/transfer/admission.ts";
 import { Counters } from "../../src/util/counters.ts";
 import { randomBytes } from "../../src/util/random.ts";
 import type { Engine } from "../engine/engine.ts";
@@ -98,6 +99,7 @@ export class GatewayNode {
         preferredSzx: szxOf(this.#case.blockBytes)!,
         parameters: parametersOf(this.#case),
         profiles: this.#quirks,
+        admission: this.#case.adaptive ? new Admission() : undefined,
         ownAddress: () => `[${this.#router.address.address}]:${this.#router.address.port}`,
       },
       { entries: this.#disk.entries, blobs: this.#disk.list(), nowUs, unixMs: nowUs / 1_000 },

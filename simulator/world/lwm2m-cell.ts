@@ -13,10 +13,11 @@ import type { Case } from "../scenarios/case.ts";
 import { nodeAddress } from "./address.ts";
 import { GATEWAY_ID, openAir, parametersOf, type Air, type RunOptions } from "./air.ts";
 import { inject } from "./faults.ts";
-import { newLedgers, restUnlessRouter, runUntil } from "./fleet.ts";
+import { isCutOff, newLedgers, restUnlessRouter, runUntil } from "./fleet.ts";
 import { FACTORY_SEQUENCE, GatewayNode, TARGET_SEQUENCE } from "./gateway-node.ts";
 import { Mesh, startUs } from "./mesh.ts";
 import type { SimNode } from "./node.ts";
+import { ArrivalLog } from "./progress.ts";
 
 export interface SimClient {
   readonly id: number;
@@ -25,6 +26,7 @@ export interface SimClient {
   readonly mote: Lwm2mMote;
   readonly node: SimNode;
   readonly ledger: EnergyLedger;
+  readonly log: ArrivalLog;
   /** How its update ended, in the gateway's words. */
   outcome: string;
   startedUs: number;
@@ -148,8 +150,11 @@ export class Lwm2mCell {
       onBusy: (state, us) => ledger.spend(state, us),
       onRadio: (_nowUs, on) => (on ? node.mac.turnOn() : node.mac.turnOff()),
     });
-    const fixed = { id, name: `mote-${id}`, behaviour, mote, node, ledger };
-    return { ...fixed, outcome: "unfinished", startedUs: 0, finishedUs: undefined };
+    const log = new ArrivalLog(image.length);
+    node.onSettled = () => log.note(this.air.engine.nowUs(), mote.imageBytesReceived, mote.boots);
+    const outcome = isCutOff(this.air, this.mesh, id) ? "unreachable" : "unfinished";
+    const fixed = { id, name: `mote-${id}`, behaviour, mote, node, ledger, log };
+    return { ...fixed, outcome, startedUs: 0, finishedUs: undefined };
   }
 }
 

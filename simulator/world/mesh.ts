@@ -103,14 +103,14 @@ export class Mesh implements Wire {
     return at;
   }
 
-  /** Expected transmissions of a full frame and its acknowledgement, both ways. */
+  /** Expected transmissions of a full frame that is acknowledged: the mean of both ways, since half of the datagrams go each. */
   #etx(from: number, to: number): number {
     const { channel } = this.#air.topology;
-    const forth = channel.deliveryRatio(from, to, REFERENCE_AIR_BYTES);
-    const back = channel.deliveryRatio(to, from, PHY.headerBytes + PHY.ackPsduBytes);
-    // Half of the datagrams go the other way.
-    const down = channel.deliveryRatio(to, from, REFERENCE_AIR_BYTES);
-    return 2 / (forth * back + down * back);
+    const oneWay = (a: number, b: number): number =>
+      1 /
+      (channel.deliveryRatio(a, b, REFERENCE_AIR_BYTES) *
+        channel.deliveryRatio(b, a, PHY.headerBytes + PHY.ackPsduBytes));
+    return (oneWay(from, to) + oneWay(to, from)) / 2;
   }
 
   #newRpl(node: SimNode): RplRouter {

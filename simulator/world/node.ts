@@ -106,9 +106,9 @@ export class SimNode {
   }
 
   /** Sends a datagram of this node's, or one that it forwards. */
-  send(datagram: Datagram): void {
+  send(datagram: Datagram, from?: number): void {
     if (this.wire?.carry(this.id, datagram) === true) return;
-    const nextHop = datagram.scope === "mesh" ? this.router.nextHop(datagram.to) : datagram.to;
+    const nextHop = datagram.scope === "mesh" ? this.router.nextHop(datagram.to, from) : datagram.to;
     if (nextHop === undefined) {
       this.counters.unroutable++;
       return;
@@ -166,7 +166,7 @@ export class SimNode {
     const { fragments } = this.#parameters;
     if (fragments === "recoverable" && this.#recoverable.accept(from, packet)) return;
     if (fragments === "forward" && readFragment(packet) !== undefined) {
-      const route = (to: number): number | undefined => this.router.nextHop(to);
+      const route = (to: number): number | undefined => this.router.nextHop(to, from);
       const forwarded = this.#forwarder.accept(nowUs, from, packet, route, () => this.#newTag());
       if (forwarded === "dropped") this.counters.unroutable++;
       else if (forwarded !== "here") {
@@ -176,7 +176,7 @@ export class SimNode {
       if (forwarded !== "here") return;
     }
     const datagram = this.#reassembler.accept(nowUs, from, packet);
-    if (datagram !== undefined) this.#route(datagram);
+    if (datagram !== undefined) this.#route(datagram, from);
   }
 
   /** Datagrams that are put together here: this node's own, and what goes on by wire. */
@@ -189,12 +189,12 @@ export class SimNode {
   }
 
   /** A datagram is whole here: for this node, or to be sent on. */
-  #route(datagram: Datagram): void {
+  #route(datagram: Datagram, from?: number): void {
     if (datagram.to === this.id || datagram.scope === "link") this.deliver(datagram);
     else if (datagram.hopLimit <= 1) this.counters.unroutable++;
     else {
       this.counters.forwarded++;
-      this.send({ ...datagram, hopLimit: datagram.hopLimit - 1 });
+      this.send({ ...datagram, hopLimit: datagram.hopLimit - 1 }, from);
     }
   }
 

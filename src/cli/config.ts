@@ -53,6 +53,8 @@ export interface Config {
   readonly limits: CacheBudget;
   readonly coap: {
     readonly blockSize: number;
+    /** All devices share one radio channel: a few transfers at a time. */
+    readonly sharedChannel: boolean;
     readonly ackTimeoutMs: number;
     /** Networks whose source addresses cannot be forged from outside, as `address/length`. */
     readonly provenNetworks: readonly string[];
@@ -99,6 +101,7 @@ const KeysSchema = z.strictObject({
   coap: z
     .strictObject({
       blockSize: blockSize.default(64),
+      sharedChannel: z.boolean().default(false),
       ackTimeoutMs: z.number().min(1).max(600_000).default(2_000),
       provenNetworks: z.array(network).default(["127.0.0.0/8", "::1/128"]),
       groups: z.array(group).max(8).default([]),

@@ -21,6 +21,7 @@ import type { PublishOutcome, PublishRequest } from "../gateway/publications.ts"
 import { RunLoop } from "../host/run-loop.ts";
 import type { Log } from "../ports/log.ts";
 import type { Store } from "../ports/store.ts";
+import { Admission } from "../transfer/admission.ts";
 import { preferredSzx, type Config } from "./config.ts";
 import { controlSocket } from "./control-client.ts";
 import { environmentError } from "./errors.ts";
@@ -87,6 +88,7 @@ export class GatewayHost {
           anchors,
           budget: config.limits,
           preferredSzx: preferredSzx(config),
+          admission: config.coap.sharedChannel ? new Admission() : undefined,
           parameters: { ...DEFAULT_PARAMETERS, ackTimeoutUs },
           isTrusted: provenAddresses(config.coap.provenNetworks),
           ...(await proxySettings(config)),

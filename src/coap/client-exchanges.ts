@@ -274,8 +274,8 @@ export class ClientExchanges {
       this.#deliverNotification(nowUs, exchange, { sequence, atUs: nowUs }, response);
       return;
     }
-    const repeated = exchange.copies > 0 ? { repeated: true } : {};
-    this.#events.push({ kind: "response", request: id, response, ...repeated });
+    const copies = exchange.copies > 0 ? { retransmissions: exchange.copies } : {};
+    this.#events.push({ kind: "response", request: id, response, ...copies });
     const many = request.many === true || request.toGroup === true; // its deadline ends it
     if (!CLIENT_EXCHANGE.step(exchange, many ? "one of many" : "respond") || many) return;
     this.#forget(exchange);

@@ -110,12 +110,12 @@ export type RequestFailure = "timeout" | "reset" | "bad-option";
 
 /** What became of a request of ours. */
 export type ClientEvent =
-  /** `repeated`: the request was retransmitted, so this may answer a copy of it. */
+  /** `retransmissions` of the request, where there were any: this may answer a copy of it. */
   | {
       readonly kind: "response";
       readonly request: number;
       readonly response: IncomingResponse;
-      readonly repeated?: boolean;
+      readonly retransmissions?: number;
     }
   /** Only of requests for which many responses may come: the peer has it, and does not refuse it at once. */
   | { readonly kind: "acknowledged"; readonly request: number }

@@ -14,6 +14,7 @@ import type { Log } from "../ports/log.ts";
 import type { Metrics } from "../ports/metrics.ts";
 import type { Random } from "../ports/random.ts";
 import type { Durability, StoreOp } from "../ports/store.ts";
+import type { Admission } from "../transfer/admission.ts";
 import type { Transfer } from "../transfer/transfer.ts";
 import type { Quirks } from "../lwm2m/quirks.ts";
 import { registerKeptUs } from "../lwm2m/registration.ts";
@@ -59,6 +60,8 @@ export interface GatewayParts {
   readonly profiles?: readonly Quirks[];
   /** How long a client in Queue Mode hears after its last message, where that is configured. */
   readonly awakeUs?: (endpoint: string) => number | undefined;
+  /** Where all devices share one channel: images are served to a few of them at a time. */
+  readonly admission?: Admission | undefined;
   /** Requests are forwarded for clients that ask so; not at all when absent. */
   readonly proxy?: ProxySettings;
 }
@@ -130,7 +133,8 @@ export class Gateway {
     const cacheParts = { crypto, random: parts.random.fork("fetch"), log, metrics, budget, isPinned };
     this.#cache = new ImageCache(cacheParts, recovered.blobs, () => this.#nextId++);
     const respond = this.#endpoint.respond.bind(this.#endpoint);
-    const servedParts = { cache: this.#cache, transfers: this.#transfers, metrics, respond };
+    const { admission } = parts;
+    const servedParts = { cache: this.#cache, transfers: this.#transfers, metrics, respond, admission };
     this.#served = new ServedImages(servedParts, this.#router, blockPath);
     this.#publications = new Publications(crypto, parts.anchors, this.#catalogue);
     const { nowUs: startUs = 0, unixMs: startMs = 0 } = recovered;

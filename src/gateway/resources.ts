@@ -9,13 +9,17 @@ import type { WantedImage } from "../image/image-fetch.ts";
 import type { Metrics } from "../ports/metrics.ts";
 import type { PeerAddress } from "../ports/datagram.ts";
 import type { TransferTable } from "../transfer/transfer-table.ts";
+import type { Admission } from "../transfer/admission.ts";
 import { fromHex } from "../util/bytes.ts";
+import { peerKey } from "../util/peer.ts";
 import { GATEWAY_LIMITS } from "./limits.ts";
 
 interface ServedParts {
   readonly cache: ImageCache;
   readonly transfers: TransferTable;
   readonly metrics: Metrics;
+  /** Where all devices share one channel: who may transfer now. */
+  readonly admission?: Admission | undefined;
   readonly respond: (nowUs: number, exchange: number, response: CoapResponse) => boolean;
 }
 
@@ -27,10 +31,11 @@ interface Parked {
   readonly resource: ServedImage;
 }
 
-const UNAVAILABLE: CoapResponse = {
+const unavailable = (maxAgeS: number): CoapResponse => ({
   code: Code.SERVICE_UNAVAILABLE,
-  options: [{ number: Option.MAX_AGE, value: encodeUint(GATEWAY_LIMITS.unavailableMaxAgeS) }],
-};
+  options: [{ number: Option.MAX_AGE, value: encodeUint(maxAgeS) }],
+});
+const UNAVAILABLE: CoapResponse = unavailable(GATEWAY_LIMITS.unavailableMaxAgeS);
 
 /** Images on the air: the short path for what is in memory, and the wait for what is not. */
 export class ServedImages {
@@ -54,7 +59,11 @@ export class ServedImages {
     const account: Account =
       onServed === undefined
         ? (nowUs, peer, offset, length) => {
-            transfers.record(nowUs, peer, image, offset, length);
+            const { admission } = this.#parts;
+            const before = admission && transfers.of(peerKey(peer), image.digest)?.retransmissions;
+            const transfer = transfers.record(nowUs, peer, image, offset, length);
+            const repeated = before !== undefined && transfer.retransmissions > before;
+            admission?.served(nowUs, transfer.device, repeated, offset + length >= image.size);
             const watcher = this.#watched.size > 0 ? this.#watched.get(peer.address) : undefined;
             if (watcher === undefined) return;
             this.#told = true;
@@ -120,6 +129,7 @@ class ServedImage implements BlockResource, ResourceHandler {
   readonly etag: Uint8Array;
   readonly size: number;
   readonly attributes?: Link["attributes"];
+  readonly admits?: (nowUs: number, peer: PeerAddress) => boolean;
   readonly #parts: ServedParts;
   readonly #park: Park;
   readonly served: Account;
@@ -135,6 +145,8 @@ class ServedImage implements BlockResource, ResourceHandler {
     this.image = image;
     this.etag = fromHex(image.digest)!.subarray(0, 8);
     this.size = image.size;
+    const { admission } = parts;
+    if (admission !== undefined && !hidden) this.admits = (nowUs, peer) => admission.admits(nowUs, peerKey(peer));
     if (!hidden) this.attributes = { ct: ContentFormat.OCTET_STREAM, sz: image.size, rt: "blockferry.image" };
   }
 
@@ -143,6 +155,11 @@ class ServedImage implements BlockResource, ResourceHandler {
   }
 
   get(nowUs: number, request: IncomingRequest): HandlerResult {
+    const { admission, metrics } = this.#parts;
+    if (this.admits?.(nowUs, request.peer) === false) {
+      metrics.count("coap_refused", "no-airtime");
+      return unavailable(admission!.waitS(peerKey(request.peer)));
+    }
     return this.answer(request) ?? this.#park(nowUs, request, this);
   }
 

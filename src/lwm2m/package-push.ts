@@ -106,7 +106,7 @@ export class PackagePush {
     this.#request = undefined;
     const { forgetsUs } = this.#options;
     this.forgotten ||= forgetsUs !== undefined && nowUs - (this.#heardUs ?? nowUs) >= forgetsUs;
-    this.#doubtful ||= event.kind === "failed" || (event.kind === "response" && event.repeated === true);
+    this.#doubtful ||= event.kind === "failed" || (event.kind === "response" && (event.retransmissions ?? 0) > 0);
     if (event.kind === "failed") return { kind: "failed", reason: event.reason };
     if (event.kind === "acknowledged") return undefined;
     if (this.forgotten) return { kind: "failed", reason: "timeout" };

@@ -40,7 +40,7 @@ export class TransferTable {
     image: { digest: string; size: number },
     offset: number,
     length: number,
-  ): void {
+  ): Transfer {
     let transfer = this.#recent.get(peer.port);
     if (transfer?.address !== peer.address || transfer.digest !== image.digest) {
       transfer = this.#find(peer, image);
@@ -48,6 +48,7 @@ export class TransferTable {
       this.#recent.set(peer.port, transfer);
     }
     this.#note(nowUs, transfer, offset, length);
+    return transfer;
   }
 
   /**

@@ -1,5 +1,6 @@
 import { closeSync, mkdirSync, openSync, readFileSync, writeFileSync, writeSync } from "node:fs";
 import { join } from "node:path";
+import { reportPage } from "../../../simulator/report/html/page.ts";
 import { nodesCsv } from "../../../simulator/report/nodes-csv.ts";
 import { PcapWriter } from "../../../simulator/report/pcap.ts";
 import type { Comparison, Summary } from "../../../simulator/report/summary.ts";
@@ -16,11 +17,11 @@ export function writeOutputs(
   results: Results,
   comparisons: readonly Comparison[] | undefined,
 ): void {
-  void comparisons;
   onDisk(folder, () => {
     mkdirSync(folder, { recursive: true });
     writeFileSync(join(folder, "summary.json"), `${JSON.stringify(summary, undefined, 2)}\n`);
     writeFileSync(join(folder, "nodes.csv"), nodesCsv(summary, results));
+    writeFileSync(join(folder, "report.html"), reportPage(summary, results, comparisons));
   });
 }
 

@@ -12,6 +12,8 @@ export interface BlockResource {
   readonly size: number;
   /** The verified bytes when they are at hand; undefined sends the request the long way. */
   bytes(): Uint8Array | undefined;
+  /** False sends the request of a peer the long way, which may say more than a block. */
+  admits?: ((nowUs: number, peer: PeerAddress) => boolean) | undefined;
   /** Called for each block put on its way. */
   served(nowUs: number, peer: PeerAddress, offset: number, length: number): void;
 }
@@ -68,7 +70,7 @@ export class BlockPath {
     const offset = (word >>> 4) * blockSize(szx);
     if (offset >= resource.size || resource.size > (MAX_BLOCK_NUM + 1) * blockSize(szx)) return false;
     const body = resource.bytes();
-    if (body === undefined) return false;
+    if (body === undefined || resource.admits?.(nowUs, peer) === false) return false;
     const end = Math.min(offset + blockSize(szx), body.length);
     const datagram = out.reserve(peer, 32 + blockSize(szx));
     if (datagram === undefined) return true;

@@ -57,6 +57,11 @@ export class BlockDownload {
     return this.#szx;
   }
 
+  /** Asks for blocks of another size from now on: any size from any offset that is a multiple of it (RFC 7959 section 2.4). */
+  resize(szx: Szx): void {
+    this.#szx = szx;
+  }
+
   get etag(): Uint8Array | undefined {
     return this.#etag;
   }
