@@ -36,8 +36,9 @@ function body(message: RplMessage): number[] {
   }
   const { targets, sequence, lifetime } = message;
   // The transit information is for all targets before it (section 6.7.8).
-  const options = [...targets.flatMap((id) => [5, 18, 0, 128, ...meshAddress(id)]), 6, 4, 0, 0, sequence, lifetime];
-  return [CODE.DAO, 0, 0, INSTANCE, 0, 0, sequence, ...options];
+  const out = [CODE.DAO, 0, 0, INSTANCE, 0, 0, sequence];
+  for (const id of targets) out.push(5, 18, 0, 128, ...meshAddress(id));
+  return [...out, 6, 4, 0, 0, sequence, lifetime];
 }
 
 /** Reads a control message; undefined when it is none. */

@@ -135,6 +135,16 @@ export class ServerExchanges {
   }
 }
 
+/** A copy is the same in all its parts; what has the message ID of another is of a peer that began to count again. */
 export function isRepetition({ request }: ServerExchange, message: CoapMessage): boolean {
-  return request.code === message.code && bytesEqual(request.token, message.token);
+  return (
+    request.code === message.code &&
+    bytesEqual(request.token, message.token) &&
+    bytesEqual(request.payload, message.payload) &&
+    request.options.length === message.options.length &&
+    request.options.every(({ number, value }, i) => {
+      const other = message.options[i]!;
+      return other.number === number && bytesEqual(other.value, value);
+    })
+  );
 }

@@ -13,6 +13,7 @@ export type CborFault =
   | "map-keys-not-sorted"
   | "not-utf8"
   | "tag-not-expected"
+  | "bad-fraction"
   | "simple-value-not-expected";
 
 export class CborError extends Error {

@@ -1,21 +1,19 @@
-import { Encoder, Tag } from "cbor-x";
+import { addExtension, Decoder } from "cbor-x";
 import { concatBytes } from "../util/bytes.ts";
 import { CBOR_LIMITS, CborError } from "./cbor-check.ts";
 import type { CborValue } from "./cbor.ts";
 
 /*
- * CBOR that carries data and is not signed: SenML and LwM2M CBOR. What arrives may have floats,
- * indefinite lengths and heads of any width (RFC 8949 section 3); what leaves has none of these but
- * floats.
+ * CBOR that carries data and is not signed: SenML and LwM2M CBOR, as it arrives: with floats, indefinite lengths and
+ * heads of any width (RFC 8949 section 3). cbor-data-encode.ts writes it.
  */
 const options = {
   mapsAsObjects: false,
   useRecords: false,
   variableMapSize: true,
   tagUint8Array: false,
-  int64AsNumber: true, // known to cbor-x, unknown to its types
 };
-const codec = new Encoder(options);
+const codec = new Decoder(options);
 
 /**
  * Decodes one item of any well-formed encoding within CBOR_LIMITS, but for strings in pieces; a fault
@@ -25,27 +23,43 @@ export function decodeData(bytes: Uint8Array): CborValue {
   const scan = new Scan(bytes);
   const end = scan.item(0, 0);
   if (end !== bytes.length) throw new CborError("trailing-bytes", end);
-  return codec.decode(scan.withoutTags()) as CborValue;
+  return narrowed(codec.decode(scan.withoutTags()) as CborValue);
 }
 
-export function encodeData(value: CborValue): Uint8Array {
-  return new Uint8Array(codec.encode(wide(value)));
+/** Integers beyond 2^53 stay exact; the others are numbers. */
+function narrowed(value: CborValue): CborValue {
+  if (typeof value === "bigint") return Number.isSafeInteger(Number(value)) ? Number(value) : value;
+  if (Array.isArray(value)) return (value as CborValue[]).map(narrowed);
+  if (value instanceof Map)
+    return new Map(
+      [...(value as ReadonlyMap<CborValue, CborValue>)].map(([key, item]) => [narrowed(key), narrowed(item)]),
+    );
+  return value;
 }
 
-/** cbor-x writes integers of more than 32 bits as floats, but bigints as integers. */
-function wide(value: CborValue): CborValue {
-  if (typeof value === "number")
-    return Number.isSafeInteger(value) && (value > 0xffff_ffff || value < -0x8000_0000) ? BigInt(value) : value;
-  if (value instanceof Uint8Array || value === null || typeof value !== "object") return value;
-  if (value instanceof Tag) return new Tag(wide(value.value as CborValue), value.tag);
-  if (Array.isArray(value)) return (value as CborValue[]).map(wide);
-  return new Map([...(value as ReadonlyMap<CborValue, CborValue>)].map(([key, item]) => [wide(key), wide(item)]));
+/** The tags that these formats have: times (RFC 8949 section 3.4.2), decimal fractions (section 3.4.4, RFC 8428 section 6). */
+const EPOCH_TIME = 1;
+const DECIMAL_FRACTION = 4;
+
+/** 273.15 as [-2, 27315]. cbor-x has a reader of its own, which multiplies and so is off in the last digit. */
+class DecimalFraction {
+  readonly parts: readonly [exponent: number, mantissa: number] = [0, 0];
 }
+addExtension({
+  Class: DecimalFraction,
+  tag: DECIMAL_FRACTION,
+  encode: () => {
+    throw new RangeError("decimal fractions are read, not written");
+  },
+  decode: (content: unknown) => {
+    const [exponent, mantissa, ...more] = Array.isArray(content) ? (content as CborValue[]) : [];
+    const whole = (part: unknown): boolean => typeof part === "bigint" || Number.isInteger(part);
+    if (!whole(exponent) || !whole(mantissa) || more.length > 0) throw new CborError("bad-fraction", 0);
+    return Number(`${String(mantissa)}e${String(exponent)}`);
+  },
+});
 
 const BREAK = 0xff;
-/** The one tag that these formats have (RFC 8949 section 3.4.2). */
-const EPOCH_TIME = 1;
-
 /** Sees that an item is well-formed and small before a library makes anything of the lengths that it claims. */
 class Scan {
   readonly #bytes: Uint8Array;
@@ -77,6 +91,7 @@ class Scan {
     if (major < 2 || major === 7) return content;
     const argument = info < 24 ? info : this.#uint(at + 1, width);
     if (major === 6) {
+      if (argument === DECIMAL_FRACTION) return this.item(content, depth + 1);
       if (argument !== EPOCH_TIME) throw new CborError("tag-not-expected", at);
       this.#tags.push([at, content]);
       return this.item(content, depth + 1);

@@ -1,8 +1,10 @@
 import { fromUtf8, toBase64Url, utf8 } from "../util/bytes.ts";
-import { decodeData, encodeData } from "./cbor-data.ts";
-import { isArray, isMap, type CborMap, type CborValue } from "./cbor.ts";
+import { decodeData } from "./cbor-data.ts";
+import { CborFloat, encodeData, type CborData } from "./cbor-data-encode.ts";
+import { isArray, isMap, type CborValue } from "./cbor.ts";
 
-export type SenmlValue = number | string | boolean | Uint8Array;
+/** `CborFloat` only of what is to be written. */
+export type SenmlValue = number | bigint | string | boolean | Uint8Array | CborFloat;
 
 /** One resolved record of RFC 8428 section 4.6: its whole name, and its absolute or relative time. */
 export interface SenmlRecord {
@@ -112,6 +114,8 @@ function resolve(pack: readonly Fields[]): SenmlRecord[] {
 function valueOf(fields: Fields, baseValue: number): SenmlValue | undefined {
   const found = ["v", "vs", "vb", "vd", "vlo"].filter((label) => fields.has(label));
   if (found.length > 1) throw new SenmlError("SenML: a record has one value");
+  const exact = fields.get("v");
+  if (typeof exact === "bigint" && baseValue === 0) return exact;
   const value = number(fields, "v");
   if (value !== undefined) return value + baseValue;
   const [flag, data] = [fields.get("vb"), fields.get("vd")];
@@ -136,18 +140,24 @@ function number(fields: Fields, label: string): number | undefined {
 export function encodeSenmlJson(baseName: string, records: readonly SenmlRecord[]): Uint8Array {
   const pack = records.map((record, i) => {
     const { value } = record;
-    const data = value instanceof Uint8Array ? toBase64Url(value) : value;
+    const data = value instanceof Uint8Array ? toBase64Url(value) : value instanceof CborFloat ? value.value : value;
     return Object.fromEntries(
       entries(baseName, record, i).map(([label, item]) => [label, item === value ? data : item]),
     );
   });
-  return utf8(JSON.stringify(pack));
+  return utf8(exactJson(pack));
+}
+
+/** JSON whose integers beyond 2^53 are whole: JSON.stringify knows none. */
+export function exactJson(value: unknown): string {
+  const json = JSON.stringify(value, (_key, item: unknown) => (typeof item === "bigint" ? `\u0000${item}` : item));
+  return json.replaceAll(/"\\u0000(-?\d+)"/g, "$1");
 }
 
 export function encodeSenmlCbor(baseName: string, records: readonly SenmlRecord[]): Uint8Array {
   const pack = records.map(
-    (record, i): CborMap =>
-      new Map(entries(baseName, record, i).map(([label, item]) => [NUMBERS.get(label) ?? label, item as CborValue])),
+    (record, i): ReadonlyMap<CborData, CborData> =>
+      new Map(entries(baseName, record, i).map(([label, item]) => [NUMBERS.get(label) ?? label, item as CborData])),
   );
   return encodeData(pack);
 }
@@ -165,7 +175,7 @@ function entries(baseName: string, { name, value, link, timeS }: SenmlRecord, i:
 }
 
 function labelOf(value: SenmlValue): string {
-  if (typeof value === "number") return "v";
+  if (typeof value === "number" || typeof value === "bigint" || value instanceof CborFloat) return "v";
   if (typeof value === "string") return "vs";
   return typeof value === "boolean" ? "vb" : "vd";
 }

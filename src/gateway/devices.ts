@@ -4,6 +4,7 @@ import { uintOption } from "../coap/message.ts";
 import { Code, Option } from "../coap/numbers.ts";
 import type { ClientEvent, HandlerResult, IncomingRequest } from "../coap/request.ts";
 import { decodeContent, Format } from "../lwm2m/content.ts";
+import { ADVANCED_FIRMWARE_OBJECT, FIRMWARE_OBJECT } from "../lwm2m/firmware.ts";
 import { DeviceQueues, type OperationOutcome, type SubmitOptions } from "../lwm2m/device-queue.ts";
 import { Observing } from "../lwm2m/observing.ts";
 import type { Operation } from "../lwm2m/operation.ts";
@@ -72,7 +73,16 @@ export class Devices {
     const { endpoint, random, metrics, packages, profiles, unixMs, awakeUs } = parts;
     const timers = this.#timers;
     const store = (ops: readonly StoreOp[]): number => parts.store(ops, "durable");
-    this.#registry = new Registry({ random, metrics, store, respond: endpoint.respond.bind(endpoint) }, router);
+    this.#registry = new Registry(
+      {
+        random,
+        metrics,
+        store,
+        respond: endpoint.respond.bind(endpoint),
+        answeredUs: (name) => this.#queues.wakefulness(name)?.heardUs,
+      },
+      router,
+    );
     this.#observing = new Observing(endpoint);
     const onOnce = (operation: number): void => this.operations.begun(operation);
     const queues = new DeviceQueues({ requester: endpoint, observing: this.#observing, timers, awakeUs, onOnce });
@@ -247,6 +257,9 @@ export class Devices {
   #report(nowUs: number, report: Report): void {
     const { endpoint, readings, by } = report;
     this.#parts.metrics.count("lwm2m_reports", by);
+    // What an update observes is told by the update.
+    const others = readings.filter(({ path }) => path[0] !== FIRMWARE_OBJECT && path[0] !== ADVANCED_FIRMWARE_OBJECT);
+    if (others.length > 0) this.timelines.note(nowUs, endpoint, by, shownReadings(others));
     this.#reports.push(report);
     if (this.#reports.length > MAX_REPORTS) this.#reports.shift();
     this.updates.handleReport(nowUs, endpoint, readings);
@@ -267,4 +280,12 @@ function resultText(result: OperationResult): string {
   if (result.kind !== "done") return outcomeText(result);
   const values = (result.readings ?? []).slice(0, 4).map(({ path, value }) => `${pathText(path)}=${toText(value)}`);
   return [result.code, ...values].join(" ");
+}
+
+/** Readings that fit a line of a timeline. */
+const MAX_SHOWN = 6;
+
+function shownReadings(readings: readonly Reading[]): string {
+  const shown = readings.slice(0, MAX_SHOWN).map(({ path, value }) => `${pathText(path)}=${toText(value)}`);
+  return [...shown, ...(readings.length > MAX_SHOWN ? [`and ${readings.length - MAX_SHOWN} more`] : [])].join(" ");
 }

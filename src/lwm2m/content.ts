@@ -1,5 +1,6 @@
-import { decodeData, encodeData } from "../codec/cbor-data.ts";
-import { isMap, tagged, type CborMap, type CborValue } from "../codec/cbor.ts";
+import { decodeData } from "../codec/cbor-data.ts";
+import { CborFloat, encodeData, type CborData } from "../codec/cbor-data-encode.ts";
+import { isMap, tagged, type CborValue } from "../codec/cbor.ts";
 import {
   decodeSenmlCbor,
   decodeSenmlJson,
@@ -167,14 +168,14 @@ function fromSenml({ name, value, link, timeS }: SenmlRecord): Reading {
   const time = timeS === undefined ? {} : { timeS };
   if (link !== undefined) return { path, value: parseLink(link), ...time };
   if (value === undefined) throw new ContentError(`${name} has no value`);
-  return { path, value: typed(value, typeOf(path)), ...time };
+  return { path, value: typed(value instanceof CborFloat ? value.value : value, typeOf(path)), ...time };
 }
 
 function toSenml({ path, value, timeS }: Reading): SenmlRecord {
   const name = pathText(path);
   const time = timeS === undefined ? {} : { timeS };
   if (isObjectLink(value)) return { name, link: linkText(value), ...time };
-  return { name, value: typeof value === "bigint" ? Number(value) : value, ...time };
+  return { name, value: floatWhereFloat(value, typeOf(path)), ...time };
 }
 
 function fromCbor(value: CborValue, type: DataType | undefined): ResourceValue {
@@ -186,9 +187,14 @@ function fromCbor(value: CborValue, type: DataType | undefined): ResourceValue {
   return typed(simple, type);
 }
 
-function toCbor(value: ResourceValue, type: DataType | undefined): CborValue {
+function toCbor(value: ResourceValue, type: DataType | undefined): CborData {
   if (isObjectLink(value)) return linkText(value);
-  return type === "time" ? tagged(1, value) : value;
+  return type === "time" ? tagged(1, value) : floatWhereFloat(value, type);
+}
+
+/** A whole number of a resource that is a float is sent as one: Leshan, for one, takes no integer for it. */
+function floatWhereFloat<T extends ResourceValue>(value: T, type: DataType | undefined): T | CborFloat {
+  return type === "float" && typeof value === "number" ? new CborFloat(value) : value;
 }
 
 /** LwM2M CBOR (1.2 Core, section 7.4.7): maps in maps, by IDs or by parts of a path in one. */
@@ -208,15 +214,16 @@ function fromNested(value: CborValue, path: Path): Reading[] {
   return out;
 }
 
-type Nested = Map<CborValue, CborValue>;
+type Nested = Map<CborData, CborData>;
 
-function nested(readings: readonly Reading[]): CborMap {
+function nested(readings: readonly Reading[]): Nested {
   const root: Nested = new Map();
   for (const { path, value } of readings) {
     let at = root;
     for (const id of path.slice(0, -1)) {
       const next = at.get(id);
-      if (next !== undefined && !isMap(next)) throw new ContentError(`${pathText(path)} is a value and has instances`);
+      if (next !== undefined && !(next instanceof Map))
+        throw new ContentError(`${pathText(path)} is a value and has instances`);
       const map = (next as Nested | undefined) ?? new Map();
       at.set(id, map);
       at = map;

@@ -28,6 +28,7 @@ export const State = { IDLE: 0, DOWNLOADING: 1, DOWNLOADED: 2, UPDATING: 3 } as 
 export const STATE_NAMES: readonly string[] = ["Idle", "Downloading", "Downloaded", "Updating"];
 
 export const RESULT_SUCCESS = 1;
+export const RESULT_CONNECTION_LOST = 4;
 export const RESULT_UPDATE_FAILED = 8;
 export const RESULT_DEFERRED = 11;
 

@@ -1,3 +1,4 @@
+import { exactJson } from "../codec/senml.ts";
 import { utf8 } from "../util/bytes.ts";
 import type { Reading } from "./reading.ts";
 import { definitionOf, typeOf } from "./definitions.ts";
@@ -44,11 +45,11 @@ export function encodeLwM2mJson(path: Path, readings: readonly Reading[]): Uint8
     const field = isObjectLink(value)
       ? { ov: linkText(value) }
       : typeof value === "number" || typeof value === "bigint"
-        ? { v: Number(value) }
+        ? { v: value }
         : typeof value === "boolean"
           ? { bv: value }
           : { sv: toText(value) };
     return { ...(name === "" ? {} : { n: name }), ...field, ...(timeS === undefined ? {} : { t: timeS }) };
   });
-  return utf8(JSON.stringify({ bn: base, e }));
+  return utf8(exactJson({ bn: base, e }));
 }

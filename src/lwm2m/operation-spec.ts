@@ -2,7 +2,7 @@ import { typeOf } from "./definitions.ts";
 import { writeOf, type Operation } from "./operation.ts";
 import { parsePath, type Path } from "./path.ts";
 import type { Reading } from "./reading.ts";
-import { ContentError, fromText } from "./values.ts";
+import { ContentError, fromText, type ResourceValue } from "./values.ts";
 
 export const OPERATION_KINDS = [
   "read",
@@ -86,6 +86,14 @@ function write(path: Path, value: string | undefined): Operation | string {
   return { kind: "write", path, readings: assignments(path, value), replace: false };
 }
 
+/** A value whose type nobody has told: what looks like a number is one, since TLV has no other sign of it. */
+function meant(text: string, path: Path): ResourceValue {
+  const type = typeOf(path);
+  if (type !== undefined) return fromText(text, type);
+  if (/^-?\d{1,15}$/.test(text)) return fromText(text, "integer");
+  return /^-?\d+\.\d+$/.test(text) ? fromText(text, "float") : text;
+}
+
 /** `1=300,6=1` below a path, or `/1/0/1=300,/3/0/15=UTC`. */
 function assignments(above: Path, text: string): Reading[] {
   if (text === "") return [];
@@ -95,6 +103,6 @@ function assignments(above: Path, text: string): Reading[] {
     const below = parsePath(name);
     const path = name.startsWith("/") ? below : below && [...above, ...below];
     if (path === undefined || path.length < 3) throw new ContentError(`${part} is no id=value`);
-    return { path, value: fromText(part.slice(at + 1), typeOf(path)) };
+    return { path, value: meant(part.slice(at + 1), path) };
   });
 }

@@ -126,8 +126,11 @@ function readBinding(value: string, out: Changes): void {
   out.binding = value.replaceAll("Q", "") || "U";
 }
 
-/** Copies of a Register leave within MAX_TRANSMIT_SPAN, and take a while: what looks like one later is a restart. */
-const REGISTER_REPEATS_US = 60_000_000;
+/**
+ * What looks like a copy of a Register later is a restart. A client that never got our answer only gets a newer one,
+ * so this can be shorter than the time in which copies leave.
+ */
+const REGISTER_REPEATS_US = 10_000_000;
 
 /** For how long the same message is a repetition: a client that always begins with one message ID registers again with the same bytes. */
 export function registerKeptUs({ code, options }: CoapMessage): number | undefined {

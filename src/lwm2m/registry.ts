@@ -27,6 +27,8 @@ export const REGISTRATION_PREFIX = "registration/";
 const MAX_REGISTRATIONS = 20_000;
 /** What a client may be late with its Update before it counts as gone. */
 const GRACE_US = 30_000_000;
+/** A client whose last answer is no older is in the middle of something. */
+const ANSWERING_US = 30_000_000;
 /** Short, and at most 8 characters: some clients have little room for it. */
 const ID_DIGITS = 7;
 
@@ -41,6 +43,8 @@ export interface RegistryParts {
   /** Has the records written durably; `stored` is told what became of it, under the same number. */
   readonly store: (ops: readonly StoreOp[]) => number;
   readonly respond: (nowUs: number, exchange: number, response: CoapResponse) => boolean;
+  /** When a client last answered something; undefined where it did not. */
+  readonly answeredUs?: (endpoint: string) => number | undefined;
 }
 
 interface Entry {
@@ -183,7 +187,7 @@ export class Registry {
     const { endpoint, id, lifetimeS } = registration;
     this.#release(endpoint);
     const endUs = nowUs + lifetimeS * 1_000_000 + GRACE_US;
-    const timer = lifetimeS === 0 ? undefined : this.#timers.schedule(endUs, () => this.#expire(registration));
+    const timer = lifetimeS === 0 ? undefined : this.#timers.schedule(endUs, (now) => this.#lapse(now, registration));
     this.#byEndpoint.set(endpoint, { registration, seenUs: nowUs, timer });
     this.#byPeer.set(peerKey(registration.peer), endpoint);
     this.#router.add(["rd", id], this.#location(endpoint));
@@ -198,6 +202,18 @@ export class Registry {
       delete: (_nowUs, request) => this.#deregister(endpoint, request),
       maxBodyBytes: REGISTRATION_LIMITS.maxLinksBytes,
     };
+  }
+
+  /**
+   * Its lifetime is over. One that is in the middle of answering us is there all the same: Anjay sends no Update while
+   * it is given a package.
+   */
+  #lapse(nowUs: number, registration: Registration): void {
+    const answeredUs = this.#parts.answeredUs?.(registration.endpoint);
+    const entry = this.#byEndpoint.get(registration.endpoint);
+    if (answeredUs === undefined || nowUs - answeredUs >= ANSWERING_US || entry === undefined)
+      return this.#expire(registration);
+    entry.timer = this.#timers.schedule(answeredUs + ANSWERING_US, (now) => this.#lapse(now, registration));
   }
 
   #expire(registration: Registration): void {

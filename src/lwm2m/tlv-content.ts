@@ -52,7 +52,9 @@ export function toTlv(path: Path, readings: readonly Reading[]): Uint8Array {
   }));
   if (path.length < 2) return encodeTlv(all);
   if (byInstance.size > 1) throw new ContentError(`${pathText(path)} is one instance`);
-  return encodeTlv(all[0]?.children ?? []);
+  const inside = all[0]?.children ?? [];
+  // Of a resource instance: that, and not the resource around it.
+  return encodeTlv(path.length === 4 ? (inside[0]?.children ?? inside) : inside);
 }
 
 function resources(readings: readonly Reading[]): Tlv[] {

@@ -178,13 +178,15 @@ function unsigned(view: DataView): number | bigint {
 
 const narrow = (value: bigint): number | bigint => (Number.isSafeInteger(Number(value)) ? Number(value) : value);
 
-/** Big-endian, in the least of 1, 2, 4 and 8 bytes. */
+/**
+ * Big-endian, in the least of 1, 2, 4 and 8 bytes in which the first bit is that of the sign: of an unsigned number too,
+ * up to 8 bytes, since some read it as a signed one.
+ */
 function integerBytes(value: bigint, isUnsigned: boolean): Uint8Array {
-  const half = isUnsigned ? 0n : 1n;
   for (const bytes of [1, 2, 4, 8]) {
-    const bits = BigInt(bytes * 8);
-    const [least, most] = isUnsigned ? [0n, (1n << bits) - 1n] : [-(1n << (bits - half)), (1n << (bits - half)) - 1n];
-    if (value < least || value > most) continue;
+    const half = 1n << BigInt(bytes * 8 - 1);
+    const most = isUnsigned && bytes === 8 ? 2n * half - 1n : half - 1n;
+    if (value < (isUnsigned ? 0n : -half) || value > most) continue;
     const out = new Uint8Array(bytes);
     let rest = BigInt.asUintN(bytes * 8, value);
     for (let i = bytes - 1; i >= 0; i--) {

@@ -27,6 +27,11 @@ export class Wakefulness {
     this.#configuredUs = configuredUs;
   }
 
+  /** When a message of it came last, by which it need not have meant to say that it is there. */
+  get heardUs(): number | undefined {
+    return this.#heardUs;
+  }
+
   /** Microseconds between two wakes: learnt, or what its lifetime has it keep. */
   intervalUs({ lifetimeS, queueMode }: Registration, awakeIntervalUs: number): number {
     if (!queueMode) return awakeIntervalUs;

@@ -61,7 +61,12 @@ class Push {
       code === Code.CONTINUE ? this.#request!.options.filter(({ number }) => number === Option.BLOCK1) : [];
     const token = EMPTY_BYTES;
     const response = { code, options, payload: EMPTY_BYTES, token } as unknown as IncomingResponse;
-    return this.push.handleEvent(this.nowUs, { kind: "response", request: 1, response, retransmissions: seconds > 2 ? 1 : 0 });
+    return this.push.handleEvent(this.nowUs, {
+      kind: "response",
+      request: 1,
+      response,
+      retransmissions: seconds > 2 ? 1 : 0,
+    });
   }
 }
 

@@ -1,11 +1,15 @@
 import { describe, expect, it } from "vitest";
 import { assemblyKey } from "../../src/coap/blockwise/body-assembly.ts";
-import { encodeUint, uintOption } from "../../src/coap/message.ts";
-import { Code, Option } from "../../src/coap/numbers.ts";
+import { encodeMessage } from "../../src/coap/encode.ts";
+import { EMPTY_BYTES, encodeUint, uintOption } from "../../src/coap/message.ts";
+import { Code, MessageType, Option } from "../../src/coap/numbers.ts";
+import { textOptions } from "../../src/coap/options.ts";
 import type { IncomingRequest } from "../../src/coap/request.ts";
 import { decodeContent, encodeContent, Format } from "../../src/lwm2m/content.ts";
+import { operationOf } from "../../src/lwm2m/operation-spec.ts";
 import { fromUtf8, utf8 } from "../../src/util/bytes.ts";
 import { BEHAVIOURS } from "../../simulator/mote/lwm2m/behaviour.ts";
+import { GatewayBench } from "../support/gateway.ts";
 import { Lwm2mSite } from "../support/lwm2m-site.ts";
 
 /*
@@ -116,4 +120,72 @@ describe("RIOT", () => {
     expect(read(5_700, [0x41, 0xdc, 0, 0])).toBe(27.5);
     expect(read(5_701, [0x43, 0x65, 0x6c])).toBe("Cel");
   });
+});
+
+describe("Anjay", () => {
+  it("stays registered while it is given a package, though it sends no Update meanwhile", () => {
+    const site = new Lwm2mSite(8_000);
+    site.addMote("m", BEHAVIOURS["push-only"], { lifetimeS: 60 });
+    site.bench.run(2);
+    let pushing = false;
+    site.answer((path) => {
+      pushing ||= path === "/5/0/0";
+      return undefined;
+    });
+    // Each answer takes a second, and nothing of the client's own gets through.
+    site.fate = ({ from, bytes }) => (from === "mote" && pushing && bytes[1] === Code.POST ? 0 : 1);
+    site.delayUs = 500_000;
+    site.update("m", { graceS: 30 });
+    site.settle(["m"], 100);
+    expect(site.timeline("m").join("\n")).not.toContain("expired");
+    site.fate = () => 1;
+    site.settle(["m"], 3_600);
+    expect(site.job("m"), site.timeline("m").join("\n")).toMatchObject({ state: "succeeded", method: "push" });
+  });
+
+  it("that has lost the connection is offered its package again, by the same way too", () => {
+    const site = new Lwm2mSite();
+    site.addMote("m", BEHAVIOURS["push-only"]);
+    site.bench.run(2);
+    let lost = true;
+    const text = { number: Option.CONTENT_FORMAT, value: encodeUint(Format.TEXT) };
+    site.answer((path, { code, options }) => {
+      if (!lost || code !== Code.GET || uintOption(options, Option.OBSERVE) !== undefined) return undefined;
+      if (path === "/5/0/3") return { code: Code.CONTENT, options: [text], payload: utf8("0") };
+      if (path !== "/5/0/5") return undefined;
+      lost = site.mote("m").imageBytesReceived === 0;
+      return { code: Code.CONTENT, options: [text], payload: utf8(lost ? "0" : "4") };
+    });
+    site.update("m");
+    site.settle(["m"], 7_200);
+    expect(site.job("m"), site.timeline("m").join("\n")).toMatchObject({ state: "succeeded", method: "push" });
+  });
+});
+
+describe("a client that counts its messages from the same number after each restart", () => {
+  it("is heard: what is no copy in all its parts is no copy", () => {
+    const bench = new GatewayBench();
+    const peer = { address: "fd00::5", port: 5_683 };
+    const send = (path: string[], query: string[], messageId: number, payload: string): void => {
+      const options = [...textOptions(Option.URI_PATH, path), ...textOptions(Option.URI_QUERY, query)];
+      const message = { type: MessageType.CON, code: Code.POST, messageId, token: EMPTY_BYTES, options };
+      bench.loop.datagram(encodeMessage({ ...message, payload: utf8(payload) }), peer);
+      bench.run(1);
+    };
+    const location = (): string => bench.gateway.devices.get("z")!.id;
+    const register = (): void => send(["rd"], ["ep=z", "lt=30", "lwm2m=1.0"], 1, "</3/0>");
+    register();
+    send(["rd", location()], [], 2, "");
+    bench.run(20);
+    register();
+    bench.run(20);
+    send(["rd", location()], [], 2, ""); // the same number as the Update of its earlier life
+    bench.run(35);
+    expect(bench.gateway.devices.get("z")).toBeDefined();
+  });
+});
+
+it("a number for a resource of unknown type is written as one", () => {
+  const operation = operationOf({ operation: "write", path: "/31024/10", value: "1=7,3=2.5,4=text" });
+  expect(operation).toMatchObject({ readings: [{ value: 7 }, { value: 2.5 }, { value: "text" }] });
 });

@@ -28,7 +28,6 @@ export const PROFILES: readonly Quirks[] = readdirSync(fileURLToPath(folder))
 const CHIP = parseProfile(
   JSON.parse(readFileSync(new URL("../../simulator/profiles/nrf52840.json", import.meta.url), "utf8")),
 );
-/** One way over the link. */
 const DELAY_US = 5_000;
 
 /** Which datagrams arrive, and how often: none loses one, two doubles it; "late" has others overtake it. */
@@ -45,6 +44,8 @@ export class Lwm2mSite {
   fate: Fate = () => 1;
   /** What a mote sends to anybody else than the gateway. */
   elsewhere: (bytes: Uint8Array, to: PeerAddress) => void = () => {};
+  /** One way over the link. */
+  delayUs: number = DELAY_US;
   #flights = 0;
   readonly #motes = new Map<string, { readonly mote: Lwm2mMote; loop: RunLoop; readonly peer: PeerAddress }>();
   readonly #made = new Map<string, Lwm2mMoteParts>();
@@ -197,7 +198,7 @@ export class Lwm2mSite {
 
   #carry(from: "gateway" | "mote", bytes: Uint8Array, deliver: () => void): void {
     const fate = this.fate({ from, bytes, index: this.#flights++ });
-    if (fate === "late") this.bench.engine.after(DELAY_US * 20, deliver);
-    else for (let i = 0; i < fate; i++) this.bench.engine.after(DELAY_US * (1 + i), deliver);
+    if (fate === "late") this.bench.engine.after(this.delayUs * 20, deliver);
+    else for (let i = 0; i < fate; i++) this.bench.engine.after(this.delayUs * (1 + i), deliver);
   }
 }

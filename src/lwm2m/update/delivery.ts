@@ -3,6 +3,7 @@ import { fromHex, toHex, utf8 } from "../../util/bytes.ts";
 import {
   Firmware,
   MAX_URI_BYTES,
+  RESULT_CONNECTION_LOST,
   RESULT_DEFERRED,
   RESULT_UPDATE_FAILED,
   resultMeaning,
@@ -22,6 +23,8 @@ const PUSH_PRIORITY = 7;
 /** After its last block a client checks the package, and is asked how that went. */
 const CHECK_US = 2_000_000;
 const MAX_BACKOFF = 8;
+/** Times that a package is offered again to a client that has lost the connection. */
+const MAX_BEGINNINGS = 5;
 
 /**
  * How a package gets to a client, and what is done when it does not move: by progress alone, never
@@ -122,6 +125,11 @@ export class Delivery {
     const { name, advice, otherMethod } = resultMeaning(result);
     const { job } = this.#context;
     job.result = result;
+    // The link's fault, not the method's: some have given up what they could go on with.
+    if (result === RESULT_CONNECTION_LOST && job.beginnings < MAX_BEGINNINGS) {
+      job.beginnings++;
+      return this.#offerAgain(nowUs, name);
+    }
     // Nothing was installed yet: Zephyr says so of any download that failed.
     if (otherMethod || result === RESULT_UPDATE_FAILED)
       this.#giveUp(nowUs, `result-${result}`, `the client reports ${name}`, advice);
@@ -201,7 +209,9 @@ export class Delivery {
           now,
           "no-trigger",
           `its SUIT trigger was answered ${outcomeText(result)}`,
-          "it has no SUIT worker",
+          hasFirmware(this.#context)
+            ? "it has no SUIT worker"
+            : "it has neither a firmware object nor a SUIT worker: it cannot be updated over the air as it is",
         );
     });
   }
@@ -275,6 +285,7 @@ export class Delivery {
     const { job, ports, target } = this.#context;
     const token = this.#push!.token;
     ports.record(nowUs, target.digest, offset, length);
+    this.#context.hear(nowUs);
     this.moved(nowUs);
     const hex = token === undefined ? undefined : toHex(token);
     const location = ports.registration()?.id;
@@ -355,6 +366,17 @@ export class Delivery {
 
   #schedule(nowUs: number): void {
     this.#context.lookAt(Math.min(this.#progressUs + this.#stallUs(), nowUs + this.#context.intervalUs()));
+  }
+
+  /** By the same ways once more, this one included. */
+  #offerAgain(nowUs: number, why: string): void {
+    const { job, ports, target } = this.#context;
+    ports.note(nowUs, "offered-again", `the client reports ${why}`);
+    ports.restart(target.digest);
+    Object.assign(job, { szx: undefined, token: undefined });
+    const { method } = job;
+    this.#context.step(nowUs, "other method");
+    job.method = method;
   }
 
   #giveUp(nowUs: number, reason: string, detail: string, advice: string): void {

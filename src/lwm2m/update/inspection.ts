@@ -4,11 +4,13 @@ import type { Quirks } from "../quirks.ts";
 import type { Reading } from "../reading.ts";
 import type { Delivery } from "./delivery.ts";
 import type { Component } from "./job.ts";
-import type { UpdateContext } from "./ports.ts";
+import { RETRY_US, type UpdateContext } from "./ports.ts";
 import { forgets } from "./reset.ts";
 
 /** Times that a client which says that it is updating is looked at again; then that is not believed. */
 const MAX_BUSY = 20;
+/** Times that a question is answered that it comes at the wrong time; then without it. */
+const MAX_UNREADY = 72;
 const DEVICE: Path = [3, 0];
 const ASKED = [Firmware.STATE, Firmware.RESULT, Firmware.DELIVERY, Firmware.PROTOCOLS];
 
@@ -26,6 +28,8 @@ export class Inspection {
   readonly #delivery: Delivery;
   #questions: Path[] = [];
   #busy = 0;
+  #unready = 0;
+  #notBeforeUs = 0;
   readonly #versionsAsked = new Set<string>();
 
   constructor(context: InspectionContext, delivery: Delivery) {
@@ -42,9 +46,17 @@ export class Inspection {
 
   /** Asks the next question, or acts on the answers. */
   goOn(nowUs: number): void {
+    if (nowUs < this.#notBeforeUs) return this.#context.lookAt(this.#notBeforeUs);
     const path = this.#questions[0];
     if (path === undefined) return this.#answered(nowUs);
-    this.#context.ask(nowUs, { kind: "read", path }, (_now, result) => {
+    this.#context.ask(nowUs, { kind: "read", path }, (now, result) => {
+      // Not now says nothing of what it is: Anjay Lite answers so as long as it waits for the rest of a package.
+      // One that was given a package by us waits for its next block, and for nothing else.
+      const waits = result.kind === "refused" && result.code === "5.03" && this.#context.job.method !== "push";
+      if (waits && this.#unready++ < MAX_UNREADY) {
+        this.#notBeforeUs = now + RETRY_US;
+        return;
+      }
       this.#questions.shift();
       if (result.kind === "done" || path.length > 2) return;
       // What does not answer as a whole may answer one by one.
@@ -70,6 +82,7 @@ export class Inspection {
     const { quirks } = this.#context;
     const version = this.#context.versionOf(target);
     job.versionBefore ??= version;
+    if (version !== undefined) job.versionsBefore[job.component] ??= version;
     const readAt = this.#context.versionPathsOf(target).find((path) => this.#known(path));
     if (readAt !== undefined) job.versionPaths[job.component] ??= readAt;
     const state = stateNote(facts.state, quirks);

@@ -251,10 +251,10 @@ export class Installation {
       job.location = ports.registration()?.id;
       return void this.#context.step(nowUs, "not yet");
     }
-    this.#wrongVersion(nowUs, is, wanted);
+    this.#wrongVersion(nowUs, is, wanted, job.versionsBefore[wrong] ?? job.versionBefore);
   }
 
-  #wrongVersion(nowUs: number, is: string | undefined, wanted: string): void {
+  #wrongVersion(nowUs: number, is: string | undefined, wanted: string, before: string | undefined): void {
     const { job, facts } = this.#context;
     const said =
       facts.result === undefined
@@ -268,7 +268,7 @@ export class Installation {
         detail,
         "name the right version resource with --version-path",
       );
-    const old = is === job.versionBefore;
+    const old = is === before;
     const rolledBack = job.soakUntilMs !== undefined;
     const reason = rolledBack ? "rolled-back" : old ? "old-version" : "other-version";
     const advice = old

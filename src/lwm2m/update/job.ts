@@ -84,6 +84,8 @@ export interface UpdateJob {
   endedMs: number | undefined;
   quirks: string | undefined;
   versionBefore: string | undefined;
+  /** That of each component. */
+  versionsBefore: Record<number, string>;
   versionAfter: string | undefined;
   /** The Update Result that was seen last, and the one that was there when Update was executed: that one says nothing of it. */
   result: number | undefined;
@@ -116,6 +118,7 @@ export function newJob(
     executes: 0,
     promised: false,
     versionPaths: {},
+    versionsBefore: {},
     beginnings: 0,
     ...NOTHING_YET,
   };

@@ -58,6 +58,8 @@ export interface UpdateContext {
   intervalUs(): number;
   /** When this update is to be looked at again. */
   lookAt(atUs: number): void;
+  /** The client was heard of: an answer in the middle of something. */
+  hear(nowUs: number): void;
   /** It installs what it has: from now on it is to come back. */
   installing(nowUs: number): void;
   /** State in the standard's numbers; undefined where it is not known, or means nothing. */

@@ -97,7 +97,7 @@ export class UpdateRun implements InstallationContext, InspectionContext {
     const pending = this.#pending;
     if (pending?.operation !== operation) return; // it was given up
     this.#pending = undefined;
-    if (result.kind !== "failed") this.#hear(nowUs);
+    if (result.kind !== "failed") this.hear(nowUs);
     if (result.kind === "done" && result.readings !== undefined) this.#learn(result.readings);
     if (result.kind === "failed" && UNHEARD.has(result.reason) && this.#patient(pending.question, result.reason))
       this.#unheard(nowUs, pending.question);
@@ -110,7 +110,7 @@ export class UpdateRun implements InstallationContext, InspectionContext {
 
   /** The client told of itself, by Notify or Send. */
   handleReport(nowUs: number, readings: readonly Reading[]): void {
-    this.#hear(nowUs);
+    this.hear(nowUs);
     if (this.#learn(readings) === 0) return;
     if (this.job.state === "transferring") this.#delivery.judge(nowUs);
     else if (this.job.state === "applying" || this.job.state === "deferred") this.#installation.judge(nowUs);
@@ -125,7 +125,7 @@ export class UpdateRun implements InstallationContext, InspectionContext {
   /** It registered anew: whatever it was asked before it does not know any more. */
   registered(nowUs: number): void {
     const { job } = this;
-    this.#hear(nowUs);
+    this.hear(nowUs);
     const back = job.location !== this.ports.registration()?.id;
     if (LOST.has(job.state) && (back || job.state !== "transferring")) {
       this.#abandon(nowUs);
@@ -143,7 +143,7 @@ export class UpdateRun implements InstallationContext, InspectionContext {
 
   /** It sent an Update, or anything else of its own. */
   heard(nowUs: number): void {
-    this.#hear(nowUs);
+    this.hear(nowUs);
     if (this.job.state === "transferring") this.#delivery.awake(nowUs);
     else if (this.job.state === "applying" || this.job.state === "deferred") this.#installation.awake(nowUs);
     this.advance(nowUs);
@@ -152,7 +152,7 @@ export class UpdateRun implements InstallationContext, InspectionContext {
   /** Bytes of the image at hand were served to it; `again`: it had them before. */
   served(nowUs: number, offset: number, again: boolean): void {
     const { job, ports, target } = this;
-    this.#hear(nowUs);
+    this.hear(nowUs);
     // One that has lost what it had begins anew, but not for ever.
     const anew = again && offset === 0 && ports.progress(target.digest).covered > LEAST_LOSS_BYTES;
     if (anew && job.beginnings < MAX_BEGINNINGS) {
@@ -351,22 +351,22 @@ export class UpdateRun implements InstallationContext, InspectionContext {
     const silentS = Math.max(this.#installation.lifetimeS + graceS, pushing ? PUSH_SILENCE_S : 0);
     if (nowUs - this.#heardUs < silentS * 1_000_000) return false;
     if (job.state === "cancelling") this.#gone(nowUs);
-    else this.tooSilent(nowUs);
+    else this.tooSilent(nowUs, silentS);
     return true;
   }
 
-  tooSilent(nowUs: number): void {
+  tooSilent(nowUs: number, silentS?: number): void {
     const { job } = this;
-    const lifetimeS = this.#installation.lifetimeS;
-    const { graceS } = job.policy;
-    const detail = `nothing was heard of it for ${lifetimeS + graceS} s, its lifetime and the grace`;
+    const longest = this.#installation.lifetimeS + job.policy.graceS;
+    const why = silentS === undefined || silentS === longest ? ", its lifetime and the grace" : "";
+    const detail = `nothing was heard of it for ${silentS ?? longest} s${why}`;
     const advice = AFTER.has(job.state)
       ? "go to the device: it has not come back from its restart"
       : "look at its link and its battery";
     this.fail(nowUs, "silent", detail, advice);
   }
 
-  #hear(nowUs: number): void {
+  hear(nowUs: number): void {
     this.#heardUs = nowUs;
     this.heardLately = true;
   }
