@@ -28,6 +28,7 @@ export function decodeData(bytes: Uint8Array): CborValue {
 
 /** Integers beyond 2^53 stay exact; the others are numbers. */
 function narrowed(value: CborValue): CborValue {
+  if (value instanceof DecimalFraction) return value.valueOf();
   if (typeof value === "bigint") return Number.isSafeInteger(Number(value)) ? Number(value) : value;
   if (Array.isArray(value)) return (value as CborValue[]).map(narrowed);
   if (value instanceof Map)
@@ -41,10 +42,10 @@ function narrowed(value: CborValue): CborValue {
 const EPOCH_TIME = 1;
 const DECIMAL_FRACTION = 4;
 
+const isWhole = (part: unknown): part is number | bigint => typeof part === "bigint" || Number.isInteger(part);
+
 /** 273.15 as [-2, 27315]. cbor-x has a reader of its own, which multiplies and so is off in the last digit. */
-class DecimalFraction {
-  readonly parts: readonly [exponent: number, mantissa: number] = [0, 0];
-}
+class DecimalFraction extends Number {}
 addExtension({
   Class: DecimalFraction,
   tag: DECIMAL_FRACTION,
@@ -52,10 +53,9 @@ addExtension({
     throw new RangeError("decimal fractions are read, not written");
   },
   decode: (content: unknown) => {
-    const [exponent, mantissa, ...more] = Array.isArray(content) ? (content as CborValue[]) : [];
-    const whole = (part: unknown): boolean => typeof part === "bigint" || Number.isInteger(part);
-    if (!whole(exponent) || !whole(mantissa) || more.length > 0) throw new CborError("bad-fraction", 0);
-    return Number(`${String(mantissa)}e${String(exponent)}`);
+    const [exponent, mantissa, ...more] = Array.isArray(content) ? (content as unknown[]) : [];
+    if (!isWhole(exponent) || !isWhole(mantissa) || more.length > 0) throw new CborError("bad-fraction", 0);
+    return new DecimalFraction(`${mantissa}e${exponent}`);
   },
 });
 
