@@ -2,6 +2,7 @@ import { blocks, blocksText, packetRow } from "./blocks.ts";
 import { codecRows } from "./codec.ts";
 import { profileRows } from "./profile.ts";
 import { MACHINE } from "./site.ts";
+import { caseDRows } from "./simulator.ts";
 import { transfersRow } from "./transfers.ts";
 
 // npm run bench -- blocks [--json]: block-wise GETs of a 1 MiB image by 64 and 1,000 clients, beside a
@@ -9,6 +10,7 @@ import { transfersRow } from "./transfers.ts";
 // npm run bench -- packet [--json]: the same beside a server on coap-packet (docs/adr/0002).
 // npm run bench -- profile [--json]: what each of the gateway's layers adds to one block.
 // npm run bench -- codec [--json]: parse and serialise beside coap-packet.
+// npm run bench -- simulator [--json]: case D of ns-3's lr-wpan benchmark at 100, 500 and 2,000 nodes.
 // npm run bench -- transfers [--json]: heap and timers of 10,000 transfers at once.
 // The ratio is what counts; the absolute figures are this machine's.
 
@@ -26,12 +28,18 @@ else if (what === "codec") {
   const row = transfersRow();
   const text = `${row.transfers} transfers: ${row.heapBytesPerTransfer} bytes of heap and ${row.timers} timers each`;
   show({ ...row, machine: MACHINE }, `${text} (${MACHINE})`);
+} else if (what === "simulator") {
+  for (const row of caseDRows()) {
+    const speed = `${Math.round(row.framesPerS)} frames/s, ${row.usPerFrame.toFixed(1)} us a frame, ${Math.round(row.simSPerS)} s/s, ${Math.round(row.rssMb)} MiB`;
+    const text = `case D, ${row.nodes} nodes: ${speed}; ${row.replies} of ${row.requests} replies, ${row.frames} frames (${MACHINE})`;
+    show({ case: "D", ...row, machine: MACHINE }, text);
+  }
 } else if (what === "profile") {
   for (const row of profileRows()) {
     const text = `${row.block} B: ${row.nsPerBlock} ns up to ${row.layer} (${row.nsOfItsOwn} ns of its own)`;
     show({ ...row, machine: MACHINE }, text);
   }
 } else {
-  console.error("usage: npm run bench -- blocks|packet|profile|codec|transfers [--json]");
+  console.error("usage: npm run bench -- blocks|packet|profile|codec|transfers|simulator [--json]");
   process.exitCode = 2;
 }

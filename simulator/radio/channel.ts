@@ -20,7 +20,7 @@ export interface ReceiverModel {
   readonly sensitivityDbm: number;
   /** A clear channel assessment finds the channel busy from here on. */
   readonly ccaDbm: number;
-  /** A frame this much louder than the one under way is received in its place. */
+  /** A frame this much louder than the one under way is received in its place; one that is less is spoilt by it. */
   readonly captureDb: number;
 }
 

@@ -33,6 +33,8 @@ export interface AirCounters {
 /**
  * One channel. A receiver locks on the first preamble that it can hear while it listens, or on one that is louder
  * than what it has by the capture ratio; what arrives is decided by the worst SINR of the frame's whole length.
+ * Another frame spoils more than as much noise: it counts as louder by the capture ratio, so that of two that are
+ * equally loud none arrives (co-channel rejection; without it the formula for noise would let most of them through).
  */
 export class Medium {
   readonly #engine: Engine;
@@ -136,11 +138,11 @@ export class Medium {
     if (captures && this.#on[id]! && !this.#sending[id]! && powerMw >= this.#sensitivityMw) {
       this.#locked[id] = transmission;
       this.#lockedMw[id] = powerMw;
-      this.#worst[id] = powerMw / (this.#noiseMw + total - powerMw);
+      this.#worst[id] = powerMw / (this.#noiseMw + (total - powerMw) * this.#capture);
       if (frame.to === id) station.ledger?.setRadio(nowUs, "rx");
     } else if (locked !== undefined) {
       const mine = this.#lockedMw[id]!;
-      const sinr = mine / (this.#noiseMw + total - mine);
+      const sinr = mine / (this.#noiseMw + (total - mine) * this.#capture);
       if (sinr < this.#worst[id]!) this.#worst[id] = sinr;
     }
     this.onBusy[id]?.();
