@@ -18,15 +18,12 @@ const FCF_COMMAND = 0x8843;
 const FCF_ACK = 0x0002;
 const FCF_ACK_REQUEST = 0x0020;
 const FCF_PENDING = 0x0010;
-const FCF_SECURITY = 0x0008;
 const COMMAND_DATA_REQUEST = 0x04;
-/** MIC-32 without encryption, key by index: control 1, frame counter 4, key index 1; the MIC has 4 bytes. */
-const SECURITY_CONTROL = 0x09;
-
+/** MIC-32, key by index: security control 1, frame counter 4, key index 1; the MIC has 4 bytes. */
 export const MIC32_BYTES = 10;
 
-/** The MAC frame's bytes with FCS, as a sniffer would record them. */
-export function frameBytes(frame: Frame, secured: boolean): Uint8Array {
+/** The MAC frame's bytes with FCS, as a sniffer that has the keys would show them: without link security. */
+export function frameBytes(frame: Frame): Uint8Array {
   const { kind, from, to, sequence, payload, pending } = frame;
   const out: number[] = [];
   const word = (value: number): void => void out.push(value & 0xff, (value >> 8) & 0xff);
@@ -34,15 +31,12 @@ export function frameBytes(frame: Frame, secured: boolean): Uint8Array {
     word(FCF_ACK | (pending ? FCF_PENDING : 0));
     out.push(sequence);
   } else {
-    const security = secured ? FCF_SECURITY : 0;
     const request = to === BROADCAST ? 0 : FCF_ACK_REQUEST;
-    word((kind === "poll" ? FCF_COMMAND : FCF_DATA) | security | request | (pending ? FCF_PENDING : 0));
+    word((kind === "poll" ? FCF_COMMAND : FCF_DATA) | request | (pending ? FCF_PENDING : 0));
     out.push(sequence);
     for (const field of [PAN, to, from]) word(field);
-    if (secured) out.push(SECURITY_CONTROL, sequence, 0, 0, 0, 1);
     if (kind === "poll") out.push(COMMAND_DATA_REQUEST);
     for (const byte of payload) out.push(byte);
-    if (secured) out.push(0, 0, 0, 0); // the simulator checks no MIC; only its length counts
   }
   word(crc16(out));
   return Uint8Array.from(out);

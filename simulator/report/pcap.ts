@@ -7,13 +7,11 @@ const FLUSH_BYTES = 65_536;
 /** A capture of all frames in the order in which they went on air, times in microseconds from the start of the run. */
 export class PcapWriter {
   readonly #write: (bytes: Uint8Array) => void;
-  readonly #secured: boolean;
   readonly #buffer = Buffer.alloc(FLUSH_BYTES);
   #used = 0;
 
-  constructor(write: (bytes: Uint8Array) => void, secured: boolean) {
+  constructor(write: (bytes: Uint8Array) => void) {
     this.#write = write;
-    this.#secured = secured;
     const header = Buffer.alloc(24);
     header.writeUInt32LE(0xa1b2c3d4, 0);
     header.writeUInt16LE(2, 4);
@@ -24,7 +22,7 @@ export class PcapWriter {
   }
 
   frame(nowUs: number, frame: Frame): void {
-    const bytes = frameBytes(frame, this.#secured && frame.kind !== "ack");
+    const bytes = frameBytes(frame);
     if (this.#used + 16 + bytes.length > FLUSH_BYTES) this.end();
     const buffer = this.#buffer;
     const at = this.#used;

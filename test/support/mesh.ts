@@ -1,5 +1,4 @@
-import type { Core } from "../../src/host/run-loop.ts";
-import type { PeerAddress, Transmit } from "../../src/ports/datagram.ts";
+import type { PeerAddress } from "../../src/ports/datagram.ts";
 import { Engine } from "../../simulator/engine/engine.ts";
 import { SeededRandom } from "../../simulator/engine/random.ts";
 import { CsmaMac } from "../../simulator/mac/csma.ts";
@@ -8,36 +7,19 @@ import { treeRouters } from "../../simulator/network/router.ts";
 import type { Channel } from "../../simulator/radio/channel.ts";
 import { Medium } from "../../simulator/radio/medium.ts";
 import { nodeAddress } from "../../simulator/world/address.ts";
+import { RelayCore } from "../../simulator/world/relay-core.ts";
 import { SimNode, type NetworkParameters } from "../../simulator/world/node.ts";
 
-/** A core that does what a test says with each datagram. */
-export class ScriptedCore implements Core {
+/** A core that answers each datagram as a test says, and keeps what came. */
+export class ScriptedCore extends RelayCore {
   readonly received: { readonly bytes: Uint8Array; readonly peer: PeerAddress; readonly atUs: number }[] = [];
-  readonly #out: Transmit[] = [];
-  readonly #reply: ((bytes: Uint8Array) => Uint8Array | undefined) | undefined;
 
   constructor(reply?: (bytes: Uint8Array) => Uint8Array | undefined) {
-    this.#reply = reply;
-  }
-
-  handleDatagram(atUs: number, bytes: Uint8Array, peer: PeerAddress): void {
-    this.received.push({ bytes: bytes.slice(), peer, atUs });
-    const answer = this.#reply?.(bytes);
-    if (answer !== undefined) this.#out.push({ bytes: answer, peer });
-  }
-
-  send(bytes: Uint8Array, peer: PeerAddress): void {
-    this.#out.push({ bytes, peer });
-  }
-
-  handleTimeout(): void {}
-
-  pollTransmit(): Transmit | undefined {
-    return this.#out.shift();
-  }
-
-  pollTimeout(): undefined {
-    return undefined;
+    super((bytes, peer, atUs) => {
+      this.received.push({ bytes: bytes.slice(), peer, atUs });
+      const answer = reply?.(bytes);
+      if (answer !== undefined) this.send(answer, peer);
+    });
   }
 }
 

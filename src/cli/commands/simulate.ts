@@ -5,6 +5,7 @@ import { compare, summaryOf } from "../../../simulator/report/summary.ts";
 import { ExitCode, UserError, usageError } from "../errors.ts";
 import { readQuirks } from "../lwm2m-policy.ts";
 import { Progress } from "../progress.ts";
+import { LiveMesh } from "../simulation/live.ts";
 import { loadSimulation, type Simulation } from "../simulation/load.ts";
 import { readSummary, writeOutputs, writePcap } from "../simulation/outputs.ts";
 import { runJobs, type Results } from "../simulation/pool.ts";
@@ -19,6 +20,10 @@ interface SimulateOptions {
   out?: string;
   pcap?: string | true;
   compare?: string;
+  live?: boolean;
+  port: string;
+  gateway: string;
+  seconds?: string;
   json?: boolean;
 }
 
@@ -37,6 +42,10 @@ export function addSimulate(program: Command): void {
     .option("--out <folder>", "write summary.json, nodes.csv and report.html there")
     .option("--pcap [file]", "write the first case of the first seed as a capture (802.15.4 with FCS)")
     .option("--compare <file>", "set the results beside an earlier summary.json")
+    .option("--live", "carry real datagrams over the first case's mesh, in real time: see below")
+    .option("--port <number>", "with --live: UDP port of mote 1 on 127.0.0.1; the others' follow", "25000")
+    .option("--gateway <address>", "with --live: where what reaches the border router goes", "127.0.0.1:5683")
+    .option("--seconds <number>", "with --live: stop after so long; else with SIGINT")
     .option("--json", "print one JSON object on the last line")
     .addHelpText("after", HELP)
     .action((file: string, options: SimulateOptions) => simulate(file, options));
@@ -45,17 +54,22 @@ export function addSimulate(program: Command): void {
 const HELP = `
 A scenario is a YAML file, or the name of one that comes with blockferry: s1-desk, s2-room, s3-line-8,
 s4-grid-100, s5-iotlab-50, s6-thread-home, s7-meter-500, s8-bad-day, lwm2m-sleepy, restart.
+With --live any client that sends its datagrams to 127.0.0.1:25000 is mote 1 of the mesh, 25001 mote 2, and so on;
+the gateway sees each of them at a port of its own.
 Any key can be a list, and is then swept. The energy is set beside the physical limit (see \`blockferry
 limit\`). The trace hash names the course of the run: two runs of one seed have the same.
 
 Example:
   blockferry simulate s1-desk --seed 1
+  blockferry simulate s4-grid-100 --live --gateway 127.0.0.1:5683 &
+  blockferry mote --server coap://127.0.0.1:25042 --endpoint mote-43
   blockferry simulate s3-line-8 --seed 1..20 --jobs ${availableParallelism()} --out out
   blockferry simulate s1-desk --set link.per=[0,0.2] --set blockBytes=[64,256] --compare out/summary.json`;
 
 async function simulate(file: string, options: SimulateOptions): Promise<void> {
   const seeds = seedsOf(options);
   const simulation = loadSimulation(file, options);
+  if (options.live === true) return runLive(simulation, seeds[0]!, options);
   const earlier = options.compare === undefined ? undefined : readSummary(options.compare);
   const quirks = readQuirks(undefined);
   const results = await runJobs(simulation, quirks, seeds, options.jobs, new Progress(options.json !== true));
@@ -79,6 +93,41 @@ async function simulate(file: string, options: SimulateOptions): Promise<void> {
     if (options.out !== undefined) console.log(`\nsummary.json, nodes.csv and report.html are in ${options.out}`);
   }
   failOnViolations(file, reports);
+}
+
+async function runLive(simulation: Simulation, seed: number, options: SimulateOptions): Promise<void> {
+  const [host, port] = splitAddress(options.gateway);
+  const [firstPort, seconds] = [
+    Number(options.port),
+    options.seconds === undefined ? undefined : Number(options.seconds),
+  ];
+  if (!Number.isInteger(firstPort) || firstPort < 1 || firstPort > 65_000)
+    throw usageError("bad-port", "--port is 1 to 65000");
+  if (seconds !== undefined && !(seconds > 0)) throw usageError("bad-seconds", "--seconds is more than 0");
+  const mesh = new LiveMesh(simulation, { firstPort, gateway: { host, port }, seed, seconds });
+  await mesh.open();
+  const last = firstPort + mesh.motes - 1;
+  console.error(
+    `${mesh.motes} motes at 127.0.0.1:${firstPort} to ${last}, gateway ${options.gateway}; stop with Ctrl-C`,
+  );
+  await new Promise<void>((resolve) => {
+    process.once("SIGINT", resolve).once("SIGTERM", resolve);
+    if (seconds !== undefined) setTimeout(resolve, seconds * 1_000);
+  });
+  const summary = mesh.close();
+  if (options.json === true) return console.log(JSON.stringify(summary));
+  const { up, down, delivered, frames, lost, collisions } = summary;
+  console.log(
+    `${summary.seconds.toFixed(1)} s: ${up} datagrams up and ${down} down, ${delivered} delivered; ` +
+      `${frames} frames, ${lost} lost to the link, ${collisions} to collisions`,
+  );
+}
+
+/** `127.0.0.1:5683` or `[::1]:5683`. */
+function splitAddress(text: string): [host: string, port: number] {
+  const match = /^(?:\[([^\]]+)\]|([^:]+)):(\d{1,5})$/.exec(text);
+  if (match === null) throw usageError("bad-gateway", `--gateway ${text}: write 127.0.0.1:5683 or [::1]:5683`);
+  return [match[1] ?? match[2]!, Number(match[3])];
 }
 
 function seedsOf({ seed, seeds }: SimulateOptions): number[] {

@@ -29,8 +29,7 @@ export function writeOutputs(
 export function writePcap(file: string, simulation: Simulation, quirks: readonly Quirks[], seed: number): void {
   onDisk(file, () => {
     const to = openSync(file, "w");
-    const secured = simulation.scenario.cases[0]!.run.mac.security !== "none";
-    const writer = new PcapWriter((bytes) => writeSync(to, bytes), secured);
+    const writer = new PcapWriter((bytes) => writeSync(to, bytes));
     try {
       runJob(simulation, quirks, { index: 0, seed }, { onFrame: (nowUs, frame) => writer.frame(nowUs, frame) });
       writer.end();
