@@ -102,6 +102,11 @@ export class MoteAgent {
     return this.#paused;
   }
 
+  /** Requests that are still under way. */
+  get openExchanges(): number {
+    return this.#endpoint.stats.requests;
+  }
+
   get retransmitted(): number {
     return this.#endpoint.stats.retransmitted;
   }

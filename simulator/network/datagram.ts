@@ -9,6 +9,8 @@ export interface Datagram {
   /** Ports of UDP; undefined for ICMPv6. */
   readonly ports: { readonly source: number; readonly destination: number } | undefined;
   readonly payload: Uint8Array;
+  /** Of UDP, as it came; undefined of what is still to be sent. */
+  readonly checksum?: number;
 }
 
 export const HOP_LIMIT = 64;

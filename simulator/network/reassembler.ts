@@ -88,6 +88,6 @@ export class Reassembler {
   }
 }
 
-function withPayload({ from, to, scope, hopLimit, ports }: Header, payload: Uint8Array): Datagram {
-  return { from, to, scope, hopLimit, ports, payload };
+function withPayload({ headerBytes: _, ...header }: Header, payload: Uint8Array): Datagram {
+  return { ...header, payload };
 }

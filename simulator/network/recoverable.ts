@@ -22,6 +22,7 @@ const MAX_RETRIES = 3;
 /** Between two fragments to one next hop: a frame's progress by a hop or two (section 6). */
 const GAP_US = 25_000;
 const VRB_US = 10_000_000;
+const LINGER_US = 1_500_000;
 const MAX_VRB = 16;
 /** Of a compressed mesh header: behind the two bytes of IPHC. */
 const HOP_LIMIT_AT = 2;
@@ -144,6 +145,7 @@ export class RecoverableFragments {
     const path = this.#back.get(from * 256 + tag);
     if (path !== undefined) {
       this.#parts.transmit(path.nextHop, encodeRfragAck({ tag: path.tag, bitmap }));
+      if (bitmap === FULL_BITMAP || bitmap === 0) this.#endPath(from * 256 + tag, path);
       return;
     }
     const outgoing = this.#outgoing.get(tag);
@@ -155,6 +157,15 @@ export class RecoverableFragments {
       outgoing.acknowledged |= bitmap;
       this.#retry(tag, outgoing);
     }
+  }
+
+  /** The datagram is through, or given up: its way is kept for what is still on it (section 6.2), and no longer. */
+  #endPath(backKey: number, back: Path): void {
+    const untilUs = this.#parts.engine.nowUs() + LINGER_US;
+    this.#back.set(backKey, { ...back, untilUs });
+    const key = back.nextHop * 256 + back.tag;
+    const onward = this.#onward.get(key);
+    if (onward !== undefined) this.#onward.set(key, { ...onward, untilUs });
   }
 
   #onFragment(from: number, fragment: Rfrag): void {
@@ -212,15 +223,8 @@ export class RecoverableFragments {
     assembly.complete = true; // kept for a while: it absorbs what is still on its way
     const header = readHeader(assembly.bytes, from, this.#parts.self);
     if (header === undefined) return;
-    const { to, scope, hopLimit, ports, headerBytes } = header;
-    this.#parts.deliver({
-      from: header.from,
-      to,
-      scope,
-      hopLimit,
-      ports,
-      payload: assembly.bytes.subarray(headerBytes),
-    });
+    const { headerBytes, ...rest } = header;
+    this.#parts.deliver({ ...rest, payload: assembly.bytes.subarray(headerBytes) });
   }
 
   #acknowledge(to: number, tag: number, bitmap: number): void {

@@ -107,7 +107,8 @@ function withPorts(
   const header = (source: number, destination: number, portBytes: number): Header | undefined => {
     const headerBytes = nhcAt + 1 + portBytes + 2;
     if (packet.length < headerBytes) return undefined;
-    return { from, to, scope, hopLimit, ports: { source, destination }, headerBytes };
+    const checksum = (packet[headerBytes - 2]! << 8) | packet[headerBytes - 1]!;
+    return { from, to, scope, hopLimit, ports: { source, destination }, checksum, headerBytes };
   };
   switch (nhc & 3) {
     case 0b00:

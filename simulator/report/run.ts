@@ -1,5 +1,6 @@
 import { mean, quantile } from "simple-statistics";
 import type { Quirks } from "../../src/lwm2m/quirks.ts";
+import { checkDatagrams, checkEnergy, checkRefetches } from "../checkers/end-checks.ts";
 import { Engine } from "../engine/engine.ts";
 import { SeededRandom } from "../engine/random.ts";
 import { batteryDays, brownOut, type Battery } from "../mote/battery.ts";
@@ -127,18 +128,15 @@ function staticErrors(run: Case, { profile, battery }: CaseParts): string[] {
 }
 
 /** What must hold in every run. */
-function motesCheck({ motes, air }: Cell | Lwm2mCell): string[] {
-  const violations: string[] = [];
+function motesCheck({ motes, air, mesh }: Cell | Lwm2mCell): string[] {
   const nowUs = air.engine.nowUs();
-  for (const { id, mote, ledger } of motes) {
-    if (mote.refetch.violations > 0)
-      violations.push(`mote ${id} fetched ${mote.refetch.violations} stored blocks again`);
-    const radioUs = (["sleep", "listen", "rx", "tx"] as const).reduce((total, state) => total + ledger.us(state), 0);
-    if (radioUs !== nowUs) violations.push(`mote ${id}: radio states make ${radioUs} us of ${nowUs}`);
-    const sum = ENERGY_STATES.reduce((total, state) => total + ledger.uj(state), 0);
-    if (Math.abs(sum - ledger.totalUj()) > 1e-6) violations.push(`mote ${id}: energy of its states is not its total`);
-  }
-  return violations;
+  return [
+    ...motes.flatMap(({ id, mote, ledger }) => [
+      ...checkRefetches(id, mote.refetch.violations),
+      ...checkEnergy(id, ledger, nowUs),
+    ]),
+    ...mesh.nodes.flatMap(({ id, counters }) => checkDatagrams(id, counters.corrupt)),
+  ];
 }
 
 /**

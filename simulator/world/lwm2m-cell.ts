@@ -4,6 +4,7 @@ import type { Quirks } from "../../src/lwm2m/quirks.ts";
 import { DEFAULT_POLICY, type UpdateJob } from "../../src/lwm2m/update/job.ts";
 import { toHex } from "../../src/util/bytes.ts";
 import { randomBytes } from "../../src/util/random.ts";
+import { checkBoot } from "../checkers/end-checks.ts";
 import { Trace } from "../engine/trace-hash.ts";
 import type { EnergyLedger } from "../mote/energy.ts";
 import { BEHAVIOURS } from "../mote/lwm2m/behaviour.ts";
@@ -42,6 +43,7 @@ export class Lwm2mCell {
   readonly mesh: Mesh;
   readonly motes: SimClient[] = [];
   readonly gateway: GatewayNode;
+  readonly #factory: Uint8Array;
 
   constructor(run: Case, profile: ChipProfile, seed: number, options: RunOptions, quirks: readonly Quirks[]) {
     this.air = openAir(run, seed, options);
@@ -49,13 +51,13 @@ export class Lwm2mCell {
     this.mesh = new Mesh(this.air, (id) => ledgers[id]);
     const content = this.air.random.fork("content");
     this.gateway = new GatewayNode(this.air, this.mesh, content, quirks);
-    const factory = randomBytes(content, 2048);
+    this.#factory = randomBytes(content, 2048);
     const behaviours = run.lwm2m.clients.flatMap(({ behaviour, count }) =>
       Array.from({ length: count }, () => behaviour),
     );
     for (let id = 1; id <= run.motes; id++)
       if (id === (run.only ?? id))
-        this.motes.push(this.#addMote(id, behaviours[id - 1] ?? "good", profile, ledgers[id]!, factory));
+        this.motes.push(this.#addMote(id, behaviours[id - 1] ?? "good", profile, ledgers[id]!));
     this.gateway.scheduleFaults();
     inject(this.air, this.motes);
   }
@@ -86,7 +88,8 @@ export class Lwm2mCell {
     const violations: string[] = [];
     for (const { id, mote, outcome, behaviour } of this.motes) {
       const runs = mote.runs(this.gateway.image);
-      if (mote.sequenceNumber === undefined) violations.push(`mote ${id} is bricked`);
+      const booted = { sequenceNumber: mote.sequenceNumber, runsTarget: runs, runsFactory: mote.runs(this.#factory) };
+      violations.push(...checkBoot(id, booted, FACTORY_SEQUENCE, false));
       if (outcome.startsWith("updated") !== runs && !mote.gone)
         violations.push(`mote ${id}: ${outcome}, but it ${runs ? "runs" : "does not run"} the image`);
       const expected = EXPECTED[behaviour];
@@ -123,7 +126,7 @@ export class Lwm2mCell {
     restUnlessRouter(this.air, this.mesh, sim.node);
   }
 
-  #addMote(id: number, behaviour: string, profile: ChipProfile, ledger: EnergyLedger, factory: Uint8Array): SimClient {
+  #addMote(id: number, behaviour: string, profile: ChipProfile, ledger: EnergyLedger): SimClient {
     const { random, run, isCell } = this.air;
     const node = this.mesh.nodes[id]!;
     const { blockBytes, lwm2m } = run;
@@ -146,7 +149,7 @@ export class Lwm2mCell {
       parameters: parametersOf(run),
       policy: { backoffUs: 5e6, maxBackoffUs: 3e8, maxFailures: 10_000 },
       maxImageBytes: Math.max(image.length, 4096),
-      factoryImage: { bytes: factory, sequenceNumber: FACTORY_SEQUENCE },
+      factoryImage: { bytes: this.#factory, sequenceNumber: FACTORY_SEQUENCE },
       onBusy: (state, us) => ledger.spend(state, us),
       onRadio: (_nowUs, on) => (on ? node.mac.turnOn() : node.mac.turnOff()),
     });

@@ -4,7 +4,7 @@ import type { CommandExecutor } from "../../src/ports/commands.ts";
 import type { Timer } from "../../src/util/timer-queue.ts";
 import type { Engine } from "../engine/engine.ts";
 import { MAC_MAX_PAYLOAD_BYTES, type LinkLayer } from "../mac/link-layer.ts";
-import { HOP_LIMIT, type Datagram } from "../network/datagram.ts";
+import { HOP_LIMIT, udpChecksum, type Datagram } from "../network/datagram.ts";
 import { FragmentForwarder } from "../network/forwarding.ts";
 import { Reassembler } from "../network/reassembler.ts";
 import { RecoverableFragments } from "../network/recoverable.ts";
@@ -36,6 +36,8 @@ export interface NodeCounters {
   /** Datagrams for which there was no way, or no hop left. */
   unroutable: number;
   forwarded: number;
+  /** Came up with a wrong checksum. */
+  corrupt: number;
   /** UDP payload sent from here. */
   datagramBytes: number;
 }
@@ -44,7 +46,7 @@ export interface NodeCounters {
 export class SimNode {
   readonly id: number;
   readonly mac: LinkLayer;
-  readonly counters: NodeCounters = { unroutable: 0, forwarded: 0, datagramBytes: 0 };
+  readonly counters: NodeCounters = { unroutable: 0, forwarded: 0, corrupt: 0, datagramBytes: 0 };
   router: Router;
   wire: Wire | undefined;
   onSettled: () => void = () => {};
@@ -129,7 +131,8 @@ export class SimNode {
   /** Takes a datagram that has arrived where it was going, by air or by wire. */
   deliver(datagram: Datagram): void {
     const { from, ports, payload, scope } = datagram;
-    if (ports === undefined) this.router.onControl?.(from, datagram);
+    if (datagram.checksum !== undefined && udpChecksum(datagram) !== datagram.checksum) this.counters.corrupt++;
+    else if (ports === undefined) this.router.onControl?.(from, datagram);
     else this.#loop?.datagram(payload, { ...nodeAddress(from, scope), port: ports.source });
   }
 
