@@ -201,6 +201,17 @@ export class MoteAgent {
     this.#fetch!.ask(nowUs, this.#fetch!.download.requestAt(missing));
   }
 
+  /** Nothing came of a block: the next attempt is for a smaller one. */
+  #askSmaller(): void {
+    const { blockSizes } = this.#parts;
+    const { missing } = this.#writer!;
+    if (blockSizes === undefined || missing === undefined) return;
+    const { download } = this.#fetch!;
+    blockSizes.failed(download.szx);
+    this.#resize(missing);
+    this.#fetch!.replace(download.requestAt(missing));
+  }
+
   /** The largest size up to the one that is chosen of which the offset is a multiple, and nothing behind it is stored. */
   #resize(offset: number): void {
     const { blockSizes } = this.#parts;
@@ -220,6 +231,7 @@ export class MoteAgent {
   #onBlock(nowUs: number, event: FetchEvent): void {
     if (event.kind === "paused") {
       this.#paused = true;
+      if (event.reason === "timeout") this.#askSmaller();
       return;
     }
     if (event.kind !== "block") {

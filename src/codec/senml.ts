@@ -49,7 +49,7 @@ export function decodeSenmlJson(bytes: Uint8Array): SenmlRecord[] {
   if (json === undefined) throw new SenmlError("SenML: not UTF-8");
   let pack: unknown;
   try {
-    pack = JSON.parse(json);
+    pack = parseExactJson(json);
   } catch (error) {
     throw new SenmlError(`SenML: ${(error as Error).message}`);
   }
@@ -146,6 +146,21 @@ export function encodeSenmlJson(baseName: string, records: readonly SenmlRecord[
     );
   });
   return utf8(exactJson(pack));
+}
+
+/** Marks an integer on its way through JSON.parse, which would round it. */
+const INTEGER = "\uf8ffinteger:";
+
+/** As JSON.parse, but integers beyond 2^53 are bigints. Throws SyntaxError. */
+export function parseExactJson(text: string): unknown {
+  const marked = text.replaceAll(/"(?:[^"\\]|\\.)*"|-?\d{16,19}(?![\d.eE])/g, (token) =>
+    token.startsWith('"') ? token : `"${INTEGER}${token}"`,
+  );
+  return JSON.parse(marked, (_key, item: unknown) => {
+    if (typeof item !== "string" || !item.startsWith(INTEGER)) return item;
+    const exact = BigInt(item.slice(INTEGER.length));
+    return Number.isSafeInteger(Number(exact)) ? Number(exact) : exact;
+  });
 }
 
 /** JSON whose integers beyond 2^53 are whole: JSON.stringify knows none. */

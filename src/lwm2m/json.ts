@@ -1,4 +1,4 @@
-import { exactJson } from "../codec/senml.ts";
+import { exactJson, parseExactJson } from "../codec/senml.ts";
 import { utf8 } from "../util/bytes.ts";
 import type { Reading } from "./reading.ts";
 import { definitionOf, typeOf } from "./definitions.ts";
@@ -9,7 +9,7 @@ import { ContentError, fromText, isObjectLink, linkText, parseLink, textOf, toTe
 export function decodeLwM2mJson(bytes: Uint8Array): Reading[] {
   let content: unknown;
   try {
-    content = JSON.parse(textOf(bytes));
+    content = parseExactJson(textOf(bytes));
   } catch (error) {
     throw new ContentError(`LwM2M JSON: ${(error as Error).message}`);
   }
@@ -31,8 +31,8 @@ function readEntry(bn: string, bt: unknown, { n = "", t, v, bv, sv, ov }: Record
   if (typeof ov === "string") return { path, value: parseLink(ov), ...time };
   // An opaque value is a text in base64.
   if (typeof sv === "string") return { path, value: type === "opaque" ? fromText(sv, type) : typed(sv, type), ...time };
-  if (typeof v === "number" || typeof bv === "boolean")
-    return { path, value: typed((v as number | undefined) ?? (bv as boolean), type), ...time };
+  if (typeof v === "number" || typeof v === "bigint" || typeof bv === "boolean")
+    return { path, value: typed((v as number | bigint | undefined) ?? (bv as boolean), type), ...time };
   throw new ContentError(`${name} has no value`);
 }
 

@@ -80,7 +80,7 @@ function meantBy(
 function write(path: Path, value: string | undefined): Operation | string {
   if (value === undefined) return "a write needs a value";
   if (path.length >= 3) {
-    return writeOf(path, fromText(value, typeOf(path)));
+    return writeOf(path, meant(value, path));
   }
   if (path.length < 2) return "a write needs a resource, such as /1/0/1, or an instance with id=value for each";
   return { kind: "write", path, readings: assignments(path, value), replace: false };
@@ -90,7 +90,8 @@ function write(path: Path, value: string | undefined): Operation | string {
 function meant(text: string, path: Path): ResourceValue {
   const type = typeOf(path);
   if (type !== undefined) return fromText(text, type);
-  if (/^-?\d{1,15}$/.test(text)) return fromText(text, "integer");
+  if (/^-?\d{1,19}$/.test(text)) return fromText(text, "integer");
+  if (text === "true" || text === "false") return text === "true";
   return /^-?\d+\.\d+$/.test(text) ? fromText(text, "float") : text;
 }
 

@@ -69,6 +69,11 @@ export class BlockFetch {
     this.#send(nowUs);
   }
 
+  /** Has another request sent in place of the one that is paused. */
+  replace(request: OutgoingRequest): void {
+    if (this.#current !== undefined) this.#current.request = request;
+  }
+
   /** Takes an event of the endpoint; undefined when it belongs to another request. */
   handleEvent(nowUs: number, event: ClientEvent): FetchEvent | undefined {
     if (this.#current?.id !== event.request) return undefined;

@@ -30,6 +30,8 @@ const MEMORY = 64;
 const DECIDE_EVERY = 8;
 /** Another size has to be better by this much: what was measured is not exact. */
 const HYSTERESIS = 0.03;
+/** Blocks after which a size that did not get through at all may be tried again. */
+const CEILING_BLOCKS = 1_000;
 /** Before anything was lost: one frame lost in so many is thinkable. */
 const PRIOR_FRAMES = 40;
 
@@ -43,9 +45,12 @@ export class BlockSizeChoice {
   readonly #seen = new Map<number, Seen>();
   #szx: Szx;
   #since = 0;
+  #ceiling: Szx;
+  #ceilingLeft = 0;
 
   constructor(options: BlockSizeOptions) {
     this.#options = options;
+    this.#ceiling = options.largest;
     this.#szx = options.first;
   }
 
@@ -64,7 +69,19 @@ export class BlockSizeChoice {
     seen.delivered++;
     seen.lost += failures;
     this.#seen.set(frames, seen);
+    if (--this.#ceilingLeft === 0) this.#ceiling = this.#options.largest;
     if (++this.#since >= DECIDE_EVERY || failures > 0) this.#decide();
+  }
+
+  /**
+   * No attempt for a block of size `szx` had an answer: whatever frames do one by one, so many at once do not get
+   * through (a parent's buffer for a sleepy child, say). For a while no such size is tried.
+   */
+  failed(szx: Szx): void {
+    const { smallest } = this.#options;
+    this.#ceiling = Math.max(smallest, szx - 1) as Szx;
+    this.#ceilingLeft = CEILING_BLOCKS;
+    this.#decide();
   }
 
   /** Share of frames that get across: the value under which what was seen is likeliest. */
@@ -107,8 +124,10 @@ export class BlockSizeChoice {
     this.#since = 0;
     const { smallest, largest } = this.#options;
     const ratio = this.frameRatio;
-    let [best, cost] = [this.#szx, this.costOf(this.#szx, ratio) * (1 - HYSTERESIS)];
-    for (let szx = smallest; szx <= largest; szx++) {
+    const top = Math.min(largest, this.#ceiling) as Szx;
+    const current = Math.min(this.#szx, top) as Szx;
+    let [best, cost] = [current, this.costOf(current, ratio) * (1 - HYSTERESIS)];
+    for (let szx = smallest; szx <= top; szx++) {
       const other = this.costOf(szx, ratio);
       if (other < cost) [best, cost] = [szx, other];
     }

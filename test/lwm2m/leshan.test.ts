@@ -36,9 +36,10 @@ it.each([Format.SENML_CBOR, Format.CBOR, Format.LWM2M_CBOR, Format.TLV, Format.T
   },
 );
 
-it.each([Format.SENML_JSON, Format.JSON])("integers beyond 2^53 are written exactly in format %i", (format) => {
+it.each([Format.SENML_JSON, Format.JSON])("integers beyond 2^53 are exact in the JSON of format %i", (format) => {
   const bytes = encodeContent(format, [3, 0, 21], [{ path: [3, 0, 21], value: 9_007_199_254_740_993n }]);
   expect(fromUtf8(bytes)).toContain(":9007199254740993");
+  expect(decodeContent(format, bytes, [3, 0, 21])).toEqual([{ path: [3, 0, 21], value: 9_007_199_254_740_993n }]);
 });
 
 it("a resource instance is written as that, not as a resource with one", () => {

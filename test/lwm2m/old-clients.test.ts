@@ -186,6 +186,9 @@ describe("a client that counts its messages from the same number after each rest
 });
 
 it("a number for a resource of unknown type is written as one", () => {
-  const operation = operationOf({ operation: "write", path: "/31024/10", value: "1=7,3=2.5,4=text" });
-  expect(operation).toMatchObject({ readings: [{ value: 7 }, { value: 2.5 }, { value: "text" }] });
+  const of = (path: string, value: string): unknown => operationOf({ operation: "write", path, value });
+  expect(of("/31024/10", "1=7,3=2.5,4=text,5=true,6=9007199254740993")).toMatchObject({
+    readings: [{ value: 7 }, { value: 2.5 }, { value: "text" }, { value: true }, { value: 9_007_199_254_740_993n }],
+  });
+  expect(of("/31024/10/1", "7")).toMatchObject({ readings: [{ value: 7 }] });
 });

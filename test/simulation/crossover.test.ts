@@ -131,6 +131,19 @@ describe("the adaptive choice", () => {
   );
 });
 
+it("a size that does not get through at all is not tried again for a while", () => {
+  const path = pathModel("mesh", 10);
+  const choice = new BlockSizeChoice({ path, first: 2, smallest: 1, largest: 6, requestBytes: 15, headerBytes: 13 });
+  for (let i = 0; i < 50; i++) choice.delivered(choice.szx, 0);
+  expect(choice.szx).toBe(6);
+  // A parent that holds four frames for a child never brings eleven of them.
+  for (const tooLarge of [6, 5, 4] as const) choice.failed(tooLarge);
+  for (let i = 0; i < 500; i++) {
+    expect(choice.szx).toBeLessThanOrEqual(3);
+    choice.delivered(choice.szx, 0);
+  }
+});
+
 describe("sends per packet until all have it (5.2)", () => {
   const random = new SeededRandom(7, "multicast");
 

@@ -34,6 +34,8 @@ const MAX_BEGINNINGS = 5;
 export class Delivery {
   readonly #context: UpdateContext;
   #push: PackagePush | undefined;
+  /** The registration that the push was begun under. */
+  #pushedTo: string | undefined;
   /** Whether it has been asked to be observed, and whether it is. */
   #asked = false;
   #observed = false;
@@ -236,6 +238,7 @@ export class Delivery {
       this.#arrived = true; // its last block was acknowledged before a restart
       return this.#poll(nowUs);
     }
+    if (this.#push === undefined) this.#pushedTo = ports.registration()?.id;
     this.#push ??= this.#newPush(nowUs, body);
     const push = this.#push;
     this.#context.ask(
@@ -284,11 +287,13 @@ export class Delivery {
   #acknowledged(nowUs: number, offset: number, length: number): void {
     const { job, ports, target } = this.#context;
     const token = this.#push!.token;
+    const location = ports.registration()?.id;
+    // It is registering anew, and that is not on the disk yet: what it has of this push is not what we sent before.
+    if (location !== this.#pushedTo) return;
     ports.record(nowUs, target.digest, offset, length);
     this.#context.hear(nowUs);
     this.moved(nowUs);
     const hex = token === undefined ? undefined : toHex(token);
-    const location = ports.registration()?.id;
     if (job.szx === this.#push!.szx && job.token === hex && job.location === location) return;
     job.location = location; // only now is the record of bytes that of this client
     job.szx = this.#push!.szx;
