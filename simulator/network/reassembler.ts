@@ -88,6 +88,7 @@ export class Reassembler {
   }
 }
 
-function withPayload({ headerBytes: _, ...header }: Header, payload: Uint8Array): Datagram {
-  return { ...header, payload };
+function withPayload({ from, to, scope, hopLimit, ports, checksum }: Header, payload: Uint8Array): Datagram {
+  const datagram = { from, to, scope, hopLimit, ports, payload };
+  return checksum === undefined ? datagram : { ...datagram, checksum };
 }

@@ -152,8 +152,8 @@ export function encodeSenmlJson(baseName: string, records: readonly SenmlRecord[
 const INTEGER = "\uf8ffinteger:";
 
 /** As JSON.parse, but integers beyond 2^53 are bigints. Throws SyntaxError. */
-export function parseExactJson(text: string): unknown {
-  const marked = text.replaceAll(/"(?:[^"\\]|\\.)*"|-?\d{16,19}(?![\d.eE])/g, (token) =>
+export function parseExactJson(json: string): unknown {
+  const marked = json.replaceAll(/"(?:[^"\\]|\\.)*"|-?\d{16,19}(?![\d.eE])/g, (token) =>
     token.startsWith('"') ? token : `"${INTEGER}${token}"`,
   );
   return JSON.parse(marked, (_key, item: unknown) => {

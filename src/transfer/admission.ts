@@ -12,7 +12,7 @@ export const DEFAULT_ADMISSION: AdmissionPolicy = { start: 3, most: 32, idleUs: 
 /** Blocks after which what was seen of the channel is acted upon, for each transfer under way. */
 const ROUND_BLOCKS = 16;
 /** Less than this share of the rate before is a fall. */
-const FALL = 0.9;
+const FALL = 0.95;
 const STEP = 1.4;
 /** What a transfer is taken to last before one has ended. */
 const FIRST_TRANSFER_S = 20;
@@ -88,6 +88,12 @@ export class Admission {
     this.#places.delete(device);
     if (finished) this.#transferS += ((nowUs - place.sinceUs) / 1e6 - this.#transferS) / 4;
     else this.#places.set(device, place);
+    // Where fewer are to be at it, those that are first come to their end.
+    if (this.#places.size > this.limit) {
+      this.#blocks = this.#fresh = 0;
+      this.#sinceUs = undefined;
+      return;
+    }
     this.#sinceUs ??= nowUs;
     this.#blocks++;
     if (!repeated) this.#fresh++;

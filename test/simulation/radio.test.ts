@@ -150,16 +150,17 @@ describe("log-distance path loss", () => {
   });
 });
 
+/** What is heard of an hour's bursts. */
+function burst(hour: number): string {
+  const rows = [`2026-01-01 0${hour}:00:00.5,n0,n2,26,-70,1.0,100`, `2026-01-01 0${hour}:00:12,n1,n0,26,-80,0.8,100`];
+  if (hour < 2) rows.unshift(`2026-01-01 0${hour}:00:00,n0,n1,26,-80.5,${hour === 0 ? 0.9 : 0.5},100`);
+  return rows.join("\n");
+}
+
 /** Four bursts an hour apart of two nodes on channel 26; n1 hears n0 in the first two only, n0 hears n1 always. */
 const TRACE = `{"location":"made up","tx_length":100}
 datetime,src,dst,channel,mean_rssi,pdr,tx_count
-${[0, 1, 2, 3]
-  .flatMap((hour) => [
-    ...(hour < 2 ? [`2026-01-01 0${hour}:00:00,n0,n1,26,-80.5,${hour === 0 ? 0.9 : 0.5},100`] : []),
-    `2026-01-01 0${hour}:00:00.5,n0,n2,26,-70,1.0,100`,
-    `2026-01-01 0${hour}:00:12,n1,n0,26,-80,0.8,100`,
-  ])
-  .join("\n")}
+${[0, 1, 2, 3].map(burst).join("\n")}
 `;
 
 describe("k7 traces", () => {

@@ -28,13 +28,19 @@ describe("admission to a shared channel", () => {
   /** A channel that gets on fastest with `best` transfers at once; the limit that is found, on average. */
   function found(best: number): number {
     const admission = new Admission();
+    const waiting = Array.from({ length: 2_000 }, (_, i) => `m${i}`);
+    const active: { name: string; left: number }[] = [];
     let [nowUs, sum, rounds] = [0, 0, 0];
-    for (let i = 0; i < 40_000; i++) {
-      const names = Array.from({ length: 40 }, (_, k) => `m${k}`).filter((name) => admission.admits(nowUs, name));
-      const rate = Math.min(names.length, best) / (1 + 0.2 * Math.max(0, names.length - best));
+    for (let i = 0; i < 100_000 && waiting.length > 0; i++) {
+      while (waiting.length > 0 && admission.admits(nowUs, waiting[0]!))
+        active.push({ name: waiting.shift()!, left: 128 });
+      const rate = Math.min(active.length, best) / (1 + 0.3 * Math.max(0, active.length - best));
       nowUs += Math.round(SECOND / (20 * rate));
-      admission.served(nowUs, names[i % names.length]!, false, false);
-      if (i > 4_000) [sum, rounds] = [sum + admission.limit, rounds + 1];
+      const one = active[i % active.length]!;
+      one.left--;
+      admission.served(nowUs, one.name, false, one.left === 0);
+      if (one.left === 0) active.splice(active.indexOf(one), 1);
+      if (i > 10_000) [sum, rounds] = [sum + active.length, rounds + 1];
     }
     return sum / rounds;
   }

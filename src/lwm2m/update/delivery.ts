@@ -1,20 +1,18 @@
 import { szxOf } from "../../coap/blockwise/block.ts";
-import { fromHex, toHex, utf8 } from "../../util/bytes.ts";
+import { fromHex, toHex } from "../../util/bytes.ts";
 import {
   Firmware,
-  MAX_URI_BYTES,
   RESULT_CONNECTION_LOST,
   RESULT_DEFERRED,
   RESULT_UPDATE_FAILED,
   resultMeaning,
   State,
-  waysIn,
 } from "../firmware.ts";
 import { outcomeText, type OperationResult } from "../operation-result.ts";
 import { writeOf } from "../operation.ts";
 import { PackagePush } from "../package-push.ts";
 import type { Path } from "../path.ts";
-import type { Method } from "./job.ts";
+import { chooseMethod } from "./method.ts";
 import type { UpdateContext } from "./ports.ts";
 import { hasFirmware } from "./reset.ts";
 
@@ -53,7 +51,7 @@ export class Delivery {
   /** Picks the next way and offers the package by it. */
   offer(nowUs: number): void {
     const { job, ports, target } = this.#context;
-    const method = job.method ?? this.#choose();
+    const method = job.method ?? chooseMethod(this.#context);
     if (method === undefined) {
       const detail = `${job.tried.join(", ") || "no way of delivery"} did not work: ${job.detail ?? "see the timeline"}`;
       const advice = job.advice ?? "read blockferry device <endpoint> --timeline, and what blockferry probe says";
@@ -145,19 +143,6 @@ export class Delivery {
     this.#arrived = false;
     this.#progressUs = nowUs;
     this.#restResult = this.#context.facts.result;
-  }
-
-  /** By what the client and the operator's policy say (resources 8 and 9); what was tried comes no second time. */
-  #choose(): Method | undefined {
-    const { job, facts, quirks, ports, target } = this.#context;
-    const ways = waysIn(facts, quirks.delivery);
-    const { pull, push } = hasFirmware(this.#context) ? ways : { pull: false, push: false };
-    const can: Readonly<Record<Method, () => boolean>> = {
-      pull: () => pull && fits(ports.packageUri(target.digest)),
-      push: () => push,
-      trigger: () => ports.manifestUri(target.digest) !== undefined,
-    };
-    return job.policy.methods.find((method) => !job.tried.includes(method) && can[method]());
   }
 
   #path(resource: number): Path {
@@ -400,5 +385,3 @@ export class Delivery {
 const TOO_LARGE = "publish a smaller image, or a delta: the client has no room for this one";
 const ASK_PROBE = "see what blockferry probe says of this client";
 const SET_ADDRESS = "set lwm2m.address in the configuration to what the devices can reach";
-
-const fits = (uri: string | undefined): boolean => uri !== undefined && utf8(uri).length <= MAX_URI_BYTES;
