@@ -1,4 +1,5 @@
-import { writeFileSync } from "node:fs";
+import { createSocket } from "node:dgram";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { cli, lastJson, temporaryFolder } from "../support/process.ts";
@@ -36,6 +37,78 @@ describe("simulate and limit", () => {
       cases: { energyMj: { mean: number; ci95: number } }[];
     };
     expect(cases[0]!.energyMj.ci95).toBeGreaterThan(0);
+  });
+
+  it("a range of seeds on two threads gives what one thread gives; keys can be changed and swept", async () => {
+    const args = [
+      "simulate",
+      scenario,
+      "--seed",
+      "1..2",
+      "--json",
+      "--set",
+      "transport=coap",
+      "--set",
+      "link.per=[0,0.2]",
+    ];
+    const [one, two] = await Promise.all([cli(...args), cli(...args, "--jobs", "2")]);
+    const [a, b] = [lastJson(one.stdout), lastJson(two.stdout)] as { cases: { swept: object }[] }[];
+    expect(b).toEqual(a);
+    expect(a!.cases.map(({ swept }) => swept)).toEqual([{ "link.per": 0 }, { "link.per": 0.2 }]);
+  });
+
+  it("writes summary, table, page and capture, and compares with an earlier summary", async () => {
+    const out = join(folder, "out");
+    const pcap = join(folder, "run.pcap");
+    const first = await cli("simulate", scenario, "--seeds", "2", "--out", out, "--pcap", pcap);
+    expect(first.code, first.stderr).toBe(0);
+    const summary = JSON.parse(readFileSync(join(out, "summary.json"), "utf8")) as Record<string, unknown>;
+    expect(summary).toMatchObject({ schema: "blockferry.simulation", version: 1, scenario: "small", seeds: [1, 2] });
+    const lines = readFileSync(join(out, "nodes.csv"), "utf8").trim().split("\n");
+    expect(lines).toHaveLength(1 + 2 * 3);
+    expect(lines[0]).toMatch(/^seed,case,mote,hops,/);
+    const page = readFileSync(join(out, "report.html"), "utf8");
+    expect(page).toMatch(/^<!doctype html>/);
+    expect(page).not.toMatch(/(?:src|href)="http/);
+    for (const part of ["Who has it when", "Bytes on air by layer", "Map, links and load", "One mote", "limit"])
+      expect(page).toContain(part);
+    expect(readFileSync(pcap).readUInt32LE(20)).toBe(195);
+    const again = await cli("simulate", scenario, "--seeds", "2", "--compare", join(out, "summary.json"), "--json");
+    const { comparisons } = lastJson(again.stdout) as { comparisons: { ratio: number; significant: boolean }[] };
+    expect(comparisons.length).toBeGreaterThan(0);
+    for (const { ratio, significant } of comparisons) expect([ratio, significant]).toEqual([1, false]);
+  });
+
+  it.each([
+    [["--set", "link.per"], /key=value/],
+    [["--set", "link.color=3"], /color/],
+    [["--seed", "5..1"], /seeds/],
+    [["--jobs", "0"], /jobs/],
+    [["--compare", "nowhere.json"], /nowhere\.json/],
+    [["--set", "topology={kind: disc, radiusM: 5}"], /path-loss/],
+    [["--set", "link={model: k7, file: none.k7}"], /none\.k7/],
+  ])("a wrong option is named: %j", async (options, message) => {
+    const result = await cli("simulate", scenario, ...options);
+    expect(result.code, result.stderr).not.toBe(0);
+    expect(result.stderr).toMatch(message);
+  });
+
+  it("carries real datagrams with --live, behind the modelled mesh", async () => {
+    const gateway = createSocket("udp4");
+    gateway.on("message", (bytes, from) => gateway.send(Buffer.from(bytes).reverse(), from.port, from.address));
+    await new Promise<void>((resolve) => gateway.bind(0, "127.0.0.1", resolve));
+    const client = createSocket("udp4");
+    const answer = new Promise<string>((resolve) => client.on("message", (bytes) => resolve(bytes.toString())));
+    const port = 25_900 + (process.pid % 100);
+    const args = ["--live", "--port", String(port), "--gateway", `127.0.0.1:${gateway.address().port}`, "--json"];
+    const running = cli("simulate", scenario, ...args, "--set", "link.per=0", "--seconds", "4");
+    const asking = setInterval(() => client.send("ferry", port + 1, "127.0.0.1"), 200);
+    expect(await answer).toBe("yrref");
+    clearInterval(asking);
+    const summary = lastJson((await running).stdout)!;
+    expect(summary["frames"]).toBeGreaterThan(1);
+    client.close();
+    gateway.close();
   });
 
   it("the limit of 4 KiB at p = 0.1 is that of the formula", async () => {

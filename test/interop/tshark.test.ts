@@ -8,7 +8,7 @@ import { toPackets } from "../../simulator/network/sixlowpan.ts";
 import { getBlock } from "../support/coap-get.ts";
 import { makeImage } from "../support/gateway.ts";
 import { CLIENT } from "../support/pair.ts";
-import { temporaryFolder } from "../support/process.ts";
+import { cli, temporaryFolder } from "../support/process.ts";
 import { bodyServer } from "../support/server.ts";
 import { haveTool } from "../support/tool.ts";
 
@@ -124,5 +124,43 @@ describe.skipIf(!haveTool("tshark", "tshark"))("Wireshark reads what we put on a
       ["_ws.malformed", "udp.srcport", "coap.opt.uri_path", "coap.opt.block_number", "coap.opt.block_size"],
     );
     expect(rows).toEqual([["", "61617", "i,AbCdEfGh", "70000", "0"]]);
+  });
+
+  it.each([
+    ["one hop", "s2-room", ["motes=3", "imageBytes=4096"]],
+    ["several hops, RPL", "s4-grid-100", ["motes=15", "topology.columns=4", "network.routing=rpl", "imageBytes=2048"]],
+    [
+      "sleepy children, link security",
+      "s2-room",
+      ["motes=3", "imageBytes=4096", "mac.kind=sleepy", "mac.security=mic-32"],
+    ],
+    [
+      "forwarded fragments",
+      "s3-line-8",
+      ["mac.maxRetries=3", "blockBytes=512", "imageBytes=4096", "network.fragments=forward"],
+    ],
+  ])("a capture of a simulation has no malformed packet: %s", async (_, scenario, changes) => {
+    const file = join(folder, "run.pcap");
+    const sets = [...changes, "startWithinS=20"].flatMap((change) => ["--set", change]);
+    expect((await cli("simulate", scenario, "--pcap", file, ...sets)).code).toBe(0);
+    const tshark = (...args: string[]): string[] => {
+      const options = [
+        "-o",
+        "6lowpan.context0:fd00::/64",
+        "-o",
+        "udp.check_checksum:TRUE",
+        "--disable-protocol",
+        "zbee_nwk",
+      ];
+      const out = execFileSync("tshark", ["-r", file, ...options, ...args], { stdio: ["ignore", "pipe", "ignore"] });
+      return out
+        .toString()
+        .split("\n")
+        .filter((line) => line !== "");
+    };
+    expect(tshark("-Y", "_ws.malformed || wpan.fcs_ok == 0 || udp.checksum.status == 0")).toEqual([]);
+    const codes = new Set(tshark("-Y", "coap", "-T", "fields", "-e", "coap.code"));
+    expect(codes).toContain("69"); // 2.05 with a block
+    if (changes.includes("network.routing=rpl")) expect(tshark("-Y", "icmpv6.type == 155").length).toBeGreaterThan(10);
   });
 });
