@@ -1,4 +1,7 @@
-/** IEEE 802.15.4 at 2.4 GHz (O-QPSK, 250 kbit/s): times in us, lengths in bytes. */
+/**
+ * IEEE 802.15.4 at 2.4 GHz (O-QPSK, 250 kbit/s): times in us, lengths in bytes. The figures were read in ns-3's lr-wpan
+ * and in Contiki-NG's and Linux's headers; the standard itself was not at hand.
+ */
 export const PHY = {
   symbolUs: 16,
   byteUs: 32,

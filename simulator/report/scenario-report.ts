@@ -28,6 +28,7 @@ export function summarise(
   profile: ChipProfile,
   battery: Battery,
   cases: readonly CaseReport[],
+  models: readonly string[] = [],
 ): ScenarioReport {
   const transport = cases.find((report) => report.transport !== "ideal-arq")?.transport ?? "ideal-arq";
   const real = cases.filter((report) => report.transport === transport);
@@ -46,7 +47,11 @@ export function summarise(
     scenario,
     seed,
     profile: profile.name,
-    unverifiedConstants: [...unverifiedFields(profile), ...unverifiedFields(battery).map((name) => `battery ${name}`)],
+    unverifiedConstants: [
+      ...unverifiedFields(profile),
+      ...unverifiedFields(battery).map((name) => `battery ${name}`),
+      ...models,
+    ],
     traceHash: cases.map(({ traceHash }) => traceHash).reduce(combine),
     motes: sum(({ motes }) => motes),
     updated: sum(({ updated }) => updated),

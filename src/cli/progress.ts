@@ -7,13 +7,14 @@ export class Progress {
   #label = "";
   #total = 0;
   #lastLineMs = 0;
+  #startMs = 0;
 
   constructor(enabled: boolean) {
     this.#enabled = enabled;
     if (!enabled || !process.stderr.isTTY) return;
     this.#bar = new cliProgress.SingleBar(
       {
-        format: "{label} [{bar}] {percentage}% {value}/{total} {unit}",
+        format: "{label} [{bar}] {percentage}% {value}/{total} {unit}, {eta_formatted} left",
         hideCursor: true,
         clearOnComplete: true,
         stream: process.stderr,
@@ -26,7 +27,7 @@ export class Progress {
   start(label: string, total: number, unit = "bytes"): void {
     this.#label = label;
     this.#total = total;
-    this.#lastLineMs = performance.now();
+    this.#lastLineMs = this.#startMs = performance.now();
     if (total > 0) this.#bar?.start(total, 0, { label, unit });
     else if (this.#enabled && process.stderr.isTTY) process.stderr.write(`${label}…\r`);
   }
@@ -35,7 +36,9 @@ export class Progress {
     this.#bar?.update(value);
     if (!this.#enabled || this.#bar !== undefined || performance.now() - this.#lastLineMs < 5_000) return;
     this.#lastLineMs = performance.now();
-    process.stderr.write(`${this.#label}: ${value} of ${this.#total}\n`);
+    const elapsedS = (performance.now() - this.#startMs) / 1_000;
+    const left = value > 0 ? `, about ${Math.round((elapsedS / value) * (this.#total - value))} s left` : "";
+    process.stderr.write(`${this.#label}: ${value} of ${this.#total}${left}\n`);
   }
 
   stop(): void {

@@ -152,3 +152,19 @@ describe("faults of a scenario are survived", () => {
     expect(report.outcomes).toEqual({ updated: 6 });
   });
 });
+
+describe("a reboot at any moment", () => {
+  const whole = reportOf(small({ motes: 1, imageBytes: 8_192, "link.per": 0.1 }), 1).completionS.max;
+
+  it.each(["motes", "gateway"] as const)("of %s costs no more than a pause", (who) => {
+    for (let i = 0; i < 80; i++) {
+      // Moments that no timer of ours falls on.
+      const atS = 0.6 + ((whole - 0.6) * (i + 0.137)) / 80;
+      const fault = who === "motes" ? [{ mote: 1, atS }] : [{ atS, downS: 3 }];
+      const run = small({ motes: 1, imageBytes: 8_192, "link.per": 0.1, [`faults.${who}`]: fault });
+      const report = reportOf(run, 1);
+      expect(report.violations, `at ${atS} s`).toEqual([]);
+      expect(report.outcomes, `at ${atS} s`).toEqual({ updated: 1 });
+    }
+  });
+});

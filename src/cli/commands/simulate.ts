@@ -1,6 +1,7 @@
 import { availableParallelism } from "node:os";
 import { InvalidArgumentError, type Command } from "commander";
 import { summarise, type ScenarioReport } from "../../../simulator/report/scenario-report.ts";
+import { unverifiedModels } from "../../../simulator/report/unverified.ts";
 import { compare, summaryOf } from "../../../simulator/report/summary.ts";
 import { ExitCode, UserError, usageError } from "../errors.ts";
 import { readQuirks } from "../lwm2m-policy.ts";
@@ -151,7 +152,8 @@ function reportsOf(
   const { profile, battery } = scenario.cases[0]!.run;
   return results.map((cases, i) => {
     const reports = cases.map(({ report }) => report);
-    return summarise(scenario.name, seeds[i]!, profiles[profile]!, batteries[battery]!, reports);
+    const models = unverifiedModels(scenario.cases.map(({ run }) => run));
+    return summarise(scenario.name, seeds[i]!, profiles[profile]!, batteries[battery]!, reports, models);
   });
 }
 
