@@ -20,6 +20,7 @@ export class K7Links implements Channel {
   readonly #ratios = new Map<string, Visits>();
   readonly #neighbours: number[][];
   readonly #linked: ReadonlySet<number>[];
+  readonly #powers: Float64Array[] = [];
   readonly #streams: Streams;
   readonly #noise: Streams;
   readonly #probeBytes: number;
@@ -62,6 +63,10 @@ export class K7Links implements Channel {
 
   powerMw(from: number, to: number): number {
     return this.#linked[from]!.has(to) ? NOMINAL_MW : 0;
+  }
+
+  steadyPowersMw(from: number): Float64Array {
+    return (this.#powers[from] ??= new Float64Array(this.#neighbours[from]!.length).fill(NOMINAL_MW));
   }
 
   isLost(from: number, to: number, airBytes: number, nowUs: number): boolean {

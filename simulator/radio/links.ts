@@ -39,6 +39,7 @@ abstract class GivenLinks implements Channel {
   readonly #adjacency: Adjacency;
   readonly #linked: readonly ReadonlySet<number>[];
   readonly #noise: Streams;
+  readonly #powers: Float64Array[] = [];
   protected readonly streams: Streams;
 
   constructor(adjacency: Adjacency, random: Random) {
@@ -54,6 +55,10 @@ abstract class GivenLinks implements Channel {
 
   powerMw(from: number, to: number): number {
     return this.isLinked(from, to) ? NOMINAL_MW : 0;
+  }
+
+  steadyPowersMw(from: number): Float64Array {
+    return (this.#powers[from] ??= new Float64Array(this.#adjacency[from]!.length).fill(NOMINAL_MW));
   }
 
   draw(from: number, to: number): number {

@@ -107,12 +107,13 @@ export class Medium {
     const { from, psduBytes } = frame;
     const durationUs = airtimeUs(psduBytes);
     const neighbours = this.#channel.neighbours(from);
-    const transmission: Transmission = { frame, neighbours, powersMw: new Float64Array(neighbours.length) };
+    const powersMw = this.#channel.steadyPowersMw(from) ?? this.#powersNow(from, neighbours, nowUs);
+    const transmission: Transmission = { frame, neighbours, powersMw };
     this.#count(frame, durationUs);
     this.#locked[from] = undefined;
     this.#sending[from] = true;
     this.#stations[from]?.ledger?.setRadio(nowUs, "tx");
-    for (let i = 0; i < neighbours.length; i++) this.#reach(transmission, i, nowUs);
+    for (let i = 0; i < neighbours.length; i++) this.#reach(transmission, neighbours[i]!, powersMw[i]!, nowUs);
     this.#engine.trace.frame(Trace.SEND, nowUs, from, frame.to, psduBytes, frame.sequence);
     this.onSend?.(nowUs, frame);
     this.#engine.at(nowUs + durationUs, () => {
@@ -122,14 +123,12 @@ export class Medium {
     });
   }
 
+  #powersNow(from: number, neighbours: readonly number[], nowUs: number): Float64Array {
+    return Float64Array.from(neighbours, (to) => this.#channel.powerMw(from, to, nowUs));
+  }
+
   /** The first symbol arrives at one neighbour. */
-  #reach(transmission: Transmission, i: number, nowUs: number): void {
-    const id = transmission.neighbours[i]!;
-    const station = this.#stations[id];
-    if (station === undefined) return;
-    const { frame } = transmission;
-    const powerMw = this.#channel.powerMw(frame.from, id, nowUs);
-    transmission.powersMw[i] = powerMw;
+  #reach(transmission: Transmission, id: number, powerMw: number, nowUs: number): void {
     if (powerMw === 0) return;
     const total = (this.#powerMw[id] = this.#powerMw[id]! + powerMw);
     this.#heard[id]!++;
@@ -139,7 +138,7 @@ export class Medium {
       this.#locked[id] = transmission;
       this.#lockedMw[id] = powerMw;
       this.#worst[id] = powerMw / (this.#noiseMw + (total - powerMw) * this.#capture);
-      if (frame.to === id) station.ledger?.setRadio(nowUs, "rx");
+      if (transmission.frame.to === id) this.#stations[id]!.ledger?.setRadio(nowUs, "rx");
     } else if (locked !== undefined) {
       const mine = this.#lockedMw[id]!;
       const sinr = mine / (this.#noiseMw + (total - mine) * this.#capture);

@@ -20,6 +20,10 @@ export class PartitionedChannel implements Channel {
     return this.#channel.powerMw(from, to, nowUs);
   }
 
+  steadyPowersMw(from: number): Float64Array | undefined {
+    return this.isCut ? undefined : this.#channel.steadyPowersMw(from);
+  }
+
   isLost(from: number, to: number, airBytes: number, nowUs: number): boolean {
     return this.#channel.isLost(from, to, airBytes, nowUs);
   }

@@ -40,6 +40,7 @@ export class PathLossChannel implements Channel {
   readonly #receiver: ReceiverModel;
   readonly #neighbours: number[][];
   readonly #pairs = new Map<number, Pair>();
+  readonly #steady: Float64Array[] = [];
   readonly #fading: Random;
   readonly #noise: Streams;
   readonly #bursts: Bursts | undefined;
@@ -72,6 +73,11 @@ export class PathLossChannel implements Channel {
       pair.milliwatts = toMilliwatts(pair.meanDb + db);
     }
     return pair.milliwatts;
+  }
+
+  steadyPowersMw(from: number): Float64Array | undefined {
+    if (this.#parameters.fadingSigmaDb !== 0) return undefined;
+    return (this.#steady[from] ??= Float64Array.from(this.#neighbours[from]!, (to) => this.powerMw(from, to, 0)));
   }
 
   isLost(from: number, to: number, airBytes: number): boolean {

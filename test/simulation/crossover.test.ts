@@ -35,6 +35,7 @@ class FlatLinks implements Channel {
   powerMw = (): number => NOMINAL_MW;
   draw = (): number => 0;
   deliveryRatio = (): number => 1 - this.#per;
+  steadyPowersMw = (): undefined => undefined;
 
   isLost(_from: number, _to: number, airBytes: number): boolean {
     return airBytes > ACK_AIR_BYTES && unitFloat(this.#random) < this.#per;
