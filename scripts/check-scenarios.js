@@ -51,15 +51,13 @@ for (const name of Object.keys(REDUCED)) {
   }));
   console.log(`${name}: trace ${first.traceHash}, ${first.updated} of ${first.motes} updated, ${seconds} s`);
 }
-const text = `${JSON.stringify(table, undefined, 1)}\n`;
-if (process.argv.includes("--update")) writeFileSync(GOLDEN, text);
-else if (readFileSync(GOLDEN, "utf8") !== text) {
+const golden = process.argv.includes("--update") ? undefined : JSON.parse(readFileSync(GOLDEN, "utf8"));
+if (golden === undefined) writeFileSync(GOLDEN, `${JSON.stringify(table, undefined, 2)}\n`);
+else if (JSON.stringify(golden) !== JSON.stringify(table)) {
   console.error("results are not those of test/golden/scenarios.json: where that is meant, write it anew with");
   console.error("node scripts/check-scenarios.js --update, and say in the commit why they changed");
-  for (const [name, cases] of Object.entries(table)) {
-    const golden = JSON.parse(readFileSync(GOLDEN, "utf8"))[name];
-    if (JSON.stringify(golden) !== JSON.stringify(cases)) console.error(`- ${name}`);
-  }
+  for (const [name, cases] of Object.entries(table))
+    if (JSON.stringify(golden[name]) !== JSON.stringify(cases)) console.error(`- ${name}`);
   failed = true;
 }
 if (failed) process.exitCode = 1;
