@@ -4,10 +4,10 @@ import { Trace } from "../engine/trace-hash.ts";
 import type { EnergyLedger } from "../mote/energy.ts";
 import { BROADCAST, type Frame } from "../radio/frame.ts";
 import { PHY } from "../radio/phy.ts";
+import { FrameSource } from "./frame-source.ts";
 import { IndirectQueue } from "./indirect.ts";
 import {
   ACK_WAIT_US,
-  MAC_OVERHEAD_BYTES,
   newMacCounters,
   NOTHING,
   UNIT_BACKOFF_US,
@@ -39,8 +39,7 @@ export class CsmaMac implements LinkLayer {
   onPending: (pending: boolean) => void = () => {};
   readonly #parts: MacParts;
   readonly #queue: Outgoing[] = [];
-  readonly #lastSequence = new Map<number, number>();
-  #sequence: number;
+  readonly #frames: FrameSource;
   #ackTimer: Timer | undefined;
   #transmitting = false;
   #acksDue = 0;
@@ -49,7 +48,7 @@ export class CsmaMac implements LinkLayer {
     this.id = parts.id;
     this.#parts = parts;
     this.ledger = parts.ledger;
-    this.#sequence = uintBelow(parts.random, 256);
+    this.#frames = new FrameSource(parts);
     this.indirect = new IndirectQueue(parts.engine, (to, payload, more, done) =>
       this.#enqueue({ kind: "data", to, payload, pending: more }, done, { maxRetries: 0, atOnce: true, first: true }),
     );
@@ -101,11 +100,10 @@ export class CsmaMac implements LinkLayer {
       this.#acksDue++;
       this.#parts.engine.after(PHY.turnaroundUs, () => this.#acknowledge(frame));
     }
-    if (this.#lastSequence.get(from) === frame.sequence) {
+    if (this.#frames.isCopy(frame)) {
       this.counters.duplicates++;
       return;
     }
-    this.#lastSequence.set(from, frame.sequence);
     if (frame.kind === "poll") return;
     this.onPayload(from, frame.payload);
     this.onPending(frame.pending);
@@ -118,15 +116,12 @@ export class CsmaMac implements LinkLayer {
   }
 
   #enqueue(
-    { kind, to, payload, pending }: Pick<Frame, "kind" | "to" | "payload" | "pending">,
+    { kind, to, payload, pending }: Pick<Frame, "to" | "payload" | "pending"> & { readonly kind: "data" | "poll" },
     done: SendDone | undefined,
     { maxRetries, atOnce, first }: { maxRetries: number; atOnce: boolean; first: boolean },
   ): void {
-    this.#sequence = (this.#sequence + 1) & 0xff;
-    const { securityBytes, minBackoffExponent } = this.#parts.parameters;
-    const psduBytes = payload.length + MAC_OVERHEAD_BYTES + securityBytes + (kind === "poll" ? 1 : 0);
-    if (psduBytes > PHY.maxPsduBytes) throw new RangeError(`a frame of ${psduBytes} bytes does not exist`);
-    const frame: Frame = { kind, from: this.id, to, sequence: this.#sequence, psduBytes, payload, pending };
+    const frame = this.#frames.make(kind, to, payload, pending);
+    const { minBackoffExponent } = this.#parts.parameters;
     const exponent = minBackoffExponent;
     const outgoing: Outgoing = { frame, done, maxRetries, atOnce, retries: 0, backoffs: 0, exponent };
     // What a child that just polled is given goes before all but the frame that is under way.
@@ -141,8 +136,7 @@ export class CsmaMac implements LinkLayer {
     if (this.#transmitting || !medium.isOn(this.id)) return;
     this.#transmitting = true;
     const pending = kind === "poll" && this.indirect.holds(from);
-    const { ackPsduBytes: psduBytes } = PHY;
-    medium.transmit({ kind: "ack", from: this.id, to: from, sequence, psduBytes, payload: NOTHING, pending }, () => {
+    medium.transmit(this.#frames.acknowledgement(from, sequence, pending), () => {
       this.#transmitting = false;
       if (pending) engine.after(PHY.turnaroundUs, () => this.indirect.release(from));
     });

@@ -2,7 +2,8 @@ import { uintBelow } from "../../src/util/random.ts";
 import type { EnergyLedger } from "../mote/energy.ts";
 import { BROADCAST, type Frame } from "../radio/frame.ts";
 import { PHY } from "../radio/phy.ts";
-import { ACK_WAIT_US, MAC_OVERHEAD_BYTES, newMacCounters, NOTHING } from "./link-layer.ts";
+import { FrameSource } from "./frame-source.ts";
+import { ACK_WAIT_US, newMacCounters } from "./link-layer.ts";
 import type { LinkLayer, MacCounters, MacParts, SendDone } from "./link-layer.ts";
 
 /** Low-power listening as in ContikiMAC: how often everybody looks, and how long a look takes (two CCAs and their gap). */
@@ -36,8 +37,7 @@ export class LplMac implements LinkLayer {
   readonly #lpl: LplParameters;
   readonly #phaseUs: number;
   readonly #queue: Outgoing[] = [];
-  readonly #lastSequence = new Map<number, number>();
-  #sequence: number;
+  readonly #frames: FrameSource;
   #transmitting = false;
   #acksDue = 0;
   #strobing = false;
@@ -53,7 +53,7 @@ export class LplMac implements LinkLayer {
     this.ledger = parts.ledger;
     this.#parts = parts;
     this.#lpl = lpl;
-    this.#sequence = uintBelow(parts.random, 256);
+    this.#frames = new FrameSource(parts);
     this.#phaseUs = uintBelow(parts.random, lpl.intervalUs);
     parts.medium.join(this, false);
   }
@@ -72,22 +72,11 @@ export class LplMac implements LinkLayer {
   }
 
   send(to: number, payload: Uint8Array, done?: SendDone): boolean {
-    const { queueFrames, securityBytes } = this.#parts.parameters;
-    if (!this.#alive || this.#queue.length >= queueFrames) {
+    if (!this.#alive || this.#queue.length >= this.#parts.parameters.queueFrames) {
       this.counters.queueDrops++;
       return false;
     }
-    this.#sequence = (this.#sequence + 1) & 0xff;
-    const psduBytes = payload.length + MAC_OVERHEAD_BYTES + securityBytes;
-    const frame: Frame = {
-      kind: "data",
-      from: this.id,
-      to,
-      sequence: this.#sequence,
-      psduBytes,
-      payload,
-      pending: false,
-    };
+    const frame = this.#frames.make("data", to, payload);
     this.#queue.push({ frame, done, untilUs: 0, tries: 0, retries: 0 });
     if (this.#queue.length === 1) this.#backOff(0);
     return true;
@@ -115,11 +104,8 @@ export class LplMac implements LinkLayer {
     }
     this.#onUntilUs = engine.nowUs(); // it has what it stayed on for
     engine.after(1_000, () => this.#rest());
-    if (this.#lastSequence.get(from) === sequence) this.counters.duplicates++;
-    else {
-      this.#lastSequence.set(from, sequence);
-      this.onPayload(from, frame.payload);
-    }
+    if (this.#frames.isCopy(frame)) this.counters.duplicates++;
+    else this.onPayload(from, frame.payload);
   }
 
   settle(nowUs: number): void {
@@ -172,8 +158,7 @@ export class LplMac implements LinkLayer {
     const { medium } = this.#parts;
     if (this.#transmitting || !medium.isOn(this.id)) return;
     this.#transmitting = true;
-    const psduBytes = PHY.ackPsduBytes;
-    medium.transmit({ kind: "ack", from: this.id, to, sequence, psduBytes, payload: NOTHING, pending: false }, () => {
+    medium.transmit(this.#frames.acknowledgement(to, sequence), () => {
       this.#transmitting = false;
       this.#rest();
     });

@@ -4,7 +4,8 @@ import type { EnergyLedger } from "../mote/energy.ts";
 import { BROADCAST, type Frame } from "../radio/frame.ts";
 import type { Medium } from "../radio/medium.ts";
 import { PHY } from "../radio/phy.ts";
-import { MAC_OVERHEAD_BYTES, newMacCounters, NOTHING } from "./link-layer.ts";
+import { FrameSource } from "./frame-source.ts";
+import { newMacCounters } from "./link-layer.ts";
 import type { LinkLayer, MacCounters, MacParts, SendDone } from "./link-layer.ts";
 
 /** The minimal schedule of RFC 8180: slots of 10 ms, of which `sharedSlots` in a slotframe are everybody's. */
@@ -85,8 +86,7 @@ export class TschMac implements LinkLayer {
   readonly #parts: MacParts;
   readonly #schedule: TschSchedule;
   readonly #queue: Outgoing[] = [];
-  readonly #lastSequence = new Map<number, number>();
-  #sequence: number;
+  readonly #frames: FrameSource;
   #alive = false;
   #exponent = MIN_BE;
   /** Shared slots to let pass before the next attempt. */
@@ -100,7 +100,7 @@ export class TschMac implements LinkLayer {
     this.ledger = parts.ledger;
     this.#parts = parts;
     this.#schedule = schedule;
-    this.#sequence = uintBelow(parts.random, 256);
+    this.#frames = new FrameSource(parts);
     parts.medium.join(this, false);
     schedule.join(this);
   }
@@ -118,22 +118,11 @@ export class TschMac implements LinkLayer {
   }
 
   send(to: number, payload: Uint8Array, done?: SendDone): boolean {
-    const { queueFrames, securityBytes } = this.#parts.parameters;
-    if (!this.#alive || this.#queue.length >= queueFrames) {
+    if (!this.#alive || this.#queue.length >= this.#parts.parameters.queueFrames) {
       this.counters.queueDrops++;
       return false;
     }
-    this.#sequence = (this.#sequence + 1) & 0xff;
-    const psduBytes = payload.length + MAC_OVERHEAD_BYTES + securityBytes;
-    const frame: Frame = {
-      kind: "data",
-      from: this.id,
-      to,
-      sequence: this.#sequence,
-      psduBytes,
-      payload,
-      pending: false,
-    };
+    const frame = this.#frames.make("data", to, payload);
     this.#queue.push({ frame, done, retries: 0 });
     this.#schedule.wake();
     return true;
@@ -159,11 +148,8 @@ export class TschMac implements LinkLayer {
       return;
     }
     if (to === this.id) this.#parts.engine.after(TX_ACK_DELAY_US, () => this.#acknowledge(from, sequence));
-    if (this.#lastSequence.get(from) === sequence) this.counters.duplicates++;
-    else {
-      this.#lastSequence.set(from, sequence);
-      this.onPayload(from, frame.payload);
-    }
+    if (this.#frames.isCopy(frame)) this.counters.duplicates++;
+    else this.onPayload(from, frame.payload);
   }
 
   settle(nowUs: number): void {
@@ -245,8 +231,6 @@ export class TschMac implements LinkLayer {
 
   #acknowledge(to: number, sequence: number): void {
     if (!this.#alive) return;
-    const psduBytes = PHY.ackPsduBytes;
-    const frame: Frame = { kind: "ack", from: this.id, to, sequence, psduBytes, payload: NOTHING, pending: false };
-    this.#medium.transmit(frame, () => {});
+    this.#medium.transmit(this.#frames.acknowledgement(to, sequence), () => {});
   }
 }
