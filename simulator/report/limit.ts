@@ -64,21 +64,21 @@ export function boundsOf(run: Case, profile: ChipProfile, facts: NetworkFacts): 
   const limit = oneHopLimit(profile, per, run.imageBytes);
   const maxHops = Math.max(1, ...hops);
   const bounds: Bound[] = [{ name: "one hop", timeS: limit.timeS, energyMj: limit.energyMj, formula: limit.formula }];
-  if (maxHops > 1 || run.motes > 1) bounds.push(unicast(limit, hops, maxHops));
+  if (maxHops > 1 || run.motes > 1) bounds.push(unicast(limit, hops, maxHops, run.network.borderRouters));
   if (run.motes > 1) bounds.push(...multicast(run, limit, facts));
   if (run.mac.kind === "sleepy") bounds.push(sleepy(run, profile, limit));
   bounds.push(flashAndCpu(run, profile));
   return { meanPer: per, maxHops, bounds };
 }
 
-function unicast(limit: Limit, hops: readonly number[], maxHops: number): Bound {
+function unicast(limit: Limit, hops: readonly number[], maxHops: number, roots: number): Bound {
   const transmissions = hops.reduce((sum, count) => sum + count, 0);
   return {
     name: "unicast, all motes",
     // Every third hop may send at a time; all share the air around the border router.
-    timeS: Math.max(hops.length, Math.min(maxHops, 3)) * limit.timeS,
+    timeS: Math.max(hops.length / roots, Math.min(maxHops, 3)) * limit.timeS,
     airS: transmissions * limit.timeS,
-    formula: "time >= max(motes, min(hops, 3)) x one hop; air >= sum of hops x one hop",
+    formula: "time >= max(motes/border routers, min(hops, 3)) x one hop; air >= sum of hops x one hop",
   };
 }
 
