@@ -153,9 +153,10 @@ const INTEGER = "\uf8ffinteger:";
 
 /** As JSON.parse, but integers beyond 2^53 are bigints. Throws SyntaxError. */
 export function parseExactJson(json: string): unknown {
-  const marked = json.replaceAll(/"(?:[^"\\]|\\.)*"|-?\d{16,19}(?![\d.eE])/g, (token) =>
-    token.startsWith('"') ? token : `"${INTEGER}${token}"`,
-  );
+  // Whole tokens are matched, so that no part of a string or of a fraction is taken for an integer;
+  // a text without an end is one too, or else each of its quotes would be tried anew.
+  const tokens = /"(?:[^"\\]|\\[^])*"?|-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?/g;
+  const marked = json.replaceAll(tokens, (token) => (/^-?\d{16,20}$/.test(token) ? `"${INTEGER}${token}"` : token));
   return JSON.parse(marked, (_key, item: unknown) => {
     if (typeof item !== "string" || !item.startsWith(INTEGER)) return item;
     const exact = BigInt(item.slice(INTEGER.length));

@@ -1,7 +1,7 @@
 import { expect, it } from "vitest";
 import { decode } from "cborg";
 import { decodeContent, encodeContent, Format } from "../../src/lwm2m/content.ts";
-import { fromHex, fromUtf8, toHex } from "../../src/util/bytes.ts";
+import { fromHex, fromUtf8, toHex, utf8 } from "../../src/util/bytes.ts";
 
 /*
  * What a comparison with Leshan's codecs found.
@@ -41,6 +41,33 @@ it.each([Format.SENML_JSON, Format.JSON])("integers beyond 2^53 are exact in the
   expect(fromUtf8(bytes)).toContain(":9007199254740993");
   expect(decodeContent(format, bytes, [3, 0, 21])).toEqual([{ path: [3, 0, 21], value: 9_007_199_254_740_993n }]);
 });
+
+it.each([
+  "0.3333333333333333",
+  "0.30000000000000004",
+  "-0.12345678901234567",
+  "1.2345678901234567E10",
+  "1234567890123456789e-3",
+  "18446744073709551615",
+  "-9223372036854775808",
+])("JSON's value %s is read whole, and text with numbers stays text", (text) => {
+  const value: unknown = /^-?\d+$/.test(text) ? BigInt(text) : Number(text);
+  const units = `${text} 1234567890123456789`;
+  const senml = `[{"bn":"/3303/0/","n":"5700","v":${text}},{"n":"5701","vs":"${units}"}]`;
+  const json = `{"bn":"/3303/0/","e":[{"n":"5700","v":${text}},{"n":"5701","sv":"${units}"}]}`;
+  const readings = [
+    { path: [3303, 0, 5700], value },
+    { path: [3303, 0, 5701], value: units },
+  ];
+  expect(decodeContent(Format.SENML_JSON, utf8(senml), [3303, 0])).toEqual(readings);
+  expect(decodeContent(Format.JSON, utf8(json), [3303, 0])).toEqual(readings);
+});
+
+it("a text without an end, full of escaped quotes, is refused in one pass", () => {
+  const endless = utf8(`"${'\\"'.repeat(131_000)}`);
+  expect(() => decodeContent(Format.SENML_JSON, endless, [3, 0])).toThrow("SenML");
+  expect(() => decodeContent(Format.JSON, endless, [3, 0])).toThrow("JSON");
+}, 10_000);
 
 it("a resource instance is written as that, not as a resource with one", () => {
   const bytes = encodeContent(Format.TLV, [3, 0, 6, 1], [{ path: [3, 0, 6, 1], value: 5 }]);
