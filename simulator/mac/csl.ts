@@ -3,6 +3,7 @@ import type { EnergyLedger } from "../mote/energy.ts";
 import type { Frame } from "../radio/frame.ts";
 import type { CsmaMac } from "./csma.ts";
 import type { LinkLayer, MacCounters, MacParts, SendDone } from "./link-layer.ts";
+import { RegularListening } from "./regular-listening.ts";
 
 /**
  * Coordinated sampled listening (IEEE 802.15.4-2015, 6.12.2): the child looks at the channel once a period, and its
@@ -18,9 +19,7 @@ export class CslChild implements LinkLayer {
   readonly #periodUs: number;
   readonly #windowUs: number;
   readonly #phaseUs: number;
-  #bookedUs = 0;
-  #usedSamples = 0;
-  #alive = false;
+  readonly #listening: RegularListening;
 
   constructor(mac: CsmaMac, parts: MacParts, periodUs: number, windowUs: number) {
     this.id = mac.id;
@@ -29,6 +28,8 @@ export class CslChild implements LinkLayer {
     this.#parts = parts;
     this.#periodUs = periodUs;
     this.#windowUs = windowUs;
+    const samples = (fromUs: number, toUs: number): number => Math.floor((toUs - fromUs) / periodUs);
+    this.#listening = new RegularListening(parts.ledger, windowUs, samples);
     this.#phaseUs = uintBelow(parts.random, periodUs);
     mac.onPayload = (from, payload) => this.onPayload(from, payload);
   }
@@ -50,18 +51,16 @@ export class CslChild implements LinkLayer {
   }
 
   turnOn(): void {
-    this.settle(this.#parts.engine.nowUs());
-    this.#alive = true;
+    this.#listening.turn(this.#parts.engine.nowUs(), true);
   }
 
   turnOff(): void {
-    this.settle(this.#parts.engine.nowUs());
-    this.#alive = false;
+    this.#listening.turn(this.#parts.engine.nowUs(), false);
     this.#mac.turnOff();
   }
 
   send(to: number, payload: Uint8Array, done?: SendDone): boolean {
-    if (!this.#alive) return false;
+    if (!this.#listening.isOn) return false;
     this.#mac.turnOn();
     return this.#mac.send(to, payload, (acknowledged, transmissions) => {
       done?.(acknowledged, transmissions);
@@ -70,25 +69,19 @@ export class CslChild implements LinkLayer {
   }
 
   settle(nowUs: number): void {
-    if (this.#alive && this.ledger !== undefined) {
-      const samples = Math.floor((nowUs - this.#bookedUs) / this.#periodUs) - this.#usedSamples;
-      this.ledger.setRadio(nowUs, this.ledger.radio);
-      this.ledger.listened(Math.max(0, samples) * this.#windowUs);
-    }
-    this.#bookedUs = nowUs;
-    this.#usedSamples = 0;
+    this.#listening.settle(nowUs);
   }
 
   #sample(): void {
-    if (!this.#alive) return;
-    this.#usedSamples++;
+    if (!this.#listening.isOn) return;
+    this.#listening.used();
     this.#mac.turnOn();
     this.#parts.engine.after(this.#windowUs, () => this.#rest());
   }
 
   #rest(): void {
     const { medium, engine } = this.#parts;
-    if (!this.#alive || !medium.isOn(this.id)) return;
+    if (!this.#listening.isOn || !medium.isOn(this.id)) return;
     // On until the frame under way is in and acknowledged.
     if (medium.isReceiving(this.id) || !this.#mac.isIdle) engine.after(500, () => this.#rest());
     else medium.setOn(this.id, false);

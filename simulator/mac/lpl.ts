@@ -1,10 +1,11 @@
 import { uintBelow } from "../../src/util/random.ts";
 import type { EnergyLedger } from "../mote/energy.ts";
 import { BROADCAST, type Frame } from "../radio/frame.ts";
-import { PHY } from "../radio/phy.ts";
+import { airtimeUs, PHY } from "../radio/phy.ts";
 import { FrameSource } from "./frame-source.ts";
 import { ACK_WAIT_US, newMacCounters } from "./link-layer.ts";
 import type { LinkLayer, MacCounters, MacParts, SendDone } from "./link-layer.ts";
+import { RegularListening } from "./regular-listening.ts";
 
 /** Low-power listening as in ContikiMAC: how often everybody looks, and how long a look takes (two CCAs and their gap). */
 export interface LplParameters {
@@ -15,8 +16,6 @@ export interface LplParameters {
 interface Outgoing {
   readonly frame: Frame;
   readonly done: SendDone | undefined;
-  readonly untilUs: number;
-  tries: number;
   retries: number;
 }
 
@@ -38,15 +37,13 @@ export class LplMac implements LinkLayer {
   readonly #phaseUs: number;
   readonly #queue: Outgoing[] = [];
   readonly #frames: FrameSource;
+  readonly #listening: RegularListening;
   #transmitting = false;
   #acksDue = 0;
   #strobing = false;
-  #alive = false;
   #lookScheduled = false;
   #resting = false;
   #onUntilUs = 0;
-  #bookedUs = 0;
-  #looks = 0;
 
   constructor(parts: MacParts, lpl: LplParameters) {
     this.id = parts.id;
@@ -54,37 +51,37 @@ export class LplMac implements LinkLayer {
     this.#parts = parts;
     this.#lpl = lpl;
     this.#frames = new FrameSource(parts);
+    const looks = (fromUs: number, toUs: number): number => Math.floor((toUs - fromUs) / lpl.intervalUs);
+    this.#listening = new RegularListening(parts.ledger, lpl.checkUs, looks);
     this.#phaseUs = uintBelow(parts.random, lpl.intervalUs);
     parts.medium.join(this, false);
   }
 
   turnOn(): void {
-    this.settle(this.#parts.engine.nowUs());
-    this.#alive = true;
+    this.#listening.turn(this.#parts.engine.nowUs(), true);
   }
 
   turnOff(): void {
-    this.settle(this.#parts.engine.nowUs());
-    this.#alive = false;
+    this.#listening.turn(this.#parts.engine.nowUs(), false);
     this.#queue.length = 0;
     this.#strobing = false;
     this.#parts.medium.setOn(this.id, false);
   }
 
   send(to: number, payload: Uint8Array, done?: SendDone): boolean {
-    if (!this.#alive || this.#queue.length >= this.#parts.parameters.queueFrames) {
+    if (!this.#listening.isOn || this.#queue.length >= this.#parts.parameters.queueFrames) {
       this.counters.queueDrops++;
       return false;
     }
     const frame = this.#frames.make("data", to, payload);
-    this.#queue.push({ frame, done, untilUs: 0, tries: 0, retries: 0 });
+    this.#queue.push({ frame, done, retries: 0 });
     if (this.#queue.length === 1) this.#backOff(0);
     return true;
   }
 
   /** Something came on air here: the next look will find it, if it lasts. */
   onBusy(): void {
-    if (this.#lookScheduled || !this.#alive || this.#parts.medium.isOn(this.id)) return;
+    if (this.#lookScheduled || !this.#listening.isOn || this.#parts.medium.isOn(this.id)) return;
     const { engine } = this.#parts;
     const { intervalUs } = this.#lpl;
     this.#lookScheduled = true;
@@ -109,20 +106,14 @@ export class LplMac implements LinkLayer {
   }
 
   settle(nowUs: number): void {
-    if (this.#alive && this.ledger !== undefined) {
-      const looks = Math.floor((nowUs - this.#bookedUs) / this.#lpl.intervalUs) - this.#looks;
-      this.ledger.setRadio(nowUs, this.ledger.radio);
-      this.ledger.listened(Math.max(0, looks) * this.#lpl.checkUs);
-    }
-    this.#bookedUs = nowUs;
-    this.#looks = 0;
+    this.#listening.settle(nowUs);
   }
 
   #look(): void {
     this.#lookScheduled = false;
     const { engine, medium } = this.#parts;
-    if (!this.#alive || medium.isOn(this.id)) return;
-    this.#looks++;
+    if (!this.#listening.isOn || medium.isOn(this.id)) return;
+    this.#listening.used();
     medium.setOn(this.id, true);
     // The second CCA falls behind any gap between two copies.
     let busy = medium.busy(this.id);
@@ -141,7 +132,7 @@ export class LplMac implements LinkLayer {
   /** Off, unless there is something to do; then this is looked at again soon. */
   #rest(): void {
     const { engine, medium } = this.#parts;
-    if (!this.#alive || !medium.isOn(this.id) || this.#resting) return;
+    if (!this.#listening.isOn || !medium.isOn(this.id) || this.#resting) return;
     const busy = this.#queue.length > 0 || this.#transmitting || this.#acksDue > 0 || medium.isReceiving(this.id);
     if (!busy && engine.nowUs() >= this.#onUntilUs) medium.setOn(this.id, false);
     else {
@@ -171,11 +162,11 @@ export class LplMac implements LinkLayer {
     const { engine, medium, random, parameters } = this.#parts;
     const spread = 2 ** Math.min(parameters.minBackoffExponent + attempt, parameters.maxBackoffExponent + 3);
     engine.after(uintBelow(random, spread) * 1_000, () => {
-      if (this.#queue[0] !== head || !this.#alive) return;
+      if (this.#queue[0] !== head || !this.#listening.isOn) return;
       medium.setOn(this.id, true);
       const before = medium.busy(this.id) || this.#transmitting;
       engine.after(STROBE_GAP_US + PHY.ccaUs, () => {
-        if (this.#queue[0] !== head || !this.#alive) return;
+        if (this.#queue[0] !== head || !this.#listening.isOn) return;
         if (before || this.#transmitting || medium.busy(this.id) || medium.isReceiving(this.id)) {
           if (attempt < 12) this.#backOff(attempt + 1);
           else {
@@ -199,7 +190,6 @@ export class LplMac implements LinkLayer {
     }
     this.#transmitting = true;
     this.counters.sent++;
-    head.tries++;
     medium.transmit(head.frame, () => {
       this.#transmitting = false;
       engine.after(head.frame.to === BROADCAST ? STROBE_GAP_US : ACK_WAIT_US, () => this.#strobe(head, untilUs));
@@ -227,4 +217,4 @@ export class LplMac implements LinkLayer {
   }
 }
 
-const MAX_FRAME_US = (PHY.headerBytes + PHY.maxPsduBytes) * PHY.byteUs;
+const MAX_FRAME_US = airtimeUs(PHY.maxPsduBytes);

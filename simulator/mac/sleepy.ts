@@ -1,6 +1,7 @@
 import type { Timer } from "../../src/util/timer-queue.ts";
 import type { Frame } from "../radio/frame.ts";
 import type { EnergyLedger } from "../mote/energy.ts";
+import { airtimeUs, PHY } from "../radio/phy.ts";
 import type { CsmaMac } from "./csma.ts";
 import type { LinkLayer, MacCounters, MacParts, SendDone } from "./link-layer.ts";
 
@@ -126,4 +127,4 @@ export class SleepyChild implements LinkLayer {
 }
 
 /** Turnaround and acknowledgement, behind the last symbol of a frame. */
-const ACKNOWLEDGED_US = 192 + 352 + 1;
+const ACKNOWLEDGED_US = PHY.turnaroundUs + airtimeUs(PHY.ackPsduBytes) + 1;

@@ -3,10 +3,11 @@ import type { Engine } from "../engine/engine.ts";
 import type { EnergyLedger } from "../mote/energy.ts";
 import { BROADCAST, type Frame } from "../radio/frame.ts";
 import type { Medium } from "../radio/medium.ts";
-import { PHY } from "../radio/phy.ts";
+import { airtimeUs, PHY } from "../radio/phy.ts";
 import { FrameSource } from "./frame-source.ts";
 import { newMacCounters } from "./link-layer.ts";
 import type { LinkLayer, MacCounters, MacParts, SendDone } from "./link-layer.ts";
+import { RegularListening } from "./regular-listening.ts";
 
 /** The minimal schedule of RFC 8180: slots of 10 ms, of which `sharedSlots` in a slotframe are everybody's. */
 export interface TschParameters {
@@ -87,13 +88,11 @@ export class TschMac implements LinkLayer {
   readonly #schedule: TschSchedule;
   readonly #queue: Outgoing[] = [];
   readonly #frames: FrameSource;
-  #alive = false;
+  readonly #listening: RegularListening;
   #exponent = MIN_BE;
   /** Shared slots to let pass before the next attempt. */
   #waitSlots = 0;
   #acknowledged = false;
-  #bookedUs = 0;
-  #usedSlots = 0;
 
   constructor(parts: MacParts, schedule: TschSchedule) {
     this.id = parts.id;
@@ -101,24 +100,24 @@ export class TschMac implements LinkLayer {
     this.#parts = parts;
     this.#schedule = schedule;
     this.#frames = new FrameSource(parts);
+    const slots = schedule.slotsBetween.bind(schedule);
+    this.#listening = new RegularListening(parts.ledger, 2 * RX_GUARD_US, slots);
     parts.medium.join(this, false);
     schedule.join(this);
   }
 
   turnOn(): void {
-    this.settle(this.#parts.engine.nowUs());
-    this.#alive = true;
+    this.#listening.turn(this.#parts.engine.nowUs(), true);
   }
 
   turnOff(): void {
-    this.settle(this.#parts.engine.nowUs());
-    this.#alive = false;
+    this.#listening.turn(this.#parts.engine.nowUs(), false);
     this.#queue.length = 0;
     this.#medium.setOn(this.id, false);
   }
 
   send(to: number, payload: Uint8Array, done?: SendDone): boolean {
-    if (!this.#alive || this.#queue.length >= this.#parts.parameters.queueFrames) {
+    if (!this.#listening.isOn || this.#queue.length >= this.#parts.parameters.queueFrames) {
       this.counters.queueDrops++;
       return false;
     }
@@ -130,8 +129,8 @@ export class TschMac implements LinkLayer {
 
   /** A shared slot begins. True when something waits for a later one. */
   onSlot(): boolean {
-    if (!this.#alive) return false;
-    this.#usedSlots++;
+    if (!this.#listening.isOn) return false;
+    this.#listening.used();
     const head = this.#queue[0];
     if (head !== undefined && this.#waitSlots === 0) this.#transmit(head);
     else {
@@ -153,13 +152,7 @@ export class TschMac implements LinkLayer {
   }
 
   settle(nowUs: number): void {
-    if (this.#alive && this.ledger !== undefined) {
-      const idle = this.#schedule.slotsBetween(this.#bookedUs, nowUs) - this.#usedSlots;
-      this.ledger.setRadio(nowUs, this.ledger.radio);
-      this.ledger.listened(Math.max(0, idle) * 2 * RX_GUARD_US);
-    }
-    this.#bookedUs = nowUs;
-    this.#usedSlots = 0;
+    this.#listening.settle(nowUs);
   }
 
   get #medium(): Medium {
@@ -182,7 +175,7 @@ export class TschMac implements LinkLayer {
   #awaitAck(head: Outgoing): void {
     const { engine } = this.#parts;
     this.#medium.setOn(this.id, true);
-    engine.after(TX_ACK_DELAY_US + (PHY.headerBytes + PHY.ackPsduBytes) * PHY.byteUs + 200, () => {
+    engine.after(TX_ACK_DELAY_US + airtimeUs(PHY.ackPsduBytes) + 200, () => {
       this.#medium.setOn(this.id, false);
       if (this.#queue[0] === head) this.#settleHead(head);
     });
@@ -217,7 +210,7 @@ export class TschMac implements LinkLayer {
   #listen(): void {
     const { engine } = this.#parts;
     engine.after(TX_OFFSET_US - RX_GUARD_US, () => {
-      if (!this.#alive) return;
+      if (!this.#listening.isOn) return;
       this.#medium.setOn(this.id, true);
       engine.after(2 * RX_GUARD_US, () => this.#rest());
     });
@@ -230,7 +223,7 @@ export class TschMac implements LinkLayer {
   }
 
   #acknowledge(to: number, sequence: number): void {
-    if (!this.#alive) return;
+    if (!this.#listening.isOn) return;
     this.#medium.transmit(this.#frames.acknowledgement(to, sequence), () => {});
   }
 }

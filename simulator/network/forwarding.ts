@@ -1,4 +1,4 @@
-import { FRAG1_BYTES, readFragment, readHeader } from "./sixlowpan.ts";
+import { FRAG1_BYTES, HOP_LIMIT_AT, readFragment, readHeader } from "./sixlowpan.ts";
 
 /** Where the fragments of one datagram go on to; `undefined` when they stay here. */
 interface Path {
@@ -9,8 +9,6 @@ interface Path {
 /** Entries of a mote's virtual reassembly buffer, and how long one lives. */
 const MAX_PATHS = 8;
 const PATH_US = 10_000_000;
-/** Of a compressed mesh header: behind the two bytes of IPHC. */
-const HOP_LIMIT_AT: number = FRAG1_BYTES + 2;
 
 export type Forwarded = { readonly nextHop: number; readonly packet: Uint8Array } | "here" | "dropped";
 
@@ -46,7 +44,7 @@ export class FragmentForwarder {
     const copy = packet.slice();
     copy[2] = path.onward.tag >> 8;
     copy[3] = path.onward.tag & 0xff;
-    if (fragment.first) copy[HOP_LIMIT_AT]!--;
+    if (fragment.first) copy[FRAG1_BYTES + HOP_LIMIT_AT]!--;
     return { nextHop: path.onward.nextHop, packet: copy };
   }
 

@@ -14,7 +14,7 @@ import {
   type Rfrag,
   type RfragAck,
 } from "./rfrag.ts";
-import { compressedHeader, readHeader } from "./sixlowpan.ts";
+import { compressedHeader, HOP_LIMIT_AT, readHeader } from "./sixlowpan.ts";
 
 /** RFC 8931 section 7.1, within the ack time-outs of CoAP: one request for acknowledgement, on the last fragment. */
 const ARQ_TIMEOUT_US = 700_000;
@@ -24,8 +24,6 @@ const GAP_US = 25_000;
 const VRB_US = 10_000_000;
 const LINGER_US = 1_500_000;
 const MAX_VRB = 16;
-/** Of a compressed mesh header: behind the two bytes of IPHC. */
-const HOP_LIMIT_AT = 2;
 
 interface Outgoing {
   readonly fragments: readonly Rfrag[];

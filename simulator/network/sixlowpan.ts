@@ -18,6 +18,8 @@ export const FRAG1_BYTES = 4;
 export const FRAGN_BYTES = 5;
 export const FRAG1_DISPATCH = 0b11000;
 export const FRAGN_DISPATCH = 0b11100;
+/** In a compressed header of the mesh: behind the two bytes of IPHC. */
+export const HOP_LIMIT_AT = 2;
 const NHC_UDP = 0b1111_0000;
 const NEXT_HEADER_ICMPV6 = 58;
 /** Traffic class and flow label elided. Then: next header by NHC or inline; hop limit 64 or inline. */

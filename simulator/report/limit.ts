@@ -1,5 +1,6 @@
 import { MAC_MAX_PAYLOAD_BYTES } from "../mac/link-layer.ts";
 import type { ChipProfile } from "../mote/profile.ts";
+import { MIC32_BYTES } from "../radio/frame.ts";
 import { airtimeUs, PHY } from "../radio/phy.ts";
 import type { Case } from "../scenarios/case.ts";
 
@@ -127,7 +128,7 @@ const POLL_PSDU_BYTES = 12;
 /** A poller pays for each poll, and waits for the next one. */
 function sleepy(run: Case, profile: ChipProfile, limit: Limit): Bound {
   const { supplyV, rxMa, txMa } = profile;
-  const secured = run.mac.security === "mic-32" ? 10 : 0;
+  const secured = run.mac.security === "mic-32" ? MIC32_BYTES : 0;
   const framesPerPoll = 1;
   const bytesPerPoll = framesPerPoll * Math.min(run.blockBytes, MAC_MAX_PAYLOAD_BYTES);
   const rxUs = PHY.ccaUs + airtimeUs(PHY.ackPsduBytes) + 2 * PHY.turnaroundUs;

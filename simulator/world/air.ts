@@ -3,6 +3,7 @@ import { Engine } from "../engine/engine.ts";
 import { SeededRandom } from "../engine/random.ts";
 import { DEFAULT_CSMA, type CsmaParameters } from "../mac/link-layer.ts";
 import { TschSchedule } from "../mac/tsch.ts";
+import type { Datagram } from "../network/datagram.ts";
 import { MIC32_BYTES, type Frame } from "../radio/frame.ts";
 import { Medium } from "../radio/medium.ts";
 import { PartitionedChannel } from "../radio/partition.ts";
@@ -33,6 +34,7 @@ export interface Air {
   readonly tsch: TschSchedule;
   /** One hop everywhere: link-local addresses, no routing. */
   readonly isCell: boolean;
+  readonly scope: Datagram["scope"];
 }
 
 export function openAir(run: Case, seed: number, { files, onFrame }: RunOptions): Air {
@@ -51,13 +53,15 @@ export function openAir(run: Case, seed: number, { files, onFrame }: RunOptions)
   const { maxRetries, queueFrames, slotframe, sharedSlots } = run.mac;
   const tsch = new TschSchedule(engine, { slotUs: 10_000, slotframe, sharedSlots });
   const csma = { ...DEFAULT_CSMA, maxRetries, queueFrames, securityBytes };
-  const isCell = run.topology.kind === "cell" && run.network.borderRouters === 1 && (run.network.routers ?? 0) === 0;
+  const oneHop = run.topology.kind === "cell" && run.network.borderRouters === 1 && (run.network.routers ?? 0) === 0;
   const pathless = run.link.model === "edges" || run.link.model === "k7";
+  const isCell = oneHop && !pathless;
+  const scope = isCell ? "link" : "mesh";
   for (const { atS, forS } of run.faults.partitions) {
     engine.at(atS * 1e6, () => (channel.isCut = true));
     engine.at((atS + forS) * 1e6, () => (channel.isCut = false));
   }
-  return { engine, random, run, topology, channel, medium, layers, tsch, csma, isCell: isCell && !pathless };
+  return { engine, random, run, topology, channel, medium, layers, tsch, csma, isCell, scope };
 }
 
 export function parametersOf({ coap }: Case): TransmissionParameters {

@@ -78,10 +78,9 @@ export class Cell {
   }
 
   #addMote(id: number, profile: ChipProfile, ledger: EnergyLedger): SimMote {
-    const { random, run } = this.air;
+    const { random, run, scope } = this.air;
     const node = this.mesh.nodes[id]!;
     const { blockBytes } = run;
-    const scope = this.air.isCell ? "link" : "mesh";
     const { classId, author, image } = this.gateway;
     const mote = new Mote({
       profile,

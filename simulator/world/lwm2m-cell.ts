@@ -127,7 +127,7 @@ export class Lwm2mCell {
   }
 
   #addMote(id: number, behaviour: string, profile: ChipProfile, ledger: EnergyLedger): SimClient {
-    const { random, run, isCell } = this.air;
+    const { random, run, scope } = this.air;
     const node = this.mesh.nodes[id]!;
     const { blockBytes, lwm2m } = run;
     const { classId, author, image } = this.gateway;
@@ -138,7 +138,7 @@ export class Lwm2mCell {
       crypto: nobleCrypto,
       anchors: [author.publicKey],
       random: random.fork(`mote-${id}`),
-      server: nodeAddress(GATEWAY_ID, isCell ? "link" : "mesh"),
+      server: nodeAddress(GATEWAY_ID, scope),
       endpointName: `mote-${id}`,
       lifetimeS: lwm2m.lifetimeS,
       version: "1.1",

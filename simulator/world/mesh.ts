@@ -32,7 +32,7 @@ export class Mesh implements Wire {
 
   constructor(air: Air, ledgerOf: (id: number) => EnergyLedger | undefined) {
     this.#air = air;
-    const { topology, isCell, run } = air;
+    const { topology, isCell, scope, run } = air;
     this.parents = spanningTree(
       topology.nodes,
       topology.roots,
@@ -46,11 +46,10 @@ export class Mesh implements Wire {
     for (const [id, mac] of macs.entries()) {
       const router = isCell ? DIRECT : run.network.routing === "static" ? tree[id]! : DIRECT;
       const { fragments, reassemblyBuffers } = run.network;
-      const scope = isCell ? "link" : "mesh";
       const isRoot = topology.roots.includes(id);
       const { securityBytes } = air.csma;
       const buffers = isRoot ? 16 : reassemblyBuffers;
-      const parameters = { scope, fragments, reassemblyBuffers: buffers, securityBytes } as const;
+      const parameters = { scope, fragments, reassemblyBuffers: buffers, securityBytes };
       const node = new SimNode(air.engine, mac, router, parameters);
       if (isRoot && topology.roots.length > 1) node.wire = this;
       if (!isCell && run.network.routing === "rpl") node.router = this.#newRpl(node);

@@ -13,13 +13,13 @@ import { SERVER_EXCHANGE, type ServerExchangeState } from "./states.ts";
 /** Exchanges that one newcomer may cost a look, in a full table. */
 const MAX_LOOKED_AT = 64;
 
-/** One request of a peer that is being answered, or was. */
 /**
  * For how long the same message is a repetition, where that is less than EXCHANGE_LIFETIME: what a peer sends first
  * after a restart may look like what it sent first before.
  */
 export type KeptUs = (message: CoapMessage) => number | undefined;
 
+/** One request of a peer that is being answered, or was. */
 export interface ServerExchange {
   readonly id: number;
   readonly key: string;

@@ -1,5 +1,6 @@
 import { addExtension, Decoder } from "cbor-x";
 import { concatBytes } from "../util/bytes.ts";
+import { narrow } from "../util/integers.ts";
 import { CBOR_LIMITS, CborError } from "./cbor-check.ts";
 import type { CborValue } from "./cbor.ts";
 
@@ -29,7 +30,7 @@ export function decodeData(bytes: Uint8Array): CborValue {
 /** Integers beyond 2^53 stay exact; the others are numbers. */
 function narrowed(value: CborValue): CborValue {
   if (value instanceof DecimalFraction) return value.valueOf();
-  if (typeof value === "bigint") return Number.isSafeInteger(Number(value)) ? Number(value) : value;
+  if (typeof value === "bigint") return narrow(value);
   if (Array.isArray(value)) return (value as CborValue[]).map(narrowed);
   if (value instanceof Map)
     return new Map(

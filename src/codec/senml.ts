@@ -1,4 +1,5 @@
 import { fromUtf8, toBase64Url, utf8 } from "../util/bytes.ts";
+import { narrow } from "../util/integers.ts";
 import { decodeData } from "./cbor-data.ts";
 import { CborFloat, encodeData, type CborData } from "./cbor-data-encode.ts";
 import { isArray, isMap, type CborValue } from "./cbor.ts";
@@ -159,8 +160,7 @@ export function parseExactJson(json: string): unknown {
   const marked = json.replaceAll(tokens, (token) => (/^-?\d{16,20}$/.test(token) ? `"${INTEGER}${token}"` : token));
   return JSON.parse(marked, (_key, item: unknown) => {
     if (typeof item !== "string" || !item.startsWith(INTEGER)) return item;
-    const exact = BigInt(item.slice(INTEGER.length));
-    return Number.isSafeInteger(Number(exact)) ? Number(exact) : exact;
+    return narrow(BigInt(item.slice(INTEGER.length)));
   });
 }
 

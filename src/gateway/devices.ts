@@ -278,14 +278,16 @@ export class Devices {
 
 function resultText(result: OperationResult): string {
   if (result.kind !== "done") return outcomeText(result);
-  const values = (result.readings ?? []).slice(0, 4).map(({ path, value }) => `${pathText(path)}=${toText(value)}`);
+  const values = (result.readings ?? []).slice(0, 4).map(readingText);
   return [result.code, ...values].join(" ");
 }
+
+const readingText = ({ path, value }: Reading): string => `${pathText(path)}=${toText(value)}`;
 
 /** Readings that fit a line of a timeline. */
 const MAX_SHOWN = 6;
 
 function shownReadings(readings: readonly Reading[]): string {
-  const shown = readings.slice(0, MAX_SHOWN).map(({ path, value }) => `${pathText(path)}=${toText(value)}`);
+  const shown = readings.slice(0, MAX_SHOWN).map(readingText);
   return [...shown, ...(readings.length > MAX_SHOWN ? [`and ${readings.length - MAX_SHOWN} more`] : [])].join(" ");
 }

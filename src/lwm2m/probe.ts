@@ -4,6 +4,7 @@ import {
   DELIVERIES,
   Firmware,
   FIRMWARE_OBJECT,
+  hasObject,
   learnFacts,
   STATE_NAMES,
   waysIn,
@@ -216,8 +217,8 @@ function reportOf(
   };
 }
 
-function verdictOf({ objects }: Registration, facts: FirmwareFacts, profile: Quirks): string {
-  if (!objects.some(({ path }) => path[0] === FIRMWARE_OBJECT || path[0] === ADVANCED_FIRMWARE_OBJECT))
+function verdictOf(registration: Registration, facts: FirmwareFacts, profile: Quirks): string {
+  if (![FIRMWARE_OBJECT, ADVANCED_FIRMWARE_OBJECT].some((object) => hasObject(registration, [object])))
     return "it has no firmware object: only a SUIT trigger could update it";
   const { pull, push } = waysIn(facts, profile.delivery);
   if (!pull) return "push, block by block, to /5/0/0";

@@ -1,4 +1,5 @@
 import { fromUtf8, toBase64Url, utf8 } from "../util/bytes.ts";
+import { narrow } from "../util/integers.ts";
 import type { DataType } from "./definitions.ts";
 
 /** A link to an object instance; 65535 in both stands for none (LwM2M 1.1 Core, appendix C). */
@@ -175,8 +176,6 @@ function unsigned(view: DataView): number | bigint {
       throw new ContentError(`an integer has 1, 2, 4 or 8 bytes, not ${view.byteLength}`);
   }
 }
-
-const narrow = (value: bigint): number | bigint => (Number.isSafeInteger(Number(value)) ? Number(value) : value);
 
 /**
  * Big-endian, in the least of 1, 2, 4 and 8 bytes in which the first bit is that of the sign: of an unsigned number too,

@@ -1,8 +1,7 @@
 import type { Command } from "commander";
 import { limitsOf } from "../../../simulator/report/bounds.ts";
 import { labelOf } from "../../../simulator/report/summary.ts";
-import { usageError } from "../errors.ts";
-import { loadSimulation, type LoadOptions } from "../simulation/load.ts";
+import { collect, loadSimulation, orBadScenario, type LoadOptions } from "../simulation/load.ts";
 import { formatTable } from "../table.ts";
 
 export function addLimit(program: Command): void {
@@ -22,14 +21,9 @@ export function addLimit(program: Command): void {
 
 function limit(file: string, options: LoadOptions & { json?: boolean }): void {
   const { scenario, profiles, files } = loadSimulation(file, options);
-  const cases = scenario.cases.map(({ run, swept }) => {
-    try {
-      return { run, swept, ...limitsOf(run, profiles[run.profile]!, files) };
-    } catch (error) {
-      if (error instanceof RangeError) throw usageError("bad-scenario", `${file}: ${error.message}`);
-      throw error;
-    }
-  });
+  const cases = orBadScenario(file, () =>
+    scenario.cases.map(({ run, swept }) => ({ run, swept, ...limitsOf(run, profiles[run.profile]!, files) })),
+  );
   if (options.json === true) {
     // Cases that differ in what the limit does not depend on are told once.
     const rows = new Map(
@@ -57,7 +51,3 @@ function limit(file: string, options: LoadOptions & { json?: boolean }): void {
 }
 
 const fixed = (value: number | undefined): string => (value === undefined ? "" : value.toFixed(2));
-
-function collect(value: string, before: string[]): string[] {
-  return [...before, value];
-}

@@ -3,11 +3,12 @@ import { InvalidArgumentError, type Command } from "commander";
 import { summarise, type ScenarioReport } from "../../../simulator/report/scenario-report.ts";
 import { unverifiedModels } from "../../../simulator/report/unverified.ts";
 import { compare, summaryOf } from "../../../simulator/report/summary.ts";
+import { parsePeer } from "../../util/peer.ts";
 import { ExitCode, UserError, usageError } from "../errors.ts";
 import { readQuirks } from "../lwm2m-policy.ts";
 import { Progress } from "../progress.ts";
 import { LiveMesh } from "../simulation/live.ts";
-import { loadSimulation, type Simulation } from "../simulation/load.ts";
+import { collect, loadSimulation, type Simulation } from "../simulation/load.ts";
 import { readSummary, writeOutputs, writePcap } from "../simulation/outputs.ts";
 import { runJobs, type Results } from "../simulation/pool.ts";
 import { printComparison, printEstimates, printRun } from "../simulation/print.ts";
@@ -97,7 +98,9 @@ async function simulate(file: string, options: SimulateOptions): Promise<void> {
 }
 
 async function runLive(simulation: Simulation, seed: number, options: SimulateOptions): Promise<void> {
-  const [host, port] = splitAddress(options.gateway);
+  const gateway = parsePeer(options.gateway);
+  if (gateway === undefined)
+    throw usageError("bad-gateway", `--gateway ${options.gateway}: write 127.0.0.1:5683 or [::1]:5683`);
   const [firstPort, seconds] = [
     Number(options.port),
     options.seconds === undefined ? undefined : Number(options.seconds),
@@ -105,7 +108,7 @@ async function runLive(simulation: Simulation, seed: number, options: SimulateOp
   if (!Number.isInteger(firstPort) || firstPort < 1 || firstPort > 65_000)
     throw usageError("bad-port", "--port is 1 to 65000");
   if (seconds !== undefined && !(seconds > 0)) throw usageError("bad-seconds", "--seconds is more than 0");
-  const mesh = new LiveMesh(simulation, { firstPort, gateway: { host, port }, seed, seconds });
+  const mesh = new LiveMesh(simulation, { firstPort, gateway, seed, seconds });
   await mesh.open();
   const last = firstPort + mesh.motes - 1;
   console.error(
@@ -122,13 +125,6 @@ async function runLive(simulation: Simulation, seed: number, options: SimulateOp
     `${summary.seconds.toFixed(1)} s: ${up} datagrams up and ${down} down, ${delivered} delivered; ` +
       `${frames} frames, ${lost} lost to the link, ${collisions} to collisions`,
   );
-}
-
-/** `127.0.0.1:5683` or `[::1]:5683`. */
-function splitAddress(text: string): [host: string, port: number] {
-  const match = /^(?:\[([^\]]+)\]|([^:]+)):(\d{1,5})$/.exec(text);
-  if (match === null) throw usageError("bad-gateway", `--gateway ${text}: write 127.0.0.1:5683 or [::1]:5683`);
-  return [match[1] ?? match[2]!, Number(match[3])];
 }
 
 function seedsOf({ seed, seeds }: SimulateOptions): number[] {
@@ -173,8 +169,4 @@ function wholeNumber(name: string, max: number): (value: string) => number {
       throw new InvalidArgumentError(`--${name} is a whole number from 1 to ${max}`);
     return number;
   };
-}
-
-function collect(value: string, before: string[]): string[] {
-  return [...before, value];
 }

@@ -2,8 +2,7 @@ import type { CaseResult } from "../../../simulator/report/case-report.ts";
 import { runCase } from "../../../simulator/report/run.ts";
 import type { Frame } from "../../../simulator/radio/frame.ts";
 import type { Quirks } from "../../../src/lwm2m/quirks.ts";
-import { usageError } from "../errors.ts";
-import type { Simulation } from "./load.ts";
+import { orBadScenario, type Simulation } from "./load.ts";
 
 /** One case with one seed. */
 export interface Job {
@@ -23,11 +22,7 @@ export function runJob(
   const swept = scenario.cases[index]!;
   const { profile, battery } = swept.run;
   const parts = { profile: profiles[profile]!, battery: batteries[battery]!, files, quirks };
-  try {
-    return runCase(swept, seed, { ...parts, ...hooks, wallMs: () => performance.now() });
-  } catch (error) {
-    // What a scenario asks for and a model cannot give: a disc without distances, a trace with too few nodes.
-    if (error instanceof RangeError) throw usageError("bad-scenario", `${scenario.name}: ${error.message}`);
-    throw error;
-  }
+  return orBadScenario(scenario.name, () =>
+    runCase(swept, seed, { ...parts, ...hooks, wallMs: () => performance.now() }),
+  );
 }

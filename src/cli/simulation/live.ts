@@ -6,13 +6,14 @@ import { nodeAddress, nodeOf } from "../../../simulator/world/address.ts";
 import { GATEWAY_ID, openAir, type Air } from "../../../simulator/world/air.ts";
 import { Mesh } from "../../../simulator/world/mesh.ts";
 import { RelayCore } from "../../../simulator/world/relay-core.ts";
+import type { PeerAddress } from "../../ports/datagram.ts";
 import { environmentError } from "../errors.ts";
 import type { Simulation } from "./load.ts";
 
 export interface LiveOptions {
   /** Of the first mote; the others' follow. */
   readonly firstPort: number;
-  readonly gateway: { readonly host: string; readonly port: number };
+  readonly gateway: PeerAddress;
   readonly seed: number;
   /** Until the process is told to stop, when absent. */
   readonly seconds: number | undefined;
@@ -72,7 +73,7 @@ export class LiveMesh {
 
   /** Opens all sockets; rejects with an environment error when a port is in use. */
   async open(): Promise<void> {
-    const { scope } = { scope: this.#air.isCell ? ("link" as const) : ("mesh" as const) };
+    const { scope } = this.#air;
     const root = new RelayCore((bytes, peer) => this.#toGateway(nodeOf(peer), bytes));
     const rootLoop = this.#mesh.nodes[GATEWAY_ID]!.run(root);
     this.#mesh.start();
@@ -83,7 +84,7 @@ export class LiveMesh {
       const core = new RelayCore((bytes) => this.#toClient(id, bytes));
       const loop = node.run(core);
       const client = await bound("127.0.0.1", this.#options.firstPort + id - 1);
-      const upstream = await bound(isIPv6(this.#options.gateway.host) ? "::1" : "127.0.0.1", 0);
+      const upstream = await bound(isIPv6(this.#options.gateway.address) ? "::1" : "127.0.0.1", 0);
       const ends: Ends = { client, from: undefined, upstream };
       client.on("message", (bytes, from) => {
         ends.from = from;
@@ -127,9 +128,9 @@ export class LiveMesh {
   }
 
   #toGateway(id: number, bytes: Uint8Array): void {
-    const { host, port } = this.#options.gateway;
+    const { address, port } = this.#options.gateway;
     this.#counts.delivered++;
-    this.#ends[id]?.upstream.send(bytes.slice(), port, host);
+    this.#ends[id]?.upstream.send(bytes.slice(), port, address);
   }
 
   #toClient(id: number, bytes: Uint8Array): void {

@@ -55,6 +55,21 @@ export function loadSimulation(file: string, options: LoadOptions = {}): Simulat
   };
 }
 
+/** Does what may find that a scenario asks for what a model cannot give: a disc without distances, a trace with too few nodes. */
+export function orBadScenario<T>(name: string, work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    if (error instanceof RangeError) throw usageError("bad-scenario", `${name}: ${error.message}`);
+    throw error;
+  }
+}
+
+/** For an option that may be repeated. */
+export function collect(value: string, before: readonly string[]): string[] {
+  return [...before, value];
+}
+
 function findScenario(file: string): string {
   const shipped = join(SHIPPED, "scenarios", file.endsWith(".yaml") ? file : `${file}.yaml`);
   return !existsSync(file) && !file.includes("/") && existsSync(shipped) ? shipped : file;
