@@ -37,6 +37,8 @@ export class CsmaMac implements LinkLayer {
   onPayload: (from: number, payload: Uint8Array) => void = () => {};
   /** Told when a frame for this node says whether more waits at its sender. */
   onPending: (pending: boolean) => void = () => {};
+  /** For a node whose receiver is off when it is idle: whether it may be off during a back-off. */
+  mayRest: (() => boolean) | undefined;
   readonly #parts: MacParts;
   readonly #queue: Outgoing[] = [];
   readonly #frames: FrameSource;
@@ -145,7 +147,23 @@ export class CsmaMac implements LinkLayer {
   #backOff(): void {
     const head = this.#queue[0]!;
     const units = head.atOnce && head.backoffs === 0 ? 0 : uintBelow(this.#parts.random, 2 ** head.exponent);
-    this.#parts.engine.after(units * UNIT_BACKOFF_US + PHY.ccaUs, () => this.#onCca(head));
+    const { engine, medium } = this.#parts;
+    if (
+      this.mayRest?.() !== true ||
+      (head.frame.kind === "poll" && head.retries > 0) ||
+      this.#transmitting ||
+      this.#acksDue > 0 ||
+      units === 0
+    ) {
+      engine.after(units * UNIT_BACKOFF_US + PHY.ccaUs, () => this.#onCca(head));
+      return;
+    }
+    medium.setOn(this.id, false);
+    engine.after(units * UNIT_BACKOFF_US, () => {
+      if (this.#queue[0] !== head) return;
+      medium.setOn(this.id, true);
+      engine.after(PHY.ccaUs, () => this.#onCca(head));
+    });
   }
 
   #onCca(head: Outgoing): void {

@@ -28,6 +28,8 @@ export const UNIT_BACKOFF_US: number = 20 * PHY.symbolUs;
 export const ACK_WAIT_US: number = 54 * PHY.symbolUs;
 /** FCF 2, sequence 1, PAN 2, short addresses 2 + 2, FCS 2: a data frame within one PAN. */
 export const MAC_OVERHEAD_BYTES = 11;
+/** PSDU of a data request with short addresses. */
+export const POLL_PSDU_BYTES = 12;
 /** Payload that the longest frame carries. */
 export const MAC_MAX_PAYLOAD_BYTES: number = PHY.maxPsduBytes - MAC_OVERHEAD_BYTES;
 export const NOTHING: Uint8Array = new Uint8Array(0);

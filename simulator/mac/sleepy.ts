@@ -8,13 +8,15 @@ import type { LinkLayer, MacCounters, MacParts, SendDone } from "./link-layer.ts
 /** How a sleepy end device asks its parent for frames. */
 export interface PollPeriods {
   readonly idleUs: number;
-  /** While something is expected: for `fastForUs` after the last frame either way. */
+  /**
+   * While something is expected: for `fastForUs` after the last frame either way. Doubled for each poll that brought
+   * nothing: what did not come soon was lost, or its sender takes its time.
+   */
   readonly fastUs: number;
   readonly fastForUs: number;
+  /** For a frame that the parent said it holds; the parent sends it once, as soon as the channel is free. */
+  readonly frameWaitUs: number;
 }
-
-/** How long it waits for a frame that the parent said it holds (1,220 symbols is the standard's least; parents are slower). */
-const DATA_WAIT_US = 60_000;
 
 /**
  * A sleepy end device: its radio is on only to send, to poll, and for the frame that a poll promised. The parent's
@@ -32,6 +34,8 @@ export class SleepyChild implements LinkLayer {
   #dataTimer: Timer | undefined;
   #awaitsData = false;
   #fastUntilUs = 0;
+  /** Polls in a row that brought nothing. */
+  #empty = 0;
   #alive = false;
 
   constructor(mac: CsmaMac, parts: MacParts, periods: PollPeriods, parent: () => number | undefined) {
@@ -42,6 +46,7 @@ export class SleepyChild implements LinkLayer {
     this.#periods = periods;
     this.#parent = parent;
     mac.onPayload = (from, payload) => this.#onPayload(from, payload);
+    mac.mayRest = () => !this.#awaitsData;
     mac.onPending = (pending) => this.#onPending(pending);
   }
 
@@ -77,6 +82,7 @@ export class SleepyChild implements LinkLayer {
   }
 
   #expect(): void {
+    this.#empty = 0;
     this.#fastUntilUs = this.#parts.engine.nowUs() + this.#periods.fastForUs;
     this.#schedulePoll();
   }
@@ -85,11 +91,13 @@ export class SleepyChild implements LinkLayer {
     const { idleUs, fastUs } = this.#periods;
     this.#pollTimer?.cancel();
     const { engine } = this.#parts;
-    this.#pollTimer = engine.after(engine.nowUs() < this.#fastUntilUs ? fastUs : idleUs, () => this.#poll());
+    const slower = Math.min(fastUs * 2 ** this.#empty, idleUs);
+    this.#pollTimer = engine.after(engine.nowUs() < this.#fastUntilUs ? slower : idleUs, () => this.#poll());
   }
 
   #poll(): void {
     const parent = this.#parent();
+    this.#empty++;
     this.#schedulePoll();
     if (!this.#alive || parent === undefined || this.#awaitsData) return;
     this.#mac.turnOn();
@@ -102,8 +110,11 @@ export class SleepyChild implements LinkLayer {
     this.#dataTimer?.cancel();
     if (!pending) return;
     this.#awaitsData = true;
-    this.#dataTimer = this.#parts.engine.after(DATA_WAIT_US, () => {
+    this.#dataTimer = this.#parts.engine.after(this.#periods.frameWaitUs, () => {
       this.#awaitsData = false;
+      // It was lost, and the parent still has it.
+      this.#empty = 0;
+      this.#schedulePoll();
       this.#rest();
     });
   }

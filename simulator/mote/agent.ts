@@ -38,8 +38,17 @@ export interface AgentParts {
   readonly costs: CpuCosts;
   /** Chooses the size of each block; always that of `szx` when absent. */
   readonly blockSizes?: BlockSizeChoice | undefined;
+  /** How often the mote polls its parent during a transfer; absent where it listens always. */
+  readonly pollPeriodUs?: number | undefined;
   /** Told how long the CPU works; the agent does nothing else meanwhile. */
   readonly onCpu: (us: number) => void;
+}
+
+/** A response that was not there at the first poll comes with one of the next: asking again before takes air for nothing. */
+const PATIENT_POLLS = 4;
+
+function measuredTimer({ parameters, pollPeriodUs = 0 }: AgentParts): CocoaTimer {
+  return new CocoaTimer(parameters, PATIENT_POLLS * pollPeriodUs);
 }
 
 export type AgentState =
@@ -81,7 +90,7 @@ export class MoteAgent {
       parameters: parts.parameters,
       metrics: parts.metrics,
       tokenLength: 2,
-      ...(parts.blockSizes === undefined ? {} : { retransmission: () => new CocoaTimer(parts.parameters) }),
+      ...(parts.blockSizes === undefined ? {} : { retransmission: () => measuredTimer(parts) }),
     });
   }
 

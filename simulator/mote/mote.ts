@@ -155,6 +155,7 @@ export class Mote {
       random: this.#parts.random.fork(`boot-${this.#boots}`),
       costs: costsOf(profile),
       onCpu: (us) => onBusy?.("cpu", us),
+      pollPeriodUs: adaptive?.wake?.periodUs,
       blockSizes: adaptive && new BlockSizeChoice({ path: adaptive, first: szx, ...SIZES }),
     });
   }

@@ -2,6 +2,7 @@ import type { EnergyState } from "../mote/energy.ts";
 import type { Case } from "../scenarios/case.ts";
 import type { LayerBytes } from "../world/layers.ts";
 import type { Bounds } from "./limit.ts";
+import type { SleepersReport } from "./sleepers.ts";
 
 export interface Percentiles {
   readonly p50: number;
@@ -78,6 +79,7 @@ export interface CaseReport {
   };
   readonly batteryDays: Percentiles;
   readonly bounds: Bounds;
+  readonly sleepers?: SleepersReport | undefined;
   readonly simSeconds: number;
   readonly wallSeconds: number;
   /** Checks that failed; empty in a sound run. */

@@ -1,4 +1,4 @@
-import { MAC_MAX_PAYLOAD_BYTES } from "../mac/link-layer.ts";
+import { MAC_MAX_PAYLOAD_BYTES, POLL_PSDU_BYTES } from "../mac/link-layer.ts";
 import type { ChipProfile } from "../mote/profile.ts";
 import { MIC32_BYTES } from "../radio/frame.ts";
 import { airtimeUs, PHY } from "../radio/phy.ts";
@@ -121,9 +121,6 @@ export function uncodedFactor(per: number, receivers: number): number {
   }
   return sum;
 }
-
-/** PSDU of a data request with short addresses. */
-const POLL_PSDU_BYTES = 12;
 
 /** A poller pays for each poll, and waits for the next one. */
 function sleepy(run: Case, profile: ChipProfile, limit: Limit): Bound {

@@ -18,6 +18,7 @@ import type { Mesh } from "../world/mesh.ts";
 import { buildTopology } from "../world/topology.ts";
 import type { CaseMap, CaseReport, CaseResult, MoteReport, Percentiles } from "./case-report.ts";
 import { boundsOf, oneHopLimit, type NetworkFacts } from "./limit.ts";
+import { sleepersOf } from "./sleepers.ts";
 import { ramError } from "./ram.ts";
 
 /** What a case is run with. */
@@ -59,6 +60,7 @@ function reportOf(
   const outcomes: Record<string, number> = {};
   for (const { outcome } of motes) outcomes[outcome] = (outcomes[outcome] ?? 0) + 1;
   const facts = factsOf(mesh, air.topology.roots);
+  const bounds = boundsOf(run, parts.profile, facts);
   const report: CaseReport = {
     ...costs(run, parts.profile, energies.length === 0 ? [] : motes, facts),
     swept,
@@ -81,7 +83,8 @@ function reportOf(
     },
     air: { ...airOf(medium, engine), byLayer: { ...air.layers.bytes } },
     batteryDays: percentiles(motes.map(({ batteryDays: days }) => days)),
-    bounds: boundsOf(run, parts.profile, facts),
+    bounds,
+    sleepers: sleepersOf(run, motes, (id) => mesh.isRouter(id), bounds),
     simSeconds: engine.nowUs() / 1e6,
     wallSeconds,
     violations: [...staticErrors(run, parts), ...cell.check(), ...motesCheck(cell)],

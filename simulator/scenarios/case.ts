@@ -24,6 +24,7 @@ export interface MacSpec {
   readonly pollIdleS: number;
   readonly pollFastMs: number;
   readonly fastForMs: number;
+  readonly frameWaitMs: number;
   readonly framesPerChild: number;
   readonly cslPeriodMs: number;
   readonly cslWindowMs: number;

@@ -53,8 +53,10 @@ const mac = z
     security: z.enum(["none", "mic-32"]).default("none"),
     pollIdleS: seconds.default(236),
     pollFastMs: seconds.default(250),
-    /** Polls fast for so long after a frame either way. */
+    /** Polls fast for so long after a frame either way, each time later. */
     fastForMs: seconds.default(3_000),
+    /** Receiver on for a frame that the parent holds: macMaxFrameTotalWaitTime, 1,220 symbols. */
+    frameWaitMs: seconds.default(19.52),
     framesPerChild: z.int().min(1).max(4).default(4),
     cslPeriodMs: seconds.default(500),
     cslWindowMs: seconds.default(1),

@@ -7,7 +7,7 @@ import type { EnergyLedger } from "../mote/energy.ts";
 import { Mote, type MoteOutcome } from "../mote/mote.ts";
 import type { ChipProfile } from "../mote/profile.ts";
 import type { Case } from "../scenarios/case.ts";
-import { pathModel } from "../network/path-model.ts";
+import { pathModel, wakeModel } from "../network/path-model.ts";
 import { GATEWAY_ID, openAir, parametersOf, type Air, type RunOptions } from "./air.ts";
 import { inject } from "./faults.ts";
 import { isCutOff, newLedgers, restUnlessRouter, runUntil } from "./fleet.ts";
@@ -96,7 +96,7 @@ export class Cell {
       maxImageBytes: Math.max(image.length, 4096),
       factoryImage: { bytes: this.#factory, sequenceNumber: FACTORY_SEQUENCE },
       onBusy: (state, us) => ledger.spend(state, us),
-      adaptive: run.adaptive ? pathModel(scope, this.air.csma.securityBytes) : undefined,
+      adaptive: run.adaptive ? pathModel(scope, this.air.csma.securityBytes, wakeModel(run.mac)) : undefined,
     });
     const log = new ArrivalLog(image.length);
     const outcome = isCutOff(this.air, this.mesh, id) ? "unreachable" : "unfinished";

@@ -164,8 +164,9 @@ export class Mesh implements Wire {
       return child;
     }
     adopt();
-    const { pollIdleS, pollFastMs, fastForMs } = run.mac;
-    const periods = { idleUs: pollIdleS * 1e6, fastUs: pollFastMs * 1e3, fastForUs: fastForMs * 1e3 };
+    const { pollIdleS, pollFastMs, fastForMs, frameWaitMs } = run.mac;
+    const fast = { fastUs: pollFastMs * 1e3, fastForUs: fastForMs * 1e3 };
+    const periods = { idleUs: pollIdleS * 1e6, ...fast, frameWaitUs: frameWaitMs * 1e3 };
     return new SleepyChild(mac, parts, periods, () => (parent < 0 ? undefined : parent));
   }
 }

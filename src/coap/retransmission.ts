@@ -77,6 +77,7 @@ interface Estimator {
  * from the first transmission and only up to two repetitions, so that a lost ACK cannot blow it up.
  */
 export class CocoaTimer implements RetransmissionTimer {
+  readonly #floorUs: number;
   readonly #maxRetransmit: number;
   readonly #randomFactor: number;
   readonly #strong: Estimator = { k: 4, weight: 0.5, srttUs: undefined, varianceUs: 0 };
@@ -84,25 +85,28 @@ export class CocoaTimer implements RetransmissionTimer {
   #rtoUs: number;
   #updatedUs: number | undefined;
 
-  constructor(parameters: TransmissionParameters) {
+  /** `floorUs`: no time-out is shorter, whatever was measured; for a sleeper the time that a few of its polls take. */
+  constructor(parameters: TransmissionParameters, floorUs = 0) {
     const { ackTimeoutUs, ackRandomFactor, maxRetransmit } = parameters;
-    this.#rtoUs = ackTimeoutUs;
+    this.#floorUs = floorUs;
+    this.#rtoUs = Math.max(ackTimeoutUs, floorUs);
     this.#randomFactor = ackRandomFactor;
     this.#maxRetransmit = maxRetransmit;
   }
 
   plan(nowUs: number): RetransmissionPlan {
     this.#age(nowUs);
-    const factor = backoffFactor(this.#rtoUs);
+    const rtoUs = Math.max(this.#rtoUs, this.#floorUs);
+    const factor = backoffFactor(rtoUs);
     const backoff = (timeoutUs: number): number => Math.min(timeoutUs * factor, Math.max(timeoutUs, MAX_RTO_US));
     // The RTO stands in for ACK_TIMEOUT, so MAX_TRANSMIT_SPAN follows it, rounded as the time-outs are.
-    let [spanUs, timeoutUs] = [0, Math.ceil(this.#rtoUs * this.#randomFactor)];
+    let [spanUs, timeoutUs] = [0, Math.ceil(rtoUs * this.#randomFactor)];
     for (let i = 0; i < this.#maxRetransmit; i++) {
       spanUs += timeoutUs;
       timeoutUs = Math.ceil(backoff(timeoutUs));
     }
     const [randomFactor, maxRetransmit] = [this.#randomFactor, this.#maxRetransmit];
-    return { timeoutUs: this.#rtoUs, randomFactor, maxRetransmit, spanUs, backoff };
+    return { timeoutUs: rtoUs, randomFactor, maxRetransmit, spanUs, backoff };
   }
 
   measured(nowUs: number, rttUs: number, retransmissions: number): void {

@@ -6,6 +6,17 @@ export interface PathModel {
   readonly frames: (payloadBytes: number) => number;
   /** Air time of them all, in us, or anything in proportion to it. */
   readonly airUs: (payloadBytes: number) => number;
+  /** Where the receiver sleeps, and fetches what comes for it frame by frame. */
+  readonly wake?: WakeModel | undefined;
+}
+
+export interface WakeModel {
+  /** How often it asks while it expects something. */
+  readonly periodUs: number;
+  /** Frames that its parent holds for it: a datagram of more does not fit. */
+  readonly frames: number;
+  /** What asking for a frame takes, in the unit of `airUs`. */
+  readonly askUs: number;
 }
 
 export interface BlockSizeOptions {
@@ -43,6 +54,7 @@ const PRIOR_FRAMES = 40;
 export class BlockSizeChoice {
   readonly #options: BlockSizeOptions;
   readonly #seen = new Map<number, Seen>();
+  readonly #largest: Szx;
   #szx: Szx;
   #since = 0;
   #ceiling: Szx;
@@ -50,8 +62,9 @@ export class BlockSizeChoice {
 
   constructor(options: BlockSizeOptions) {
     this.#options = options;
-    this.#ceiling = options.largest;
-    this.#szx = options.first;
+    this.#largest = this.#fitting(options);
+    this.#ceiling = this.#largest;
+    this.#szx = Math.min(options.first, this.#largest) as Szx;
   }
 
   get szx(): Szx {
@@ -69,7 +82,7 @@ export class BlockSizeChoice {
     seen.delivered++;
     seen.lost += failures;
     this.#seen.set(frames, seen);
-    if (--this.#ceilingLeft === 0) this.#ceiling = this.#options.largest;
+    if (--this.#ceilingLeft === 0) this.#ceiling = this.#largest;
     if (++this.#since >= DECIDE_EVERY || failures > 0) this.#decide();
   }
 
@@ -100,9 +113,18 @@ export class BlockSizeChoice {
     const { path, requestBytes, headerBytes } = this.#options;
     const response = headerBytes + blockSize(szx);
     const asked = frameRatio ** path.frames(requestBytes);
+    const askUs = path.frames(response) * (path.wake?.askUs ?? 0);
     // Where the request is lost nobody answers.
-    const airUs = path.airUs(requestBytes) + asked * path.airUs(response);
+    const airUs = path.airUs(requestBytes) + asked * (path.airUs(response) + askUs);
     return airUs / (asked * frameRatio ** path.frames(response)) / blockSize(szx);
+  }
+
+  /** The largest size of which a response fits into one wake-up of the receiver. */
+  #fitting({ path, headerBytes, smallest, largest }: BlockSizeOptions): Szx {
+    const frames = path.wake?.frames ?? Infinity;
+    let szx = largest;
+    while (szx > smallest && path.frames(headerBytes + blockSize(szx)) > frames) szx--;
+    return szx;
   }
 
   #framesOf(szx: Szx): number {
@@ -122,9 +144,9 @@ export class BlockSizeChoice {
 
   #decide(): void {
     this.#since = 0;
-    const { smallest, largest } = this.#options;
+    const { smallest } = this.#options;
     const ratio = this.frameRatio;
-    const top = Math.min(largest, this.#ceiling) as Szx;
+    const top = Math.min(this.#largest, this.#ceiling) as Szx;
     const current = Math.min(this.#szx, top) as Szx;
     let [best, cost] = [current, this.costOf(current, ratio) * (1 - HYSTERESIS)];
     for (let szx = smallest; szx <= top; szx++) {

@@ -51,6 +51,13 @@ describe("retransmission timers", () => {
     expect(new CocoaTimer(parameters).plan(0).backoff(SECOND)).toBe(2 * SECOND);
   });
 
+  it("CoCoA asks a sleeper again only after some of its polls, however short the round trips were", () => {
+    const timer = new CocoaTimer(parameters, 4 * SECOND);
+    for (let i = 0; i < 20; i++) timer.measured(i * SECOND, 100_000, 0);
+    expect(timer.plan(20 * SECOND).timeoutUs).toBe(4 * SECOND);
+    expect(timer.plan(20 * SECOND).spanUs).toBeGreaterThan(4 * 4 * SECOND);
+  });
+
   it("CoCoA's weak estimator counts a quarter, and an exchange repeated more than twice not at all", () => {
     const timer = new CocoaTimer(parameters);
     timer.measured(0, 30 * SECOND, 3);

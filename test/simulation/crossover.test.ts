@@ -145,6 +145,16 @@ it("a size that does not get through at all is not tried again for a while", () 
   }
 });
 
+it("a block fits into what a sleeper's parent holds for one wake-up", () => {
+  const wake = { periodUs: 100_000, frames: 4, askUs: 1_400 };
+  const sizes = { first: 6, smallest: 1, largest: 6, requestBytes: 15, headerBytes: 13 } as const;
+  const choice = new BlockSizeChoice({ path: pathModel("mesh", 10, wake), ...sizes });
+  for (let i = 0; i < 500; i++) {
+    expect(choice.szx).toBe(4); // 256 bytes are three or four frames
+    choice.delivered(choice.szx, 0);
+  }
+});
+
 describe("sends per packet until all have it (5.2)", () => {
   const random = new SeededRandom(7, "multicast");
 

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { boundsOf, oneHopLimit, type Bound } from "../../simulator/report/limit.ts";
 import { limitsOf } from "../../simulator/report/bounds.ts";
-import { scenarioNamed, nrf52840, small } from "../support/simulation.ts";
+import { again, nrf52840, reportOf, scenarioNamed, small } from "../support/simulation.ts";
 
 const facts = { hops: [1], meanPer: 0, maxDegree: 1 };
 const named = (bounds: readonly Bound[], name: string): Bound => bounds.find((bound) => bound.name.startsWith(name))!;
@@ -46,6 +46,21 @@ describe("closed-form limits", () => {
     expect(named(bounds, "unicast").timeS).toBeCloseTo(100 * one, 6);
     expect(named(bounds, "multicast, erasure").timeS! / one).toBeLessThan(1.25);
     expect(named(bounds, "multicast, repeated").timeS! / (one * 0.9)).toBeCloseTo(2.74, 1);
+  });
+
+  it("a sleeper pays at most 5 times the limit for pollers, where every tenth frame is lost", () => {
+    const keys = {
+      "mac.kind": "sleepy",
+      "mac.pollFastMs": 100,
+      "mac.frameWaitMs": 7,
+      adaptive: true,
+      imageBytes: 32_768,
+    };
+    const run = small(keys);
+    const { updated, sleepers } = reportOf(run, 1);
+    expect(updated, again(run, 1)).toBe(3);
+    expect(sleepers!.overLimit).toBeLessThan(5);
+    expect(sleepers!.overLimit).toBeGreaterThan(1);
   });
 
   it("of a scenario come from its topology, and nothing is simulated for them", () => {

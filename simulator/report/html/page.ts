@@ -6,6 +6,9 @@ import { MOTE_SCRIPT, motesData } from "./mote-timeline.ts";
 import { STYLE } from "./style.ts";
 import { escape, short } from "./svg.ts";
 
+/** Paper cannot be unfolded. */
+const PRINT_SCRIPT = `addEventListener("beforeprint",()=>{for(const d of document.querySelectorAll("details"))d.open=true});`;
+
 /** Cases that are drawn one by one; all are in the table. */
 const MAX_DRAWN = 12;
 
@@ -42,7 +45,7 @@ export function reportPage(
   return (
     `<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">` +
     `<title>${escape(summary.scenario)}: what an update costs</title><style>${STYLE}</style></head><body>${body.join("\n")}` +
-    `<script type="application/json" id="data">${motesData(drawn)}</script><script>${MOTE_SCRIPT}</script></body></html>\n`
+    `<script type="application/json" id="data">${motesData(drawn)}</script><script>${MOTE_SCRIPT}${PRINT_SCRIPT}</script></body></html>\n`
   );
 }
 

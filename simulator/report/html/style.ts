@@ -15,5 +15,5 @@ td:last-child:nth-child(5){text-align:left}td i{display:inline-block;height:.7em
 details{border-top:1px solid var(--line);margin-top:1.5rem;padding-top:.5rem}summary{font-size:1.25rem;font-weight:600;cursor:pointer}
 select{font:inherit;max-width:100%}.bad{color:#d1495b;font-weight:600}
 .blocks{display:grid;grid-template-columns:repeat(32,1fr);gap:2px;margin:.5rem 0}.blocks i{aspect-ratio:1;border-radius:2px}
-@media print{body{max-width:none}details:not([open])>*{display:block}select,label{display:none}svg,table{break-inside:avoid}}
+@media print{body{max-width:none}select,label{display:none}svg,table{break-inside:avoid}}
 `;

@@ -1,4 +1,5 @@
 import type { CaseReport } from "../../../simulator/report/case-report.ts";
+import type { SleepersReport } from "../../../simulator/report/sleepers.ts";
 import type { ScenarioReport } from "../../../simulator/report/scenario-report.ts";
 import type { CaseEstimate, Estimate } from "../../../simulator/report/seeds.ts";
 import { labelOf, type Comparison } from "../../../simulator/report/summary.ts";
@@ -10,6 +11,7 @@ export function printRun(report: ScenarioReport): void {
   const header = ["p50 s", "max s", "B/s", "mJ", "uJ/B", "x limit", "battery d", "frames", "refetched", "resumes"];
   console.log(formatTable(["case", "updated", ...header], report.cases.map(row)));
   for (const { transport, outcomes } of report.cases) if (transport === "lwm2m") printOutcomes(outcomes);
+  for (const run of report.cases) if (run.sleepers !== undefined) printSleepers(run, run.sleepers);
   printNotes(report);
   const [seconds, frames] = [Math.round(report.simSecondsPerWallSecond), Math.round(report.framesPerWallSecond)];
   console.log(`${seconds} simulated seconds and ${frames} frames per second of this machine.`);
@@ -51,6 +53,11 @@ export function printComparison(comparisons: readonly Comparison[]): void {
 function printOutcomes(outcomes: Readonly<Record<string, number>>): void {
   const rows = Object.entries(outcomes).toSorted(([, a], [, b]) => b - a);
   console.log(`\n${formatTable(["outcome", "motes"], rows)}`);
+}
+
+function printSleepers(run: CaseReport, { motes, energyMj, overLimit }: SleepersReport): void {
+  const cost = `${energyMj.toFixed(0)} mJ on top of sleep, ${overLimit.toFixed(2)} times the limit for pollers`;
+  console.log(`\n${caseName(run)}: the update cost each of ${motes} sleepers ${cost}.`);
 }
 
 function printNotes({ unverifiedConstants }: ScenarioReport): void {

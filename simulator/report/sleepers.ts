@@ -1,0 +1,26 @@
+import { mean } from "simple-statistics";
+import type { Case } from "../scenarios/case.ts";
+import type { MoteReport } from "./case-report.ts";
+import type { Bounds } from "./limit.ts";
+
+/** What the update cost the motes that poll, beside the limit for pollers. */
+export interface SleepersReport {
+  readonly motes: number;
+  /** Mean of all but sleep, in mJ: it is what the update added. */
+  readonly energyMj: number;
+  readonly overLimit: number;
+}
+
+/** Undefined where no mote polls. */
+export function sleepersOf(
+  run: Case,
+  motes: readonly MoteReport[],
+  isRouter: (id: number) => boolean,
+  { bounds }: Bounds,
+): SleepersReport | undefined {
+  const limitMj = bounds.find(({ name }) => name.startsWith("sleepy"))?.energyMj;
+  const sleepers = motes.filter(({ id }) => run.mac.kind === "sleepy" && !isRouter(id));
+  if (limitMj === undefined || sleepers.length === 0) return undefined;
+  const energyMj = mean(sleepers.map((mote) => mote.energyMj.total - mote.energyMj.sleep));
+  return { motes: sleepers.length, energyMj, overLimit: energyMj / limitMj };
+}
