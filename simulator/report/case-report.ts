@@ -2,7 +2,6 @@ import type { EnergyState } from "../mote/energy.ts";
 import type { Case } from "../scenarios/case.ts";
 import type { LayerBytes } from "../world/layers.ts";
 import type { Bounds } from "./limit.ts";
-import type { SleepersReport } from "./sleepers.ts";
 
 export interface Percentiles {
   readonly p50: number;
@@ -84,6 +83,14 @@ export interface CaseReport {
   readonly wallSeconds: number;
   /** Checks that failed; empty in a sound run. */
   readonly violations: readonly string[];
+}
+
+/** What the update cost the motes that poll, beside the limit for pollers. */
+export interface SleepersReport {
+  readonly motes: number;
+  /** Mean of all but sleep, in mJ: it is what the update added. */
+  readonly energyMj: number;
+  readonly overLimit: number;
 }
 
 /** A case with what a drawing needs of it. */

@@ -1,15 +1,7 @@
 import { mean } from "simple-statistics";
 import type { Case } from "../scenarios/case.ts";
-import type { MoteReport } from "./case-report.ts";
+import type { MoteReport, SleepersReport } from "./case-report.ts";
 import type { Bounds } from "./limit.ts";
-
-/** What the update cost the motes that poll, beside the limit for pollers. */
-export interface SleepersReport {
-  readonly motes: number;
-  /** Mean of all but sleep, in mJ: it is what the update added. */
-  readonly energyMj: number;
-  readonly overLimit: number;
-}
 
 /** Undefined where no mote polls. */
 export function sleepersOf(

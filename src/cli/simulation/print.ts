@@ -1,5 +1,4 @@
-import type { CaseReport } from "../../../simulator/report/case-report.ts";
-import type { SleepersReport } from "../../../simulator/report/sleepers.ts";
+import type { CaseReport, SleepersReport } from "../../../simulator/report/case-report.ts";
 import type { ScenarioReport } from "../../../simulator/report/scenario-report.ts";
 import type { CaseEstimate, Estimate } from "../../../simulator/report/seeds.ts";
 import { labelOf, type Comparison } from "../../../simulator/report/summary.ts";
