@@ -55,7 +55,7 @@ export class ManifestFetch {
 
   /** The release that is meant, or why it is none for this mote. */
   verify(crypto: Crypto, anchors: readonly Verifier[], classId: Uint8Array, slotBytes: number): Release | string {
-    const opened = openRelease(crypto, concatBytes(...this.#parts), anchors);
+    const opened = openRelease(crypto, concatBytes(...this.#parts), { anchors });
     this.#parts = [];
     if (!opened.ok) return opened.reason;
     if (!bytesEqual(opened.release.classId, classId)) return "class-mismatch";

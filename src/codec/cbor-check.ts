@@ -1,4 +1,4 @@
-import { fromUtf8 } from "../util/bytes.ts";
+import { fromUtf8, toHex } from "../util/bytes.ts";
 
 export type CborFault =
   | "truncated"
@@ -30,9 +30,12 @@ export class CborError extends Error {
 /** Nesting and items beyond these are refused before anything is built from them. */
 export const CBOR_LIMITS = { maxDepth: 16, maxItems: 4_096 } as const;
 
+/** COSE leaves the order of a header's labels open (RFC 9052 section 1.4); SUIT does not. */
+export type MapOrder = "sorted" | "any";
+
 /** Checks that bytes are one item in deterministic encoding, made only of what SUIT and COSE use. */
-export function checkCbor(bytes: Uint8Array, allowedTags: ReadonlySet<number>): void {
-  const checker = new Checker(bytes, allowedTags);
+export function checkCbor(bytes: Uint8Array, allowedTags: ReadonlySet<number>, order: MapOrder = "sorted"): void {
+  const checker = new Checker(bytes, allowedTags, order);
   const end = checker.item(0, 0);
   if (end !== bytes.length) throw new CborError("trailing-bytes", end);
 }
@@ -41,13 +44,15 @@ export function checkCbor(bytes: Uint8Array, allowedTags: ReadonlySet<number>): 
 class Checker {
   readonly #bytes: Uint8Array;
   readonly #tags: ReadonlySet<number>;
+  readonly #order: MapOrder;
   #items = 0;
   /** Argument of the head read last. */
   #argument = 0;
 
-  constructor(bytes: Uint8Array, tags: ReadonlySet<number>) {
+  constructor(bytes: Uint8Array, tags: ReadonlySet<number>, order: MapOrder) {
     this.#bytes = bytes;
     this.#tags = tags;
+    this.#order = order;
   }
 
   /** Checks the item at `at`; returns the offset behind it. */
@@ -121,13 +126,21 @@ class Checker {
   #map(start: number, count: number, depth: number): number {
     let at = start;
     let previous: [number, number] | undefined;
+    const seen = new Set<string>();
     for (let i = 0; i < count; i++) {
       const keyEnd = this.item(at, depth + 1);
-      if (previous !== undefined) this.#checkOrder(previous, [at, keyEnd]);
+      if (this.#order === "any") this.#checkNew(seen, at, keyEnd);
+      else if (previous !== undefined) this.#checkOrder(previous, [at, keyEnd]);
       previous = [at, keyEnd];
       at = this.item(keyEnd, depth + 1);
     }
     return at;
+  }
+
+  #checkNew(seen: Set<string>, at: number, end: number): void {
+    const key = toHex(this.#bytes.subarray(at, end));
+    if (seen.has(key)) throw new CborError("duplicate-map-key", at);
+    seen.add(key);
   }
 
   #checkOrder(a: [number, number], b: [number, number]): void {

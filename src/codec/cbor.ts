@@ -1,5 +1,5 @@
 import { Encoder, Tag } from "cbor-x";
-import { checkCbor } from "./cbor-check.ts";
+import { checkCbor, type MapOrder } from "./cbor-check.ts";
 
 export type CborValue = number | bigint | string | boolean | null | Uint8Array | readonly CborValue[] | CborMap | Tag;
 export type CborMap = ReadonlyMap<CborValue, CborValue>;
@@ -24,8 +24,8 @@ export const tagged = (tag: number, value: CborValue): Tag => new Tag(value, tag
  * Decodes one item. The bytes are checked before cbor-x sees them, so that what it is lax about
  * never reaches it; a fault throws CborError. Byte strings are views of `bytes`.
  */
-export function decodeCbor(bytes: Uint8Array, allowedTags: ReadonlySet<number> = NO_TAGS): CborValue {
-  checkCbor(bytes, allowedTags);
+export function decodeCbor(bytes: Uint8Array, allowedTags: ReadonlySet<number> = NO_TAGS, order?: MapOrder): CborValue {
+  checkCbor(bytes, allowedTags, order);
   return codec.decode(bytes) as CborValue;
 }
 

@@ -95,7 +95,7 @@ export function listingOps(listing: Listing): StoreOp[] {
 export function recoverListing(crypto: Crypto, record: Uint8Array, anchors: readonly Verifier[]): Listing | string {
   const fields = tryDecode(record);
   if (!isArray(fields) || !isBytes(fields[0])) return "record-damaged";
-  const opened = openRelease(crypto, fields[0], anchors);
+  const opened = openRelease(crypto, fields[0], { anchors });
   if (!opened.ok) return opened.reason;
   const text = (value: unknown): string | undefined => (typeof value === "string" ? value : undefined);
   return {

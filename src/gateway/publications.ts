@@ -39,7 +39,7 @@ export class Publications {
 
   /** Authenticates the envelope and checks that it is newer; nothing is fetched for one that isn't. */
   open(operation: number, request: PublishRequest): Publication | PublishOutcome {
-    const opened = openRelease(this.#crypto, request.envelope, this.#anchors);
+    const opened = openRelease(this.#crypto, request.envelope, { anchors: this.#anchors });
     const refuse = (reason: string, detail: string): PublishOutcome => ({ kind: "refused", operation, reason, detail });
     if (!opened.ok) return refuse(opened.reason, opened.detail);
     const { release } = opened;

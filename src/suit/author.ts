@@ -5,6 +5,7 @@ import { utf8 } from "../util/bytes.ts";
 import { decodeEnvelope } from "./envelope.ts";
 import {
   CommonKey,
+  ComponentTextKey,
   Condition,
   DigestAlgorithm,
   Directive,
@@ -13,7 +14,6 @@ import {
   Parameter,
   REPORT_ALWAYS,
   SuitTag,
-  TextKey,
 } from "./keys.ts";
 
 /** One image for one component of one device class. */
@@ -89,7 +89,7 @@ function wrap(wrapper: Uint8Array, manifestBytes: Uint8Array, others: CborMap): 
 
 /** SUIT_Text_Map for one component in English. */
 function textOf(componentId: readonly Uint8Array[], version: string): CborMap {
-  const component = new Map([[TextKey.COMPONENT_VERSION, version]]);
+  const component = new Map([[ComponentTextKey.VERSION, version]]);
   return new Map([["en", new Map<CborValue, CborValue>([[componentId, component]])]]);
 }
 
@@ -112,7 +112,7 @@ export function versionText(manifest: CborMap): string | undefined {
   try {
     for (const language of (decodeCbor(text) as CborMap).values()) {
       for (const component of (language as CborMap).values()) {
-        const version = component instanceof Map ? component.get(TextKey.COMPONENT_VERSION) : undefined;
+        const version = component instanceof Map ? component.get(ComponentTextKey.VERSION) : undefined;
         if (typeof version === "string") return version;
       }
     }

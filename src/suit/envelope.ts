@@ -1,4 +1,4 @@
-import { CborError } from "../codec/cbor-check.ts";
+import { CborError, type MapOrder } from "../codec/cbor-check.ts";
 import { decodeCbor, encodeCbor, isArray, isBytes, isMap, type CborMap, type CborValue } from "../codec/cbor.ts";
 import { CoseTag, verifyDetached, type CoseResult, type Verifier } from "../codec/cose.ts";
 import type { Crypto } from "../ports/crypto.ts";
@@ -15,6 +15,7 @@ export type EnvelopeReason =
   | "digest-algorithm-unsupported"
   | "digest-mismatch"
   | "signature-invalid"
+  | "too-few-signatures"
   | "algorithm-unsupported"
   | "severed-member-mismatch";
 
@@ -35,7 +36,14 @@ export const SUIT_LIMITS = {
 
 const ENVELOPE_TAGS: ReadonlySet<number> = new Set([SuitTag.ENVELOPE]);
 const COSE_TAGS: ReadonlySet<number> = new Set(Object.values(CoseTag));
-const SEVERABLE = [EnvelopeKey.DEPENDENCY_RESOLUTION, EnvelopeKey.PAYLOAD_FETCH, EnvelopeKey.INSTALL, EnvelopeKey.TEXT];
+const SEVERABLE = [
+  EnvelopeKey.COSWID,
+  EnvelopeKey.DEPENDENCY_RESOLUTION,
+  EnvelopeKey.PAYLOAD_FETCH,
+  EnvelopeKey.CANDIDATE_VERIFICATION,
+  EnvelopeKey.INSTALL,
+  EnvelopeKey.TEXT,
+];
 
 /** An envelope of which nothing but the outer shape has been looked at. */
 export interface Envelope {
@@ -76,7 +84,7 @@ export function decodeEnvelope(bytes: Uint8Array): Envelope {
  * verify with one of `keys`. Returns the keys that did. Throws EnvelopeError; nothing inside the
  * manifest is parsed here.
  */
-export function authenticate(crypto: Crypto, envelope: Envelope, keys: readonly Verifier[]): readonly Verifier[] {
+export function authenticate(crypto: Crypto, envelope: Envelope, keys: readonly Verifier[]): Verifier[] {
   if (!matchesDigest(crypto, envelope.digestBytes, encodeCbor(envelope.manifestBytes))) {
     throw new EnvelopeError("digest-mismatch", "the manifest is not the one that was signed");
   }
@@ -84,12 +92,12 @@ export function authenticate(crypto: Crypto, envelope: Envelope, keys: readonly 
   const good: Verifier[] = [];
   let worst: CoseResult & { ok: false } = { ok: false, reason: "no-key-matches" };
   for (const blockBytes of envelope.blocks) {
-    const block = decode(blockBytes, "authentication block", COSE_TAGS);
+    const block = decode(blockBytes, "authentication block", COSE_TAGS, "any");
     const result: CoseResult =
       block instanceof Tag
         ? verifyDetached(crypto, block.tag, block.value as CborValue, envelope.digestBytes, keys)
         : { ok: false, reason: "malformed" };
-    if (result.ok) good.push(result.key);
+    if (result.ok) good.push(...result.keys.filter((key) => !good.includes(key)));
     else worst = result;
   }
   if (good.length > 0) return good;
@@ -123,6 +131,11 @@ export function decodeManifestMap(envelope: Envelope): CborMap {
   return manifest;
 }
 
+/** The SHA-256 that an authenticated envelope names. */
+export function digestOf({ digestBytes }: Envelope): Uint8Array {
+  return (decode(digestBytes, "digest") as readonly CborValue[])[1] as Uint8Array;
+}
+
 /** SUIT_Digest over the byte-string-wrapped content; throws where its algorithm is not SHA-256. */
 function matchesDigest(crypto: Crypto, digestBytes: Uint8Array, wrapped: Uint8Array): boolean {
   const digest = decode(digestBytes, "digest");
@@ -137,9 +150,9 @@ function matchesDigest(crypto: Crypto, digestBytes: Uint8Array, wrapped: Uint8Ar
   return bytesEqual(digest[1], crypto.sha256(wrapped));
 }
 
-function decode(bytes: Uint8Array, what: string, tags?: ReadonlySet<number>): CborValue {
+function decode(bytes: Uint8Array, what: string, tags?: ReadonlySet<number>, order?: MapOrder): CborValue {
   try {
-    return decodeCbor(bytes, tags);
+    return decodeCbor(bytes, tags, order);
   } catch (error) {
     if (error instanceof CborError) throw new EnvelopeError("malformed", `${what}: ${error.message}`);
     throw error;

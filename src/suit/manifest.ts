@@ -1,151 +1,184 @@
-import { decodeCbor, isArray, isBytes, isMap, isUint, type CborMap, type CborValue } from "../codec/cbor.ts";
 import { CborError } from "../codec/cbor-check.ts";
-import { EnvelopeError } from "./envelope.ts";
-import { CommonKey, DigestAlgorithm, Directive, ManifestKey, Parameter } from "./keys.ts";
+import {
+  decodeCbor,
+  encodeCbor,
+  isArray,
+  isBytes,
+  isMap,
+  isUint,
+  type CborMap,
+  type CborValue,
+} from "../codec/cbor.ts";
+import { toHex } from "../util/bytes.ts";
+import { EnvelopeError, type Envelope } from "./envelope.ts";
+import { CommonKey, DependencyKey, EnvelopeKey, ManifestKey, SuitTag } from "./keys.ts";
 
-/** What one component's parameters say once the shared sequence and the update sequences have run. */
-export interface ComponentDescription {
-  readonly id: readonly Uint8Array[];
-  vendorId?: Uint8Array;
-  classId?: Uint8Array;
-  /** SHA-256 of the image. */
-  imageDigest?: Uint8Array;
-  imageSize?: number;
-  uri?: string;
-  encrypted?: boolean;
-}
+/** Segments of a component identifier. */
+export type ComponentId = readonly Uint8Array[];
 
+/** A component identifier as text: hexadecimal segments between dots. */
+export const componentName = (id: ComponentId): string => id.map(toHex).join(".");
+
+export const MANIFEST_LIMITS = { maxComponents: 32 } as const;
+
+/** An authenticated manifest, its sequences not looked at (draft -37 section 8.4). */
 export interface Manifest {
   readonly sequenceNumber: number;
-  readonly components: readonly ComponentDescription[];
+  readonly referenceUri: string | undefined;
+  /** Where a root manifest is kept (trust-domains section 5.1). */
+  readonly componentId: ComponentId | undefined;
+  /** Version of what it installs (update-management section 3.1). */
+  readonly setVersion: readonly number[] | undefined;
+  readonly components: readonly ComponentId[];
+  /** Component indices that hold another envelope, with the prefix of its components. */
+  readonly dependencies: ReadonlyMap<number, ComponentId>;
+  readonly sharedSequence: Uint8Array | undefined;
+  /** Encoded command sequences by manifest key. A severed one whose body is gone is not among them. */
+  readonly sections: ReadonlyMap<number, Uint8Array>;
+  /** Keys of severed members whose body is not in the envelope. */
+  readonly severed: ReadonlySet<number>;
+  readonly text: Uint8Array | undefined;
+  /** Payloads and dependencies in the envelope, by their URI (section 5.5). */
+  readonly integrated: ReadonlyMap<string, Uint8Array>;
 }
 
-/**
- * Reads an authenticated manifest: its sequence number, and per component what the parameters say
- * that its sequences set. It describes; it does not execute conditions. `severed` gives the body of
- * a severed sequence where the envelope has it.
- */
-export function readManifest(manifest: CborMap, severed: (key: number) => Uint8Array | undefined): Manifest {
-  const sequenceNumber = manifest.get(ManifestKey.SEQUENCE_NUMBER);
+const SEQUENCES = [
+  ManifestKey.VALIDATE,
+  ManifestKey.LOAD,
+  ManifestKey.INVOKE,
+  ManifestKey.DEPENDENCY_RESOLUTION,
+  ManifestKey.PAYLOAD_FETCH,
+  ManifestKey.CANDIDATE_VERIFICATION,
+  ManifestKey.INSTALL,
+  ManifestKey.UNINSTALL,
+];
+const KNOWN: ReadonlySet<CborValue> = new Set<CborValue>(Object.values(ManifestKey));
+
+/** Reads an authenticated manifest whose severed members have been checked. Throws EnvelopeError. */
+export function readManifest(map: CborMap, envelope: Envelope): Manifest {
+  const sequenceNumber = map.get(ManifestKey.SEQUENCE_NUMBER);
   if (!isUint(sequenceNumber)) throw malformed("the sequence number must be an unsigned integer");
-  const commonBytes = manifest.get(ManifestKey.COMMON);
-  if (!isBytes(commonBytes)) throw malformed("common must be a byte string");
-  const common = decode(commonBytes);
+  for (const key of map.keys())
+    if (!KNOWN.has(key)) throw malformed(`manifest member ${JSON.stringify(key)} is not known; it may matter`);
+  const common = decodeItem(bytesOf(map.get(ManifestKey.COMMON), "common"));
   if (!isMap(common)) throw malformed("common must be a map");
   const components = readComponents(common.get(CommonKey.COMPONENTS));
-  addDependencies(components, common.get(CommonKey.DEPENDENCIES));
-  const reader = new SequenceReader(components);
-  reader.read(common.get(CommonKey.SHARED_SEQUENCE), 0);
-  for (const key of [ManifestKey.PAYLOAD_FETCH, ManifestKey.INSTALL, ManifestKey.VALIDATE]) {
-    const member = manifest.get(key);
-    reader.startSequence();
-    reader.read(isArray(member) ? severed(key) : member, 0);
+  const dependencies = readDependencies(common.get(CommonKey.DEPENDENCIES), components);
+  const sections = new Map<number, Uint8Array>();
+  const severed = new Set<number>();
+  for (const key of SEQUENCES) {
+    const body = memberOf(map, envelope, key);
+    if (body === "severed") severed.add(key);
+    else if (body !== undefined) sections.set(key, body);
   }
-  return { sequenceNumber, components };
+  const text = memberOf(map, envelope, ManifestKey.TEXT);
+  const shared = common.get(CommonKey.SHARED_SEQUENCE);
+  return {
+    sequenceNumber,
+    referenceUri: optionalText(map.get(ManifestKey.REFERENCE_URI)),
+    componentId: optionalComponent(map.get(ManifestKey.COMPONENT_ID)),
+    setVersion: optionalVersion(map.get(ManifestKey.SET_VERSION)),
+    components,
+    dependencies,
+    sharedSequence: shared === undefined ? undefined : bytesOf(shared, "the shared sequence"),
+    sections,
+    severed,
+    text: text === "severed" ? undefined : text,
+    integrated: integratedOf(envelope.members),
+  };
 }
 
-function readComponents(value: CborValue | undefined): ComponentDescription[] {
+/** A severable member: in the manifest, or its digest there and its body in the envelope (section 5.4). */
+function memberOf(map: CborMap, { members }: Envelope, key: number): Uint8Array | "severed" | undefined {
+  const member = map.get(key);
+  if (member === undefined || isBytes(member)) return member;
+  const severable = Object.values(EnvelopeKey).some((value) => value === key);
+  if (!severable || !isArray(member)) throw malformed(`member ${key} must be a byte string`);
+  const body = members.get(key);
+  return body === undefined ? "severed" : bytesOf(body, `member ${key}`);
+}
+
+function integratedOf(members: CborMap): Map<string, Uint8Array> {
+  const integrated = new Map<string, Uint8Array>();
+  for (const [key, value] of members)
+    if (typeof key === "string") integrated.set(key, bytesOf(value, `integrated payload ${key}`));
+  return integrated;
+}
+
+export function isComponentId(value: CborValue | undefined): value is ComponentId {
+  return isArray(value) && value.every(isBytes);
+}
+
+function readComponents(value: CborValue | undefined): ComponentId[] {
   if (value === undefined) return [];
-  if (!isArray(value)) throw malformed("components must be a list");
+  if (!isArray(value) || value.length === 0) throw malformed("components must be a list of one or more");
+  if (value.length > MANIFEST_LIMITS.maxComponents) throw malformed(`${value.length} components are too many`);
   return value.map((id) => {
-    if (!isArray(id) || !id.every(isBytes)) throw malformed("a component identifier is a list of byte strings");
-    return { id: id };
+    if (!isComponentId(id)) throw malformed("a component identifier is a list of byte strings");
+    return id;
   });
 }
 
-/** Dependencies take the component indices that are their keys (trust-domains section 5.2). */
-function addDependencies(components: ComponentDescription[], value: CborValue | undefined): void {
-  if (value === undefined) return;
+/** Dependencies are components by their index (trust-domains section 5.2); one behind the list adds itself to it. */
+function readDependencies(value: CborValue | undefined, components: ComponentId[]): Map<number, ComponentId> {
+  const dependencies = new Map<number, ComponentId>();
+  if (value === undefined) return dependencies;
   if (!isMap(value)) throw malformed("dependencies must be a map");
-  for (const index of value.keys()) {
-    if (index === components.length) components.push({ id: [] });
-    else if (!isUint(index) || index > components.length)
+  for (const [index, metadata] of value) {
+    if (!isUint(index) || index > components.length)
       throw malformed(`dependency index ${JSON.stringify(index)} leaves a gap`);
-  }
-}
-
-const MAX_SEQUENCE_DEPTH = 8;
-
-class SequenceReader {
-  readonly #components: readonly ComponentDescription[];
-  #current: readonly ComponentDescription[];
-
-  constructor(components: readonly ComponentDescription[]) {
-    this.#components = components;
-    this.#current = components.slice(0, 1);
-  }
-
-  /** Component index 0 is the start of every sequence (draft -37 section 6.4). */
-  startSequence(): void {
-    this.#current = this.#components.slice(0, 1);
-  }
-
-  read(bytes: CborValue | undefined, depth: number): void {
-    if (bytes === undefined || bytes === null) return;
-    if (!isBytes(bytes) || depth > MAX_SEQUENCE_DEPTH) throw malformed("a command sequence must be a byte string");
-    const sequence = decode(bytes);
-    if (!isArray(sequence) || sequence.length % 2 !== 0) throw malformed("a command sequence is a list of pairs");
-    for (let i = 0; i < sequence.length; i += 2) this.#command(sequence[i]!, sequence[i + 1]!, depth);
-  }
-
-  #command(command: CborValue, argument: CborValue, depth: number): void {
-    if (command === Directive.SET_COMPONENT_INDEX) {
-      this.#select(argument);
-    } else if (command === Directive.OVERRIDE_PARAMETERS || command === Directive.SET_PARAMETERS) {
-      if (!isMap(argument)) throw malformed("parameters must be a map");
-      for (const component of this.#current) setParameters(component, argument);
-    } else if (command === Directive.RUN_SEQUENCE) {
-      this.read(argument, depth + 1);
-    } else if (command === Directive.TRY_EACH) {
-      if (!isArray(argument)) throw malformed("try-each takes a list of sequences");
-      // The first branch describes the manifest; a processor decides by its conditions which one runs.
-      this.read(argument[0], depth + 1);
+    if (!isMap(metadata)) throw malformed("the metadata of a dependency must be a map");
+    const prefix = metadata.get(DependencyKey.PREFIX);
+    if (prefix !== undefined && !isComponentId(prefix))
+      throw malformed("a dependency's prefix is a component identifier");
+    // The drafts' examples still name a dependency that way; its metadata is where its envelope is kept, then.
+    if (index === components.length) components.push(prefix ?? [encodeCbor(index)]);
+    else if (prefix !== undefined) {
+      dependencies.set(index, prefix);
+      continue;
     }
+    dependencies.set(index, []);
   }
-
-  #select(argument: CborValue): void {
-    if (argument === true) {
-      this.#current = this.#components;
-      return;
-    }
-    const indices = isArray(argument) ? argument : [argument];
-    this.#current = indices.map((index) => {
-      const component = isUint(index) ? this.#components[index] : undefined;
-      if (component === undefined) throw malformed(`component index ${JSON.stringify(index)} does not exist`);
-      return component;
-    });
-  }
+  return dependencies;
 }
 
-function setParameters(component: ComponentDescription, parameters: CborMap): void {
-  for (const [key, value] of parameters) {
-    if (key === Parameter.VENDOR_IDENTIFIER && isBytes(value)) component.vendorId = value;
-    else if (key === Parameter.CLASS_IDENTIFIER && isBytes(value)) component.classId = value;
-    else if (key === Parameter.IMAGE_SIZE && isUint(value)) component.imageSize = value;
-    else if (key === Parameter.URI && typeof value === "string") component.uri = value;
-    else if (key === Parameter.ENCRYPTION_INFO) component.encrypted = true;
-    else if (key === Parameter.IMAGE_DIGEST && isBytes(value)) component.imageDigest = readDigest(value);
-  }
+function optionalText(value: CborValue | undefined): string | undefined {
+  if (value !== undefined && typeof value !== "string") throw malformed("the reference URI must be text");
+  return value;
 }
 
-function readDigest(bytes: Uint8Array): Uint8Array {
-  const digest = decode(bytes);
-  if (!isArray(digest) || digest[0] !== DigestAlgorithm.SHA_256 || !isBytes(digest[1]) || digest[1].length !== 32) {
-    throw malformed("an image digest must be SHA-256");
-  }
-  return digest[1];
+function optionalComponent(value: CborValue | undefined): ComponentId | undefined {
+  if (value !== undefined && !isComponentId(value)) throw malformed("the manifest's component must be an identifier");
+  return value;
 }
 
-const SUIT_ITEM_TAGS: ReadonlySet<number> = new Set([112]); // cbor-pen: a vendor by enterprise number
+function optionalVersion(value: CborValue | undefined): readonly number[] | undefined {
+  if (value === undefined) return undefined;
+  const version = decodeItem(bytesOf(value, "set-version"));
+  if (!isVersion(version)) throw malformed("a version is a list of integers");
+  return version;
+}
 
-function decode(bytes: Uint8Array): CborValue {
+export function isVersion(value: CborValue | undefined): value is readonly number[] {
+  return isArray(value) && value.length > 0 && value.every((part) => Number.isSafeInteger(part));
+}
+
+const ITEM_TAGS: ReadonlySet<number> = new Set([SuitTag.PEN]);
+
+/** One item from within a manifest. Throws EnvelopeError. */
+export function decodeItem(bytes: Uint8Array, tags: ReadonlySet<number> = ITEM_TAGS): CborValue {
   try {
-    return decodeCbor(bytes, SUIT_ITEM_TAGS);
+    return decodeCbor(bytes, tags);
   } catch (error) {
     throw error instanceof CborError ? malformed(error.message) : error;
   }
 }
 
-function malformed(detail: string): EnvelopeError {
+function bytesOf(value: CborValue | undefined, what: string): Uint8Array {
+  if (!isBytes(value)) throw malformed(`${what} must be a byte string`);
+  return value;
+}
+
+export function malformed(detail: string): EnvelopeError {
   return new EnvelopeError("malformed", detail);
 }

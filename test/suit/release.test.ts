@@ -24,14 +24,14 @@ const description = {
 };
 const unsigned = createEnvelope(nodeCrypto, description);
 const reasonOf = (bytes: Uint8Array, anchors = [es256.publicKey]): string => {
-  const result = openRelease(nodeCrypto, bytes, anchors);
+  const result = openRelease(nodeCrypto, bytes, { anchors });
   return result.ok ? "ok" : result.reason;
 };
 
 describe("a release", () => {
   it.each([es256, ed25519])("signed with $algorithm is opened with its own fields", (key) => {
     for (const crypto of [nodeCrypto, nobleCrypto]) {
-      const result = openRelease(crypto, signEnvelope(crypto, key, unsigned), [key.publicKey]);
+      const result = openRelease(crypto, signEnvelope(crypto, key, unsigned), { anchors: [key.publicKey] });
       expect(result.ok && result.release).toMatchObject(description);
     }
   });
@@ -68,9 +68,9 @@ describe("a release", () => {
   it("needs vendor, class, digest and size", () => {
     const sign = (change: object): Uint8Array =>
       signEnvelope(nodeCrypto, es256, createEnvelope(nodeCrypto, { ...description, ...change }));
-    expect(reasonOf(sign({ vendorId: new Uint8Array(3) }))).toBe("no-vendor-or-class");
+    expect(reasonOf(sign({ vendorId: new Uint8Array(3) }))).toBe("not-processable");
     expect(reasonOf(sign({ imageSize: 0 }))).toBe("no-digest-or-size");
-    expect(reasonOf(sign({ imageDigest: new Uint8Array(31) }))).toBe("malformed");
+    expect(reasonOf(sign({ imageDigest: new Uint8Array(31) }))).toBe("not-processable");
   });
 
   it("must have a higher sequence number than the one before", () => {

@@ -1,0 +1,149 @@
+import type { CborValue } from "../../codec/cbor.ts";
+import type { Verifier } from "../../codec/cose.ts";
+import type { Crypto } from "../../ports/crypto.ts";
+import { Parameter } from "../keys.ts";
+import { componentName, type ComponentId, type Manifest } from "../manifest.ts";
+import type { Question } from "./effects.ts";
+import { abort, type Failure } from "./failure.ts";
+import type { Parameters } from "./parameters.ts";
+import type { SuitRecord } from "./record.ts";
+
+/** A manifest whose signature was checked, and who made it. */
+export interface OpenManifest {
+  readonly manifest: Manifest;
+  /** SHA-256 over the manifest in its byte string, as the authentication wrapper has it. */
+  readonly digest: Uint8Array;
+  readonly signers: readonly Verifier[];
+}
+
+export interface ProcessorOptions {
+  readonly crypto: Crypto;
+  /** Authenticates and opens the envelope of a dependency; throws EnvelopeError. Absent: dependencies are not supported. */
+  readonly open?: ((envelope: Uint8Array) => OpenManifest) | undefined;
+  /** Components that the device has; absent: any. */
+  readonly hasComponent?: ((component: ComponentId) => boolean) | undefined;
+  /** Whether who signed may do this to a component (draft -37 section 9); `code` is the command's. */
+  readonly permits?: ((signers: readonly Verifier[], component: ComponentId, code: number) => boolean) | undefined;
+  /** Commands beyond those of `readOnly` sequences: which the device can do. Absent: all of this module. */
+  readonly supports?: ((code: number) => boolean) | undefined;
+  /** Nothing is changed before the manifest has asked for vendor and class (draft -37 section 6.2); true unless given. */
+  readonly requireIdentity?: boolean | undefined;
+  /** For plans: conditions hold, and of a try-each the branch that this says is taken. */
+  readonly plan?:
+    | { readonly branch: (branches: number) => number; readonly saw: (question: Question) => void }
+    | undefined;
+  readonly limits?: Partial<ProcessorLimits> | undefined;
+}
+
+export interface ProcessorLimits {
+  readonly maxCommands: number;
+  readonly maxDepth: number;
+  readonly maxRecords: number;
+  readonly maxDependencyDepth: number;
+}
+
+export const PROCESSOR_LIMITS: ProcessorLimits = {
+  maxCommands: 4_096,
+  maxDepth: 8,
+  maxRecords: 64,
+  maxDependencyDepth: 4,
+};
+
+/** One manifest of the tree, while it is processed. */
+export class Context {
+  readonly open: OpenManifest;
+  /** Component indices from the root to here. */
+  readonly path: readonly number[];
+  readonly prefix: ComponentId;
+  /** Dependencies whose integrity was checked in this procedure, by component index. */
+  readonly verified: Map<number, Context> = new Map();
+  /** Unlinked already: once per manifest (trust-domains section 4.9.5). */
+  readonly unlinked: Set<string> = new Set();
+
+  constructor(open: OpenManifest, path: readonly number[], prefix: ComponentId) {
+    this.open = open;
+    this.path = path;
+    this.prefix = prefix;
+  }
+
+  get manifest(): Manifest {
+    return this.open.manifest;
+  }
+
+  component(index: number): ComponentId {
+    const id = this.manifest.components[index];
+    if (id === undefined) throw abort("component-unsupported", `component index ${index} does not exist`);
+    return [...this.prefix, ...id];
+  }
+
+  isDependency(index: number): boolean {
+    return this.manifest.dependencies.has(index);
+  }
+}
+
+/** What lasts for a whole procedure, over all manifests of the tree. */
+export class Memory {
+  readonly records: SuitRecord[] = [];
+  readonly #parameters = new Map<string, Parameters>();
+  #commands = 0;
+  readonly limits: ProcessorLimits;
+  /** Vendor and class were asked for and matched: nothing is changed before. */
+  readonly identified: Set<"vendor" | "class"> = new Set();
+
+  constructor(limits: Partial<ProcessorLimits> = {}) {
+    this.limits = { ...PROCESSOR_LIMITS, ...limits };
+  }
+
+  parametersOf(component: ComponentId): Parameters {
+    const name = componentName(component);
+    let parameters = this.#parameters.get(name);
+    if (parameters === undefined) this.#parameters.set(name, (parameters = new Map<number, CborValue>()));
+    return parameters;
+  }
+
+  count(): void {
+    if (++this.#commands > this.limits.maxCommands)
+      throw abort("operation-failed", `more than ${this.limits.maxCommands} commands`);
+  }
+
+  note(record: SuitRecord): void {
+    if (this.records.length < this.limits.maxRecords) this.records.push(record);
+  }
+}
+
+/** Within one sequence: what ends with it (section 8.4.8.15), and what strict order has to watch. */
+export class Scope {
+  softFailure: boolean;
+  readonly mayBeSoft: boolean;
+  strictOrder = true;
+  readonly #targets = new Set<string>();
+  readonly #sources = new Set<string>();
+
+  constructor(kind: "section" | "try-each" | "run-sequence") {
+    this.softFailure = kind === "try-each";
+    this.mayBeSoft = kind !== "section";
+  }
+
+  setOrder(strict: boolean): void {
+    this.strictOrder = strict;
+    this.#targets.clear();
+    this.#sources.clear();
+  }
+
+  /** Without strict order no component may be source and target both (section 6.7). */
+  uses(target: ComponentId, source: ComponentId | undefined): void {
+    if (this.strictOrder) return;
+    this.#targets.add(componentName(target));
+    if (source !== undefined) this.#sources.add(componentName(source));
+    for (const name of this.#targets)
+      if (this.#sources.has(name)) throw abort("operation-failed", `component ${name} is source and target at once`);
+  }
+
+  /** Whether a failure here lets the procedure go on. */
+  forgives(failure: Failure): boolean {
+    return failure.soft && this.softFailure;
+  }
+}
+
+/** Parameters that a sequence has for itself, not a component. */
+export const SCOPED: ReadonlySet<number> = new Set([Parameter.SOFT_FAILURE, Parameter.STRICT_ORDER]);
