@@ -13,8 +13,10 @@ export const VALIDATOR_PREFIX = "validator/";
 /** A release that the gateway offers, and where its image comes from. */
 export interface Listing {
   readonly release: Release;
-  /** SHA-256 of the image in hex. */
+  /** SHA-256 of the first image in hex. */
   readonly digest: string;
+  /** All images that devices of the class may fetch. */
+  readonly images: readonly WantedImage[];
   readonly source: string | undefined;
   /** A further path for the image, for clients whose URI is fixed. */
   readonly alias: string | undefined;
@@ -56,13 +58,14 @@ export class Catalogue {
   }
 
   isCurrent(digest: string): boolean {
-    for (const listing of this.#listings.values()) if (listing.digest === digest) return true;
+    for (const listing of this.#listings.values())
+      if (listing.images.some((image) => image.digest === digest)) return true;
     return false;
   }
 
   put(listing: Listing): void {
     this.#listings.set(listing.release.key, listing);
-    this.#images.set(listing.digest, imageOf(listing));
+    for (const image of listing.images) this.#images.set(image.digest, image);
   }
 
   putImage(image: WantedImage): void {
@@ -74,20 +77,31 @@ export class Catalogue {
   }
 }
 
-export function imageOf(listing: Listing): WantedImage {
-  return { digest: listing.digest, size: listing.release.imageSize, uri: listing.source };
+/** Where the images of a release come from: `sources` by digest, or a URI of the manifest that is absolute. */
+export function imagesOf(release: Release, sources: ReadonlyMap<string, string>): WantedImage[] {
+  return release.images.map(({ digest, size, uri }) => {
+    const hex = toHex(digest);
+    const signed = /^[a-z][a-z0-9+.-]*:/i.test(uri) ? uri : undefined;
+    return { digest: hex, size, uri: sources.get(hex) ?? signed };
+  });
 }
 
 /** The writes that make a listing last. */
 export function listingOps(listing: Listing): StoreOp[] {
-  const { release, digest, source, alias } = listing;
+  const { release, images, source, alias } = listing;
+  const sources = images.map(({ uri }) => uri ?? null);
   return [
     {
       kind: "put",
       key: RELEASE_PREFIX + release.key,
-      value: encodeCbor([release.envelope, source ?? null, alias ?? null]),
+      value: encodeCbor([release.envelope, source ?? null, alias ?? null, sources]),
     },
-    { kind: "put", key: IMAGE_PREFIX + digest, value: encodeCbor([release.imageSize, source ?? null]) },
+    ...images.map(({ digest, size, uri }): StoreOp => ({
+      kind: "put",
+      key: IMAGE_PREFIX + digest,
+      value: encodeCbor([size, uri ?? null]),
+    })),
+    ...images.map(({ digest }): StoreOp => ({ kind: "delete", key: VALIDATOR_PREFIX + digest })),
   ];
 }
 
@@ -98,12 +112,12 @@ export function recoverListing(crypto: Crypto, record: Uint8Array, anchors: read
   const opened = openRelease(crypto, fields[0], { anchors });
   if (!opened.ok) return opened.reason;
   const text = (value: unknown): string | undefined => (typeof value === "string" ? value : undefined);
-  return {
-    release: opened.release,
-    digest: toHex(opened.release.imageDigest),
-    source: text(fields[1]),
-    alias: text(fields[2]),
-  };
+  const { release } = opened;
+  const source = text(fields[1]);
+  // A record of an earlier version has the source of its one image only.
+  const uris = isArray(fields[3]) ? fields[3].map(text) : [source];
+  const images = release.images.map(({ digest, size }, i) => ({ digest: toHex(digest), size, uri: uris[i] }));
+  return { release, digest: toHex(release.imageDigest), images, source, alias: text(fields[2]) };
 }
 
 export function recoverImage(digest: string, record: Uint8Array): WantedImage | undefined {

@@ -27,7 +27,6 @@ import {
   Catalogue,
   componentOf,
   IMAGE_PREFIX,
-  imageOf,
   imagePath,
   listingOps,
   manifestPath,
@@ -190,12 +189,13 @@ export class Gateway {
     const opened = this.#publications.open(operation, request);
     if ("kind" in opened) this.#refuse(opened);
     else {
-      const image = imageOf(opened.listing);
-      const clash = [...this.#catalogue.images()].some(
-        (other) => other.digest !== image.digest && sameImagePath(other.digest, image.digest),
+      const { images } = opened.listing;
+      const all = [...this.#catalogue.images(), ...images];
+      const clash = all.some((other) =>
+        images.some(({ digest }) => digest !== other.digest && sameImagePath(digest, other.digest)),
       );
       if (clash) this.#endRefused(opened, "image-path-clash", "another image has the same short identifier");
-      else this.#cache.ensure(nowUs, image);
+      else for (const image of images) this.#cache.ensure(nowUs, image);
     }
     this.#settle(nowUs);
   }
@@ -276,8 +276,8 @@ export class Gateway {
     const before = this.#catalogue.get(listing.release.key);
     if (before?.alias !== undefined && before.alias !== listing.alias) this.#served.withdraw([before.alias]);
     this.#catalogue.put(listing);
-    this.#serveImage(listing.digest);
-    if (listing.alias !== undefined) this.#served.serve([listing.alias], imageOf(listing));
+    for (const { digest } of listing.images) this.#serveImage(digest);
+    if (listing.alias !== undefined) this.#served.serve([listing.alias], listing.images[0]!);
     const { release } = listing;
     const etag = this.#parts.crypto.sha256(release.envelope).subarray(0, 8);
     const path = manifestPath(release.classId, componentOf(release));
@@ -318,21 +318,22 @@ export class Gateway {
     } else {
       this.#served.settle(nowUs, digest);
       this.#devices.updates.imageSettled(nowUs, digest, event.kind !== "failed");
-      for (const publication of this.#publications.waitingFor(digest)) {
-        const bytes = this.#cache.memory(digest)?.length ?? 0;
-        const { imageSize } = publication.listing.release;
-        if (event.kind === "failed") this.#endRefused(publication, event.reason, event.detail);
-        else if (bytes === imageSize) this.#record(publication);
-        else this.#endRefused(publication, "size-mismatch", `the image has ${bytes} bytes, not ${imageSize}`);
+      if (event.kind === "failed") {
+        for (const publication of this.#publications.waitingFor(digest))
+          this.#endRefused(publication, event.reason, event.detail);
+        return;
       }
+      const bytes = this.#cache.memory(digest)?.length;
+      const { complete, wrong } = this.#publications.imageCame(digest, bytes);
+      for (const publication of complete) this.#record(publication);
+      for (const [publication, size] of wrong)
+        this.#endRefused(publication, "size-mismatch", `the image has ${bytes} bytes, not ${size}`);
     }
   }
 
   #record(publication: Publication): void {
     publication.stage = "store";
-    const { listing } = publication;
-    const ops: StoreOp[] = [...listingOps(listing), { kind: "delete", key: VALIDATOR_PREFIX + listing.digest }];
-    this.#store(ops, "durable", publication);
+    this.#store(listingOps(publication.listing), "durable", publication);
   }
 
   /** Only now, with the record on disk, is a release offered and the operator told. */
@@ -381,7 +382,7 @@ export class Gateway {
   #isPinned(nowUs: number, digest: string): boolean {
     return (
       this.#catalogue.isCurrent(digest) ||
-      this.#publications.waitsForImage(digest) ||
+      this.#publications.needsImage(digest) ||
       this.#devices.updates.needs(digest) ||
       this.#transfers.hasUnfinished(nowUs, digest)
     );

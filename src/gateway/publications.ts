@@ -2,14 +2,16 @@ import type { Verifier } from "../codec/cose.ts";
 import type { Crypto } from "../ports/crypto.ts";
 import { checkSequence, openRelease } from "../suit/release.ts";
 import { toHex } from "../util/bytes.ts";
-import type { Catalogue, Listing } from "./catalogue.ts";
+import { imagesOf, type Catalogue, type Listing } from "./catalogue.ts";
 import { GATEWAY_LIMITS } from "./limits.ts";
 
 /** What an operator gives: an envelope, and where its image can be fetched by the gateway. */
 export interface PublishRequest {
   readonly envelope: Uint8Array;
-  /** URI of the image; without it the one in the manifest is used, when it is absolute. */
+  /** URI of the first image; without it the one in the manifest is used, when it is absolute. */
   readonly source?: string | undefined;
+  /** URIs of images by their SHA-256 in hex, where there are several. */
+  readonly sources?: Readonly<Record<string, string>> | undefined;
   /** A further path for the image, of one segment. */
   readonly alias?: string | undefined;
 }
@@ -21,6 +23,8 @@ export type PublishOutcome =
 export interface Publication {
   readonly operation: number;
   readonly listing: Listing;
+  /** Digests of the images that are not there yet. */
+  readonly missing: Set<string>;
   stage: "image" | "store";
 }
 
@@ -64,9 +68,13 @@ export class Publications {
         return refuse("alias-in-use", `/${alias} is the alias of another class's image`);
       }
     }
-    const signed = release.uri !== undefined && /^[a-z][a-z0-9+.-]*:/i.test(release.uri) ? release.uri : undefined;
-    const listing: Listing = { release, digest: toHex(release.imageDigest), source: request.source ?? signed, alias };
-    const publication: Publication = { operation, listing, stage: "image" };
+    const digest = toHex(release.imageDigest);
+    const sources = new Map(Object.entries(request.sources ?? {}));
+    if (request.source !== undefined) sources.set(digest, request.source);
+    const images = imagesOf(release, sources);
+    const listing: Listing = { release, digest, images, source: images[0]!.uri, alias };
+    const missing = new Set(images.map((image) => image.digest));
+    const publication: Publication = { operation, listing, missing, stage: "image" };
     this.#underWay.set(release.key, publication);
     return publication;
   }
@@ -77,11 +85,25 @@ export class Publications {
 
   /** Those that wait for an image. */
   waitingFor(digest: string): Publication[] {
-    return [...this.#underWay.values()].filter(({ stage, listing }) => stage === "image" && listing.digest === digest);
+    return [...this.#underWay.values()].filter(({ stage, missing }) => stage === "image" && missing.has(digest));
   }
 
-  waitsForImage(digest: string): boolean {
-    return this.waitingFor(digest).length > 0;
+  /** Whether a release that is being published needs this image, be it there already or not. */
+  needsImage(digest: string): boolean {
+    return [...this.#underWay.values()].some(({ listing }) => listing.images.some((image) => image.digest === digest));
+  }
+
+  /** The images behind an event of the cache; those whose publication has all of them, and those that end with it. */
+  imageCame(digest: string, bytes: number | undefined): { complete: Publication[]; wrong: [Publication, number][] } {
+    const complete: Publication[] = [];
+    const wrong: [Publication, number][] = [];
+    for (const publication of this.waitingFor(digest)) {
+      const { size } = publication.listing.images.find((image) => image.digest === digest)!;
+      publication.missing.delete(digest);
+      if (bytes !== size) wrong.push([publication, size]);
+      else if (publication.missing.size === 0) complete.push(publication);
+    }
+    return { complete, wrong };
   }
 
   end(publication: Publication): void {

@@ -40,6 +40,8 @@ const PublishBody = z.strictObject({
   /** The envelope, base64. */
   envelope: z.base64().max(Math.ceil(SUIT_LIMITS.maxEnvelopeBytes / 3) * 4 + 8),
   source: z.string().max(2_048).optional(),
+  /** URIs of images by SHA-256 in hex, where the manifest has several. */
+  sources: z.record(z.string().regex(/^[0-9a-f]{64}$/), z.string().max(2_048)).optional(),
   alias: z.string().max(64).optional(),
 });
 

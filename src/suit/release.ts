@@ -7,6 +7,14 @@ import { openEnvelope, type OpenEnvelope, type TrustPolicy } from "./open.ts";
 import { payloadsOf, planProcedure, type PlannedWay } from "./plan.ts";
 import type { OpenManifest } from "./processor/state.ts";
 
+/** Bytes that devices fetch, as the gateway has them: ciphertext where they are encrypted. */
+export interface ReleaseImage {
+  readonly digest: Uint8Array;
+  readonly size: number;
+  readonly uri: string;
+  readonly encrypted: boolean;
+}
+
 /** An authenticated manifest for one image, as the catalogue keeps it. */
 export interface Release {
   readonly envelope: Uint8Array;
@@ -16,17 +24,22 @@ export interface Release {
   readonly imageDigest: Uint8Array;
   readonly imageSize: number;
   readonly uri: string | undefined;
+  /** All payloads that some device of the class fetches: of each component, slot and branch. The first is the one above. */
+  readonly images: readonly ReleaseImage[];
   readonly version: string | undefined;
   /** `vendor/class/component`: releases with the same key replace each other. */
   readonly key: string;
 }
+
+export const RELEASE_LIMITS = { maxImages: 16 } as const;
 
 export type ReleaseReason =
   | EnvelopeReason
   | "no-vendor-or-class"
   | "no-digest-or-size"
   | "several-classes"
-  | "several-payloads"
+  | "no-payload"
+  | "too-many-payloads"
   /** No way through the manifest succeeds, whatever the device. */
   | "not-processable"
   | "replayed"
@@ -60,19 +73,29 @@ function describe(envelope: Uint8Array, open: OpenEnvelope, ways: readonly Plann
     return refuse("no-vendor-or-class", "the manifest must name vendor and class as UUIDs of 16 bytes");
   if (otherVendors.length > 0 || otherClasses.length > 0)
     return refuse("several-classes", "a manifest is served to one class of devices, this one names more");
-  const [payload, ...others] = payloadsOf(ways);
-  if (payload?.digest === undefined || payload.size === undefined || payload.size === 0)
-    return refuse("no-digest-or-size", "the manifest must give the image's SHA-256 and its size in bytes");
-  if (others.length > 0)
-    return refuse("several-payloads", `one payload per manifest is served, this one has ${others.length + 1}`);
+  const payloads = payloadsOf(ways);
+  const images: ReleaseImage[] = [];
+  for (const { digest, size, uri, encrypted } of payloads) {
+    if (digest === undefined || size === undefined || size === 0)
+      return refuse(
+        "no-digest-or-size",
+        "the manifest must give the SHA-256 and the size of each payload that is fetched",
+      );
+    images.push({ digest, size, uri, encrypted });
+  }
+  const [first] = images;
+  if (first === undefined)
+    return refuse("no-payload", "nothing in this manifest is fetched, so there is nothing to serve");
+  if (images.length > RELEASE_LIMITS.maxImages)
+    return refuse("too-many-payloads", `${images.length} payloads; at most ${RELEASE_LIMITS.maxImages} are served`);
   const { manifest, map } = open;
-  const key = [toHex(vendorId), toHex(classId), componentName(payload.component)].join("/");
-  const { digest: imageDigest, size: imageSize, uri } = payload;
+  const key = [toHex(vendorId), toHex(classId), componentName(payloads[0]!.component)].join("/");
+  const { digest: imageDigest, size: imageSize, uri } = first;
   const { sequenceNumber } = manifest;
   const version = versionText(map);
   return {
     ok: true,
-    release: { envelope, sequenceNumber, vendorId, classId, imageDigest, imageSize, uri, version, key },
+    release: { envelope, sequenceNumber, vendorId, classId, imageDigest, imageSize, uri, images, version, key },
   };
 }
 

@@ -3,6 +3,8 @@ import { resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import type { Command } from "commander";
 import type { ImageView } from "../../http/api.ts";
+import { nodeCrypto } from "../../adapters/node-crypto.ts";
+import { toHex } from "../../util/bytes.ts";
 import { callGateway } from "../control-client.ts";
 import { usageError } from "../errors.ts";
 import { Progress } from "../progress.ts";
@@ -12,8 +14,8 @@ export function addPublish(program: Command): void {
     .command("publish <envelope>")
     .description("give a signed manifest to a running gateway, which fetches and verifies its image")
     .option(
-      "--image <file|uri>",
-      "where the gateway fetches the image: a local file, or a file:, http(s): or coap: URI",
+      "--image <file|uri...>",
+      "where the gateway fetches the image: a local file, or a file:, http(s): or coap: URI; files for each of several",
     )
     .option("--alias <name>", "offer the image at /<name> too, for clients whose URI is fixed; later releases keep it")
     .option("--state <folder>", "state folder of the gateway", ".blockferry")
@@ -27,10 +29,10 @@ acknowledged survives a crash of the gateway.
 Example:
   blockferry publish app-2.suit --image build/app.bin --state gw`,
     )
-    .action(async (file: string, options: { image?: string; alias?: string; state: string; json?: boolean }) => {
+    .action(async (file: string, options: { image?: string[]; alias?: string; state: string; json?: boolean }) => {
       const body = {
         envelope: readEnvelope(file).toString("base64"),
-        ...(options.image === undefined ? {} : { source: toUri(options.image) }),
+        ...sourcesOf(options.image ?? []),
         ...(options.alias === undefined ? {} : { alias: options.alias }),
       };
       const image = await withProgress(options.state, options.json !== true, body);
@@ -74,6 +76,19 @@ function readEnvelope(file: string): Buffer {
   } catch (error) {
     throw usageError("file-unreadable", `${file}: ${(error as Error).message}`);
   }
+}
+
+/** One image is the manifest's first; of several it is told by its digest which is which, so they must be files. */
+function sourcesOf(images: readonly string[]): object {
+  const [first, ...others] = images;
+  if (first === undefined) return {};
+  if (others.length === 0) return { source: toUri(first) };
+  const entries = images.map((image) => {
+    if (!existsSync(image))
+      throw usageError("file-unreadable", `${image}: of several images each must be a local file`);
+    return [toHex(nodeCrypto.sha256(readFileSync(image))), toUri(image)];
+  });
+  return { sources: Object.fromEntries(entries) as Record<string, string> };
 }
 
 function toUri(image: string): string {
