@@ -58,7 +58,7 @@ export class ManifestFetch {
     const opened = openRelease(crypto, concatBytes(...this.#parts), { anchors });
     this.#parts = [];
     if (!opened.ok) return opened.reason;
-    if (!bytesEqual(opened.release.classId, classId)) return "class-mismatch";
+    if (!opened.release.classIds.some((id) => bytesEqual(id, classId))) return "class-mismatch";
     return opened.release.imageSize > slotBytes ? "image-larger-than-slot" : opened.release;
   }
 }

@@ -5,6 +5,7 @@ import { addGet } from "./commands/get.ts";
 import { addDevice } from "./commands/device.ts";
 import { addDevices } from "./commands/devices.ts";
 import { addImages } from "./commands/images.ts";
+import { addInspect, addVerify } from "./commands/inspect.ts";
 import { addKey } from "./commands/key.ts";
 import { addLimit } from "./commands/limit.ts";
 import { addMote } from "./commands/mote.ts";
@@ -45,6 +46,8 @@ for (const add of [
   addServe,
   addKey,
   addSign,
+  addInspect,
+  addVerify,
   addPublish,
   addImages,
   addDevices,

@@ -30,6 +30,11 @@ export function manifestPath(classId: Uint8Array, componentId: string): string[]
   return componentId === "00" ? ["m", toBase64Url(classId)] : ["m", toBase64Url(classId), componentId];
 }
 
+/** Where the manifest of a release is served: at a path of each class. */
+export function manifestPaths(release: Release): string[][] {
+  return release.classIds.map((classId) => manifestPath(classId, componentOf(release)));
+}
+
 export const componentOf = (release: Release): string => release.key.split("/")[2]!;
 
 /** What the gateway offers: one listing per (vendor, class, component), and every image it may serve. */

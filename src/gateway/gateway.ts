@@ -25,11 +25,10 @@ import { fromHex, utf8 } from "../util/bytes.ts";
 import { earlier } from "../util/deadline.ts";
 import {
   Catalogue,
-  componentOf,
   IMAGE_PREFIX,
   imagePath,
   listingOps,
-  manifestPath,
+  manifestPaths,
   VALIDATOR_PREFIX,
   type Listing,
 } from "./catalogue.ts";
@@ -280,8 +279,8 @@ export class Gateway {
     if (listing.alias !== undefined) this.#served.serve([listing.alias], listing.images[0]!);
     const { release } = listing;
     const etag = this.#parts.crypto.sha256(release.envelope).subarray(0, 8);
-    const path = manifestPath(release.classId, componentOf(release));
-    this.#router.add(path, manifestResource(release.envelope, etag, path.join("/")));
+    for (const path of manifestPaths(release))
+      this.#router.add(path, manifestResource(release.envelope, etag, path.join("/")));
   }
 
   #serveImage(digest: string): void {
@@ -351,7 +350,7 @@ export class Gateway {
       const { operation, listing } = publication;
       this.#publications.end(publication);
       this.#offer(listing);
-      this.#endpoint.notify(nowUs, manifestPath(listing.release.classId, componentOf(listing.release)).join("/"));
+      for (const path of manifestPaths(listing.release)) this.#endpoint.notify(nowUs, path.join("/"));
       const { key, sequenceNumber, version } = listing.release;
       this.#parts.log.event("info", "release-published", { key, sequenceNumber, version, digest: listing.digest });
       this.#parts.metrics.count("publish", "published");

@@ -2,7 +2,7 @@ import type { Verifier } from "../codec/cose.ts";
 import type { Crypto } from "../ports/crypto.ts";
 import { checkSequence, openRelease } from "../suit/release.ts";
 import { toHex } from "../util/bytes.ts";
-import { imagesOf, type Catalogue, type Listing } from "./catalogue.ts";
+import { imagesOf, manifestPaths, type Catalogue, type Listing } from "./catalogue.ts";
 import { GATEWAY_LIMITS } from "./limits.ts";
 
 /** What an operator gives: an envelope, and where its image can be fetched by the gateway. */
@@ -63,7 +63,13 @@ export class Publications {
     if (alias !== undefined && !/^[A-Za-z0-9_-]{1,32}$/.test(alias)) {
       return refuse("bad-alias", "an alias is one path segment of 1 to 32 letters, digits, - or _");
     }
+    const paths = new Set(manifestPaths(release).map((path) => path.join("/")));
     for (const other of this.#catalogue.listings()) {
+      if (other.release.key !== release.key && manifestPaths(other.release).some((path) => paths.has(path.join("/"))))
+        return refuse(
+          "class-taken",
+          "another release is served to one of these classes; publish it for that class too",
+        );
       if (alias !== undefined && other.alias === alias && other.release.key !== release.key) {
         return refuse("alias-in-use", `/${alias} is the alias of another class's image`);
       }

@@ -1,20 +1,10 @@
-import { decodeCbor, encodeCbor, tagged, type CborMap, type CborValue } from "../codec/cbor.ts";
+import { encodeCbor, tagged, type CborMap, type CborValue } from "../codec/cbor.ts";
 import { signDetached } from "../codec/cose.ts";
 import type { Crypto, PrivateKey } from "../ports/crypto.ts";
 import { utf8 } from "../util/bytes.ts";
+import { buildEnvelope } from "./build.ts";
 import { decodeEnvelope } from "./envelope.ts";
-import {
-  CommonKey,
-  ComponentTextKey,
-  Condition,
-  DigestAlgorithm,
-  Directive,
-  EnvelopeKey,
-  ManifestKey,
-  Parameter,
-  REPORT_ALWAYS,
-  SuitTag,
-} from "./keys.ts";
+import { EnvelopeKey, SuitTag } from "./keys.ts";
 
 /** One image for one component of one device class. */
 export interface ManifestDescription {
@@ -30,47 +20,17 @@ export interface ManifestDescription {
   readonly version?: string;
 }
 
-/** An unsigned envelope: Appendix B.2 of draft -37, with the conditions checked before the fetch. */
+/** An unsigned envelope for one image, as in Appendix B.2 of draft -37. */
 export function createEnvelope(crypto: Crypto, description: ManifestDescription): Uint8Array {
-  const componentId = description.componentId ?? [Uint8Array.of(0)];
-  const sharedSequence: CborValue[] = [
-    Directive.OVERRIDE_PARAMETERS,
-    new Map<CborValue, CborValue>([
-      [Parameter.VENDOR_IDENTIFIER, description.vendorId],
-      [Parameter.CLASS_IDENTIFIER, description.classId],
-      [Parameter.IMAGE_DIGEST, encodeCbor([DigestAlgorithm.SHA_256, description.imageDigest])],
-      [Parameter.IMAGE_SIZE, description.imageSize],
-    ]),
-    Condition.VENDOR_IDENTIFIER,
-    REPORT_ALWAYS,
-    Condition.CLASS_IDENTIFIER,
-    REPORT_ALWAYS,
-  ];
-  const install: CborValue[] = [
-    Directive.OVERRIDE_PARAMETERS,
-    new Map([[Parameter.URI, description.uri]]),
-    Directive.FETCH,
-    REPORT_ALWAYS,
-    Condition.IMAGE_MATCH,
-    REPORT_ALWAYS,
-  ];
-  const common = new Map<CborValue, CborValue>([
-    [CommonKey.COMPONENTS, [componentId]],
-    [CommonKey.SHARED_SEQUENCE, encodeCbor(sharedSequence)],
-  ]);
-  const manifest = new Map<CborValue, CborValue>([
-    [ManifestKey.VERSION, 1],
-    [ManifestKey.SEQUENCE_NUMBER, description.sequenceNumber],
-    [ManifestKey.COMMON, encodeCbor(common)],
-    [ManifestKey.VALIDATE, encodeCbor([Condition.IMAGE_MATCH, REPORT_ALWAYS])],
-    [ManifestKey.INVOKE, encodeCbor([Directive.INVOKE, REPORT_ALWAYS])],
-    [ManifestKey.INSTALL, encodeCbor(install)],
-  ]);
-  const { version } = description;
-  if (version !== undefined) manifest.set(ManifestKey.TEXT, encodeCbor(textOf(componentId, version)));
-  const manifestBytes = encodeCbor(manifest);
-  const digest = encodeCbor([DigestAlgorithm.SHA_256, crypto.sha256(encodeCbor(manifestBytes))]);
-  return wrap(encodeCbor([digest]), manifestBytes, new Map());
+  const { sequenceNumber, vendorId, classId, imageDigest, imageSize, uri, version } = description;
+  const id = description.componentId ?? [Uint8Array.of(0)];
+  const payloads = [{ image: { digest: imageDigest, size: imageSize }, uri }];
+  return buildEnvelope(crypto, {
+    sequenceNumber,
+    vendorId,
+    classIds: [classId],
+    components: [{ id, payloads, version }],
+  });
 }
 
 /** The envelope with one signature more. */
@@ -87,12 +47,6 @@ function wrap(wrapper: Uint8Array, manifestBytes: Uint8Array, others: CborMap): 
   return encodeCbor(tagged(SuitTag.ENVELOPE, members));
 }
 
-/** SUIT_Text_Map for one component in English. */
-function textOf(componentId: readonly Uint8Array[], version: string): CborMap {
-  const component = new Map([[ComponentTextKey.VERSION, version]]);
-  return new Map([["en", new Map<CborValue, CborValue>([[componentId, component]])]]);
-}
-
 /** `label` as UUID version 5 in `namespace`, 16 bytes (RFC 9562 section 5.5); `sha1` is the hash. */
 export function uuid5(sha1: (bytes: Uint8Array) => Uint8Array, namespace: Uint8Array, label: string): Uint8Array {
   const name = utf8(label);
@@ -103,21 +57,4 @@ export function uuid5(sha1: (bytes: Uint8Array) => Uint8Array, namespace: Uint8A
   out[6] = (out[6]! & 0x0f) | 0x50;
   out[8] = (out[8]! & 0x3f) | 0x80;
   return out;
-}
-
-/** The version text that `createEnvelope` put in, for lists and tables. */
-export function versionText(manifest: CborMap): string | undefined {
-  const text = manifest.get(ManifestKey.TEXT);
-  if (!(text instanceof Uint8Array)) return undefined;
-  try {
-    for (const language of (decodeCbor(text) as CborMap).values()) {
-      for (const component of (language as CborMap).values()) {
-        const version = component instanceof Map ? component.get(ComponentTextKey.VERSION) : undefined;
-        if (typeof version === "string") return version;
-      }
-    }
-  } catch {
-    return undefined; // text is for people: one that cannot be read hinders nothing
-  }
-  return undefined;
 }

@@ -61,8 +61,9 @@ export function decodeEnvelope(bytes: Uint8Array): Envelope {
     throw new EnvelopeError("too-large", `${bytes.length} bytes; at most ${SUIT_LIMITS.maxEnvelopeBytes} are read`);
   }
   const outer = decode(bytes, "envelope", ENVELOPE_TAGS);
-  const members = outer instanceof Tag && outer.tag === SuitTag.ENVELOPE ? (outer.value as CborValue) : undefined;
-  if (!isMap(members)) throw new EnvelopeError("not-an-envelope", "expected tag 107 around a map");
+  // Within another envelope, and in TEEP, the tag is left out (trust-domains, SUIT_Integrated_Dependency).
+  const members = outer instanceof Tag && outer.tag === SuitTag.ENVELOPE ? (outer.value as CborValue) : outer;
+  if (!isMap(members)) throw new EnvelopeError("not-an-envelope", "expected a map, or tag 107 around one");
   const wrapper = members.get(EnvelopeKey.AUTHENTICATION_WRAPPER);
   const manifestBytes = members.get(EnvelopeKey.MANIFEST);
   if (!isBytes(wrapper) || !isBytes(manifestBytes)) {

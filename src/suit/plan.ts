@@ -1,5 +1,5 @@
 import type { Crypto } from "../ports/crypto.ts";
-import { bytesEqual } from "../util/bytes.ts";
+import { bytesEqual, toHex } from "../util/bytes.ts";
 import { componentName, type ComponentId } from "./manifest.ts";
 import { DONE, drive, type Action, type Answer, type Question } from "./processor/effects.ts";
 import { runProcedure, type Outcome, type Procedure } from "./processor/procedure.ts";
@@ -12,7 +12,7 @@ export interface PlannedWay {
 }
 
 /** Ways beyond these are not looked at. */
-export const PLAN_LIMITS = { maxWays: 64 } as const;
+export const PLAN_LIMITS = { maxWays: 256 } as const;
 
 /**
  * Every way through a procedure: each branch of each try-each once, with conditions taken as met. Nothing is fetched;
@@ -28,7 +28,8 @@ export function planProcedure(
   let choices: { taken: number; of: number }[] = [];
   for (let more = true; more && ways.length < PLAN_LIMITS.maxWays;) {
     const made: { taken: number; of: number }[] = [];
-    ways.push(oneWay(crypto, open, procedure, options, choices, made));
+    const way = oneWay(crypto, open, procedure, options, choices, made);
+    if (way !== undefined) ways.push(way);
     // The next way differs in the last choice that has a branch left.
     while (made.length > 0 && made.at(-1)!.taken + 1 >= made.at(-1)!.of) made.pop();
     more = made.length > 0;
@@ -45,7 +46,7 @@ function oneWay(
   options: Partial<ProcessorOptions>,
   choices: readonly { taken: number; of: number }[],
   made: { taken: number; of: number }[],
-): PlannedWay {
+): PlannedWay | undefined {
   const steps: (Question | Action)[] = [];
   const stored = new Map<string, Uint8Array>();
   const branch = (of: number): number => {
@@ -53,7 +54,12 @@ function oneWay(
     made.push({ taken, of });
     return taken;
   };
-  const plan = { branch, saw: (question: Question) => void steps.push(question) };
+  const facts = new Facts();
+  const holds = (question: Question): boolean => {
+    steps.push(question);
+    return facts.holds(question);
+  };
+  const plan = { branch, holds };
   const device = {
     ask: (): Answer => "yes",
     act: (action: Action) => {
@@ -64,7 +70,29 @@ function oneWay(
     envelope: (component: ComponentId) => stored.get(componentName(component)),
   };
   const outcome = drive(runProcedure(open, procedure, { ...options, crypto, plan }), device);
-  return { steps, outcome };
+  return facts.areContradictory ? undefined : { steps, outcome };
+}
+
+/** What is taken as true on one way: no device is written to two slots, or of two classes. */
+class Facts {
+  readonly #known = new Map<string, string>();
+  areContradictory = false;
+
+  holds(question: Question): boolean {
+    const fact = factOf(question);
+    if (fact === undefined) return true;
+    const [what, value] = fact;
+    const known = this.#known.get(what);
+    this.#known.set(what, known ?? value);
+    if (known === undefined || known === value) return true;
+    this.areContradictory = true;
+    return false;
+  }
+}
+
+function factOf(question: Question): [what: string, value: string] | undefined {
+  if (question.kind === "slot") return [`slot ${componentName(question.component)}`, String(question.slot)];
+  return question.kind === "identifier" ? [question.which, toHex(question.value)] : undefined;
 }
 
 /** A payload that a device fetches. */

@@ -1,8 +1,8 @@
 import type { Crypto } from "../ports/crypto.ts";
 import { bytesEqual, toHex } from "../util/bytes.ts";
-import { versionText } from "./author.ts";
 import { EnvelopeError, type EnvelopeReason } from "./envelope.ts";
-import { componentName } from "./manifest.ts";
+import { componentName, type Manifest } from "./manifest.ts";
+import { readText, versionText } from "./text.ts";
 import { openEnvelope, type OpenEnvelope, type TrustPolicy } from "./open.ts";
 import { payloadsOf, planProcedure, type PlannedWay } from "./plan.ts";
 import type { OpenManifest } from "./processor/state.ts";
@@ -20,7 +20,10 @@ export interface Release {
   readonly envelope: Uint8Array;
   readonly sequenceNumber: number;
   readonly vendorId: Uint8Array;
+  /** The first of `classIds`. */
   readonly classId: Uint8Array;
+  /** Classes of devices that may take it. */
+  readonly classIds: readonly Uint8Array[];
   readonly imageDigest: Uint8Array;
   readonly imageSize: number;
   readonly uri: string | undefined;
@@ -37,7 +40,7 @@ export type ReleaseReason =
   | EnvelopeReason
   | "no-vendor-or-class"
   | "no-digest-or-size"
-  | "several-classes"
+  | "several-vendors"
   | "no-payload"
   | "too-many-payloads"
   /** No way through the manifest succeeds, whatever the device. */
@@ -68,11 +71,11 @@ export function openRelease(crypto: Crypto, bytes: Uint8Array, trust: TrustPolic
 
 function describe(envelope: Uint8Array, open: OpenEnvelope, ways: readonly PlannedWay[]): ReleaseResult {
   const [vendorId, ...otherVendors] = identifiersOf(ways, "vendor");
-  const [classId, ...otherClasses] = identifiersOf(ways, "class");
+  const classIds = identifiersOf(ways, "class");
+  const [classId] = classIds;
   if (vendorId?.length !== 16 || classId?.length !== 16)
     return refuse("no-vendor-or-class", "the manifest must name vendor and class as UUIDs of 16 bytes");
-  if (otherVendors.length > 0 || otherClasses.length > 0)
-    return refuse("several-classes", "a manifest is served to one class of devices, this one names more");
+  if (otherVendors.length > 0) return refuse("several-vendors", "a manifest is served to devices of one vendor");
   const payloads = payloadsOf(ways);
   const images: ReleaseImage[] = [];
   for (const { digest, size, uri, encrypted } of payloads) {
@@ -88,14 +91,26 @@ function describe(envelope: Uint8Array, open: OpenEnvelope, ways: readonly Plann
     return refuse("no-payload", "nothing in this manifest is fetched, so there is nothing to serve");
   if (images.length > RELEASE_LIMITS.maxImages)
     return refuse("too-many-payloads", `${images.length} payloads; at most ${RELEASE_LIMITS.maxImages} are served`);
-  const { manifest, map } = open;
+  const { manifest } = open;
   const key = [toHex(vendorId), toHex(classId), componentName(payloads[0]!.component)].join("/");
   const { digest: imageDigest, size: imageSize, uri } = first;
   const { sequenceNumber } = manifest;
-  const version = versionText(map);
+  const version = versionOf(manifest);
   return {
     ok: true,
-    release: { envelope, sequenceNumber, vendorId, classId, imageDigest, imageSize, uri, images, version, key },
+    release: {
+      envelope,
+      sequenceNumber,
+      vendorId,
+      classId,
+      classIds,
+      imageDigest,
+      imageSize,
+      uri,
+      images,
+      version,
+      key,
+    },
   };
 }
 
@@ -106,6 +121,12 @@ function identifiersOf(ways: readonly PlannedWay[], which: "vendor" | "class"): 
       if (step.kind === "identifier" && step.which === which && !found.some((other) => bytesEqual(other, step.value)))
         found.push(step.value);
   return found;
+}
+
+/** What people call it: the text of its component, else the version that a processor compares. */
+function versionOf({ text, setVersion }: Manifest): string | undefined {
+  const named = [...readText(text).components.values()].find(({ version }) => version !== undefined);
+  return named?.version ?? (setVersion === undefined ? undefined : versionText(setVersion));
 }
 
 /** Rollback check (draft -37 section 6.3; RFC 9124 REQ.SEC.SEQUENCE). */

@@ -19,7 +19,7 @@ import { fleetTable, FleetProgress } from "../demo/show.ts";
 import { ExitCode, UserError, usageError } from "../errors.ts";
 import { newKey, writeKeyFiles } from "../keys.ts";
 import { readProfile } from "../simulation/load.ts";
-import { identifiers } from "./sign.ts";
+import { identifiers } from "../identifiers.ts";
 
 interface DemoOptions {
   motes: string;

@@ -16,7 +16,7 @@ import { usageError } from "../errors.ts";
 import { readPublicKey } from "../keys.ts";
 import { readProfile } from "../simulation/load.ts";
 import { UdpClient } from "../udp-client.ts";
-import { identifiers } from "./sign.ts";
+import { identifiers } from "../identifiers.ts";
 
 interface MoteOptions {
   server: string;

@@ -1,110 +1,178 @@
-import { createHash } from "node:crypto";
-import { readFileSync, writeFileSync } from "node:fs";
+import { writeFileSync } from "node:fs";
 import type { Command } from "commander";
 import { nodeCrypto } from "../../adapters/node-crypto.ts";
 import { imagePath } from "../../gateway/catalogue.ts";
-import { createEnvelope, signEnvelope, uuid5 } from "../../suit/author.ts";
-import { fromHex, toHex } from "../../util/bytes.ts";
+import type { PrivateKey } from "../../ports/crypto.ts";
+import { signEnvelope } from "../../suit/author.ts";
+import { buildEnvelope, type UpdateDescription } from "../../suit/build.ts";
+import { EnvelopeError } from "../../suit/envelope.ts";
+import { SECTOR_LIMITS, signSectorTable } from "../../suit/sector-table.ts";
+import { toHex } from "../../util/bytes.ts";
+import { readInput, readUpdateFile, type PreparedUpdate } from "../authoring/update-file.ts";
 import { environmentError, usageError } from "../errors.ts";
+import { identifiers } from "../identifiers.ts";
 import { readPrivateKey } from "../keys.ts";
 
 interface SignOptions {
-  key: string;
-  vendor: string;
-  class: string;
-  sequence: string;
+  key: string[];
+  vendor?: string;
+  class?: string;
+  sequence?: string;
   label?: string;
   uri?: string;
   out: string;
+  countersign?: boolean;
+  sectorTable?: string;
+  sectorBytes: string;
   json?: boolean;
 }
 
-/** Namespace of domain names (RFC 9562 section 6.6). */
-const DNS_NAMESPACE = fromHex("6ba7b8109dad11d180b400c04fd430c8")!;
-
 export function addSign(program: Command): void {
   program
-    .command("sign <image>")
-    .description("describe an image in a SUIT manifest and sign it (draft-ietf-suit-manifest-37)")
-    .requiredOption("--key <file>", "private key, from `blockferry key new`")
-    .requiredOption("--vendor <domain|uuid>", "vendor identifier: a domain name, or a UUID")
-    .requiredOption("--class <name|uuid>", "class identifier: a name within the vendor, or a UUID")
-    .requiredOption("--sequence <number>", "sequence number; motes and gateways refuse what is not higher")
+    .command("sign <file>")
+    .description("describe an update in a SUIT manifest and sign it (draft-ietf-suit-manifest-37)")
+    .requiredOption("--key <file...>", "private keys, from `blockferry key new`; each makes a signature")
+    .option("--vendor <domain|uuid>", "vendor identifier: a domain name, or a UUID")
+    .option("--class <name|uuid>", "class identifier: a name within the vendor, or a UUID")
+    .option("--sequence <number>", "sequence number; motes and gateways refuse what is not higher")
     .requiredOption("--out <file>", "the envelope to write")
     .option("--label <version>", "version text for people, such as 1.2.0")
     .option("--uri <uri>", "where motes fetch the image; the content-addressed path on the gateway unless given")
+    .option("--countersign", "<file> is an envelope: add signatures to those that it has")
+    .option("--sector-table <file>", "write a signed table of the image's sectors too, for motes that check each one")
+    .option("--sector-bytes <n>", "bytes of a sector of that table", "4096")
     .option("--json", "print one JSON object")
     .addHelpText(
       "after",
       `
+<file> is an image, with --vendor, --class and --sequence; or a description in YAML, for several components, slots,
+classes and dependencies, encryption, validity and conditions; or, with --countersign, an envelope.
 Vendor and class become UUIDs of version 5, as the draft's section 8.4.8.2 asks.
 
-Example:
+Examples:
   blockferry sign build/app.bin --key author.key.pem --vendor example.com --class sensor-a \\
-    --sequence 2 --label 2.0.0 --out app-2.suit`,
+    --sequence 2 --label 2.0.0 --out app-2.suit
+  blockferry sign update.yaml --key author.key.pem --out app-3.suit
+  blockferry sign app-3.suit --countersign --key operator.key.pem --out app-3-approved.suit
+
+update.yaml:
+  sequence: 3
+  vendor: example.com
+  class: sensor-a
+  version: 3.0.0
+  useBefore: 2027-06-01T00:00:00Z
+  components:
+    - id: app
+      requires: [">=2.0.0"]
+      slots:
+        - { slot: 0, image: app-a.bin }
+        - { slot: 1, image: app-b.bin }
+    - { id: radio, image: radio.bin, encrypt: { recipients: [{ kid: k1, publicKey: device.pub.pem }] } }`,
     )
-    .action((imageFile: string, options: SignOptions) => sign(imageFile, options));
+    .action((file: string, options: SignOptions) => sign(file, options));
 }
 
-function sign(imageFile: string, options: SignOptions): void {
-  const key = readPrivateKey(options.key);
-  const image = readInput(imageFile);
-  if (image.length === 0) throw usageError("empty-image", `${imageFile} is empty`);
-  const sequenceNumber = Number(options.sequence);
-  if (!/^\d+$/.test(options.sequence) || !Number.isSafeInteger(sequenceNumber)) {
-    throw usageError("bad-sequence", "--sequence is a whole number of 0 or more");
-  }
-  const { vendorId, classId } = identifiers(options.vendor, options.class);
-  const imageDigest = nodeCrypto.sha256(image);
-  const description = {
-    sequenceNumber,
-    vendorId,
-    classId,
-    imageDigest,
-    imageSize: image.length,
-    uri: options.uri ?? `/${imagePath(imageDigest).join("/")}`,
-    ...(options.label === undefined ? {} : { version: options.label }),
-  };
-  const envelope = signEnvelope(nodeCrypto, key, createEnvelope(nodeCrypto, description));
+function sign(file: string, options: SignOptions): void {
+  const keys = options.key.map(readPrivateKey);
+  const prepared = options.countersign === true ? undefined : prepare(file, options);
+  const unsigned = prepared === undefined ? readInput(file) : envelopeOf(prepared.update, file);
+  let envelope: Uint8Array;
   try {
-    writeFileSync(options.out, envelope);
+    envelope = keys.reduce((bytes, key) => signEnvelope(nodeCrypto, key, bytes), unsigned);
   } catch (error) {
-    throw environmentError("file-not-writable", `cannot write ${options.out}: ${(error as Error).message}`);
+    if (error instanceof EnvelopeError) throw usageError("bad-envelope", `${file}: ${error.message}`);
+    throw error;
   }
+  write(options.out, envelope);
+  const table = options.sectorTable === undefined ? undefined : writeTable(file, options, keys[0]!);
+  const images = (prepared?.files ?? []).map((image) => ({
+    file: image.file,
+    bytes: image.size,
+    digest: toHex(image.digest),
+  }));
   const summary = {
     envelope: options.out,
     envelopeBytes: envelope.length,
-    imageBytes: image.length,
-    digest: toHex(imageDigest),
-    vendor: toHex(vendorId),
-    class: toHex(classId),
-    sequenceNumber,
+    signatures: keys.map(({ algorithm }) => algorithm),
+    ...(prepared === undefined ? {} : factsOf(prepared.update)),
+    ...(images[0] === undefined ? {} : { imageBytes: images[0].bytes, digest: images[0].digest }),
+    images,
+    ...(table === undefined ? {} : { sectorTable: options.sectorTable, sectorTableBytes: table.length }),
   };
   if (options.json === true) console.log(JSON.stringify(summary));
-  else {
-    console.log(`${options.out}  ${envelope.length} bytes, signed with ${key.algorithm}`);
-    console.log(`  image    ${image.length} bytes, SHA-256 ${summary.digest}`);
-    console.log(`  vendor   ${summary.vendor}\n  class    ${summary.class}\n  sequence ${sequenceNumber}`);
-  }
+  else print(summary, prepared?.update);
 }
 
-function readInput(file: string): Uint8Array {
+/** An image with options, or a description that stands for itself. */
+function prepare(file: string, options: SignOptions): PreparedUpdate {
+  if (/\.ya?ml$/i.test(file)) {
+    for (const name of ["vendor", "class", "sequence", "label", "uri"] as const)
+      if (options[name] !== undefined)
+        throw usageError("bad-option", `--${name} goes with an image; ${file} says it itself`);
+    return readUpdateFile(file);
+  }
+  for (const name of ["vendor", "class", "sequence"] as const)
+    if (options[name] === undefined) throw usageError("option-missing", `--${name} is needed to sign an image`);
+  const image = readInput(file);
+  if (image.length === 0) throw usageError("empty-image", `${file} is empty`);
+  const sequenceNumber = Number(options.sequence);
+  if (!/^\d+$/.test(options.sequence!) || !Number.isSafeInteger(sequenceNumber))
+    throw usageError("bad-sequence", "--sequence is a whole number of 0 or more");
+  const { vendorId, classId } = identifiers(options.vendor!, options.class!);
+  const digest = nodeCrypto.sha256(image);
+  const uri = options.uri ?? `/${imagePath(digest).join("/")}`;
+  const payloads = [{ image: { digest, size: image.length }, uri }];
+  const components = [{ id: [Uint8Array.of(0)], payloads, version: options.label }];
+  const update: UpdateDescription = { sequenceNumber, vendorId, classIds: [classId], components };
+  return { update, files: [{ file, digest, size: image.length }] };
+}
+
+function envelopeOf(update: UpdateDescription, file: string): Uint8Array {
   try {
-    return readFileSync(file);
+    return buildEnvelope(nodeCrypto, update);
   } catch (error) {
-    throw usageError("file-unreadable", `${file}: ${(error as Error).message}`);
+    if (error instanceof RangeError) throw usageError("bad-update-file", `${file}: ${error.message}`);
+    throw error;
   }
 }
 
-/** The vendor's UUID, and that of its class; each is taken as it is written, or made of a name. */
-export function identifiers(vendor: string, className: string): { vendorId: Uint8Array; classId: Uint8Array } {
-  const vendorId = identifier(vendor, DNS_NAMESPACE);
-  return { vendorId, classId: identifier(className, vendorId) };
+function writeTable(file: string, options: SignOptions, key: PrivateKey): Uint8Array {
+  const sectorBytes = Number(options.sectorBytes);
+  const { leastSectorBytes, mostSectorBytes } = SECTOR_LIMITS;
+  if (!Number.isInteger(sectorBytes) || sectorBytes < leastSectorBytes || sectorBytes > mostSectorBytes)
+    throw usageError("bad-sector-bytes", `--sector-bytes is ${leastSectorBytes} to ${mostSectorBytes}`);
+  if (/\.ya?ml$/i.test(file) || options.countersign === true)
+    throw usageError("bad-option", "--sector-table goes with one image; sign the table of each image by itself");
+  const table = signSectorTable(nodeCrypto, key, readInput(file), sectorBytes);
+  write(options.sectorTable!, table);
+  return table;
 }
 
-/** A UUID as it is written, or one of version 5 for a name. */
-function identifier(text: string, namespace: Uint8Array): Uint8Array {
-  const bytes = fromHex(text.replaceAll("-", ""));
-  if (bytes?.length === 16) return bytes;
-  return uuid5((input) => new Uint8Array(createHash("sha1").update(input).digest()), namespace, text);
+function factsOf({ vendorId, classIds, sequenceNumber }: UpdateDescription): object {
+  return { vendor: toHex(vendorId), class: toHex(classIds[0]!), classes: classIds.map(toHex), sequenceNumber };
+}
+
+function write(file: string, bytes: Uint8Array): void {
+  try {
+    writeFileSync(file, bytes);
+  } catch (error) {
+    throw environmentError("file-not-writable", `cannot write ${file}: ${(error as Error).message}`);
+  }
+}
+
+interface Summary {
+  readonly envelope: string;
+  readonly envelopeBytes: number;
+  readonly signatures: readonly string[];
+  readonly images: readonly { readonly file: string; readonly bytes: number; readonly digest: string }[];
+}
+
+function print({ envelope, envelopeBytes, signatures, images }: Summary, update: UpdateDescription | undefined): void {
+  console.log(`${envelope}  ${envelopeBytes} bytes, signed with ${signatures.join(", ")}`);
+  for (const { file, bytes, digest } of images) console.log(`  image    ${file}, ${bytes} bytes, SHA-256 ${digest}`);
+  if (update === undefined) return;
+  const { vendorId, classIds, sequenceNumber } = update;
+  console.log(
+    `  vendor   ${toHex(vendorId)}\n  class    ${classIds.map(toHex).join(", ")}\n  sequence ${sequenceNumber}`,
+  );
 }

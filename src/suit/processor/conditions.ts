@@ -38,7 +38,7 @@ export function* runCondition(code: number, at: At, memory: Memory, options: Pro
   }
   const question = questionOf(code, at);
   if (options.plan !== undefined) {
-    options.plan.saw(question);
+    if (!options.plan.holds(question)) throw notMet("it contradicts what held before");
     if (question.kind === "identifier" && question.which !== "device") memory.identified.add(question.which);
     return;
   }

@@ -30,7 +30,7 @@ export interface ProcessorOptions {
   readonly requireIdentity?: boolean | undefined;
   /** For plans: conditions hold, and of a try-each the branch that this says is taken. */
   readonly plan?:
-    | { readonly branch: (branches: number) => number; readonly saw: (question: Question) => void }
+    | { readonly branch: (branches: number) => number; readonly holds: (question: Question) => boolean }
     | undefined;
   readonly limits?: Partial<ProcessorLimits> | undefined;
 }

@@ -1,0 +1,148 @@
+import { z } from "zod";
+
+const version = z.string().regex(/^\d+(\.\d+){0,2}(-(rc|beta|alpha)(\.\d+)?)?$/, "a version such as 1.2.3 or 1.2-rc.1");
+const requirement = z.string().regex(/^(>=|<=|>|<|=)\s*\d+(\.\d+){0,2}(-(rc|beta|alpha)(\.\d+)?)?$/, "such as >=1.2.0");
+
+const recipient = z.union([
+  /** A file with 32 hexadecimal digits that the device has too. */
+  z.strictObject({ kid: z.string().min(1).max(64), kek: z.string() }),
+  /** A PEM file with the device's public P-256 key. */
+  z.strictObject({ kid: z.string().min(1).max(64), publicKey: z.string() }),
+]);
+
+const payload = z.strictObject({
+  image: z.string(),
+  uri: z.string().min(1).max(1_024).optional(),
+  /** In the envelope instead of on the gateway. */
+  integrated: z.boolean().default(false),
+  encrypt: z
+    .strictObject({
+      algorithm: z.enum(["A128CTR", "A128GCM"]).default("A128CTR"),
+      recipients: z.array(recipient).min(1).max(64),
+    })
+    .optional(),
+});
+
+const component = z
+  .strictObject({
+    /** Segments of its identifier; text, or hexadecimal digits behind 0x. */
+    id: z.union([z.string(), z.array(z.string()).min(1).max(8)]).default("0x00"),
+    version: z.string().min(1).max(128).optional(),
+    description: z.string().max(500).optional(),
+    requires: z.array(requirement).max(8).default([]),
+    /** One image for each slot that a device may write. */
+    slots: z
+      .array(payload.extend({ slot: z.int().min(0).max(255) }))
+      .min(2)
+      .max(8)
+      .optional(),
+    ...payload.partial({ image: true }).shape,
+  })
+  .refine(
+    ({ image, slots }) => (image === undefined) !== (slots === undefined),
+    "a component has either an image or slots",
+  );
+
+const dependency = z.strictObject({
+  id: z.union([z.string(), z.array(z.string()).min(1).max(8)]),
+  /** A signed envelope. */
+  envelope: z.string(),
+  uri: z.string().min(1).max(1_024).optional(),
+  integrated: z.boolean().default(true),
+  prefix: z.array(z.string()).min(1).max(8).optional(),
+});
+
+const UpdateFileSchema = z
+  .strictObject({
+    sequence: z.int().min(0),
+    vendor: z.string().min(1),
+    class: z.string().min(1).optional(),
+    classes: z.array(z.string().min(1)).min(1).max(16).optional(),
+    version: version.optional(),
+    description: z.string().max(500).optional(),
+    referenceUri: z.string().max(1_024).optional(),
+    components: z.array(component).max(16).default([]),
+    dependencies: z.array(dependency).max(8).default([]),
+    /** Below 0 for what cannot wait, such as security fixes; the device's operator is asked with it. */
+    priority: z.int().min(-128).max(127).optional(),
+    useBefore: z.iso.datetime({ offset: true }).optional(),
+    minimumBatteryMwh: z.int().min(0).optional(),
+    /** Wait for these before anything is fetched. */
+    wait: z
+      .strictObject({
+        authorization: z.int(),
+        power: z.int(),
+        network: z.int(),
+        time: z.iso.datetime({ offset: true }),
+      })
+      .partial()
+      .optional(),
+    /** The component that is started, by its place in the list; false for none. */
+    invoke: z.union([z.int().min(0), z.literal(false)]).default(0),
+    sever: z.boolean().default(false),
+  })
+  .refine((file) => (file.class === undefined) !== (file.classes === undefined), "give either class or classes")
+  .refine((file) => file.components.length + file.dependencies.length > 0, "give a component or a dependency");
+
+export type RecipientFile =
+  | { readonly kid: string; readonly kek: string }
+  | { readonly kid: string; readonly publicKey: string };
+
+export interface PayloadFile {
+  readonly slot?: number | undefined;
+  readonly image: string;
+  readonly uri?: string | undefined;
+  readonly integrated?: boolean | undefined;
+  readonly encrypt?:
+    | { readonly algorithm: "A128CTR" | "A128GCM"; readonly recipients: readonly RecipientFile[] }
+    | undefined;
+}
+
+export interface ComponentFile extends Omit<PayloadFile, "image" | "slot"> {
+  readonly id: string | readonly string[];
+  readonly image?: string | undefined;
+  readonly version?: string | undefined;
+  readonly description?: string | undefined;
+  readonly requires: readonly string[];
+  readonly slots?: readonly PayloadFile[] | undefined;
+}
+
+export interface DependencyFile {
+  readonly id: string | readonly string[];
+  readonly envelope: string;
+  readonly uri?: string | undefined;
+  readonly integrated: boolean;
+  readonly prefix?: readonly string[] | undefined;
+}
+
+export interface WaitFile {
+  readonly authorization?: number | undefined;
+  readonly power?: number | undefined;
+  readonly network?: number | undefined;
+  readonly time?: string | undefined;
+}
+
+/** An update's description as its author writes it. */
+export interface UpdateFile {
+  readonly sequence: number;
+  readonly vendor: string;
+  readonly class?: string | undefined;
+  readonly classes?: readonly string[] | undefined;
+  readonly version?: string | undefined;
+  readonly description?: string | undefined;
+  readonly referenceUri?: string | undefined;
+  readonly components: readonly ComponentFile[];
+  readonly dependencies: readonly DependencyFile[];
+  readonly priority?: number | undefined;
+  readonly useBefore?: string | undefined;
+  readonly minimumBatteryMwh?: number | undefined;
+  readonly wait?: WaitFile | undefined;
+  readonly invoke: number | false;
+  readonly sever: boolean;
+}
+
+/** Checks a description and fills in what is left out; a text says what is wrong where. */
+export function parseUpdateFile(value: unknown): UpdateFile | string {
+  const file = UpdateFileSchema.safeParse(value);
+  return file.success ? file.data : z.prettifyError(file.error);
+}

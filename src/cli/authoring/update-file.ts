@@ -1,0 +1,210 @@
+import { randomBytes } from "node:crypto";
+import { readFileSync, writeFileSync } from "node:fs";
+import { dirname, resolve } from "node:path";
+import { parse } from "yaml";
+import { nodeCipher } from "../../adapters/node-cipher.ts";
+import { nodeCrypto } from "../../adapters/node-crypto.ts";
+import { keyPairOf } from "../../crypto/noble-crypto.ts";
+import { imagePath } from "../../gateway/catalogue.ts";
+import type { ComponentUpdate, Dependency, Image, Payload, UpdateDescription } from "../../suit/build.ts";
+import { encryptPayload, type Recipient } from "../../suit/encryption.ts";
+import { decodeEnvelope, digestOf } from "../../suit/envelope.ts";
+import { VersionComparison, WaitEvent } from "../../suit/keys.ts";
+import type { ComponentId } from "../../suit/manifest.ts";
+import { fromHex, utf8 } from "../../util/bytes.ts";
+import { usageError } from "../errors.ts";
+import { identifiers } from "../identifiers.ts";
+import { readPublicKey } from "../keys.ts";
+import {
+  parseUpdateFile,
+  type ComponentFile,
+  type DependencyFile,
+  type PayloadFile,
+  type RecipientFile,
+  type UpdateFile,
+  type WaitFile,
+} from "./schema.ts";
+
+/** What an update file stands for, and what has to be given to the gateway besides the envelope. */
+export interface PreparedUpdate {
+  readonly update: UpdateDescription;
+  /** Files that devices fetch, each with its digest. */
+  readonly files: readonly { readonly file: string; readonly digest: Uint8Array; readonly size: number }[];
+}
+
+/** Reads an update's YAML description; images and keys are named relative to it. Throws UserError. */
+export function readUpdateFile(path: string): PreparedUpdate {
+  const file = parsed(path);
+  const folder = dirname(path);
+  const files: { file: string; digest: Uint8Array; size: number }[] = [];
+  const classes = file.classes ?? [file.class!];
+  const ids = classes.map((name) => identifiers(file.vendor, name));
+  const { sequence: sequenceNumber, version, useBefore, invoke, sever, wait } = file;
+  const { referenceUri, priority, minimumBatteryMwh } = file;
+  const update: UpdateDescription = {
+    sequenceNumber,
+    vendorId: ids[0]!.vendorId,
+    classIds: ids.map(({ classId }) => classId),
+    components: file.components.map((component) => componentOf(component, folder, version, files)),
+    dependencies: file.dependencies.map((dependency) => dependencyOf(dependency, folder)),
+    setVersion: version === undefined ? undefined : versionOf(version),
+    updateDescription: file.description,
+    useBefore: useBefore === undefined ? undefined : unixS(useBefore),
+    wait: wait === undefined ? undefined : waitOf(wait),
+    referenceUri,
+    priority,
+    minimumBatteryMwh,
+    invoke,
+    sever,
+  };
+  return { update, files };
+}
+
+function parsed(path: string): UpdateFile {
+  let raw: unknown;
+  try {
+    raw = parse(readFileSync(path, "utf8"));
+  } catch (error) {
+    throw usageError("file-unreadable", `${path}: ${(error as Error).message}`);
+  }
+  const file = parseUpdateFile(raw);
+  if (typeof file === "string") throw usageError("bad-update-file", `${path}:\n${file}`);
+  return file;
+}
+
+type Files = { file: string; digest: Uint8Array; size: number }[];
+
+function componentOf(
+  component: ComponentFile,
+  folder: string,
+  version: string | undefined,
+  files: Files,
+): ComponentUpdate {
+  const { id, slots, requires, description } = component;
+  const payloads = (slots ?? [component as PayloadFile]).map((payload) => payloadOf(payload, folder, files));
+  return {
+    id: componentId(id),
+    payloads,
+    version: component.version ?? version,
+    description,
+    requires: requires.map(requirementOf),
+  };
+}
+
+function payloadOf(payload: PayloadFile, folder: string, files: Files): Payload {
+  const path = resolve(folder, payload.image);
+  const bytes = readInput(path);
+  if (bytes.length === 0) throw usageError("empty-image", `${path} is empty`);
+  const image = imageOf(bytes);
+  const uriOf = ({ digest }: Image): string => payload.uri ?? `/${imagePath(digest).join("/")}`;
+  if (payload.integrated === true) {
+    if (payload.encrypt !== undefined)
+      throw usageError("bad-update-file", "an integrated payload is not encrypted here");
+    return { slot: payload.slot, image, uri: payload.uri ?? `#${payload.image}`, integrated: bytes };
+  }
+  if (payload.encrypt === undefined) {
+    files.push({ file: path, ...image });
+    return { slot: payload.slot, image, uri: uriOf(image) };
+  }
+  const { algorithm, recipients } = payload.encrypt;
+  const secrets = {
+    cek: fresh(16),
+    iv: fresh(algorithm === "A128GCM" ? 12 : 16),
+    ephemeral: ephemeralKey(),
+  };
+  const to = recipients.map((recipient) => recipientOf(recipient, folder));
+  const { info, ciphertext } = encryptPayload(nodeCipher, algorithm, bytes, to, secrets);
+  const encrypted = `${path}.encrypted`;
+  writeFileSync(encrypted, ciphertext);
+  const sealed = imageOf(ciphertext);
+  files.push({ file: encrypted, ...sealed });
+  return { slot: payload.slot, image, uri: uriOf(sealed), encryption: { info, ciphertext: sealed } };
+}
+
+const fresh = (length: number): Uint8Array => new Uint8Array(randomBytes(length));
+
+function ephemeralKey(): { secret: Uint8Array; publicPoint: Uint8Array } {
+  const { secret, publicKey } = keyPairOf("ES256", fresh(32));
+  return { secret, publicPoint: publicKey.bytes };
+}
+
+function recipientOf(recipient: RecipientFile, folder: string): Recipient {
+  const kid = utf8(recipient.kid);
+  if ("kek" in recipient) {
+    const kek = fromHex(readFileSync(resolve(folder, recipient.kek), "utf8").trim());
+    if (kek === undefined || ![16, 24, 32].includes(kek.length))
+      throw usageError("bad-key", `${recipient.kek} must hold 32, 48 or 64 hexadecimal digits`);
+    return { kid, kek };
+  }
+  const key = readPublicKey(resolve(folder, recipient.publicKey));
+  if (key.algorithm !== "ES256") throw usageError("bad-key", `${recipient.publicKey} must be a P-256 key`);
+  return { kid, publicPoint: key.bytes };
+}
+
+function dependencyOf(dependency: DependencyFile, folder: string): Dependency {
+  const { envelope, integrated, prefix } = dependency;
+  const bytes = readInput(resolve(folder, envelope));
+  const uri = dependency.uri ?? `#${envelope}`;
+  return {
+    id: componentId(dependency.id),
+    digest: digestOf(decodeEnvelope(bytes)),
+    uri,
+    integrated: integrated ? bytes : undefined,
+    prefix: prefix && componentId(prefix),
+  };
+}
+
+function imageOf(bytes: Uint8Array): Image {
+  return { digest: nodeCrypto.sha256(bytes), size: bytes.length };
+}
+
+export function readInput(file: string): Uint8Array {
+  try {
+    return readFileSync(file);
+  } catch (error) {
+    throw usageError("file-unreadable", `${file}: ${(error as Error).message}`);
+  }
+}
+
+export function componentId(id: string | readonly string[]): ComponentId {
+  return (typeof id === "string" ? [id] : id).map((segment) => {
+    const hex = segment.startsWith("0x") ? fromHex(segment.slice(2)) : undefined;
+    return hex ?? utf8(segment);
+  });
+}
+
+const PRE_RELEASE: Readonly<Record<string, number>> = { rc: -1, beta: -2, alpha: -3 };
+
+/** [1, 2, -1, 3] for 1.2-rc.3 (update-management section 4.4.1). */
+export function versionOf(text: string): number[] {
+  const [release, pre] = text.split("-");
+  const numbers = release!.split(".").map(Number);
+  if (pre === undefined) return numbers;
+  const [name, number] = pre.split(".");
+  return [...numbers, PRE_RELEASE[name!]!, ...(number === undefined ? [] : [Number(number)])];
+}
+
+const COMPARISONS: Readonly<Record<string, number>> = {
+  ">": VersionComparison.GREATER,
+  ">=": VersionComparison.GREATER_EQUAL,
+  "=": VersionComparison.EQUAL,
+  "<=": VersionComparison.LESSER_EQUAL,
+  "<": VersionComparison.LESSER,
+};
+
+function requirementOf(text: string): { comparison: number; version: number[] } {
+  const [, operator, version] = /^([<>=]+)\s*(.*)$/.exec(text)!;
+  return { comparison: COMPARISONS[operator!]!, version: versionOf(version!) };
+}
+
+const unixS = (text: string): number => Math.floor(Date.parse(text) / 1_000);
+
+function waitOf(wait: WaitFile): Map<number, number> {
+  const { authorization, power, network, time } = wait;
+  const events = new Map<number, number>();
+  if (authorization !== undefined) events.set(WaitEvent.AUTHORIZATION, authorization);
+  if (power !== undefined) events.set(WaitEvent.POWER, power);
+  if (network !== undefined) events.set(WaitEvent.NETWORK, network);
+  if (time !== undefined) events.set(WaitEvent.TIME, unixS(time));
+  return events;
+}

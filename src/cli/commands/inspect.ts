@@ -1,0 +1,108 @@
+import type { Command } from "commander";
+import { nodeCrypto } from "../../adapters/node-crypto.ts";
+import type { Verifier } from "../../codec/cose.ts";
+import { EnvelopeError } from "../../suit/envelope.ts";
+import { inspectEnvelope, type Inspection } from "../../suit/inspect.ts";
+import { openEnvelope, type OpenEnvelope } from "../../suit/open.ts";
+import { readInput } from "../authoring/update-file.ts";
+import { ExitCode, UserError } from "../errors.ts";
+import { readPublicKey } from "../keys.ts";
+
+interface InspectOptions {
+  trust: string[];
+  atLeast: string;
+  json?: boolean;
+}
+
+export function addInspect(program: Command): void {
+  program
+    .command("inspect <envelope>")
+    .description("say what a manifest will do, to which devices, under whose authority, and what would make it stop")
+    .requiredOption("--trust <file...>", "public keys of authors (PEM): nothing unsigned is read")
+    .option("--at-least <n>", "how many of these keys must have signed", "1")
+    .option("--json", "print one JSON object")
+    .addHelpText("after", "\nExample:\n  blockferry inspect app-2.suit --trust author.pub.pem")
+    .action((file: string, options: InspectOptions) => {
+      const [open, bytes] = openFile(file, options);
+      const dependency = (envelope: Uint8Array): OpenEnvelope => openEnvelope(nodeCrypto, envelope, trustOf(options));
+      const inspection = inspectEnvelope(nodeCrypto, open, bytes.length, { open: dependency });
+      if (options.json === true) console.log(JSON.stringify(inspection));
+      else console.log(tell(file, inspection));
+    });
+}
+
+export function addVerify(program: Command): void {
+  program
+    .command("verify <envelope>")
+    .description("check an envelope's signatures and digests, as a gateway and a mote do")
+    .requiredOption("--trust <file...>", "public keys of authors (PEM)")
+    .option("--at-least <n>", "how many of these keys must have signed", "1")
+    .option("--json", "print one JSON object")
+    .addHelpText(
+      "after",
+      "\nExample:\n  blockferry verify app-2.suit --trust author.pub.pem --trust operator.pub.pem --at-least 2",
+    )
+    .action((file: string, options: InspectOptions) => {
+      const [{ manifest, signers }] = openFile(file, options);
+      const { sequenceNumber } = manifest;
+      const result = { verified: true, sequenceNumber, signatures: signers.map(({ algorithm }) => algorithm) };
+      if (options.json === true) console.log(JSON.stringify(result));
+      else console.log(`${file}: authentic, sequence ${sequenceNumber}, ${signers.length} trusted signature(s)`);
+    });
+}
+
+function trustOf({ trust, atLeast }: InspectOptions): { anchors: Verifier[]; atLeast: number } {
+  return { anchors: trust.map(readPublicKey), atLeast: Number(atLeast) };
+}
+
+function openFile(file: string, options: InspectOptions): [OpenEnvelope, Uint8Array] {
+  const bytes = readInput(file);
+  try {
+    return [openEnvelope(nodeCrypto, bytes, trustOf(options)), bytes];
+  } catch (error) {
+    if (!(error instanceof EnvelopeError)) throw error;
+    const hint = error.reason === "signature-invalid" ? "; give the public key of its author with --trust" : "";
+    throw new UserError(ExitCode.REFUSED, error.reason, `${file}: ${error.message}${hint}`);
+  }
+}
+
+/** The inspection as text that needs no knowledge of SUIT. */
+function tell(file: string, inspection: Inspection): string {
+  const { sequenceNumber, version, description, manifestDigest, envelopeBytes, signers, vendors, classes, devices } =
+    inspection;
+  const lines = [
+    `${file}: update number ${sequenceNumber}${version === undefined ? "" : `, version ${version}`}, ${envelopeBytes} bytes`,
+    ...(description === undefined ? [] : [`  "${description}"`]),
+    "",
+    "Under whose authority",
+    ...signers.map(({ algorithm, fingerprint }) => `  signed with the trusted ${algorithm} key ${fingerprint}`),
+    `  (manifest ${manifestDigest})`,
+    "",
+    "For which devices",
+    vendors.length === 0 ? "  it does not ask who the vendor is" : `  of vendor ${vendors.join(" or ")}`,
+    classes.length === 0
+      ? "  it does not ask for a class: any device might take it"
+      : `  of class ${classes.join(" or ")}`,
+    ...(devices.length === 0 ? [] : [`  only the device ${devices.join(" or ")}`]),
+    `  that have not installed number ${sequenceNumber + 1} or higher`,
+    "",
+    "What it replaces",
+    ...inspection.components.map((component) => {
+      const to = component.version === undefined ? "" : ` becomes version ${component.version}`;
+      return `  ${component.name}${to}${component.description === undefined ? "" : `: ${component.description}`}`;
+    }),
+  ];
+  inspection.ways.forEach(({ when, steps, fails }, i) => {
+    const who =
+      inspection.ways.length === 1 ? "" : ` (${i + 1} of ${inspection.ways.length}: when ${when.join(", and ")})`;
+    lines.push("", `What a device does${who}`, ...steps.map((step, n) => `  ${n + 1}. ${step}`));
+    if (fails !== undefined) lines.push(`  and there it fails: ${fails}`);
+  });
+  lines.push(
+    "",
+    "What would make it stop, and leave the old software in place",
+    ...inspection.stopsWhen.map((line) => `  ${line}`),
+  );
+  lines.push("  anything that the device does not know or cannot do", ...inspection.missing.map((line) => `  ${line}`));
+  return lines.join("\n");
+}

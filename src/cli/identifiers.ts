@@ -1,0 +1,19 @@
+import { createHash } from "node:crypto";
+import { uuid5 } from "../suit/author.ts";
+import { fromHex } from "../util/bytes.ts";
+
+/** Namespace of domain names (RFC 9562 section 6.6). */
+const DNS_NAMESPACE = fromHex("6ba7b8109dad11d180b400c04fd430c8")!;
+
+/** The vendor's UUID, and that of its class; each is taken as it is written, or made of a name. */
+export function identifiers(vendor: string, className: string): { vendorId: Uint8Array; classId: Uint8Array } {
+  const vendorId = identifier(vendor, DNS_NAMESPACE);
+  return { vendorId, classId: identifier(className, vendorId) };
+}
+
+/** A UUID as it is written, or one of version 5 for a name. */
+function identifier(text: string, namespace: Uint8Array): Uint8Array {
+  const bytes = fromHex(text.replaceAll("-", ""));
+  if (bytes?.length === 16) return bytes;
+  return uuid5((input) => new Uint8Array(createHash("sha1").update(input).digest()), namespace, text);
+}

@@ -1,0 +1,182 @@
+import type { Verifier } from "../codec/cose.ts";
+import type { Crypto } from "../ports/crypto.ts";
+import { toHex } from "../util/bytes.ts";
+import { VersionComparison, WaitEvent } from "./keys.ts";
+import { componentName, type ComponentId } from "./manifest.ts";
+import type { OpenEnvelope } from "./open.ts";
+import { planProcedure, type PlannedWay } from "./plan.ts";
+import type { Action, Question } from "./processor/effects.ts";
+import type { ProcessorOptions } from "./processor/state.ts";
+import { labelOf, readText, versionText } from "./text.ts";
+
+/** What a manifest will do, for people and programs. */
+export interface Inspection {
+  readonly sequenceNumber: number;
+  readonly version: string | undefined;
+  readonly description: string | undefined;
+  readonly manifestDigest: string;
+  readonly envelopeBytes: number;
+  readonly signers: readonly { readonly algorithm: string; readonly fingerprint: string }[];
+  readonly vendors: readonly string[];
+  readonly classes: readonly string[];
+  readonly devices: readonly string[];
+  readonly components: readonly {
+    readonly name: string;
+    readonly version: string | undefined;
+    readonly description: string | undefined;
+  }[];
+  /** Ways through the update, one for each kind of device that it tells apart. */
+  readonly ways: readonly {
+    readonly when: readonly string[];
+    readonly steps: readonly string[];
+    readonly fails?: string;
+  }[];
+  /** What would make it stop before anything is changed. */
+  readonly stopsWhen: readonly string[];
+  readonly missing: readonly string[];
+}
+
+/** First 8 bytes of a key's SHA-256: short enough to be compared by eye. */
+export function fingerprint(crypto: Crypto, key: Verifier): string {
+  return toHex(crypto.sha256(key.bytes).subarray(0, 8));
+}
+
+export function inspectEnvelope(
+  crypto: Crypto,
+  open: OpenEnvelope,
+  envelopeBytes: number,
+  options: Partial<ProcessorOptions> = {},
+): Inspection {
+  const { manifest, digest, signers } = open;
+  const ways = planProcedure(crypto, open, "update", { requireIdentity: false, ...options });
+  const text = readText(manifest.text);
+  const names = new Map(manifest.components.map((id) => [componentName(id), labelOf(id)]));
+  const all = ways.flatMap(({ steps }) => steps);
+  const identifiers = (which: string): string[] =>
+    unique(all.flatMap((step) => (step.kind === "identifier" && step.which === which ? [uuidText(step.value)] : [])));
+  return {
+    sequenceNumber: manifest.sequenceNumber,
+    version: manifest.setVersion === undefined ? undefined : versionText(manifest.setVersion),
+    description: text.description,
+    manifestDigest: toHex(digest),
+    envelopeBytes,
+    signers: signers.map((key) => ({ algorithm: key.algorithm, fingerprint: fingerprint(crypto, key) })),
+    vendors: identifiers("vendor"),
+    classes: identifiers("class"),
+    devices: identifiers("device"),
+    components: manifest.components.map((id, index) => ({
+      name: `${labelOf(id)}${manifest.dependencies.has(index) ? " (another manifest)" : isStaging(id, all) ? " (only until it is copied)" : ""}`,
+      ...(text.components.get(componentName(id)) ?? { version: undefined, description: undefined }),
+    })),
+    ways: ways.map((way) => wayText(way, names)),
+    stopsWhen: unique(all.flatMap((step) => stopOf(step, names))),
+    missing: [...manifest.severed].map(
+      (key) => `the body of member ${key} was severed: a device that needs it will stop`,
+    ),
+  };
+}
+
+/** A component that only holds what is copied into another. */
+function isStaging(id: ComponentId, steps: readonly (Question | Action)[]): boolean {
+  return steps.some(
+    (step) => step.kind === "copy" && step.encryption !== undefined && componentName(step.source) === componentName(id),
+  );
+}
+
+const unique = (values: readonly string[]): string[] => [...new Set(values)];
+
+const uuidText = (bytes: Uint8Array): string => {
+  const hex = toHex(bytes);
+  return bytes.length === 16 ? hex.replace(/^(.{8})(.{4})(.{4})(.{4})/, "$1-$2-$3-$4-") : hex;
+};
+
+function wayText({ steps, outcome }: PlannedWay, names: ReadonlyMap<string, string>): Inspection["ways"][number] {
+  const when = unique(steps.flatMap((step) => whenOf(step, names)));
+  const done = steps.flatMap((step) => doneOf(step, names)).filter((line, i, lines) => line !== lines[i - 1]);
+  return { when, steps: done, ...(outcome.ok ? {} : { fails: `${outcome.section}: ${outcome.detail}` }) };
+}
+
+const nameOf = (id: ComponentId, names: ReadonlyMap<string, string>): string =>
+  names.get(componentName(id)) ?? labelOf(id);
+
+/** What tells one kind of device from another. */
+function whenOf(step: Question | Action, names: ReadonlyMap<string, string>): string[] {
+  if (step.kind === "slot") return [`${nameOf(step.component, names)} is written to slot ${step.slot}`];
+  if (step.kind === "identifier" && step.which !== "vendor") return [`the ${step.which} is ${uuidText(step.value)}`];
+  return [];
+}
+
+const size = (bytes: number | undefined): string =>
+  bytes === undefined ? "an unknown number of bytes" : `${bytes} bytes`;
+const sha = (digest: Uint8Array | undefined): string =>
+  digest === undefined ? "whose digest is not given" : `with SHA-256 ${toHex(digest)}`;
+
+function doneOf(step: Question | Action, names: ReadonlyMap<string, string>): string[] {
+  switch (step.kind) {
+    case "fetch":
+      return [`fetch ${size(step.size)} from ${step.uri} into ${nameOf(step.component, names)}, ${sha(step.digest)}`];
+    case "store":
+      return [`write ${step.content.length} bytes that the envelope brings into ${nameOf(step.component, names)}`];
+    case "copy": {
+      const how = step.encryption === undefined ? "copy" : "decrypt";
+      return [`${how} ${nameOf(step.source, names)} into ${nameOf(step.component, names)}, ${sha(step.digest)}`];
+    }
+    case "swap":
+      return [`swap ${nameOf(step.component, names)} and ${nameOf(step.source, names)}`];
+    case "unlink":
+      return [`give up ${nameOf(step.component, names)}`];
+    case "invoke":
+      return [`start ${nameOf(step.component, names)}`];
+    case "wait":
+      return [`wait for ${[...step.events].map(([event, value]) => waitText(event as number, value)).join(" and ")}`];
+    case "digest":
+      return [`check that ${nameOf(step.component, names)} is what it must be`];
+    default:
+      return [];
+  }
+}
+
+const WAITS: Readonly<Record<number, (value: unknown) => string>> = {
+  [WaitEvent.AUTHORIZATION]: (value) => `leave to update with priority ${String(value)}`,
+  [WaitEvent.POWER]: (value) => `power state ${String(value)}`,
+  [WaitEvent.NETWORK]: (value) => `network state ${String(value)}`,
+  [WaitEvent.TIME]: (value) => new Date(Number(value) * 1_000).toISOString(),
+  [WaitEvent.TIME_OF_DAY]: (value) => `second ${String(value)} of the local day`,
+  [WaitEvent.TIME_OF_DAY_UTC]: (value) => `second ${String(value)} of the day in UTC`,
+  [WaitEvent.DAY_OF_WEEK]: (value) => `day ${String(value)} of the local week, Sunday being 0`,
+  [WaitEvent.DAY_OF_WEEK_UTC]: (value) => `day ${String(value)} of the week in UTC, Sunday being 0`,
+};
+
+const waitText = (event: number, value: unknown): string => WAITS[event]?.(value) ?? "a version of another device";
+
+const COMPARISONS: Readonly<Record<number, string>> = {
+  [VersionComparison.GREATER]: "newer than",
+  [VersionComparison.GREATER_EQUAL]: "at least",
+  [VersionComparison.EQUAL]: "exactly",
+  [VersionComparison.LESSER_EQUAL]: "at most",
+  [VersionComparison.LESSER]: "older than",
+};
+
+/** The conditions of an update, as what would end it. */
+function stopOf(step: Question | Action, names: ReadonlyMap<string, string>): string[] {
+  switch (step.kind) {
+    case "identifier":
+      return step.which === "device" ? ["the device is another one"] : ["vendor or class is another one"];
+    case "before":
+      return [
+        `it is ${new Date(step.unixS * 1_000).toISOString()} or later, or the device has no clock that it trusts`,
+      ];
+    case "battery":
+      return [`less than ${step.atLeastMwh} mWh are left in the battery`];
+    case "authorised":
+      return [`the device's operator does not agree to an update of priority ${step.priority}`];
+    case "version":
+      return [
+        `${nameOf(step.component, names)} is not ${COMPARISONS[step.comparison]} version ${versionText(step.version)}`,
+      ];
+    case "digest":
+      return ["what was fetched has another digest, or another size"];
+    default:
+      return [];
+  }
+}
