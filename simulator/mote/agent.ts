@@ -3,24 +3,31 @@ import { blockSize, type Szx } from "../../src/coap/blockwise/block.ts";
 import { CoapEndpoint } from "../../src/coap/endpoint.ts";
 import type { TransmissionParameters } from "../../src/coap/parameters.ts";
 import { CocoaTimer } from "../../src/coap/retransmission.ts";
-import type { Verifier } from "../../src/codec/cose.ts";
-import { imagePath } from "../../src/gateway/catalogue.ts";
+import type { ClientEvent } from "../../src/coap/request.ts";
+import { manifestPath, transferPath } from "../../src/gateway/catalogue.ts";
 import type { Crypto } from "../../src/ports/crypto.ts";
 import type { PeerAddress, Transmit } from "../../src/ports/datagram.ts";
 import type { Metrics } from "../../src/ports/metrics.ts";
 import type { Random } from "../../src/ports/random.ts";
-import type { Release } from "../../src/suit/release.ts";
+import { EnvelopeError } from "../../src/suit/envelope.ts";
+import { openEnvelope, type OpenEnvelope } from "../../src/suit/open.ts";
+import type { Outcome } from "../../src/suit/processor/procedure.ts";
+import { anchorsOf, trustOf, type DeviceTrust } from "../../src/suit/trust.ts";
+import type { Verifier } from "../../src/codec/cose.ts";
 import type { BlockSizeChoice } from "../../src/transfer/block-size.ts";
-import { BlockFetch, type FetchEvent, type RetryPolicy } from "../../src/transfer/block-fetch.ts";
-import { bytesEqual } from "../../src/util/bytes.ts";
+import { BlockFetch, type RetryPolicy } from "../../src/transfer/block-fetch.ts";
 import { earlier } from "../../src/util/deadline.ts";
 import { boot, type BootResult } from "./bootloader.ts";
+import { Confirmation, type DeviceCredential } from "./confirmation.ts";
+import { EnvelopeFetch, type EnvelopeEvent } from "./envelope-fetch.ts";
 import type { Flash } from "./flash.ts";
+import { ImageDownload } from "./image-download.ts";
 import type { Journal } from "./journal.ts";
-import { writeSlotInfo, type Layout } from "./layout.ts";
-import { ManifestFetch, type ManifestEvent } from "./manifest-fetch.ts";
+import { confirmSlot, giveUpTrial, writeSlotInfo, type Layout, type SlotIndex } from "./layout.ts";
 import type { CpuCosts } from "./profile.ts";
 import { SlotWriter } from "./slot-writer.ts";
+import { readTrust, writeTrust } from "./trust-store.ts";
+import { UpdateRun } from "./update-run.ts";
 import { Work } from "./work.ts";
 
 export interface AgentParts {
@@ -29,8 +36,18 @@ export interface AgentParts {
   readonly crypto: Crypto;
   readonly random: Random;
   readonly metrics: Metrics;
+  readonly vendorId: Uint8Array;
   readonly classId: Uint8Array;
-  readonly anchors: readonly Verifier[];
+  /** The keys that the factory sealed. */
+  readonly anchors: readonly Verifier[] | DeviceTrust;
+  /** Proves the new image's way to the gateway; where there is none, an answer to its request for a manifest does. */
+  readonly credential?: DeviceCredential | undefined;
+  /** Within this time a new image has to prove itself. */
+  readonly confirmWithinUs?: number | undefined;
+  /** True of an image that starts and then does nothing: it never asks for anything. */
+  readonly isDead?: ((imageDigest: Uint8Array) => boolean) | undefined;
+  /** A clock that can be trusted; absent on a device without RTC. */
+  readonly unixS?: ((nowUs: number) => number) | undefined;
   readonly gateway: PeerAddress;
   readonly szx: Szx;
   readonly parameters: TransmissionParameters;
@@ -46,6 +63,7 @@ export interface AgentParts {
 
 /** A response that was not there at the first poll comes with one of the next: asking again before takes air for nothing. */
 const PATIENT_POLLS = 4;
+const CONFIRM_WITHIN_US = 7_200_000_000;
 
 function measuredTimer({ parameters, pollPeriodUs = 0 }: AgentParts): CocoaTimer {
   return new CocoaTimer(parameters, PATIENT_POLLS * pollPeriodUs);
@@ -53,37 +71,42 @@ function measuredTimer({ parameters, pollPeriodUs = 0 }: AgentParts): CocoaTimer
 
 export type AgentState =
   | "booting"
+  | "confirming"
   | "manifest"
+  | "transfer"
   | "download"
   | "installing"
   | "installed"
+  | "reverting"
   | "up-to-date"
   | "bricked"
   | "failed";
 
 /**
- * A mote's update agent, from one boot to the next: boots, asks for its class's manifest, verifies
- * it, fetches the blocks that its journal lacks, verifies the image and installs it. The same code
- * runs in virtual time and over real sockets; flash and CPU take the time that the profile says.
+ * A mote's update agent, from one boot to the next: boots, proves a new image, asks for its class's manifest, verifies
+ * it, and does what the manifest says. The same code runs in virtual time and over real sockets; flash and CPU take the
+ * time that the profile says.
  */
 export class MoteAgent {
   readonly #parts: AgentParts;
   readonly #endpoint: CoapEndpoint;
   #state: AgentState = "booting";
   #booted: BootResult | undefined;
-  #fetch: BlockFetch | undefined;
-  #manifest: ManifestFetch | undefined;
-  #release: Release | undefined;
-  #writer: SlotWriter | undefined;
+  #trust: DeviceTrust;
+  #envelope: EnvelopeFetch | undefined;
+  #confirmation: Confirmation | undefined;
+  #run: UpdateRun | undefined;
+  /** When an image that has not proved itself is given up. */
+  #trialEndsUs: number | undefined;
+  #askedForTransfer = false;
   readonly #work: Work;
+  readonly #counts = { resumesAtNonZero: 0, imageBytesReceived: 0 };
   failure: string | undefined;
-  /** Times that the download went on behind block 0: after a reboot, or after the gateway was silent. */
-  resumesAtNonZero = 0;
-  imageBytesReceived = 0;
-  #paused = false;
 
   constructor(parts: AgentParts) {
     this.#parts = parts;
+    const factoryTrust = "epoch" in parts.anchors ? parts.anchors : trustOf(parts.anchors);
+    this.#trust = readTrust(parts.flash, parts.layout) ?? factoryTrust;
     this.#work = new Work(parts.onCpu);
     this.#endpoint = new CoapEndpoint({
       random: parts.random.fork("coap"),
@@ -102,13 +125,25 @@ export class MoteAgent {
     return this.#booted;
   }
 
+  get trust(): DeviceTrust {
+    return this.#trust;
+  }
+
   get journal(): Journal | undefined {
-    return this.#writer?.journal;
+    return this.#run?.writer?.journal;
+  }
+
+  get resumesAtNonZero(): number {
+    return this.#counts.resumesAtNonZero;
+  }
+
+  get imageBytesReceived(): number {
+    return this.#counts.imageBytesReceived;
   }
 
   /** True while the gateway is silent: an exchange got no answer and nothing has come since. */
   get isPaused(): boolean {
-    return this.#paused;
+    return this.#run?.download?.isPaused ?? false;
   }
 
   /** Requests that are still under way. */
@@ -127,7 +162,8 @@ export class MoteAgent {
       this.#state = "bricked";
       return;
     }
-    this.#work.compute(nowUs, this.#booted.hashedBytes * costs.sha256UsPerByte, (now) => this.#askManifest(now));
+    const { hashedBytes } = this.#booted;
+    this.#work.compute(nowUs, hashedBytes * costs.sha256UsPerByte, (now) => this.#started(now));
   }
 
   handleDatagram(nowUs: number, bytes: Uint8Array, peer: PeerAddress): void {
@@ -138,9 +174,11 @@ export class MoteAgent {
   handleTimeout(nowUs: number): void {
     this.#endpoint.handleTimeout(nowUs);
     this.#takeEvents(nowUs);
-    this.#manifest?.handleTimeout(nowUs);
-    this.#fetch?.handleTimeout(nowUs);
+    this.#confirmation?.handleTimeout(nowUs);
+    this.#envelope?.handleTimeout(nowUs);
+    this.#run?.download?.handleTimeout(nowUs);
     this.#work.handleTimeout(nowUs);
+    if (this.#trialEndsUs !== undefined && this.#trialEndsUs <= nowUs) this.#giveUp(nowUs);
   }
 
   pollTransmit(): Transmit | undefined {
@@ -148,16 +186,24 @@ export class MoteAgent {
   }
 
   pollTimeout(): number | undefined {
-    const fetch = earlier(this.#manifest?.pollTimeout(), this.#fetch?.pollTimeout());
-    return earlier(earlier(this.#endpoint.pollTimeout(), fetch), this.#work.pollTimeout());
+    const fetch = earlier(this.#envelope?.pollTimeout(), this.#run?.download?.pollTimeout());
+    const trial = earlier(this.#confirmation?.pollTimeout(), this.#trialEndsUs);
+    return earlier(earlier(this.#endpoint.pollTimeout(), earlier(fetch, trial)), this.#work.pollTimeout());
   }
 
   #takeEvents(nowUs: number): void {
-    for (let event = this.#endpoint.pollEvent(); event !== undefined; event = this.#endpoint.pollEvent()) {
-      if (this.#state === "manifest") this.#onManifest(nowUs, this.#manifest?.handleEvent(nowUs, event));
-      const result = this.#fetch?.handleEvent(nowUs, event);
-      if (result !== undefined && this.#state === "download") this.#onBlock(nowUs, result);
+    for (let event = this.#endpoint.pollEvent(); event !== undefined; event = this.#endpoint.pollEvent())
+      this.#onEvent(nowUs, event);
+  }
+
+  #onEvent(nowUs: number, event: ClientEvent): void {
+    if (this.#confirmation?.handleEvent(nowUs, event) === true) {
+      this.#confirmation = undefined;
+      this.#confirm(nowUs, (now) => this.#askManifest(now));
     }
+    const fetched = this.#envelope?.handleEvent(nowUs, event);
+    if (fetched !== undefined) this.#onEnvelope(nowUs, fetched);
+    if (this.#state === "download") this.#run?.download?.handleEvent(nowUs, event);
   }
 
   #newFetch(path: readonly string[]): BlockFetch {
@@ -166,110 +212,148 @@ export class MoteAgent {
     return new BlockFetch({ endpoint: this.#endpoint, peer, random: random.fork("retry"), policy, download });
   }
 
+  /** A new image has to prove itself first; one that cannot is given up in the end. */
+  #started(nowUs: number): void {
+    const {
+      credential,
+      crypto,
+      random,
+      policy,
+      gateway: peer,
+      confirmWithinUs = CONFIRM_WITHIN_US,
+      isDead,
+    } = this.#parts;
+    const { onTrial, info } = this.#booted!;
+    if (onTrial) this.#trialEndsUs = nowUs + confirmWithinUs;
+    if (isDead?.(info.digest) === true) {
+      this.#state = "confirming";
+      return;
+    }
+    if (!onTrial || credential === undefined) return this.#askManifest(nowUs);
+    this.#state = "confirming";
+    const parts = { endpoint: this.#endpoint, peer, crypto, random: random.fork("nonce"), credential, policy };
+    this.#confirmation = new Confirmation(parts);
+    this.#confirmation.start(nowUs);
+  }
+
+  #confirm(nowUs: number, next: (nowUs: number) => void): void {
+    const { flash, layout } = this.#parts;
+    this.#trialEndsUs = undefined;
+    this.#work.after(nowUs, confirmSlot(flash, layout, this.#booted!.slot), next);
+  }
+
+  #giveUp(nowUs: number): void {
+    const { flash, layout } = this.#parts;
+    this.#trialEndsUs = undefined;
+    this.#confirmation = this.#envelope = undefined;
+    this.#work.after(nowUs, giveUpTrial(flash, layout, this.#booted!.slot), () => {
+      this.#state = "reverting";
+    });
+  }
+
   #askManifest(nowUs: number): void {
     this.#state = "manifest";
-    this.#manifest = new ManifestFetch((path) => this.#newFetch(path), this.#parts.classId);
-    this.#manifest.start(nowUs);
+    this.#fetchEnvelope(nowUs, manifestPath(this.#parts.classId, "00"));
   }
 
-  #onManifest(nowUs: number, event: ManifestEvent | undefined): void {
-    if (event?.kind === "failed") this.#fail(event.reason);
-    else if (event !== undefined)
-      this.#work.compute(nowUs, this.#parts.costs.verifySignatureUs, (now) => this.#verifyManifest(now));
+  #fetchEnvelope(nowUs: number, path: readonly string[]): void {
+    this.#envelope = new EnvelopeFetch(this.#newFetch(path));
+    this.#envelope.start(nowUs);
   }
 
-  #verifyManifest(nowUs: number): void {
-    const { crypto, anchors, classId, layout } = this.#parts;
-    const release = this.#manifest!.verify(crypto, anchors, classId, layout.slotBytes);
-    this.#manifest = undefined;
-    if (typeof release === "string") this.#fail(release);
-    else if (release.sequenceNumber <= this.#booted!.info.sequenceNumber) this.#state = "up-to-date";
-    else this.#beginDownload(nowUs, release);
+  #onEnvelope(nowUs: number, event: EnvelopeEvent): void {
+    this.#envelope = undefined;
+    const what = this.#state;
+    if (event.kind === "failed") return this.#fail(`${what}-${event.reason}`);
+    this.#work.compute(nowUs, this.#parts.costs.verifySignatureUs, (now) => {
+      // The gateway has answered: that is what there is to prove where the mote has no credential.
+      if (this.#trialEndsUs !== undefined) this.#confirm(now, (then) => this.#onFetched(then, event.envelope));
+      else this.#onFetched(now, event.envelope);
+    });
   }
 
-  #beginDownload(nowUs: number, release: Release): void {
-    const { flash, layout, szx } = this.#parts;
-    this.#state = "download";
-    this.#release = release;
-    this.#fetch = this.#newFetch(imagePath(release.imageDigest));
-    const { imageDigest, imageSize } = release;
-    const slot = this.#booted!.slot === 0 ? 1 : 0;
-    this.#writer = new SlotWriter(flash, layout, slot, imageDigest, imageSize, blockSize(szx));
-    if (this.#writer.resumed) this.#paused = true;
-    this.#work.after(nowUs, this.#writer.setUpUs, (now) => this.#askNext(now));
+  #onFetched(nowUs: number, envelope: Uint8Array): void {
+    const opened = this.#open(envelope);
+    if (typeof opened !== "string") return this.#process(nowUs, opened);
+    // Signed by nobody that it knows: perhaps others maintain it by now.
+    const unknown = opened === "signature-invalid" && this.#state === "manifest" && !this.#askedForTransfer;
+    if (!unknown) return this.#fail(opened);
+    this.#askedForTransfer = true;
+    this.#state = "transfer";
+    this.#fetchEnvelope(nowUs, transferPath(this.#parts.classId));
   }
 
-  #askNext(nowUs: number): void {
-    const { missing, journal } = this.#writer!;
-    if (missing === undefined) {
-      this.#state = "installing";
-      this.#work.compute(nowUs, journal.size * this.#parts.costs.sha256UsPerByte, (now) => this.#install(now));
+  #open(envelope: Uint8Array): OpenEnvelope | string {
+    try {
+      return openEnvelope(this.#parts.crypto, envelope, { anchors: anchorsOf(this.#trust) });
+    } catch (error) {
+      if (error instanceof EnvelopeError) return error.reason;
+      throw error;
+    }
+  }
+
+  #process(nowUs: number, open: OpenEnvelope): void {
+    const { info, rejected } = this.#booted!;
+    const { sequenceNumber } = open.manifest;
+    if (this.#state === "manifest" && sequenceNumber <= info.sequenceNumber) {
+      this.#state = "up-to-date";
       return;
     }
-    this.#resize(missing);
-    this.#fetch!.ask(nowUs, this.#fetch!.download.requestAt(missing));
+    // What did not prove itself is not tried again; a higher number is another matter.
+    if (this.#state === "manifest" && rejected !== undefined && sequenceNumber <= rejected.sequenceNumber)
+      return this.#fail("image-did-not-confirm");
+    const onEnd = (now: number, outcome: Outcome, run: UpdateRun): void => this.#onProcessed(now, open, outcome, run);
+    this.#run = this.#newRun(open, onEnd);
+    if (this.#state === "manifest") this.#state = "download";
+    this.#run.start(nowUs);
   }
 
-  /** Nothing came of a block: the next attempt is for a smaller one. */
-  #askSmaller(): void {
-    const { blockSizes } = this.#parts;
-    const { missing } = this.#writer!;
-    if (blockSizes === undefined || missing === undefined) return;
-    const { download } = this.#fetch!;
-    blockSizes.failed(download.szx);
-    this.#resize(missing);
-    this.#fetch!.replace(download.requestAt(missing));
+  #newRun(open: OpenEnvelope, onEnd: (nowUs: number, outcome: Outcome, run: UpdateRun) => void): UpdateRun {
+    const { crypto, costs, vendorId, classId, layout, flash, unixS } = this.#parts;
+    const { slot: running, info } = this.#booted!;
+    const slot: SlotIndex = running === 0 ? 1 : 0;
+    const { szx, blockSizes } = this.#parts;
+    return new UpdateRun(open, {
+      crypto,
+      costs,
+      vendorId,
+      classId,
+      slot,
+      unixS,
+      onEnd,
+      work: this.#work,
+      trust: this.#trust,
+      slotBytes: layout.slotBytes,
+      runningDigest: info.digest,
+      newDownload: (path, digest, size, end) =>
+        new ImageDownload({
+          fetch: this.#newFetch(path),
+          writer: new SlotWriter(flash, layout, slot, digest, size, blockSize(szx)),
+          work: this.#work,
+          counts: this.#counts,
+          onEnd: end,
+          blockSizes,
+        }),
+      writeTrust: (trust) => {
+        const us = writeTrust(flash, layout, trust);
+        if (us !== undefined) this.#trust = trust;
+        return us;
+      },
+    });
   }
 
-  /** The largest size up to the one that is chosen of which the offset is a multiple, and nothing behind it is stored. */
-  #resize(offset: number): void {
-    const { blockSizes } = this.#parts;
-    if (blockSizes === undefined) return;
-    const { journal } = this.#writer!;
-    const isFree = (szx: Szx): boolean => {
-      const end = Math.min(offset + blockSize(szx), journal.size);
-      for (let at = offset; at < end; at += journal.blockBytes)
-        if (journal.isStored(Math.floor(at / journal.blockBytes))) return false;
-      return true;
-    };
-    let { szx } = blockSizes;
-    while (szx > 0 && (offset % blockSize(szx) !== 0 || !isFree(szx))) szx--;
-    this.#fetch!.download.resize(szx);
-  }
-
-  #onBlock(nowUs: number, event: FetchEvent): void {
-    if (event.kind === "paused") {
-      this.#paused = true;
-      if (event.reason === "timeout") this.#askSmaller();
+  #onProcessed(nowUs: number, open: OpenEnvelope, outcome: Outcome, run: UpdateRun): void {
+    if (!outcome.ok) return this.#fail(reasonOf(outcome, run));
+    if (this.#state === "transfer") return this.#askManifest(nowUs);
+    const { fetched } = run;
+    if (fetched === undefined) {
+      this.#state = "up-to-date"; // it changed no image
       return;
     }
-    if (event.kind !== "block") {
-      this.#fail(event.kind === "failed" ? event.reason : "image-changed");
-      return;
-    }
-    const { offset, bytes } = event;
-    this.#parts.blockSizes?.delivered(this.#fetch!.download.szx, event.lost ?? 0);
-    const { journal } = this.#writer!;
-    if (this.#paused && offset > 0) this.resumesAtNonZero++;
-    this.#paused = false;
-    this.imageBytesReceived += bytes.length;
-    if (offset + bytes.length > journal.size || event.last !== (offset + bytes.length === journal.size)) {
-      this.#fail("image-size-mismatch");
-      return;
-    }
-    this.#work.after(nowUs, this.#writer!.store(offset, bytes), (now) => this.#askNext(now));
-  }
-
-  #install(nowUs: number): void {
-    const { flash, layout, crypto } = this.#parts;
-    const { imageDigest: digest, imageSize: size, sequenceNumber } = this.#release!;
-    const writer = this.#writer!;
-    if (!bytesEqual(crypto.sha256(writer.read()), digest)) {
-      writer.discard();
-      this.#fail("digest-mismatch");
-      return;
-    }
-    const us = writeSlotInfo(flash, layout, writer.slot, { sequenceNumber, size, digest });
+    const { flash, layout } = this.#parts;
+    this.#state = "installing";
+    const { sequenceNumber } = open.manifest;
+    const us = writeSlotInfo(flash, layout, run.writer!.slot, { sequenceNumber, ...fetched });
     this.#work.after(nowUs, us, () => {
       this.#state = "installed";
     });
@@ -278,7 +362,17 @@ export class MoteAgent {
   #fail(reason: string): void {
     this.#state = "failed";
     this.failure = reason;
-    this.#fetch = undefined;
-    this.#manifest = undefined;
+    this.#run = undefined;
+    this.#envelope = undefined;
   }
+}
+
+/** The download's own word where it failed; else what the processor says. */
+function reasonOf(outcome: Outcome & { readonly ok: false }, run: UpdateRun): string {
+  if (run.downloadFailure !== undefined) return run.downloadFailure;
+  const { fetched } = run;
+  if (outcome.reason === "condition-failed" && fetched !== undefined) return "digest-mismatch";
+  return outcome.detail.includes("image-larger-than-slot")
+    ? "image-larger-than-slot"
+    : `${outcome.reason}: ${outcome.detail}`;
 }

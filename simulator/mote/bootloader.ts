@@ -1,28 +1,56 @@
 import type { Crypto } from "../../src/ports/crypto.ts";
 import { bytesEqual } from "../../src/util/bytes.ts";
 import type { Flash } from "./flash.ts";
-import { readSlotInfo, type Layout, type SlotIndex, type SlotInfo } from "./layout.ts";
+import {
+  noteTrialBoot,
+  readSlotInfo,
+  readTrial,
+  TRIAL_BOOTS,
+  type Layout,
+  type SlotIndex,
+  type SlotInfo,
+} from "./layout.ts";
 
 export interface BootResult {
   readonly slot: SlotIndex;
   readonly info: SlotInfo;
   /** Bytes that were hashed to decide. */
   readonly hashedBytes: number;
+  /** It has yet to prove itself. */
+  readonly onTrial: boolean;
+  /** An image in the other slot that was tried and did not prove itself. */
+  readonly rejected: SlotInfo | undefined;
 }
 
-/** Picks the slot with the higher sequence number whose image has its digest; undefined is a brick. */
+interface Candidate {
+  readonly slot: SlotIndex;
+  readonly info: SlotInfo;
+  readonly boots: number;
+  readonly confirmed: boolean;
+}
+
+/**
+ * Picks the slot with the higher sequence number whose image has its digest, and that has proved itself or may still be
+ * tried; undefined is a brick.
+ */
 export function boot(flash: Flash, layout: Layout, crypto: Crypto): BootResult | undefined {
-  const candidates: { slot: SlotIndex; info: SlotInfo }[] = [];
+  const candidates: Candidate[] = [];
   for (const slot of [0, 1] as const) {
     const info = readSlotInfo(flash, layout, slot);
-    if (info !== undefined && info.size <= layout.slotBytes) candidates.push({ slot, info });
+    if (info === undefined || info.size > layout.slotBytes) continue;
+    candidates.push({ slot, info, ...readTrial(flash, layout, slot) });
   }
-  candidates.sort((a, b) => b.info.sequenceNumber - a.info.sequenceNumber);
+  const isSpent = ({ boots, confirmed }: Candidate): boolean => !confirmed && boots >= TRIAL_BOOTS;
+  // One that did not prove itself is better than none at all.
+  candidates.sort((a, b) => Number(isSpent(a)) - Number(isSpent(b)) || b.info.sequenceNumber - a.info.sequenceNumber);
+  const rejected = candidates.find(isSpent)?.info;
   let hashedBytes = 0;
-  for (const { slot, info } of candidates) {
+  for (const { slot, info, boots, confirmed } of candidates) {
     hashedBytes += info.size;
     const digest = crypto.sha256(flash.read(layout.slotAddress[slot], info.size));
-    if (bytesEqual(digest, info.digest)) return { slot, info, hashedBytes };
+    if (!bytesEqual(digest, info.digest)) continue;
+    if (!confirmed && boots < TRIAL_BOOTS) noteTrialBoot(flash, layout, slot, boots);
+    return { slot, info, hashedBytes, onTrial: !confirmed, rejected: rejected === info ? undefined : rejected };
   }
   return undefined;
 }

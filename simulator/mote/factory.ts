@@ -1,6 +1,6 @@
 import type { Crypto } from "../../src/ports/crypto.ts";
 import { Flash } from "./flash.ts";
-import { layoutFor, writeSlotInfo, type Layout } from "./layout.ts";
+import { confirmSlot, layoutFor, writeSlotInfo, type Layout } from "./layout.ts";
 import type { ChipProfile } from "./profile.ts";
 
 /** A mote's flash as it leaves the factory, with an image in its first slot. */
@@ -22,5 +22,6 @@ export function factoryFlash(parts: {
   padded.set(bytes);
   flash.program(layout.slotAddress[0], padded);
   writeSlotInfo(flash, layout, 0, { sequenceNumber, size: bytes.length, digest: crypto.sha256(bytes) });
+  confirmSlot(flash, layout, 0);
   return { flash, layout };
 }

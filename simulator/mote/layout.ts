@@ -9,6 +9,8 @@ export interface Layout {
   readonly journalBytes: number;
   /** What a LwM2M client has to know after a restart. */
   readonly settingsAddress: number;
+  /** The keys that it believes. */
+  readonly trustAddress: number;
   readonly sectors: number;
 }
 
@@ -24,7 +26,8 @@ export function layoutFor(imageBytes: number, blockBytes: number, sectorBytes: n
     journalAddress: (2 * slotSectors + 2) * sectorBytes,
     journalBytes: journalSectors * sectorBytes,
     settingsAddress: (2 * slotSectors + 2 + journalSectors) * sectorBytes,
-    sectors: 2 * slotSectors + 3 + journalSectors,
+    trustAddress: (2 * slotSectors + 3 + journalSectors) * sectorBytes,
+    sectors: 2 * slotSectors + 4 + journalSectors,
   };
 }
 
@@ -67,4 +70,50 @@ export function writeSlotInfo(flash: Flash, layout: Layout, slot: SlotIndex, inf
 
 export function eraseSlotInfo(flash: Flash, layout: Layout, slot: SlotIndex): number {
   return flash.isErased(layout.infoAddress[slot], INFO_BYTES) ? 0 : flash.erase(layout.infoAddress[slot]);
+}
+
+/** Behind the info: one mark for each time that the slot was tried, and one when it has proved itself. */
+const MARKS_AT = 64;
+const MARK_BYTES = 32;
+/** Times that an image is started without having proved itself; a power cut costs it one. */
+export const TRIAL_BOOTS = 3;
+
+export interface Trial {
+  readonly boots: number;
+  readonly confirmed: boolean;
+}
+
+const markAddress = (layout: Layout, slot: SlotIndex, index: number): number =>
+  layout.infoAddress[slot] + MARKS_AT + index * MARK_BYTES;
+
+export function readTrial(flash: Flash, layout: Layout, slot: SlotIndex): Trial {
+  const isMarked = (index: number): boolean => flash.read(markAddress(layout, slot, index), 1)[0] === 0;
+  let boots = 0;
+  while (boots < TRIAL_BOOTS && isMarked(boots)) boots++;
+  return { boots, confirmed: isMarked(TRIAL_BOOTS) };
+}
+
+function mark(flash: Flash, layout: Layout, slot: SlotIndex, index: number): number {
+  return flash.programVerified(
+    markAddress(layout, slot, index),
+    new Uint8Array(Math.max(4, flash.geometry.writeUnitBytes)),
+  );
+}
+
+/** Notes that a slot is being tried; returns the time in us. */
+export function noteTrialBoot(flash: Flash, layout: Layout, slot: SlotIndex, boots: number): number {
+  return mark(flash, layout, slot, boots);
+}
+
+/** The image has proved itself, and with it its sequence number counts (RFC 9124, REQ.SEC.SEQUENCE). */
+export function confirmSlot(flash: Flash, layout: Layout, slot: SlotIndex): number {
+  return readTrial(flash, layout, slot).confirmed ? 0 : mark(flash, layout, slot, TRIAL_BOOTS);
+}
+
+/** It had its time and did not prove itself: the next boot goes back. */
+export function giveUpTrial(flash: Flash, layout: Layout, slot: SlotIndex): number {
+  let us = 0;
+  for (let boots = readTrial(flash, layout, slot).boots; boots < TRIAL_BOOTS; boots++)
+    us += mark(flash, layout, slot, boots);
+  return us;
 }

@@ -9,6 +9,8 @@ import type { RetryPolicy } from "../../src/transfer/block-fetch.ts";
 import { Counters } from "../../src/util/counters.ts";
 import { RefetchChecker } from "../checkers/refetch.ts";
 import { MoteAgent } from "./agent.ts";
+import type { DeviceTrust } from "../../src/suit/trust.ts";
+import type { DeviceCredential } from "./confirmation.ts";
 import { runs } from "./bootloader.ts";
 import { factoryFlash } from "./factory.ts";
 import type { Flash } from "./flash.ts";
@@ -19,8 +21,13 @@ export interface MoteParts {
   readonly profile: ChipProfile;
   readonly crypto: Crypto;
   readonly random: Random;
+  readonly vendorId: Uint8Array;
   readonly classId: Uint8Array;
-  readonly anchors: readonly Verifier[];
+  readonly anchors: readonly Verifier[] | DeviceTrust;
+  readonly credential?: DeviceCredential | undefined;
+  readonly confirmWithinUs?: number | undefined;
+  readonly isDead?: ((imageDigest: Uint8Array) => boolean) | undefined;
+  readonly unixS?: ((nowUs: number) => number) | undefined;
   readonly gateway: PeerAddress;
   readonly blockBytes: number;
   readonly szx: Szx;
@@ -123,7 +130,8 @@ export class Mote {
 
   handleTimeout(nowUs: number): void {
     this.#agent.handleTimeout(nowUs);
-    if (this.#agent.state === "installed") this.reboot(nowUs);
+    const { state } = this.#agent;
+    if (state === "installed" || state === "reverting") this.reboot(nowUs);
   }
 
   pollTransmit(): Transmit | undefined {
@@ -140,14 +148,20 @@ export class Mote {
   }
 
   #newAgent(): MoteAgent {
-    const { profile, onBusy, crypto, classId, anchors, gateway, szx, parameters, policy, adaptive } = this.#parts;
+    const { profile, onBusy, gateway, szx, parameters, policy, adaptive, crypto } = this.#parts;
+    const { vendorId, classId, anchors, credential, confirmWithinUs, isDead, unixS } = this.#parts;
     return new MoteAgent({
       flash: this.flash,
       layout: this.layout,
       metrics: this.counters,
       crypto,
+      vendorId,
       classId,
       anchors,
+      credential,
+      confirmWithinUs,
+      isDead,
+      unixS,
       gateway,
       szx,
       parameters,

@@ -78,6 +78,8 @@ export interface Case {
   readonly blockBytes: number;
   readonly adaptive: boolean;
   readonly profile: string;
+  readonly rtc: boolean;
+  readonly useBeforeS?: number | undefined;
   readonly battery: string;
   readonly coap: { readonly ackTimeoutMs: number; readonly maxRetransmit: number };
   readonly lwm2m: Lwm2mSpec;

@@ -142,6 +142,10 @@ const CaseSchema = z.strictObject({
   /** Block size and timers are chosen from what is measured on the way. */
   adaptive: z.boolean().default(false),
   profile: z.string().default("nrf52840"),
+  /** Motes have a clock that runs through resets; without one they refuse what expires. */
+  rtc: z.boolean().default(false),
+  /** The manifest is not to be used later than this. */
+  useBeforeS: seconds.optional(),
   /** What a mote is powered from; see the profiles of batteries. */
   battery: z.string().default("aa2"),
   coap: z

@@ -81,11 +81,13 @@ export class Cell {
     const { random, run, scope } = this.air;
     const node = this.mesh.nodes[id]!;
     const { blockBytes } = run;
-    const { classId, author, image } = this.gateway;
+    const { vendorId, classId, author, image } = this.gateway;
     const mote = new Mote({
       profile,
       crypto: nobleCrypto,
+      vendorId,
       classId,
+      unixS: run.rtc ? (nowUs) => nowUs / 1e6 : undefined,
       anchors: [author.publicKey],
       blockBytes,
       random: random.fork(`mote-${id}`),

@@ -32,7 +32,7 @@ export class GatewayNode {
   readonly digest: Uint8Array;
   readonly classId: Uint8Array;
   readonly author: PrivateKey;
-  readonly #vendorId: Uint8Array;
+  readonly vendorId: Uint8Array;
   readonly #engine: Engine;
   readonly #random: SeededRandom;
   readonly #case: Case;
@@ -50,7 +50,7 @@ export class GatewayNode {
     this.author = keyPairOf("ES256", randomBytes(content, 32));
     this.image = randomBytes(content, air.run.imageBytes);
     this.digest = nobleCrypto.sha256(this.image);
-    this.#vendorId = randomBytes(content, 16);
+    this.vendorId = randomBytes(content, 16);
     this.classId = randomBytes(content, 16);
     this.#router = mesh.nodes[GATEWAY_ID]!;
     this.#start();
@@ -114,11 +114,12 @@ export class GatewayNode {
     this.#disk.upstream.set(uri, this.image);
     const description = {
       sequenceNumber: TARGET_SEQUENCE,
-      vendorId: this.#vendorId,
+      vendorId: this.vendorId,
       classId: this.classId,
       uri,
       imageDigest: this.digest,
       imageSize: this.image.length,
+      useBefore: this.#case.useBeforeS,
       // What an LwM2M client is to read afterwards; the others need no such bytes on their air.
       ...(this.#case.transport === "lwm2m" ? { version: `${TARGET_SEQUENCE}.0.0` } : {}),
     };

@@ -30,6 +30,9 @@ export function manifestPath(classId: Uint8Array, componentId: string): string[]
   return componentId === "00" ? ["m", toBase64Url(classId)] : ["m", toBase64Url(classId), componentId];
 }
 
+/** `/t/<class>`: what hands devices of a class over to new authorities. */
+export const transferPath = (classId: Uint8Array): string[] => ["t", toBase64Url(classId)];
+
 /** Where the manifest of a release is served: at a path of each class. */
 export function manifestPaths(release: Release): string[][] {
   return release.classIds.map((classId) => manifestPath(classId, componentOf(release)));

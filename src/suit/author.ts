@@ -18,11 +18,13 @@ export interface ManifestDescription {
   readonly componentId?: readonly Uint8Array[];
   /** Version for people; it decides nothing (the sequence number does). */
   readonly version?: string;
+  /** Seconds since 1970. */
+  readonly useBefore?: number | undefined;
 }
 
 /** An unsigned envelope for one image, as in Appendix B.2 of draft -37. */
 export function createEnvelope(crypto: Crypto, description: ManifestDescription): Uint8Array {
-  const { sequenceNumber, vendorId, classId, imageDigest, imageSize, uri, version } = description;
+  const { sequenceNumber, vendorId, classId, imageDigest, imageSize, uri, version, useBefore } = description;
   const id = description.componentId ?? [Uint8Array.of(0)];
   const payloads = [{ image: { digest: imageDigest, size: imageSize }, uri }];
   return buildEnvelope(crypto, {
@@ -30,6 +32,7 @@ export function createEnvelope(crypto: Crypto, description: ManifestDescription)
     vendorId,
     classIds: [classId],
     components: [{ id, payloads, version }],
+    useBefore,
   });
 }
 

@@ -61,6 +61,8 @@ export interface UpdateDescription {
   readonly classIds: readonly Uint8Array[];
   readonly components: readonly ComponentUpdate[];
   readonly dependencies?: readonly Dependency[] | undefined;
+  /** A few bytes that the manifest itself brings, for a component of their own. */
+  readonly write?: { readonly component: ComponentId; readonly content: Uint8Array } | undefined;
   readonly setVersion?: readonly number[] | undefined;
   readonly referenceUri?: string | undefined;
   readonly description?: string | undefined;
@@ -101,7 +103,6 @@ export function buildEnvelope(crypto: Crypto, update: UpdateDescription): Uint8A
     [ManifestKey.VERSION, 1],
     [ManifestKey.SEQUENCE_NUMBER, update.sequenceNumber],
     [ManifestKey.COMMON, encodeCbor(plan.common())],
-    [ManifestKey.VALIDATE, plan.validate()],
   ]);
   const member = (key: number, body: Uint8Array | undefined, severable: boolean): void => {
     if (body === undefined) return;
@@ -110,6 +111,7 @@ export function buildEnvelope(crypto: Crypto, update: UpdateDescription): Uint8A
     if (isSevered) members.set(key, body);
   };
   member(ManifestKey.DEPENDENCY_RESOLUTION, plan.resolve(), false);
+  member(ManifestKey.VALIDATE, plan.validate(), false);
   member(ManifestKey.INSTALL, plan.install(), true);
   member(ManifestKey.INVOKE, plan.invoke(), false);
   member(ManifestKey.TEXT, plan.text(), true);
@@ -127,6 +129,7 @@ class Builder {
   readonly #ids: ComponentId[] = [];
   readonly #staged = new Map<ComponentUpdate, number>();
   readonly #firstDependency: number;
+  readonly #written: number;
 
   constructor(update: UpdateDescription) {
     this.#update = update;
@@ -136,6 +139,8 @@ class Builder {
       this.#staged.set(component, this.#ids.length);
       this.#ids.push(stagedId(component.id));
     }
+    this.#written = this.#ids.length;
+    if (update.write !== undefined) this.#ids.push(update.write.component);
     this.#firstDependency = this.#ids.length;
     for (const { id } of update.dependencies ?? []) this.#ids.push(id);
   }
@@ -235,6 +240,14 @@ class Builder {
     });
     commands.push(...this.#processDependencies());
     this.#update.components.forEach((component, index) => commands.push(...this.#obtain(component, index)));
+    const { write } = this.#update;
+    if (write !== undefined)
+      commands.push(
+        ...this.#at(this.#written),
+        ...override([Parameter.CONTENT, write.content]),
+        Directive.WRITE,
+        policy,
+      );
     return seq(...commands);
   }
 
@@ -286,11 +299,11 @@ class Builder {
     ];
   }
 
-  validate(): Uint8Array {
+  validate(): Uint8Array | undefined {
     const commands: CborValue[] = [];
     commands.push(...this.#processDependencies());
     this.#update.components.forEach((_, index) => commands.push(...this.#at(index), Condition.IMAGE_MATCH, policy));
-    return seq(...commands);
+    return commands.length === 0 ? undefined : seq(...commands);
   }
 
   invoke(): Uint8Array | undefined {

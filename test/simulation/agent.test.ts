@@ -10,7 +10,7 @@ import { nobleCrypto } from "../../src/crypto/noble-crypto.ts";
 import { SeededRandom } from "../../simulator/engine/random.ts";
 import { Mote } from "../../simulator/mote/mote.ts";
 import { parseProfile } from "../../simulator/mote/profile.ts";
-import { author, classId, makeImage, sign } from "../support/gateway.ts";
+import { author, classId, makeImage, sign, vendorId } from "../support/gateway.ts";
 import { SERVER } from "../support/pair.ts";
 
 const profile = parseProfile(
@@ -29,6 +29,7 @@ function runMote(reply: (path: string, request: number) => Reply): Mote {
     profile,
     crypto: nobleCrypto,
     random: new SeededRandom(1, "mote"),
+    vendorId,
     classId,
     anchors: [author.publicKey],
     gateway: SERVER,

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { expand } from "../../simulator/scenarios/scenario.ts";
 import type { Case } from "../../simulator/scenarios/case.ts";
-import { again, reportOf, scenarioNamed, simulate } from "../support/simulation.ts";
+import { again, reportOf, scenarioNamed, simulate, small } from "../support/simulation.ts";
 
 const s1 = scenarioNamed("s1-desk");
 const restart = scenarioNamed("restart");
@@ -52,6 +52,13 @@ describe("determinism", () => {
     expect(a).toEqual(b);
     expect(reportOf(run, seed + 100).traceHash).not.toBe(a.report.traceHash);
   });
+});
+
+it("what expires is refused without a clock, taken in time with one, and refused when it is late", () => {
+  const outcomes = (keys: object): object => reportOf(small({ motes: 2, useBeforeS: 10, ...keys }), 1).outcomes;
+  expect(outcomes({ rtc: false })).toEqual({ failed: 2 });
+  expect(outcomes({ rtc: true })).toEqual({ updated: 2 });
+  expect(outcomes({ rtc: true, useBeforeS: 0.1 })).toEqual({ failed: 2 });
 });
 
 describe("crashes", () => {

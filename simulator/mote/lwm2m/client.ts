@@ -7,6 +7,7 @@ import type { PeerAddress, Transmit } from "../../../src/ports/datagram.ts";
 import { BlockFetch } from "../../../src/transfer/block-fetch.ts";
 import { earlier } from "../../../src/util/deadline.ts";
 import { boot, type BootResult } from "../bootloader.ts";
+import { confirmSlot } from "../layout.ts";
 import { BootstrapClient } from "./bootstrap.ts";
 import { FirmwareObject } from "./firmware-object.ts";
 import type { ClientParts } from "./client-parts.ts";
@@ -25,6 +26,7 @@ export class Lwm2mClient {
   /** Where it sleeps between: when it falls asleep, or wakes, next. */
   #turnUs: number | undefined;
   asleep = false;
+  #proven = false;
 
   constructor(parts: ClientParts, boots: number) {
     this.#parts = parts;
@@ -124,6 +126,15 @@ export class Lwm2mClient {
         this.#bootstrap?.handleEvent(nowUs, event);
         this.firmware?.handleEvent(nowUs, event);
       }
+    this.#prove();
+  }
+
+  /** A new image that can register reaches its server: that is what it had to prove. */
+  #prove(): void {
+    const { flash, layout } = this.#parts;
+    if (this.#proven || this.booted === undefined || !this.#registration.isRegistered) return;
+    this.#proven = true;
+    if (this.booted.onTrial) confirmSlot(flash, layout, this.booted.slot);
   }
 
   #newFirmware(booted: BootResult): FirmwareObject {

@@ -1,0 +1,184 @@
+import { imagePath } from "../../src/gateway/catalogue.ts";
+import { componentName } from "../../src/suit/manifest.ts";
+import type { OpenEnvelope } from "../../src/suit/open.ts";
+import {
+  DONE,
+  isAction,
+  type Action,
+  type Answer,
+  type Done,
+  type Effect,
+  type EffectResult,
+  type Question,
+  type Run,
+} from "../../src/suit/processor/effects.ts";
+import { runProcedure, type Outcome } from "../../src/suit/processor/procedure.ts";
+import { applyTransfer, isTrustComponent, permits, type DeviceTrust } from "../../src/suit/trust.ts";
+import { bytesEqual } from "../../src/util/bytes.ts";
+import type { Crypto } from "../../src/ports/crypto.ts";
+import type { DownloadEnd, ImageDownload } from "./image-download.ts";
+import type { SlotIndex } from "./layout.ts";
+import type { CpuCosts } from "./profile.ts";
+import type { SlotWriter } from "./slot-writer.ts";
+import type { Work } from "./work.ts";
+
+/** The one component of a mote with one microcontroller. */
+export const IMAGE_COMPONENT = "00";
+
+export interface UpdateRunParts {
+  readonly crypto: Crypto;
+  readonly costs: CpuCosts;
+  readonly work: Work;
+  readonly vendorId: Uint8Array;
+  readonly classId: Uint8Array;
+  readonly trust: DeviceTrust;
+  /** The slot that is written, and its room. */
+  readonly slot: SlotIndex;
+  readonly slotBytes: number;
+  /** SHA-256 of what is in the slot that runs, for a manifest that asks. */
+  readonly runningDigest: Uint8Array;
+  /** A clock that can be trusted; absent on a device without RTC, which then refuses what expires. */
+  readonly unixS?: ((nowUs: number) => number) | undefined;
+  readonly newDownload: (
+    path: readonly string[],
+    digest: Uint8Array,
+    size: number,
+    onEnd: (nowUs: number, end: DownloadEnd) => void,
+  ) => ImageDownload;
+  readonly writeTrust: (trust: DeviceTrust) => number | undefined;
+  readonly onEnd: (nowUs: number, outcome: Outcome, run: UpdateRun) => void;
+}
+
+/** A mote's half of the SUIT processor: what it is asked it looks up, what it is told takes flash, CPU and radio. */
+export class UpdateRun {
+  readonly #parts: UpdateRunParts;
+  readonly #run: Run<Outcome>;
+  #download: ImageDownload | undefined;
+  /** The image as the manifest has it, once it was fetched. */
+  fetched: { readonly digest: Uint8Array; readonly size: number } | undefined;
+  #verified = false;
+  /** Why a download ended that the manifest asked for. */
+  downloadFailure: string | undefined;
+
+  constructor(open: OpenEnvelope, parts: UpdateRunParts) {
+    this.#parts = parts;
+    const { crypto, trust } = parts;
+    this.#run = runProcedure(open, "update", {
+      crypto,
+      hasComponent: (id) => componentName(id) === IMAGE_COMPONENT || isTrustComponent(id),
+      permits: (signers, component, code) => permits(trust, signers, component, code),
+    });
+  }
+
+  get download(): ImageDownload | undefined {
+    return this.#download;
+  }
+
+  get writer(): SlotWriter | undefined {
+    return this.#download?.writer;
+  }
+
+  start(nowUs: number): void {
+    this.#step(nowUs, undefined);
+  }
+
+  #step(nowUs: number, result: EffectResult): void {
+    let given = result;
+    for (;;) {
+      const step = this.#run.next(given);
+      if (step.done === true) return this.#parts.onEnd(nowUs, step.value, this);
+      const answer = this.#perform(nowUs, step.value);
+      if (answer === LATER) return;
+      given = answer;
+    }
+  }
+
+  #perform(nowUs: number, effect: Effect): EffectResult | typeof LATER {
+    if (effect.kind === "read-envelope") return undefined;
+    return isAction(effect) ? this.#act(nowUs, effect) : this.#ask(nowUs, effect);
+  }
+
+  #ask(nowUs: number, question: Question): Answer | typeof LATER {
+    const { vendorId, classId, slot, unixS } = this.#parts;
+    const told = (is: boolean): Answer => (is ? "yes" : "no");
+    switch (question.kind) {
+      case "identifier":
+        if (question.which === "device") return "no";
+        return told(bytesEqual(question.value, question.which === "vendor" ? vendorId : classId));
+      case "slot":
+        return told(question.slot === slot);
+      case "before":
+        return unixS === undefined ? "unsupported" : told(unixS(nowUs) < question.unixS);
+      case "authorised":
+        return "yes"; // nobody stands by to say no
+      case "digest":
+        return this.#digest(nowUs, question);
+      case "content":
+      case "battery":
+      case "version":
+      default:
+        return "unsupported";
+    }
+  }
+
+  /** Hashes what was fetched, which takes the CPU its time; once. */
+  #digest(nowUs: number, { digest, size }: Question & { kind: "digest" }): Answer | typeof LATER {
+    const { work, costs, crypto, runningDigest } = this.#parts;
+    const { fetched } = this;
+    if (fetched === undefined) return bytesEqual(digest, runningDigest) ? "yes" : "no";
+    if (!bytesEqual(fetched.digest, digest) || (size !== undefined && fetched.size !== size)) return "no";
+    if (this.#verified) return "yes";
+    work.compute(nowUs, fetched.size * costs.sha256UsPerByte, (now) => {
+      this.#verified = bytesEqual(crypto.sha256(this.writer!.read()), digest);
+      if (!this.#verified) this.writer!.discard();
+      this.#step(now, this.#verified ? "yes" : "no");
+    });
+    return LATER;
+  }
+
+  #act(nowUs: number, action: Action): Done | typeof LATER {
+    if (action.kind === "fetch") return this.#fetch(nowUs, action);
+    if (action.kind === "store" && isTrustComponent(action.component)) return this.#storeTrust(nowUs, action.content);
+    if (action.kind === "invoke") return DONE; // the bootloader does it
+    return { ok: false, detail: `this mote cannot ${action.kind}` };
+  }
+
+  #fetch(nowUs: number, action: Action & { kind: "fetch" }): Done | typeof LATER {
+    const { slotBytes, newDownload } = this.#parts;
+    const { uri, digest, size } = action;
+    if (action.encryption !== undefined) return { ok: false, detail: "this mote decrypts nothing" };
+    if (digest === undefined || size === undefined || size === 0)
+      return { ok: false, detail: "its digest or size is not given" };
+    if (size > slotBytes) return { ok: false, detail: `image-larger-than-slot` };
+    // Another server's image is behind its digest on the gateway too, and the digest is signed.
+    const path = pathOf(uri) ?? imagePath(digest);
+    this.#verified = false;
+    this.#download = newDownload(path, digest, size, (now, end) => {
+      if (end.ok) this.fetched = { digest, size };
+      else this.downloadFailure = end.reason;
+      this.#step(now, end.ok ? DONE : { ok: false, detail: end.reason });
+    });
+    this.#download.start(nowUs);
+    return LATER;
+  }
+
+  #storeTrust(nowUs: number, content: Uint8Array): Done | typeof LATER {
+    const { trust, writeTrust, work } = this.#parts;
+    const next = applyTransfer(trust, content);
+    if (next === undefined) return { ok: false, detail: "the transfer is malformed, or an older one" };
+    const us = writeTrust(next);
+    if (us === undefined) return { ok: false, detail: "these keys do not fit" };
+    work.after(nowUs, us, (now) => this.#step(now, DONE));
+    return LATER;
+  }
+}
+
+/** The answer comes when work or a transfer is over. */
+const LATER = Symbol("later");
+
+/** Path segments of a URI on the gateway that gave the manifest (RFC 3986: it is relative to that). */
+function pathOf(uri: string): string[] | undefined {
+  if (!uri.startsWith("/")) return undefined;
+  const path = uri.slice(1).split("/");
+  return path.every((segment) => segment.length > 0 && segment.length <= 255) ? path : undefined;
+}

@@ -1,0 +1,147 @@
+import { decodeCbor, encodeCbor, isArray, isBytes, isMap, isUint, type CborValue } from "../codec/cbor.ts";
+import type { Verifier } from "../codec/cose.ts";
+import { bytesEqual, utf8 } from "../util/bytes.ts";
+import type { UpdateDescription } from "./build.ts";
+import { Directive } from "./keys.ts";
+import { componentName, type ComponentId } from "./manifest.ts";
+
+/** The keys that a device believes, as its factory sealed them and as later transfers have moved them. */
+export interface DeviceTrust {
+  /** Counts transfers: an older one is never taken again. */
+  readonly epoch: number;
+  /** Each of them may sign software. */
+  readonly authorities: readonly Verifier[];
+  /** May hand over to new authorities, when the old ones are gone; never sign software. */
+  readonly escrow: readonly Verifier[];
+  /** So many of these keys together may hand over too. */
+  readonly quorum: { readonly keys: readonly Verifier[]; readonly atLeast: number } | undefined;
+  /** The device's operator, who has to countersign software; absent where nobody has to. */
+  readonly operators: readonly Verifier[];
+}
+
+export const trustOf = (authorities: readonly Verifier[]): DeviceTrust => ({
+  epoch: 0,
+  authorities,
+  escrow: [],
+  quorum: undefined,
+  operators: [],
+});
+
+/** The component that holds them; standard commands write it. */
+export const TRUST_COMPONENT: ComponentId = [utf8("blockferry"), utf8("trust")];
+const TRUST_NAME = componentName(TRUST_COMPONENT);
+
+export const isTrustComponent = (component: ComponentId): boolean => componentName(component) === TRUST_NAME;
+
+/** All keys whose signatures a device looks at. */
+export function anchorsOf({ authorities, escrow, quorum, operators }: DeviceTrust): Verifier[] {
+  return [...authorities, ...escrow, ...(quorum?.keys ?? []), ...operators];
+}
+
+const isAmong = (keys: readonly Verifier[], key: Verifier): boolean =>
+  keys.some((other) => other.algorithm === key.algorithm && bytesEqual(other.bytes, key.bytes));
+
+/** Whether who signed may change this component (draft -37 section 9): software is the authorities', trust also escrow's and the quorum's. */
+export function permits(
+  trust: DeviceTrust,
+  signers: readonly Verifier[],
+  component: ComponentId,
+  code: number,
+): boolean {
+  const { authorities, escrow, quorum, operators } = trust;
+  const byAuthority = signers.some((key) => isAmong(authorities, key));
+  if (isTrustComponent(component)) {
+    if (code !== Directive.WRITE) return false;
+    const ofQuorum = signers.filter((key) => quorum !== undefined && isAmong(quorum.keys, key)).length;
+    return (
+      byAuthority || signers.some((key) => isAmong(escrow, key)) || (quorum !== undefined && ofQuorum >= quorum.atLeast)
+    );
+  }
+  const approved = operators.length === 0 || signers.some((key) => isAmong(operators, key));
+  return byAuthority && approved;
+}
+
+/** New authorities in place of the old ones; escrow, quorum and operators stay as the factory sealed them. */
+export interface AuthorityTransfer {
+  readonly epoch: number;
+  readonly authorities: readonly Verifier[];
+}
+
+const ALGORITHMS: readonly Verifier["algorithm"][] = ["ES256", "Ed25519", "HSS-LMS"];
+const MAX_KEYS = 8;
+
+const encodeKeys = (keys: readonly Verifier[]): CborValue => keys.map(({ algorithm, bytes }) => [algorithm, bytes]);
+
+export function encodeTransfer({ epoch, authorities }: AuthorityTransfer): Uint8Array {
+  return encodeCbor([1, epoch, encodeKeys(authorities)]);
+}
+
+export function decodeTransfer(bytes: Uint8Array): AuthorityTransfer | undefined {
+  const item = decoded(bytes);
+  if (!isArray(item) || item.length !== 3 || item[0] !== 1 || !isUint(item[1])) return undefined;
+  const authorities = decodeKeys(item[2]);
+  return authorities === undefined || authorities.length === 0 ? undefined : { epoch: item[1], authorities };
+}
+
+/** The trust after a transfer that the processor let through; undefined for one that is malformed, or was overtaken. */
+export function applyTransfer(trust: DeviceTrust, content: Uint8Array): DeviceTrust | undefined {
+  const transfer = decodeTransfer(content);
+  if (transfer === undefined || transfer.epoch <= trust.epoch) return undefined;
+  return { ...trust, epoch: transfer.epoch, authorities: transfer.authorities };
+}
+
+/** The update that hands devices of a class over: it writes the trust component, and nothing else. */
+export function transferUpdate(
+  vendorId: Uint8Array,
+  classIds: readonly Uint8Array[],
+  transfer: AuthorityTransfer,
+): UpdateDescription {
+  const write = { component: TRUST_COMPONENT, content: encodeTransfer(transfer) };
+  return { sequenceNumber: transfer.epoch, vendorId, classIds, components: [], write, invoke: false };
+}
+
+/** The trust as a device keeps it in flash, and a factory writes it. */
+export function encodeTrust({ epoch, authorities, escrow, quorum, operators }: DeviceTrust): Uint8Array {
+  const members = new Map<CborValue, CborValue>([
+    [1, epoch],
+    [2, encodeKeys(authorities)],
+    [3, encodeKeys(escrow)],
+    [5, encodeKeys(operators)],
+  ]);
+  if (quorum !== undefined) members.set(4, [quorum.atLeast, encodeKeys(quorum.keys)]);
+  return encodeCbor(members);
+}
+
+export function decodeTrust(bytes: Uint8Array): DeviceTrust | undefined {
+  const members = decoded(bytes);
+  if (!isMap(members)) return undefined;
+  const epoch = members.get(1);
+  const [authorities, escrow, operators] = [2, 3, 5].map((key) => decodeKeys(members.get(key)));
+  const quorum = members.get(4);
+  if (!isUint(epoch) || authorities === undefined || escrow === undefined || operators === undefined) return undefined;
+  if (quorum === undefined) return { epoch, authorities, escrow, quorum: undefined, operators };
+  const [atLeast, list] = isArray(quorum) ? quorum : [];
+  const keys = decodeKeys(list);
+  if (!isUint(atLeast) || atLeast < 1 || keys === undefined) return undefined;
+  return { epoch, authorities, escrow, quorum: { keys, atLeast }, operators };
+}
+
+function decodeKeys(value: CborValue | undefined): Verifier[] | undefined {
+  if (!isArray(value) || value.length > MAX_KEYS) return undefined;
+  const keys: Verifier[] = [];
+  for (const entry of value) {
+    const [name, bytes] = isArray(entry) ? entry : [];
+    const algorithm = ALGORITHMS.find((known) => known === name);
+    if (algorithm === undefined || !isBytes(bytes)) return undefined;
+    keys.push({ algorithm, bytes } as Verifier);
+  }
+  return keys;
+}
+
+function decoded(bytes: Uint8Array): CborValue | undefined {
+  try {
+    return decodeCbor(bytes);
+  } catch {
+    return undefined;
+  }
+}
