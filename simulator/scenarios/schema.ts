@@ -145,7 +145,7 @@ const CaseSchema = z.strictObject({
   /** Motes have a clock that runs through resets; without one they refuse what expires. */
   rtc: z.boolean().default(false),
   /** The manifest is not to be used later than this. */
-  useBeforeS: seconds.optional(),
+  useBeforeS: z.int().min(1).optional(),
   /** What a mote is powered from; see the profiles of batteries. */
   battery: z.string().default("aa2"),
   coap: z

@@ -37,7 +37,9 @@ import { recoverDevices, recoverImages, removeStrays } from "./recovery.ts";
 import { Proxying, type ProxySettings } from "./proxying.ts";
 import { Publications, type Publication, type PublishOutcome, type PublishRequest } from "./publications.ts";
 import { RefusalLog } from "./refusal-log.ts";
-import { manifestResource, ServedImages } from "./resources.ts";
+import { LifecycleDesk } from "./lifecycle-desk.ts";
+import { Offers } from "./offers.ts";
+import { ServedImages } from "./resources.ts";
 
 export interface GatewayParts {
   readonly crypto: Crypto;
@@ -94,6 +96,9 @@ export class Gateway {
   readonly #refusals: RefusalLog;
   readonly #proxying: Proxying | undefined;
   readonly #devices: Devices;
+  readonly #offers: Offers;
+  /** Who may do what to which devices, from factory to scrapyard. */
+  readonly desk: LifecycleDesk;
   #nextId = 1;
 
   constructor(parts: GatewayParts, recovered: Recovered) {
@@ -134,10 +139,21 @@ export class Gateway {
     const { admission } = parts;
     const servedParts = { cache: this.#cache, transfers: this.#transfers, metrics, respond, admission };
     this.#served = new ServedImages(servedParts, this.#router, blockPath);
-    this.#publications = new Publications(crypto, parts.anchors, this.#catalogue);
     const { nowUs: startUs = 0, unixMs: startMs = 0 } = recovered;
+    const unixMs = (nowUs: number): number => startMs + (nowUs - startUs) / 1_000;
+    this.desk = new LifecycleDesk({
+      crypto,
+      log,
+      metrics,
+      unixMs,
+      router: this.#router,
+      store: (ops) => this.#store(ops, "durable"),
+      changed: (nowUs, { kind }) => kind === "key-revoked" && this.#offers.review(nowUs),
+    });
+    this.#publications = new Publications(crypto, parts.anchors, this.#catalogue, this.desk);
+    const [catalogue, served, router, desk] = [this.#catalogue, this.#served, this.#router, this.desk];
+    this.#offers = new Offers({ crypto, log, metrics, catalogue, served, router, desk });
     const { ownAddress = () => undefined, profiles = [], awakeUs = () => undefined } = parts;
-    const packageParts = { catalogue: this.#catalogue, cache: this.#cache, served: this.#served };
     this.#devices = new Devices(
       {
         random: parts.random.fork("lwm2m"),
@@ -146,8 +162,8 @@ export class Gateway {
         endpoint: this.#endpoint,
         profiles,
         awakeUs,
-        packages: imagePackages({ ...packageParts, transfers: this.#transfers, ownAddress }),
-        unixMs: (nowUs) => startMs + (nowUs - startUs) / 1_000,
+        packages: imagePackages({ catalogue, cache: this.#cache, served, transfers: this.#transfers, ownAddress }),
+        unixMs,
         store: (ops, durability) => this.#store(ops, durability),
       },
       this.#router,
@@ -185,17 +201,9 @@ export class Gateway {
 
   /** Starts a publication; its outcome comes by `pollOutcome` under `operation`. */
   publish(nowUs: number, operation: number, request: PublishRequest): void {
-    const opened = this.#publications.open(operation, request);
+    const opened = this.#publications.open(nowUs, operation, request);
     if ("kind" in opened) this.#refuse(opened);
-    else {
-      const { images } = opened.listing;
-      const all = [...this.#catalogue.images(), ...images];
-      const clash = all.some((other) =>
-        images.some(({ digest }) => digest !== other.digest && sameImagePath(digest, other.digest)),
-      );
-      if (clash) this.#endRefused(opened, "image-path-clash", "another image has the same short identifier");
-      else for (const image of images) this.#cache.ensure(nowUs, image);
-    }
+    else for (const image of opened.listing.images) this.#cache.ensure(nowUs, image);
     this.#settle(nowUs);
   }
 
@@ -260,33 +268,23 @@ export class Gateway {
   #recover(nowUs: number, entries: Recovered["entries"]): void {
     const { crypto, anchors, log, metrics } = this.#parts;
     const [catalogue, cache, transfers] = [this.#catalogue, this.#cache, this.#transfers];
-    const recovery = { crypto, anchors, log, metrics, catalogue, cache, transfers };
+    const recovery = {
+      crypto,
+      anchors: [...anchors, ...this.desk.anchors()],
+      log,
+      metrics,
+      catalogue,
+      cache,
+      transfers,
+    };
     const records = [...entries];
+    this.desk.recover(records);
     const listings = recoverImages(recovery, records);
-    for (const image of catalogue.images()) this.#serveImage(image.digest);
-    for (const listing of listings) this.#offer(listing);
+    for (const image of catalogue.images()) this.#offers.serveImage(image.digest);
+    for (const listing of listings) this.#offers.offer(nowUs, listing);
     recoverDevices(recovery, this.#devices, nowUs, records);
     removeStrays(recovery);
     this.#devices.begin(nowUs);
-  }
-
-  /** Puts a listing on the air in place of the one before. */
-  #offer(listing: Listing): void {
-    const before = this.#catalogue.get(listing.release.key);
-    if (before?.alias !== undefined && before.alias !== listing.alias) this.#served.withdraw([before.alias]);
-    this.#catalogue.put(listing);
-    for (const { digest } of listing.images) this.#serveImage(digest);
-    if (listing.alias !== undefined) this.#served.serve([listing.alias], listing.images[0]!);
-    const { release } = listing;
-    const etag = this.#parts.crypto.sha256(release.envelope).subarray(0, 8);
-    for (const path of manifestPaths(release))
-      this.#router.add(path, manifestResource(release.envelope, etag, path.join("/")));
-  }
-
-  #serveImage(digest: string): void {
-    const image = this.#catalogue.image(digest);
-    const bytes = fromHex(digest);
-    if (image !== undefined && bytes !== undefined) this.#served.serve(imagePath(bytes), image);
   }
 
   #settle(nowUs: number): void {
@@ -344,12 +342,13 @@ export class Gateway {
       this.#parts.metrics.count("store_write_failed", event.reason);
     }
     this.#devices.stored(nowUs, id, event.kind === "done");
+    this.desk.stored(nowUs, id, event.kind === "done", event.kind === "failed" ? event.detail : "");
     if (publication === undefined) return;
     if (event.kind === "failed") this.#endRefused(publication, event.reason, event.detail);
     else {
       const { operation, listing } = publication;
       this.#publications.end(publication);
-      this.#offer(listing);
+      this.#offers.offer(nowUs, listing);
       for (const path of manifestPaths(listing.release)) this.#endpoint.notify(nowUs, path.join("/"));
       const { key, sequenceNumber, version } = listing.release;
       this.#parts.log.event("info", "release-published", { key, sequenceNumber, version, digest: listing.digest });
@@ -386,8 +385,4 @@ export class Gateway {
       this.#transfers.hasUnfinished(nowUs, digest)
     );
   }
-}
-
-function sameImagePath(a: string, b: string): boolean {
-  return a.slice(0, 12) === b.slice(0, 12);
 }

@@ -3,6 +3,7 @@ import type { Crypto } from "../ports/crypto.ts";
 import { checkSequence, openRelease } from "../suit/release.ts";
 import { toHex } from "../util/bytes.ts";
 import { imagesOf, manifestPaths, type Catalogue, type Listing } from "./catalogue.ts";
+import type { LifecycleDesk } from "./lifecycle-desk.ts";
 import { GATEWAY_LIMITS } from "./limits.ts";
 
 /** What an operator gives: an envelope, and where its image can be fetched by the gateway. */
@@ -33,18 +34,26 @@ export class Publications {
   readonly #crypto: Crypto;
   readonly #anchors: readonly Verifier[];
   readonly #catalogue: Catalogue;
+  readonly #desk: LifecycleDesk;
   readonly #underWay = new Map<string, Publication>();
 
-  constructor(crypto: Crypto, anchors: readonly Verifier[], catalogue: Catalogue) {
+  constructor(crypto: Crypto, anchors: readonly Verifier[], catalogue: Catalogue, desk: LifecycleDesk) {
+    this.#desk = desk;
     this.#crypto = crypto;
     this.#anchors = anchors;
     this.#catalogue = catalogue;
   }
 
   /** Authenticates the envelope and checks that it is newer; nothing is fetched for one that isn't. */
-  open(operation: number, request: PublishRequest): Publication | PublishOutcome {
-    const opened = openRelease(this.#crypto, request.envelope, { anchors: this.#anchors });
+  open(nowUs: number, operation: number, request: PublishRequest): Publication | PublishOutcome {
+    const anchors = [...this.#anchors, ...this.#desk.anchors()];
+    let opened = openRelease(this.#crypto, request.envelope, { anchors });
     const refuse = (reason: string, detail: string): PublishOutcome => ({ kind: "refused", operation, reason, detail });
+    if (!opened.ok) return refuse(opened.reason, opened.detail);
+    const admitted = this.#desk.admit(nowUs, request.envelope, opened.release.classIds.map(toHex));
+    // A class that nobody defined has the anchors of the configuration, and no others.
+    if (admitted === "not-governed") opened = openRelease(this.#crypto, request.envelope, { anchors: this.#anchors });
+    else if (admitted !== undefined) return refuse(admitted.reason, admitted.detail);
     if (!opened.ok) return refuse(opened.reason, opened.detail);
     const { release } = opened;
     const sequence = checkSequence(release, this.#catalogue.get(release.key)?.release);
@@ -75,6 +84,10 @@ export class Publications {
       }
     }
     const digest = toHex(release.imageDigest);
+    const known = [...this.#catalogue.images()].map((image) => image.digest);
+    const wanted = release.images.map((image) => toHex(image.digest));
+    if (clashes([...known, ...wanted]))
+      return refuse("image-path-clash", "another image has the same short identifier");
     const sources = new Map(Object.entries(request.sources ?? {}));
     if (request.source !== undefined) sources.set(digest, request.source);
     const images = imagesOf(release, sources);
@@ -115,4 +128,15 @@ export class Publications {
   end(publication: Publication): void {
     this.#underWay.delete(publication.listing.release.key);
   }
+}
+
+/** Whether two different images would be served at one path: 48 bits of their digests are the same. */
+function clashes(digests: readonly string[]): boolean {
+  const byPath = new Map<string, string>();
+  for (const digest of digests) {
+    const path = digest.slice(0, 12);
+    if ((byPath.get(path) ?? digest) !== digest) return true;
+    byPath.set(path, digest);
+  }
+  return false;
 }

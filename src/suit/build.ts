@@ -202,28 +202,21 @@ class Builder {
   resolve(): Uint8Array | undefined {
     const dependencies = this.#update.dependencies ?? [];
     if (dependencies.length === 0) return undefined;
-    const commands = dependencies.flatMap(({ uri }, i): CborValue[] => [
-      ...this.#at(this.#firstDependency + i),
-      ...override([Parameter.URI, uri]),
-      Directive.FETCH,
-      policy,
-      Condition.DEPENDENCY_INTEGRITY,
-      policy,
-      Directive.PROCESS_DEPENDENCY,
-      policy,
-    ]);
+    const commands: CborValue[] = [];
+    dependencies.forEach(({ uri }, i) => {
+      commands.push(...this.#at(this.#firstDependency + i), ...override([Parameter.URI, uri]), Directive.FETCH, policy);
+      commands.push(Condition.DEPENDENCY_INTEGRITY, policy, Directive.PROCESS_DEPENDENCY, policy);
+    });
     return seq(...commands);
   }
 
   #processDependencies(): CborValue[] {
-    const dependencies = this.#update.dependencies ?? [];
-    return dependencies.flatMap((_, i): CborValue[] => [
-      ...this.#at(this.#firstDependency + i),
-      Condition.DEPENDENCY_INTEGRITY,
-      policy,
-      Directive.PROCESS_DEPENDENCY,
-      policy,
-    ]);
+    const commands: CborValue[] = [];
+    (this.#update.dependencies ?? []).forEach((_, i) => {
+      commands.push(...this.#at(this.#firstDependency + i), Condition.DEPENDENCY_INTEGRITY, policy);
+      commands.push(Directive.PROCESS_DEPENDENCY, policy);
+    });
+    return commands;
   }
 
   /** All that can say no comes before the first byte is fetched (RFC 9124, REQ.USE.MFST.PRE_CHECK). */

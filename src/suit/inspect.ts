@@ -7,6 +7,7 @@ import type { OpenEnvelope } from "./open.ts";
 import { planProcedure, type PlannedWay } from "./plan.ts";
 import type { Action, Question } from "./processor/effects.ts";
 import type { ProcessorOptions } from "./processor/state.ts";
+import { isoTime } from "../util/iso-time.ts";
 import { labelOf, readText, versionText } from "./text.ts";
 
 /** What a manifest will do, for people and programs. */
@@ -140,7 +141,7 @@ const WAITS: Readonly<Record<number, (value: unknown) => string>> = {
   [WaitEvent.AUTHORIZATION]: (value) => `leave to update with priority ${String(value)}`,
   [WaitEvent.POWER]: (value) => `power state ${String(value)}`,
   [WaitEvent.NETWORK]: (value) => `network state ${String(value)}`,
-  [WaitEvent.TIME]: (value) => new Date(Number(value) * 1_000).toISOString(),
+  [WaitEvent.TIME]: (value) => isoTime(Number(value)),
   [WaitEvent.TIME_OF_DAY]: (value) => `second ${String(value)} of the local day`,
   [WaitEvent.TIME_OF_DAY_UTC]: (value) => `second ${String(value)} of the day in UTC`,
   [WaitEvent.DAY_OF_WEEK]: (value) => `day ${String(value)} of the local week, Sunday being 0`,
@@ -163,9 +164,7 @@ function stopOf(step: Question | Action, names: ReadonlyMap<string, string>): st
     case "identifier":
       return step.which === "device" ? ["the device is another one"] : ["vendor or class is another one"];
     case "before":
-      return [
-        `it is ${new Date(step.unixS * 1_000).toISOString()} or later, or the device has no clock that it trusts`,
-      ];
+      return [`it is ${isoTime(step.unixS)} or later, or the device has no clock that it trusts`];
     case "battery":
       return [`less than ${step.atLeastMwh} mWh are left in the battery`];
     case "authorised":

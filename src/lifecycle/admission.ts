@@ -1,0 +1,128 @@
+import { Directive, nameOf } from "../suit/keys.ts";
+import { isoTime } from "../util/iso-time.ts";
+import { isTrustComponent } from "../suit/trust.ts";
+import { labelOf } from "../suit/text.ts";
+import type { ComponentId } from "../suit/manifest.ts";
+import type { PlannedWay } from "../suit/plan.ts";
+import {
+  hardwareRefusals,
+  isSameKey,
+  supportState,
+  type Authority,
+  type DeviceClass,
+  type KeyRecord,
+  type Leave,
+} from "./classes.ts";
+
+/** What is known of a release that wants to be offered to a class. */
+export interface Candidate {
+  readonly signers: readonly KeyRecord[];
+  readonly ways: readonly PlannedWay[];
+  readonly envelopeBytes: number;
+  readonly encrypted: boolean;
+}
+
+export interface Refusal {
+  readonly reason: string;
+  readonly detail: string;
+}
+
+/** Why a class does not take a release; undefined when it does. Revoked keys count as no signature at all. */
+export function refusalOf(
+  definition: DeviceClass,
+  candidate: Candidate,
+  isRevoked: (key: KeyRecord) => boolean,
+  unixMs: number,
+): Refusal | undefined {
+  const valid = candidate.signers.filter((key) => !isRevoked(key));
+  const authorities = definition.authorities.filter((authority) => valid.some((key) => isSameKey(key, authority)));
+  if (authorities.length === 0) {
+    const wasRevoked = candidate.signers.some(isRevoked);
+    return wasRevoked
+      ? { reason: "key-revoked", detail: "it is signed with a key that was revoked" }
+      : { reason: "not-an-authority", detail: `none of its signers is an authority for ${definition.name} now` };
+  }
+  const { operators } = definition;
+  if (operators.length > 0 && !operators.some((operator) => valid.some((key) => isSameKey(key, operator))))
+    return { reason: "no-countersignature", detail: `the operator of ${definition.name} has not countersigned it` };
+  return (
+    rightsRefusal(authorities, candidate.ways) ??
+    hardwareRefusal(definition, candidate) ??
+    supportRefusal(definition, candidate, unixMs) ??
+    leaveRefusal(definition, candidate, unixMs)
+  );
+}
+
+const ACTIONS: Readonly<Record<string, number>> = {
+  fetch: Directive.FETCH,
+  store: Directive.WRITE,
+  copy: Directive.COPY,
+  swap: Directive.SWAP,
+  invoke: Directive.INVOKE,
+  unlink: Directive.UNLINK,
+};
+
+function rightsRefusal(authorities: readonly Authority[], ways: readonly PlannedWay[]): Refusal | undefined {
+  for (const { steps } of ways) {
+    for (const step of steps) {
+      const code = ACTIONS[step.kind];
+      if (code === undefined || !("component" in step)) continue;
+      if (isTrustComponent(step.component))
+        return { reason: "trust-in-release", detail: "a release may not change who is trusted; that is a transfer" };
+      const action = nameOf(Directive, code);
+      if (!authorities.some((authority) => mayDo(authority, step.component, action)))
+        return { reason: "no-right", detail: `its signer may not ${action} ${labelOf(step.component)}` };
+    }
+  }
+  return undefined;
+}
+
+function mayDo({ rights }: Authority, component: ComponentId, action: string): boolean {
+  if (rights === undefined) return true;
+  const name = labelOf(component);
+  return rights.some(
+    ({ component: prefix, actions }) =>
+      (prefix === undefined || name === prefix || name.startsWith(`${prefix}/`)) &&
+      (actions === undefined || actions.includes(action)),
+  );
+}
+
+const useBeforeOf = ({ ways }: Candidate): number | undefined => {
+  const times = ways.flatMap(({ steps }) => steps.flatMap((step) => (step.kind === "before" ? [step.unixS] : [])));
+  return times.length === 0 ? undefined : Math.min(...times);
+};
+
+function hardwareRefusal({ hardware }: DeviceClass, candidate: Candidate): Refusal | undefined {
+  const { encrypted, envelopeBytes } = candidate;
+  const expires = useBeforeOf(candidate) !== undefined;
+  const [first] = hardwareRefusals(hardware, { expires, encrypted, envelopeBytes, unattended: true });
+  return first === undefined ? undefined : { reason: first.split(":")[0]!, detail: first };
+}
+
+/** The last image of a class never expires: nobody would bring another one (RFC 9124 section 4.3.3). */
+function supportRefusal({ support, name }: DeviceClass, candidate: Candidate, unixMs: number): Refusal | undefined {
+  const state = supportState(support, unixMs);
+  const expiresS = useBeforeOf(candidate);
+  if (expiresS !== undefined && expiresS * 1_000 <= unixMs)
+    return { reason: "expired", detail: "it was to be used before now" };
+  if (state !== "ended") return undefined;
+  if (support!.then === "no-new-releases")
+    return { reason: "support-ended", detail: `support of ${name} has ended, and no new release is taken` };
+  return expiresS === undefined
+    ? undefined
+    : { reason: "last-image-expires", detail: `support of ${name} has ended: what is offered now must not expire` };
+}
+
+/** Below 0 is what cannot wait (update-management section 4.3). */
+export const isSecurityFix = ({ ways }: Pick<Candidate, "ways">): boolean =>
+  ways.some(({ steps }) => steps.some((step) => step.kind === "authorised" && step.priority < 0));
+
+function leaveRefusal({ policy, name }: DeviceClass, candidate: Candidate, unixMs: number): Refusal | undefined {
+  if (policy === undefined) return undefined;
+  const kind = isSecurityFix(candidate) ? "security" : "features";
+  const leave: Leave = policy[kind];
+  if (leave === "refuse") return { reason: "refused-by-operator", detail: `the operator of ${name} takes no ${kind}` };
+  if (leave === "allow" || unixMs >= leave.deferUntilMs) return undefined;
+  const until = isoTime(leave.deferUntilMs / 1_000);
+  return { reason: "deferred-by-operator", detail: `the operator of ${name} takes no ${kind} before ${until}` };
+}

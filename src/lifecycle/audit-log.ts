@@ -1,0 +1,103 @@
+import type { Crypto } from "../ports/crypto.ts";
+import { toHex, utf8 } from "../util/bytes.ts";
+
+export type AuditValue =
+  | string
+  | number
+  | boolean
+  | null
+  | readonly AuditValue[]
+  | { readonly [key: string]: AuditValue };
+
+/** One thing that happened, and who did it. */
+export interface AuditEntry {
+  readonly number: number;
+  /** Milliseconds since 1970, by the clock of who wrote it. */
+  readonly unixMs: number;
+  readonly actor: string;
+  readonly event: { readonly kind: string; readonly [key: string]: AuditValue };
+  /** Hash of the entry before, in hex; 64 zeros before the first. */
+  readonly previous: string;
+  /** SHA-256 over all the above, in hex. */
+  readonly hash: string;
+}
+
+export const NO_ENTRY: string = "0".repeat(64);
+
+/** JSON with sorted keys: the same bytes for the same value, whoever writes it. */
+function canonical(value: AuditValue): string {
+  if (Array.isArray(value)) return `[${(value as AuditValue[]).map(canonical).join(",")}]`;
+  if (value === null || typeof value !== "object") return JSON.stringify(value);
+  const entries = Object.entries(value as Record<string, AuditValue>).toSorted(([a], [b]) => (a < b ? -1 : 1));
+  return `{${entries.map(([key, item]) => `${JSON.stringify(key)}:${canonical(item)}`).join(",")}}`;
+}
+
+function hashOf(crypto: Crypto, { number, unixMs, actor, event, previous }: Omit<AuditEntry, "hash">): string {
+  return toHex(crypto.sha256(utf8(canonical({ number, unixMs, actor, event, previous }))));
+}
+
+/** The entry that follows `last`, chained to it. */
+export function nextEntry(
+  crypto: Crypto,
+  last: AuditEntry | undefined,
+  unixMs: number,
+  actor: string,
+  event: AuditEntry["event"],
+): AuditEntry {
+  const entry = { number: (last?.number ?? 0) + 1, unixMs, actor, event, previous: last?.hash ?? NO_ENTRY };
+  return { ...entry, hash: hashOf(crypto, entry) };
+}
+
+export const entryLine = (entry: AuditEntry): string => JSON.stringify(entry);
+
+export type ChainResult =
+  | { readonly ok: true; readonly entries: readonly AuditEntry[] }
+  | { readonly ok: false; readonly line: number; readonly detail: string; readonly entries: readonly AuditEntry[] };
+
+/**
+ * Checks a log line by line. What was changed, left out, put in or moved is found; entries that were cut off at the end
+ * are not, unless `expected` says how the log ended (a hash that was noted elsewhere).
+ */
+export function verifyChain(crypto: Crypto, lines: Iterable<string>, expected?: string): ChainResult {
+  const entries: AuditEntry[] = [];
+  let line = 0;
+  for (const text of lines) {
+    line++;
+    const entry = parseEntry(text);
+    const last = entries.at(-1);
+    const fault = entry === undefined ? "it is no entry" : faultOf(crypto, entry, last);
+    if (fault !== undefined) return { ok: false, line, detail: fault, entries };
+    entries.push(entry!);
+  }
+  if (expected !== undefined && (entries.at(-1)?.hash ?? NO_ENTRY) !== expected)
+    return { ok: false, line: line + 1, detail: "entries at the end are missing", entries };
+  return { ok: true, entries };
+}
+
+function faultOf(crypto: Crypto, entry: AuditEntry, last: AuditEntry | undefined): string | undefined {
+  if (entry.number !== (last?.number ?? 0) + 1) return `it has number ${entry.number}, not ${(last?.number ?? 0) + 1}`;
+  if (entry.previous !== (last?.hash ?? NO_ENTRY)) return "it does not follow the entry before";
+  return hashOf(crypto, entry) === entry.hash ? undefined : "its content is not what was hashed";
+}
+
+function parseEntry(text: string): AuditEntry | undefined {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+  const entry = value as Partial<AuditEntry> | null;
+  const isEntry =
+    typeof entry === "object" &&
+    entry !== null &&
+    typeof entry.number === "number" &&
+    typeof entry.unixMs === "number" &&
+    typeof entry.actor === "string" &&
+    typeof entry.event === "object" &&
+    entry.event !== null &&
+    typeof entry.event.kind === "string" &&
+    typeof entry.previous === "string" &&
+    typeof entry.hash === "string";
+  return isEntry ? (entry as AuditEntry) : undefined;
+}

@@ -1,0 +1,105 @@
+import type { Verifier } from "../codec/cose.ts";
+import { fromHex, toHex } from "../util/bytes.ts";
+
+/** A key as records and files have it. */
+export interface KeyRecord {
+  readonly algorithm: Verifier["algorithm"];
+  /** Hexadecimal: a point, an Ed25519 key or an HSS key; never a secret. */
+  readonly key: string;
+}
+
+export const keyRecord = ({ algorithm, bytes }: Verifier): KeyRecord => ({ algorithm, key: toHex(bytes) });
+export const verifierOf = ({ algorithm, key }: KeyRecord): Verifier =>
+  ({ algorithm, bytes: fromHex(key)! }) as Verifier;
+export const isSameKey = (a: KeyRecord, b: KeyRecord): boolean => a.algorithm === b.algorithm && a.key === b.key;
+
+/** What an authority may do: to components whose name begins so, by these commands; all of them where it is absent. */
+export interface Right {
+  readonly component?: string | undefined;
+  readonly actions?: readonly string[] | undefined;
+}
+
+export interface Authority extends KeyRecord {
+  readonly name: string;
+  readonly rights?: readonly Right[] | undefined;
+}
+
+/** What hardware a class has (RFC 8240 section 3): what it lacks decides what may be asked of it. */
+export interface Hardware {
+  readonly rng: boolean;
+  readonly rtc: boolean;
+  /** Images that it has room for; one means that a failed update leaves nothing to run, unless there is a recovery image. */
+  readonly slots: number;
+  readonly recoveryImage: boolean;
+  readonly ramBytes: number;
+}
+
+/** A class of devices, as its owner defines it. */
+export interface DeviceClass {
+  /** UUID in hex. */
+  readonly id: string;
+  readonly name: string;
+  readonly vendorId: string;
+  readonly hardware: Hardware;
+  /** Who may sign its software now. */
+  readonly authorities: readonly Authority[];
+  readonly escrow: readonly KeyRecord[];
+  readonly quorum?: { readonly keys: readonly KeyRecord[]; readonly atLeast: number } | undefined;
+  /** Who has to countersign; nobody where it is empty. */
+  readonly operators: readonly KeyRecord[];
+  /** Transfers so far. */
+  readonly epoch: number;
+  readonly support?: Support | undefined;
+  readonly policy?: OperatorPolicy | undefined;
+}
+
+export interface Support {
+  /** Milliseconds since 1970. */
+  readonly endsMs: number;
+  readonly warnDays: number;
+  /** Afterwards: warn only, or take no more releases. What is offered stays offered. */
+  readonly then: "warn" | "no-new-releases";
+}
+
+/** What the operator lets through; security fixes (priority below 0) apart from features. */
+export interface OperatorPolicy {
+  readonly features: Leave;
+  readonly security: Leave;
+}
+
+export type Leave = "allow" | "refuse" | { readonly deferUntilMs: number };
+
+export type SupportState = "supported" | "ending" | "ended" | "unknown";
+
+const DAY_MS = 86_400_000;
+
+export function supportState(support: Support | undefined, unixMs: number): SupportState {
+  if (support === undefined) return "unknown";
+  if (unixMs >= support.endsMs) return "ended";
+  return unixMs >= support.endsMs - support.warnDays * DAY_MS ? "ending" : "supported";
+}
+
+/** What a class without some hardware may not do, with the reason; empty for one that has all it needs. */
+export function hardwareRefusals(
+  hardware: Hardware,
+  wants: {
+    readonly expires: boolean;
+    readonly encrypted: boolean;
+    readonly unattended: boolean;
+    readonly envelopeBytes: number;
+  },
+): string[] {
+  const refusals: string[] = [];
+  if (wants.expires && !hardware.rtc)
+    refusals.push(
+      "no-rtc: the class has no clock that can be trusted, so a manifest that expires would be refused by each device",
+    );
+  if (wants.encrypted && !hardware.rng)
+    refusals.push("no-rng: the class cannot make keys of its own, so nothing is encrypted to it");
+  if (wants.unattended && hardware.slots < 2 && !hardware.recoveryImage)
+    refusals.push("one-slot: the class has one slot and no recovery image, so a failed update needs a person");
+  // The manifest has to stay where nobody can change it between check and use (RFC 9124, REQ.SEC.MFST.CONST).
+  if (wants.envelopeBytes > hardware.ramBytes / 4)
+    refusals.push(`manifest-too-large: ${wants.envelopeBytes} bytes do not stay in ${hardware.ramBytes} bytes of RAM`);
+  return refusals;
+}

@@ -1,0 +1,182 @@
+import type { Crypto } from "../ports/crypto.ts";
+import { openEnvelope, type OpenEnvelope } from "../suit/open.ts";
+import { planProcedure } from "../suit/plan.ts";
+import { EnvelopeError } from "../suit/envelope.ts";
+import { payloadsOf } from "../suit/plan.ts";
+import { decodeTransfer, isTrustComponent, permits, type AuthorityTransfer, type DeviceTrust } from "../suit/trust.ts";
+import { refusalOf, type Candidate, type Refusal } from "./admission.ts";
+import { nextEntry, verifyChain, type AuditEntry } from "./audit-log.ts";
+import { isSameKey, keyRecord, supportState, verifierOf, type DeviceClass, type KeyRecord } from "./classes.ts";
+import type { Device, LifecycleEvent } from "./events.ts";
+import { LifecycleState } from "./state.ts";
+
+export type CommandResult = { readonly ok: true; readonly entry: AuditEntry } | ({ readonly ok: false } & Refusal);
+
+const refuse = (reason: string, detail: string): CommandResult & { ok: false } => ({ ok: false, reason, detail });
+
+/**
+ * Who may do what to which devices, from factory to scrapyard. Everything that changes is an entry of a hash-chained log;
+ * the state is what the entries add up to, so what was acknowledged (and is on disk) is never lost, nor changed unseen.
+ */
+export class Lifecycle {
+  readonly #crypto: Crypto;
+  readonly state: LifecycleState = new LifecycleState();
+  #last: AuditEntry | undefined;
+
+  constructor(crypto: Crypto) {
+    this.#crypto = crypto;
+  }
+
+  /** Takes the log as it is on disk; a text says where it was tampered with. Nothing behind that place is believed. */
+  recover(lines: Iterable<string>): string | undefined {
+    const chain = verifyChain(this.#crypto, lines);
+    for (const entry of chain.entries) this.#take(entry);
+    return chain.ok ? undefined : `line ${chain.line}: ${chain.detail}`;
+  }
+
+  /** Hash of the last entry: noted elsewhere, it shows later that nothing was cut off. */
+  get head(): string | undefined {
+    return this.#last?.hash;
+  }
+
+  /** Checks a command against the state, and makes it so. The entry is to be stored before anybody is told. */
+  record(unixMs: number, actor: string, event: LifecycleEvent): CommandResult {
+    const refusal = this.#refusal(event);
+    if (refusal !== undefined) return refuse(refusal.reason, refusal.detail);
+    const entry = nextEntry(this.#crypto, this.#last, unixMs, actor, event as unknown as AuditEntry["event"]);
+    this.#take(entry);
+    return { ok: true, entry };
+  }
+
+  #take(entry: AuditEntry): void {
+    this.#last = entry;
+    this.state.apply(entry.event as unknown as LifecycleEvent);
+  }
+
+  #refusal(event: LifecycleEvent): Refusal | undefined {
+    const { classes, devices } = this.state;
+    if ("classId" in event && event.kind !== "release-refused" && !classes.has(event.classId))
+      return { reason: "no-such-class", detail: `there is no class ${event.classId}; define it first` };
+    if (!("device" in event)) return undefined;
+    const device = devices.get(event.device);
+    if (event.kind === "device-provisioned") {
+      const again = device !== undefined && (device.state === "decommissioned" || device.stage >= event.stage);
+      return again
+        ? { reason: "already-provisioned", detail: `${event.device} has been provisioned before` }
+        : undefined;
+    }
+    if (device === undefined) return { reason: "no-such-device", detail: `there is no device ${event.device}` };
+    if (device.state === "decommissioned")
+      return { reason: "decommissioned", detail: `${event.device} was decommissioned` };
+    return undefined;
+  }
+
+  /** What a device of this class believes, by the transfers so far. */
+  trustOf({ epoch, authorities, escrow, quorum, operators }: DeviceClass): DeviceTrust {
+    return {
+      epoch,
+      authorities: authorities.map(verifierOf),
+      escrow: escrow.map(verifierOf),
+      quorum: quorum && { keys: quorum.keys.map(verifierOf), atLeast: quorum.atLeast },
+      operators: operators.map(verifierOf),
+    };
+  }
+
+  /** Whether a class takes a release; its classes are those that the manifest asks for. */
+  admit(envelope: Uint8Array, classId: string, unixMs: number): Refusal | undefined {
+    const definition = this.state.classes.get(classId);
+    if (definition === undefined) return { reason: "no-such-class", detail: `class ${classId} is not defined here` };
+    const open = this.#open(envelope, definition);
+    if (!("manifest" in open)) return open;
+    const ways = planProcedure(this.#crypto, open, "update").filter(({ outcome }) => outcome.ok);
+    const encrypted = ways.some(({ steps }) =>
+      steps.some((step) => "encryption" in step && step.encryption !== undefined),
+    );
+    const signers = open.signers.map(keyRecord);
+    const candidate: Candidate = { signers, ways, envelopeBytes: envelope.length, encrypted };
+    return refusalOf(definition, candidate, (key) => this.state.isRevoked(key), unixMs);
+  }
+
+  /** Checks an authority transfer as each device of the class will; what it changes, and on whose word. */
+  readTransfer(
+    envelope: Uint8Array,
+    classId: string,
+  ): { readonly transfer: AuthorityTransfer; readonly by: "authority" | "escrow" | "quorum" } | Refusal {
+    const definition = this.state.classes.get(classId);
+    if (definition === undefined) return { reason: "no-such-class", detail: `class ${classId} is not defined here` };
+    const open = this.#open(envelope, definition);
+    if (!("manifest" in open)) return open;
+    const ways = planProcedure(this.#crypto, open, "update");
+    const writes = ways[0]?.steps.filter((step) => step.kind === "store" && isTrustComponent(step.component)) ?? [];
+    const [write] = writes;
+    if (ways.length !== 1 || writes.length !== 1 || write?.kind !== "store" || payloadsOf(ways).length > 0)
+      return { reason: "not-a-transfer", detail: "it does something else than to name new authorities" };
+    const transfer = decodeTransfer(write.content);
+    if (transfer === undefined || transfer.epoch <= definition.epoch)
+      return {
+        reason: "older-transfer",
+        detail: `transfer ${transfer?.epoch ?? "unreadable"}; the class is at ${definition.epoch}`,
+      };
+    const valid = open.signers.filter((key) => !this.state.isRevoked(keyRecord(key)));
+    const trust = this.trustOf(definition);
+    if (!permits(trust, valid, write.component, 18))
+      return { reason: "no-right", detail: "neither the authority, escrow nor enough of the quorum signed it" };
+    const isBy = (keys: readonly KeyRecord[]): boolean =>
+      valid.some((key) => keys.some((other) => isSameKey(keyRecord(key), other)));
+    const by = isBy(definition.authorities) ? "authority" : isBy(definition.escrow) ? "escrow" : "quorum";
+    return { transfer, by };
+  }
+
+  #open(envelope: Uint8Array, definition: DeviceClass): OpenEnvelope | Refusal {
+    const { authorities, escrow, quorum, operators } = this.trustOf(definition);
+    // Revoked keys are looked at too, so that a refusal can say that it is one of them.
+    const revoked = this.state.revoked.map(({ key }) => verifierOf(key));
+    const anchors = [...authorities, ...escrow, ...(quorum?.keys ?? []), ...operators, ...revoked];
+    try {
+      return openEnvelope(this.#crypto, envelope, { anchors });
+    } catch (error) {
+      if (error instanceof EnvelopeError) return { reason: error.reason, detail: error.message };
+      throw error;
+    }
+  }
+
+  /** Devices whose class has no authority that is left: nobody can sign software for them. */
+  orphans(): Device[] {
+    return this.#living().filter(({ classId }) => {
+      const authorities = this.state.classes.get(classId)?.authorities ?? [];
+      return authorities.every((key) => this.state.isRevoked(key));
+    });
+  }
+
+  /** Devices that believe a key, whatever for. */
+  trusting(key: KeyRecord): Device[] {
+    return this.#living().filter(({ classId }) => {
+      const definition = this.state.classes.get(classId);
+      if (definition === undefined) return false;
+      const { authorities, escrow, quorum, operators } = definition;
+      return [...authorities, ...escrow, ...(quorum?.keys ?? []), ...operators].some((other) => isSameKey(other, key));
+    });
+  }
+
+  #living(): Device[] {
+    return [...this.state.devices.values()].filter(({ state }) => state !== "decommissioned");
+  }
+
+  /** Whether a device may have an image: one in quarantine only what is current, or the recovery image. */
+  mayHave(device: Device, imageDigest: string): boolean {
+    if (device.state === "decommissioned") return false;
+    if (device.state !== "quarantined") return true;
+    const { current, recovery } = this.state;
+    return current.get(device.classId)?.digest === imageDigest || recovery.get(device.classId) === imageDigest;
+  }
+
+  /** Classes whose support ends soon or has ended: told, and nothing stops by itself. */
+  warnings(
+    unixMs: number,
+  ): { readonly classId: string; readonly name: string; readonly state: string; readonly endsMs: number }[] {
+    return [...this.state.classes.values()].flatMap(({ id, name, support }) => {
+      const state = supportState(support, unixMs);
+      return state === "ending" || state === "ended" ? [{ classId: id, name, state, endsMs: support!.endsMs }] : [];
+    });
+  }
+}

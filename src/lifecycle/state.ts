@@ -1,0 +1,85 @@
+import { isSameKey, type DeviceClass, type KeyRecord } from "./classes.ts";
+import type { Device, LifecycleEvent } from "./events.ts";
+
+export interface Revocation {
+  readonly key: KeyRecord;
+  readonly reason: string;
+}
+
+/** What all events so far add up to. */
+export class LifecycleState {
+  readonly classes: Map<string, DeviceClass> = new Map();
+  readonly devices: Map<string, Device> = new Map();
+  readonly revoked: Revocation[] = [];
+  /** Digest of the image that a quarantined device may have besides the current one, by class. */
+  readonly recovery: Map<string, string> = new Map();
+  /** The current release of each class. */
+  readonly current: Map<string, { readonly sequenceNumber: number; readonly digest: string }> = new Map();
+
+  isRevoked(key: KeyRecord): boolean {
+    return this.revoked.some((entry) => isSameKey(entry.key, key));
+  }
+
+  /** The device that registers by this name. */
+  byEndpoint(endpoint: string): Device | undefined {
+    for (const device of this.devices.values()) if (device.endpoint === endpoint) return device;
+    return undefined;
+  }
+
+  apply(event: LifecycleEvent): void {
+    switch (event.kind) {
+      case "class-defined":
+        this.classes.set(event.definition.id, event.definition);
+        return;
+      case "authority-transferred":
+        this.#changeClass(event.classId, { authorities: event.authorities, epoch: event.epoch });
+        return;
+      case "authority-added": {
+        const before = this.classes.get(event.classId)?.authorities ?? [];
+        this.#changeClass(event.classId, { authorities: [...before, event.authority] });
+        return;
+      }
+      case "support-set":
+        this.#changeClass(event.classId, { support: event.support });
+        return;
+      case "policy-set":
+        this.#changeClass(event.classId, { policy: event.policy });
+        return;
+      case "recovery-set":
+        this.recovery.set(event.classId, event.digest);
+        return;
+      case "release-admitted":
+        this.current.set(event.classId, { sequenceNumber: event.sequenceNumber, digest: event.digest });
+        return;
+      case "key-revoked":
+        if (!this.isRevoked(event.key)) this.revoked.push({ key: event.key, reason: event.reason });
+        return;
+      case "device-provisioned": {
+        const { device: id, classId, endpoint, stage } = event;
+        this.devices.set(id, { id, classId, endpoint, stage, state: stage === 2 ? "active" : "provisioned" });
+        return;
+      }
+      case "device-quarantined":
+        this.#changeDevice(event.device, { state: "quarantined", quarantineReason: event.reason });
+        return;
+      case "device-released":
+        this.#changeDevice(event.device, { state: "active", quarantineReason: undefined });
+        return;
+      case "device-decommissioned":
+        this.#changeDevice(event.device, { state: "decommissioned", endpoint: undefined });
+        return;
+      case "release-refused":
+      default:
+    }
+  }
+
+  #changeClass(id: string, change: Partial<DeviceClass>): void {
+    const before = this.classes.get(id);
+    if (before !== undefined) this.classes.set(id, { ...before, ...change });
+  }
+
+  #changeDevice(id: string, change: Partial<Device>): void {
+    const before = this.devices.get(id);
+    if (before !== undefined) this.devices.set(id, { ...before, ...change });
+  }
+}
