@@ -99,6 +99,8 @@ export class MoteAgent {
   /** When an image that has not proved itself is given up. */
   #trialEndsUs: number | undefined;
   #askedForTransfer = false;
+  /** What comes of the transfer does not matter to the update: there is none. */
+  #isOnlyLooking = false;
   readonly #work: Work;
   readonly #counts = { resumesAtNonZero: 0, imageBytesReceived: 0 };
   failure: string | undefined;
@@ -264,6 +266,7 @@ export class MoteAgent {
   #onEnvelope(nowUs: number, event: EnvelopeEvent): void {
     this.#envelope = undefined;
     const what = this.#state;
+    if (event.kind === "failed" && this.#isOnlyLooking) return this.#upToDate();
     if (event.kind === "failed") return this.#fail(`${what}-${event.reason}`);
     this.#work.compute(nowUs, this.#parts.costs.verifySignatureUs, (now) => {
       // The gateway has answered: that is what there is to prove where the mote has no credential.
@@ -277,10 +280,24 @@ export class MoteAgent {
     if (typeof opened !== "string") return this.#process(nowUs, opened);
     // Signed by nobody that it knows: perhaps others maintain it by now.
     const unknown = opened === "signature-invalid" && this.#state === "manifest" && !this.#askedForTransfer;
+    if (this.#isOnlyLooking) return this.#upToDate();
     if (!unknown) return this.#fail(opened);
     this.#askedForTransfer = true;
     this.#state = "transfer";
     this.#fetchEnvelope(nowUs, transferPath(this.#parts.classId));
+  }
+
+  /** Nothing to install. A device whose factory foresaw a hand-over looks whether there was one, once for each boot. */
+  #rest(nowUs: number): void {
+    if (!("epoch" in this.#parts.anchors) || this.#askedForTransfer) return this.#upToDate();
+    this.#askedForTransfer = this.#isOnlyLooking = true;
+    this.#state = "transfer";
+    this.#fetchEnvelope(nowUs, transferPath(this.#parts.classId));
+  }
+
+  #upToDate(): void {
+    this.#state = "up-to-date";
+    this.#run = undefined;
   }
 
   #open(envelope: Uint8Array): OpenEnvelope | string {
@@ -295,10 +312,7 @@ export class MoteAgent {
   #process(nowUs: number, open: OpenEnvelope): void {
     const { info, rejected } = this.#booted!;
     const { sequenceNumber } = open.manifest;
-    if (this.#state === "manifest" && sequenceNumber <= info.sequenceNumber) {
-      this.#state = "up-to-date";
-      return;
-    }
+    if (this.#state === "manifest" && sequenceNumber <= info.sequenceNumber) return this.#rest(nowUs);
     // What did not prove itself is not tried again; a higher number is another matter.
     if (this.#state === "manifest" && rejected !== undefined && sequenceNumber <= rejected.sequenceNumber)
       return this.#fail("image-did-not-confirm");
@@ -343,11 +357,13 @@ export class MoteAgent {
   }
 
   #onProcessed(nowUs: number, open: OpenEnvelope, outcome: Outcome, run: UpdateRun): void {
+    // A transfer that it has already, or that goes back, changes nothing.
+    if (this.#isOnlyLooking) return this.#upToDate();
     if (!outcome.ok) return this.#fail(reasonOf(outcome, run));
     if (this.#state === "transfer") return this.#askManifest(nowUs);
     const { fetched } = run;
     if (fetched === undefined) {
-      this.#state = "up-to-date"; // it changed no image
+      this.#upToDate(); // it changed no image
       return;
     }
     const { flash, layout } = this.#parts;

@@ -58,6 +58,7 @@ export class Mote {
   readonly #parts: MoteParts;
   #agent: MoteAgent;
   #boots = 0;
+  #erased = false;
   datagramsSent = 0;
   datagramBytesSent = 0;
   datagramsReceived = 0;
@@ -122,6 +123,17 @@ export class Mote {
     this.start(nowUs);
   }
 
+  /** Its life is over: keys and anchors go, and with them every way to be told anything. */
+  eraseSecrets(): void {
+    this.flash.erase(this.layout.trustAddress);
+    this.#erased = true;
+    this.#agent = this.#newAgent();
+  }
+
+  get secretsErased(): boolean {
+    return this.#erased && this.flash.isErased(this.layout.trustAddress, 64);
+  }
+
   handleDatagram(nowUs: number, bytes: Uint8Array, peer: PeerAddress): void {
     this.datagramsReceived++;
     this.datagramBytesReceived += bytes.length;
@@ -157,8 +169,8 @@ export class Mote {
       crypto,
       vendorId,
       classId,
-      anchors,
-      credential,
+      anchors: this.#erased ? [] : anchors,
+      credential: this.#erased ? undefined : credential,
       confirmWithinUs,
       isDead,
       unixS,

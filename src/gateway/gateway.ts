@@ -21,7 +21,7 @@ import { registerKeptUs } from "../lwm2m/registration.ts";
 import { DeviceTimer } from "./device-timer.ts";
 import { Devices } from "./devices.ts";
 import { TransferTable } from "../transfer/transfer-table.ts";
-import { fromHex, utf8 } from "../util/bytes.ts";
+import { fromHex, toHex, utf8 } from "../util/bytes.ts";
 import { earlier } from "../util/deadline.ts";
 import {
   Catalogue,
@@ -350,7 +350,8 @@ export class Gateway {
       this.#publications.end(publication);
       this.#offers.offer(nowUs, listing);
       for (const path of manifestPaths(listing.release)) this.#endpoint.notify(nowUs, path.join("/"));
-      const { key, sequenceNumber, version } = listing.release;
+      const { key, sequenceNumber, version, classIds } = listing.release;
+      this.desk.note(nowUs, classIds.map(toHex), { sequenceNumber, digest: listing.digest });
       this.#parts.log.event("info", "release-published", { key, sequenceNumber, version, digest: listing.digest });
       this.#parts.metrics.count("publish", "published");
       this.#outcomes.push({ kind: "published", operation, listing });

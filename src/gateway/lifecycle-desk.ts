@@ -178,6 +178,23 @@ export class LifecycleDesk {
     return undefined;
   }
 
+  /** A release of a governed class was offered, or refused: the log has it, and quarantine knows what is current. */
+  note(
+    nowUs: number,
+    classIds: readonly string[],
+    about: { readonly sequenceNumber: number; readonly digest: string; readonly reason?: string | undefined },
+  ): void {
+    const { sequenceNumber, digest, reason } = about;
+    for (const classId of classIds) {
+      if (!this.lifecycle.state.classes.has(classId)) continue;
+      const event: LifecycleEvent =
+        reason === undefined
+          ? { kind: "release-admitted", classId, sequenceNumber, digest }
+          : { kind: "release-refused", classId, sequenceNumber, reason };
+      this.submit(nowUs, "gateway", event, () => {});
+    }
+  }
+
   #serveTransfer(classId: string, envelope: Uint8Array): void {
     const id = fromHex(classId);
     if (id === undefined) return;

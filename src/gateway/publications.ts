@@ -53,7 +53,12 @@ export class Publications {
     const admitted = this.#desk.admit(nowUs, request.envelope, opened.release.classIds.map(toHex));
     // A class that nobody defined has the anchors of the configuration, and no others.
     if (admitted === "not-governed") opened = openRelease(this.#crypto, request.envelope, { anchors: this.#anchors });
-    else if (admitted !== undefined) return refuse(admitted.reason, admitted.detail);
+    else if (admitted !== undefined) {
+      const { classIds, sequenceNumber, imageDigest } = opened.release;
+      const { reason, detail } = admitted;
+      this.#desk.note(nowUs, classIds.map(toHex), { sequenceNumber, digest: toHex(imageDigest), reason });
+      return refuse(reason, detail);
+    }
     if (!opened.ok) return refuse(opened.reason, opened.detail);
     const { release } = opened;
     const sequence = checkSequence(release, this.#catalogue.get(release.key)?.release);

@@ -9,8 +9,7 @@ export interface KeyRecord {
 }
 
 export const keyRecord = ({ algorithm, bytes }: Verifier): KeyRecord => ({ algorithm, key: toHex(bytes) });
-export const verifierOf = ({ algorithm, key }: KeyRecord): Verifier =>
-  ({ algorithm, bytes: fromHex(key)! }) as Verifier;
+export const verifierOf = ({ algorithm, key }: KeyRecord): Verifier => ({ algorithm, bytes: fromHex(key)! });
 export const isSameKey = (a: KeyRecord, b: KeyRecord): boolean => a.algorithm === b.algorithm && a.key === b.key;
 
 /** What an authority may do: to components whose name begins so, by these commands; all of them where it is absent. */

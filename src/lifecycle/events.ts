@@ -32,7 +32,6 @@ export type LifecycleEvent =
       readonly classId: string;
       readonly sequenceNumber: number;
       readonly digest: string;
-      readonly signers: readonly string[];
     }
   | {
       readonly kind: "release-refused";

@@ -132,6 +132,13 @@ function doneOf(step: Question | Action, names: ReadonlyMap<string, string>): st
       return [`wait for ${[...step.events].map(([event, value]) => waitText(event as number, value)).join(" and ")}`];
     case "digest":
       return [`check that ${nameOf(step.component, names)} is what it must be`];
+    case "identifier":
+    case "content":
+    case "slot":
+    case "before":
+    case "battery":
+    case "authorised":
+    case "version":
     default:
       return [];
   }
@@ -175,6 +182,15 @@ function stopOf(step: Question | Action, names: ReadonlyMap<string, string>): st
       ];
     case "digest":
       return ["what was fetched has another digest, or another size"];
+    case "content":
+    case "slot":
+    case "fetch":
+    case "store":
+    case "copy":
+    case "swap":
+    case "invoke":
+    case "wait":
+    case "unlink":
     default:
       return [];
   }

@@ -133,7 +133,7 @@ function decodeKeys(value: CborValue | undefined): Verifier[] | undefined {
     const [name, bytes] = isArray(entry) ? entry : [];
     const algorithm = ALGORITHMS.find((known) => known === name);
     if (algorithm === undefined || !isBytes(bytes)) return undefined;
-    keys.push({ algorithm, bytes } as Verifier);
+    keys.push({ algorithm, bytes });
   }
   return keys;
 }

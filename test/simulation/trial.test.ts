@@ -1,0 +1,137 @@
+import { describe, expect, it } from "vitest";
+import { DEFAULT_PARAMETERS } from "../../src/coap/parameters.ts";
+import { nobleCrypto } from "../../src/crypto/noble-crypto.ts";
+import { signEnvelope } from "../../src/suit/author.ts";
+import { buildEnvelope } from "../../src/suit/build.ts";
+import { encodeTransfer, TRUST_COMPONENT } from "../../src/suit/trust.ts";
+import { toHex } from "../../src/util/bytes.ts";
+import { Mote, type MoteParts } from "../../simulator/mote/mote.ts";
+import { GATEWAY, StorySite } from "../../simulator/story/site.ts";
+import { keyRecord } from "../../src/lifecycle/classes.ts";
+import { AUTHOR, CLASS, VENDOR } from "../support/suit-build.ts";
+import { makeImage } from "../support/gateway.ts";
+import { nrf52840 } from "../support/simulation.ts";
+
+const HOUR_US = 3_600_000_000;
+const KID = new Uint8Array(8).fill(1);
+const KEY = new Uint8Array(32).fill(2);
+const image = makeImage(60, 2_000);
+const digest = nobleCrypto.sha256(image);
+
+function envelope(sequenceNumber: number, change: object = {}): Uint8Array {
+  const payloads = [{ image: { digest, size: image.length }, uri: "sim:image" }];
+  const components = [{ id: [Uint8Array.of(0)], payloads }];
+  return signEnvelope(
+    nobleCrypto,
+    AUTHOR,
+    buildEnvelope(nobleCrypto, { sequenceNumber, vendorId: VENDOR, classIds: [CLASS], components, ...change }),
+  );
+}
+
+/** A gateway that knows the class and, unless told otherwise, the device; and the device. */
+function site(parts: Partial<MoteParts> = {}, known = true): { site: StorySite; mote: Mote; boot: () => void } {
+  const story = new StorySite(1);
+  const authorities = [{ ...keyRecord(AUTHOR.publicKey), name: "author" }];
+  const hardware = { rng: true, rtc: false, slots: 2, recoveryImage: false, ramBytes: 65_536 };
+  const named = { id: toHex(CLASS), name: "c", vendorId: toHex(VENDOR), hardware };
+  const definition = { ...named, authorities, escrow: [], operators: [], epoch: 0 };
+  story.onDesk((desk, nowUs, done) => desk.submit(nowUs, "t", { kind: "class-defined", definition }, done));
+  const event = { kind: "device-provisioned", device: toHex(KID), classId: toHex(CLASS), stage: 2 } as const;
+  if (known) story.onDesk((desk, nowUs, done) => desk.provision(nowUs, "t", event, KEY, done));
+  story.disk.upstream.set("sim:image", image);
+  const mote = new Mote({
+    profile: nrf52840,
+    crypto: nobleCrypto,
+    random: story.random.fork("mote"),
+    vendorId: VENDOR,
+    classId: CLASS,
+    anchors: [AUTHOR.publicKey],
+    credential: { kid: KID, key: KEY },
+    gateway: GATEWAY,
+    blockBytes: 64,
+    szx: 2,
+    parameters: DEFAULT_PARAMETERS,
+    policy: { backoffUs: 5e6, maxBackoffUs: 6e7, maxFailures: 3 },
+    maxImageBytes: 4_096,
+    factoryImage: { bytes: makeImage(61, 1_500), sequenceNumber: 1 },
+    ...parts,
+  });
+  const boot = (): void => story.attach("fd00::9", mote).call((nowUs) => mote.reboot(nowUs));
+  return { site: story, mote, boot };
+}
+
+const numberOf = (mote: Mote): number | undefined => mote.agent.booted?.info.sequenceNumber;
+
+describe("a new image proves itself, or the old one comes back", () => {
+  it("by a fresh nonce that the gateway answers under the device's credential", () => {
+    const { site: story, mote, boot } = site();
+    expect(story.publish({ envelope: envelope(2) })).toMatchObject({ kind: "published" });
+    boot();
+    story.settle(4 * HOUR_US);
+    expect([numberOf(mote), mote.agent.booted?.onTrial, mote.agent.state]).toEqual([2, true, "up-to-date"]);
+    expect(story.counters.snapshot()).toMatchObject({ confirmations: 1 });
+    boot();
+    story.settle(HOUR_US);
+    expect([numberOf(mote), mote.agent.booted?.onTrial]).toEqual([2, false]);
+  });
+
+  it("goes back where the gateway does not know it, and does not try the same image again", () => {
+    const { site: story, mote, boot } = site({}, false);
+    story.publish({ envelope: envelope(2) });
+    boot();
+    story.settle(12 * HOUR_US);
+    expect([numberOf(mote), mote.agent.failure]).toEqual([1, "image-did-not-confirm"]);
+    const received = mote.imageBytesReceived;
+    boot();
+    story.settle(HOUR_US);
+    expect([numberOf(mote), mote.imageBytesReceived]).toEqual([1, received]);
+  });
+
+  it("goes back from an image that starts and does nothing", () => {
+    const { site: story, mote, boot } = site({ isDead: (booted) => toHex(booted) === toHex(digest) });
+    story.publish({ envelope: envelope(2) });
+    boot();
+    story.settle(12 * HOUR_US);
+    expect([numberOf(mote), mote.agent.failure]).toEqual([1, "image-did-not-confirm"]);
+    // A higher number with another image is another matter, and so is this one repaired.
+    expect(story.publish({ envelope: envelope(3) })).toMatchObject({ kind: "published" });
+    boot();
+    story.settle(12 * HOUR_US);
+    expect(numberOf(mote)).toBe(1);
+  });
+
+  it("survives two power cuts on trial, and is given up at the third", () => {
+    const { site: story, mote, boot } = site({}, false);
+    story.publish({ envelope: envelope(2) });
+    boot();
+    story.settle(HOUR_US / 60);
+    expect([numberOf(mote), mote.agent.booted?.onTrial]).toEqual([2, true]);
+    boot();
+    boot();
+    expect(numberOf(mote)).toBe(2);
+    boot();
+    expect(numberOf(mote)).toBe(1);
+  });
+});
+
+describe("who may say whom a device believes", () => {
+  const other = { ...AUTHOR, publicKey: { ...AUTHOR.publicKey } };
+
+  it("an image manifest that writes the trust component is refused by the gateway, and by the device", () => {
+    const { site: story } = site();
+    const content = encodeTransfer({ epoch: 1, authorities: [other.publicKey] });
+    const outcome = story.publish({ envelope: envelope(2, { write: { component: TRUST_COMPONENT, content } }) });
+    expect(outcome).toMatchObject({ kind: "refused", reason: "trust-in-release" });
+  });
+
+  it("a class that was defined takes releases of its authorities only, whatever else the gateway trusts", () => {
+    const { site: story } = site();
+    const key = { kind: "key-revoked", key: keyRecord(AUTHOR.publicKey), reason: "stolen" } as const;
+    expect(story.publish({ envelope: envelope(2) })).toMatchObject({ kind: "published" });
+    story.onDesk((desk, nowUs, done) => desk.submit(nowUs, "t", key, done));
+    expect(story.publish({ envelope: envelope(3) })).toMatchObject({ kind: "refused", reason: "key-revoked" });
+    expect(story.counters.snapshot()).toMatchObject({ "releases_withdrawn.key-revoked": 1 });
+    story.restart();
+    expect(story.publish({ envelope: envelope(3) })).toMatchObject({ kind: "refused", reason: "key-revoked" });
+  });
+});
