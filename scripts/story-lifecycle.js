@@ -1,8 +1,12 @@
 // The life of five devices: made, updated, robbed, orphaned, handed over, retired. `--json` leaves the telling out but for the last line.
+import { readFileSync } from "node:fs";
+import { parseProfile } from "../dist/simulator/mote/profile.js";
 import { LifecycleStory } from "../dist/simulator/story/lifecycle-story.js";
 
+const file = new URL("../simulator/profiles/nrf52840.json", import.meta.url);
+const profile = parseProfile(JSON.parse(readFileSync(file, "utf8")));
 const json = process.argv.includes("--json");
-const story = new LifecycleStory(1, (line) => {
+const story = new LifecycleStory(1, profile, (line) => {
   if (!json) console.log(line);
 });
 const result = story.run();

@@ -233,7 +233,9 @@ export class MoteAgent {
     }
     if (!onTrial || credential === undefined) return this.#askManifest(nowUs);
     this.#state = "confirming";
-    const parts = { endpoint: this.#endpoint, peer, crypto, random: random.fork("nonce"), credential, policy };
+    const { sequenceNumber } = info;
+    const asking = { endpoint: this.#endpoint, peer, crypto, random: random.fork("nonce"), policy };
+    const parts = { ...asking, credential, sequenceNumber };
     this.#confirmation = new Confirmation(parts);
     this.#confirmation.start(nowUs);
   }

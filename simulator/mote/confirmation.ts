@@ -6,7 +6,12 @@ import type { Crypto } from "../../src/ports/crypto.ts";
 import type { PeerAddress } from "../../src/ports/datagram.ts";
 import type { Random } from "../../src/ports/random.ts";
 import { randomBytes } from "../../src/util/random.ts";
-import { CONFIRMATION, confirmationRequest, isConfirmation } from "../../src/suit/confirmation.ts";
+import {
+  CONFIRMATION,
+  encodeConfirmation,
+  isConfirmation,
+  type ConfirmationRequest,
+} from "../../src/suit/confirmation.ts";
 import type { RetryPolicy } from "../../src/transfer/block-fetch.ts";
 
 /** What a factory gave a device to show who it is: a key of its own, and the name of that key. */
@@ -22,12 +27,14 @@ export interface ConfirmationParts {
   readonly random: Random;
   readonly credential: DeviceCredential;
   readonly policy: RetryPolicy;
+  /** What runs, and is to be confirmed. */
+  readonly sequenceNumber: number;
 }
 
 /** Asks the gateway, with a fresh nonce, to show that it knows this device: until it did, or the trial is over. */
 export class Confirmation {
   readonly #parts: ConfirmationParts;
-  #nonce: Uint8Array = new Uint8Array(0);
+  #asked: ConfirmationRequest | undefined;
   #request: number | undefined;
   #retryUs: number | undefined;
   #failures = 0;
@@ -37,10 +44,10 @@ export class Confirmation {
   }
 
   start(nowUs: number): void {
-    const { endpoint, peer, random, credential } = this.#parts;
+    const { endpoint, peer, random, credential, sequenceNumber } = this.#parts;
     this.#retryUs = undefined;
-    this.#nonce = randomBytes(random, CONFIRMATION.nonceBytes);
-    const payload = confirmationRequest(credential.kid, this.#nonce);
+    this.#asked = { kid: credential.kid, nonce: randomBytes(random, CONFIRMATION.nonceBytes), sequenceNumber };
+    const payload = encodeConfirmation(this.#asked);
     const options = textOptions(Option.URI_PATH, CONFIRMATION.path);
     this.#request = endpoint.request(nowUs, peer, { code: Code.POST, options, payload });
     if (this.#request === undefined) this.#later(nowUs);
@@ -52,8 +59,7 @@ export class Confirmation {
     if (event.kind === "response") {
       const { crypto, credential } = this.#parts;
       const { code, payload } = event.response;
-      if (code === Code.CHANGED && isConfirmation(crypto, credential.key, credential.kid, this.#nonce, payload))
-        return true;
+      if (code === Code.CHANGED && isConfirmation(crypto, credential.key, this.#asked!, payload)) return true;
     } else if (event.kind !== "failed") return false;
     this.#later(nowUs);
     return false;

@@ -1,4 +1,3 @@
-import { readFileSync } from "node:fs";
 import { DEFAULT_PARAMETERS } from "../../src/coap/parameters.ts";
 import { keyPairOf, nobleCrypto } from "../../src/crypto/noble-crypto.ts";
 import { AUDIT_PREFIX } from "../../src/gateway/lifecycle-desk.ts";
@@ -16,7 +15,7 @@ import { anchorsOf, transferUpdate, type DeviceTrust } from "../../src/suit/trus
 import { fromHex, fromUtf8, toHex } from "../../src/util/bytes.ts";
 import { randomBytes } from "../../src/util/random.ts";
 import { Mote } from "../mote/mote.ts";
-import { parseProfile, type ChipProfile } from "../mote/profile.ts";
+import type { ChipProfile } from "../mote/profile.ts";
 import { GATEWAY, StorySite } from "./site.ts";
 
 /** What the story came to. */
@@ -58,12 +57,10 @@ export class LifecycleStory {
   readonly b: PrivateKey;
   readonly escrow: PrivateKey;
 
-  constructor(seed: number, tell: (line: string) => void) {
+  constructor(seed: number, profile: ChipProfile, tell: (line: string) => void) {
     this.site = new StorySite(seed);
     this.#tell = tell;
-    const profile = new URL("../profiles/nrf52840.json", import.meta.url);
-    const compiled = new URL("../../../simulator/profiles/nrf52840.json", import.meta.url);
-    this.#profile = parseProfile(JSON.parse(readEither(profile, compiled)));
+    this.#profile = profile;
     const random = this.site.random.fork("keys");
     const key = (): PrivateKey => keyPairOf("Ed25519", randomBytes(random, 32));
     [this.a1, this.a2, this.b, this.escrow] = [key(), key(), key(), key()];
@@ -276,7 +273,7 @@ export class LifecycleStory {
 
   #endOfSupport(): string {
     const classId = toHex(this.#old.classId);
-    const support = { endsMs: this.site.unixMs - DAY_MS, warnDays: 90, then: "warn" } as const;
+    const support = { endsMs: this.site.unixMs - DAY_MS, warnDays: 90, afterwards: "warn" } as const;
     this.#event("support of the old sensor has ended", { kind: "support-set", classId, support });
     const expiring = this.#release(this.#old, "2.1", 8, this.b, Math.ceil(this.site.unixMs / 1_000) + 86_400);
     const outcome = this.site.publish({ envelope: expiring });
@@ -342,13 +339,5 @@ function reasonOf(envelope: Uint8Array, trust: DeviceTrust): string {
     return "accepted";
   } catch (error) {
     return (error as EnvelopeError).reason;
-  }
-}
-
-function readEither(a: URL, b: URL): string {
-  try {
-    return readFileSync(a, "utf8");
-  } catch {
-    return readFileSync(b, "utf8");
   }
 }

@@ -1,5 +1,8 @@
 import { readFileSync } from "node:fs";
 import { Command, CommanderError } from "commander";
+import { addBundle } from "./commands/bundle.ts";
+import { addFactory } from "./commands/factory.ts";
+import { addLifecycle } from "./commands/lifecycle.ts";
 import { addDemo } from "./commands/demo.ts";
 import { addGet } from "./commands/get.ts";
 import { addDevice } from "./commands/device.ts";
@@ -48,6 +51,9 @@ for (const add of [
   addSign,
   addInspect,
   addVerify,
+  addBundle,
+  addFactory,
+  addLifecycle,
   addPublish,
   addImages,
   addDevices,

@@ -47,6 +47,8 @@ export interface DevicesParts extends Omit<RegistryParts, "respond" | "store"> {
   readonly packages: Packages;
   readonly profiles: readonly Quirks[];
   readonly unixMs: (nowUs: number) => number;
+  /** Told when a client registers, and when it says that it is still there. */
+  readonly heard?: ((nowUs: number, endpoint: string) => void) | undefined;
   /** How long a client in Queue Mode hears after its last message, where that is configured. */
   readonly awakeUs: (endpoint: string) => number | undefined;
   readonly store: (ops: readonly StoreOp[], durability: Durability) => number;
@@ -268,6 +270,7 @@ export class Devices {
   #note(nowUs: number, { kind, registration }: RegistryEvent): void {
     const { endpoint, peer, version, lifetimeS, queueMode } = registration;
     this.#parts.metrics.count("lwm2m_registrations", kind);
+    if (kind === "registered" || kind === "updated") this.#parts.heard?.(nowUs, endpoint);
     if (kind === "updated") return; // each lifetime has some
     const fields = { endpoint, peer: peerKey(peer), version, lifetimeS, queueMode };
     this.#parts.log.event(kind === "expired" ? "warn" : "info", `lwm2m-${kind}`, fields);

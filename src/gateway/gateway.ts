@@ -137,19 +137,13 @@ export class Gateway {
     this.#cache = new ImageCache(cacheParts, recovered.blobs, () => this.#nextId++);
     const respond = this.#endpoint.respond.bind(this.#endpoint);
     const { admission } = parts;
-    const servedParts = { cache: this.#cache, transfers: this.#transfers, metrics, respond, admission };
+    const mayHave = ({ address, port }: PeerAddress, digest: string): boolean =>
+      this.desk.mayHave(address, this.#devices.at({ address, port }), digest);
+    const servedParts = { cache: this.#cache, transfers: this.#transfers, metrics, respond, admission, mayHave };
     this.#served = new ServedImages(servedParts, this.#router, blockPath);
     const { nowUs: startUs = 0, unixMs: startMs = 0 } = recovered;
     const unixMs = (nowUs: number): number => startMs + (nowUs - startUs) / 1_000;
-    this.desk = new LifecycleDesk({
-      crypto,
-      log,
-      metrics,
-      unixMs,
-      router: this.#router,
-      store: (ops) => this.#store(ops, "durable"),
-      changed: (nowUs, { kind }) => kind === "key-revoked" && this.#offers.review(nowUs),
-    });
+    this.desk = this.#newDesk(unixMs);
     this.#publications = new Publications(crypto, parts.anchors, this.#catalogue, this.desk);
     const [catalogue, served, router, desk] = [this.#catalogue, this.#served, this.#router, this.desk];
     this.#offers = new Offers({ crypto, log, metrics, catalogue, served, router, desk });
@@ -164,11 +158,26 @@ export class Gateway {
         awakeUs,
         packages: imagePackages({ catalogue, cache: this.#cache, served, transfers: this.#transfers, ownAddress }),
         unixMs,
+        heard: (nowUs, endpoint) => this.desk.heard(nowUs, endpoint, this.#devices.updates.runs(endpoint)),
         store: (ops, durability) => this.#store(ops, durability),
       },
       this.#router,
     );
     this.#recover(recovered.nowUs ?? 0, recovered.entries);
+  }
+
+  #newDesk(unixMs: (nowUs: number) => number): LifecycleDesk {
+    const { crypto, log } = this.#parts;
+    return new LifecycleDesk({
+      crypto,
+      log,
+      unixMs,
+      metrics: this.#refusals,
+      router: this.#router,
+      store: (ops) => this.#store(ops, "durable"),
+      storeLazily: (ops) => this.#store(ops, "lazy"),
+      changed: (nowUs, { kind }) => kind === "key-revoked" && this.#offers.review(nowUs),
+    });
   }
 
   /**

@@ -1,7 +1,9 @@
 import type { Verifier } from "../codec/cose.ts";
 import { Code, ContentFormat } from "../coap/numbers.ts";
 import type { ResourceHandler, Router } from "../coap/router.ts";
+import { LRUCache } from "lru-cache";
 import { entryLine, type AuditEntry } from "../lifecycle/audit-log.ts";
+import { censusOf, type CensusRow } from "../lifecycle/census.ts";
 import type { Refusal } from "../lifecycle/admission.ts";
 import { verifierOf, type KeyRecord } from "../lifecycle/classes.ts";
 import type { LifecycleEvent } from "../lifecycle/events.ts";
@@ -10,13 +12,14 @@ import type { Crypto } from "../ports/crypto.ts";
 import type { Log } from "../ports/log.ts";
 import type { Metrics } from "../ports/metrics.ts";
 import type { StoreOp } from "../ports/store.ts";
-import { CONFIRMATION, confirmationAnswer, readConfirmationRequest } from "../suit/confirmation.ts";
+import { CONFIRMATION, confirmationAnswer, decodeConfirmation } from "../suit/confirmation.ts";
 import { fromHex, fromUtf8, toHex, utf8 } from "../util/bytes.ts";
 import { transferPath } from "./catalogue.ts";
 
 export const AUDIT_PREFIX = "audit/";
 const CREDENTIAL_PREFIX = "credential/";
 const TRANSFER_PREFIX = "handover/";
+const SEEN_PREFIX = "seen/";
 
 interface DeskParts {
   readonly crypto: Crypto;
@@ -25,11 +28,15 @@ interface DeskParts {
   readonly router: Router;
   readonly unixMs: (nowUs: number) => number;
   readonly store: (ops: readonly StoreOp[]) => number;
+  readonly storeLazily: (ops: readonly StoreOp[]) => void;
   /** Told that the state has changed, and is on disk. */
   readonly changed: (nowUs: number, event: LifecycleEvent) => unknown;
 }
 
 export type DeskResult = { readonly ok: true; readonly entry: AuditEntry } | ({ readonly ok: false } & Refusal);
+
+export const DESK_LIMITS = { maxAddresses: 10_000 } as const;
+const DAY_MS = 86_400_000;
 
 interface Waiting {
   readonly entry: AuditEntry;
@@ -41,7 +48,11 @@ export class LifecycleDesk {
   readonly lifecycle: Lifecycle;
   readonly #parts: DeskParts;
   readonly #credentials = new Map<string, Uint8Array>();
+  readonly #lines: string[] = [];
   readonly #waiting = new Map<number, Waiting>();
+  /** Devices by the address from which they asked last; what is behind an address is never more than likely. */
+  readonly #addresses = new LRUCache<string, string>({ max: DESK_LIMITS.maxAddresses });
+  readonly #seen = new Map<string, { lastSeenMs: number; version: string | undefined }>();
   /** Where the log on disk stops making sense; nothing is written behind it. */
   #tampered: string | undefined;
 
@@ -57,13 +68,66 @@ export class LifecycleDesk {
       if (key.startsWith(AUDIT_PREFIX)) lines.push([key, fromUtf8(value) ?? ""]);
       else if (key.startsWith(CREDENTIAL_PREFIX))
         this.#credentials.set(key.slice(CREDENTIAL_PREFIX.length), value.slice());
+      else if (key.startsWith(SEEN_PREFIX)) this.#recoverSeen(key.slice(SEEN_PREFIX.length), value);
       else if (key.startsWith(TRANSFER_PREFIX)) this.#serveTransfer(key.slice(TRANSFER_PREFIX.length), value.slice());
     }
     lines.sort(([a], [b]) => (a < b ? -1 : 1));
-    this.#tampered = this.lifecycle.recover(lines.map(([, line]) => line));
+    this.#lines.push(...lines.map(([, line]) => line));
+    this.#tampered = this.lifecycle.recover(this.#lines);
     if (this.#tampered === undefined) return;
     this.#parts.log.event("error", "audit-log-tampered", { reason: this.#tampered });
     this.#parts.metrics.count("audit_log_tampered");
+  }
+
+  #recoverSeen(device: string, value: Uint8Array): void {
+    const [lastSeenMs, version] = (fromUtf8(value) ?? "").split(" ", 2);
+    if (Number.isFinite(Number(lastSeenMs))) this.#seen.set(device, { lastSeenMs: Number(lastSeenMs), version });
+  }
+
+  /** A device was heard of; written at most once a day, unless it runs something else. */
+  seen(nowUs: number, device: string, version: string | undefined): void {
+    if (!this.lifecycle.state.devices.has(device)) return;
+    const before = this.#seen.get(device);
+    const lastSeenMs = Math.floor(this.#parts.unixMs(nowUs));
+    const entry = { lastSeenMs, version: version ?? before?.version };
+    const isNews = before === undefined || lastSeenMs - before.lastSeenMs >= DAY_MS || entry.version !== before.version;
+    this.#seen.set(device, isNews ? entry : before);
+    if (!isNews) return;
+    const value = utf8(`${lastSeenMs} ${entry.version ?? ""}`.trim());
+    this.#parts.storeLazily([{ kind: "put", key: SEEN_PREFIX + device, value }]);
+  }
+
+  /** A LwM2M client has registered, or says that it is still there. */
+  heard(nowUs: number, endpoint: string, version: string | undefined): void {
+    const device = this.lifecycle.state.byEndpoint(endpoint);
+    if (device !== undefined) this.seen(nowUs, device.id, version);
+  }
+
+  /** The log, line by line, as it is on disk. */
+  get lines(): readonly string[] {
+    return this.#lines;
+  }
+
+  /** What is known of living devices, without their names. */
+  census(unixMs: number, notSeenDays: number): CensusRow[] {
+    const seen = [...this.lifecycle.state.devices.values()]
+      .filter(({ state }) => state !== "decommissioned")
+      .map(({ id, classId }) => {
+        const { lastSeenMs = 0, version } = this.#seen.get(id) ?? {};
+        return { classId, lastSeenMs, version };
+      });
+    return censusOf(seen, unixMs, notSeenDays);
+  }
+
+  /** Whether who is at an address, or registered by a name, may have an image; anybody who is not known here may. */
+  mayHave(address: string, endpoint: string | undefined, digest: string): boolean {
+    const { state } = this.lifecycle;
+    if (state.held.size === 0) return true; // each block asks
+    const id = this.#addresses.get(address);
+    const device =
+      (endpoint === undefined ? undefined : state.byEndpoint(endpoint)) ??
+      (id === undefined ? undefined : state.devices.get(id));
+    return device === undefined || this.lifecycle.mayHave(device, digest);
   }
 
   get tampered(): string | undefined {
@@ -110,10 +174,16 @@ export class LifecycleDesk {
     const erased = this.#credentials.has(device) ? ["confirmation-key"] : [];
     const event: LifecycleEvent = { kind: "device-decommissioned", device, erased };
     const finish = (result: DeskResult): void => {
-      if (result.ok) this.#credentials.delete(device);
+      if (result.ok) {
+        this.#credentials.delete(device);
+        this.#seen.delete(device);
+      }
       done(result);
     };
-    const ops: StoreOp[] = known === undefined ? [] : [{ kind: "delete", key: CREDENTIAL_PREFIX + device }];
+    const ops: StoreOp[] =
+      known === undefined
+        ? []
+        : [CREDENTIAL_PREFIX, SEEN_PREFIX].map((prefix) => ({ kind: "delete", key: prefix + device }));
     this.submit(nowUs, actor, event, finish, ops);
   }
 
@@ -152,6 +222,7 @@ export class LifecycleDesk {
       this.#tampered = `entry ${entry.number} could not be stored: ${detail}`;
       return done({ ok: false, reason: "store-write-failed", detail: this.#tampered });
     }
+    this.#lines.push(entryLine(entry));
     const event = entry.event as unknown as LifecycleEvent;
     this.#parts.log.event("info", "lifecycle", { kind: event.kind, number: entry.number });
     this.#parts.metrics.count("lifecycle", event.kind);
@@ -207,8 +278,8 @@ export class LifecycleDesk {
   #confirmations(): ResourceHandler {
     const { crypto, metrics } = this.#parts;
     return {
-      post: (_nowUs, { payload }) => {
-        const asked = readConfirmationRequest(payload);
+      post: (nowUs, { payload, peer }) => {
+        const asked = decodeConfirmation(payload);
         if (asked === undefined) return { code: Code.BAD_REQUEST };
         const device = toHex(asked.kid);
         const key = this.#credentials.get(device);
@@ -217,7 +288,9 @@ export class LifecycleDesk {
           return { code: Code.UNAUTHORIZED };
         }
         metrics.count("confirmations");
-        return { code: Code.CHANGED, payload: confirmationAnswer(crypto, key, asked.kid, asked.nonce) };
+        this.#addresses.set(peer.address, device);
+        this.seen(nowUs, device, `number ${asked.sequenceNumber}`);
+        return { code: Code.CHANGED, payload: confirmationAnswer(crypto, key, asked) };
       },
     };
   }

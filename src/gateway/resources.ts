@@ -21,6 +21,8 @@ interface ServedParts {
   /** Where all devices share one channel: who may transfer now. */
   readonly admission?: Admission | undefined;
   readonly respond: (nowUs: number, exchange: number, response: CoapResponse) => boolean;
+  /** One in quarantine gets the current image, or the recovery image; absent: anybody may have any. */
+  readonly mayHave?: ((peer: PeerAddress, digest: string) => boolean) | undefined;
 }
 
 /** Told of each block that was put on its way. */
@@ -146,7 +148,10 @@ class ServedImage implements BlockResource, ResourceHandler {
     this.etag = fromHex(image.digest)!.subarray(0, 8);
     this.size = image.size;
     const { admission } = parts;
-    if (admission !== undefined && !hidden) this.admits = (nowUs, peer) => admission.admits(nowUs, peerKey(peer));
+    const { mayHave } = parts;
+    if ((admission !== undefined || mayHave !== undefined) && !hidden)
+      this.admits = (nowUs, peer) =>
+        mayHave?.(peer, image.digest) !== false && (admission === undefined || admission.admits(nowUs, peerKey(peer)));
     if (!hidden) this.attributes = { ct: ContentFormat.OCTET_STREAM, sz: image.size, rt: "blockferry.image" };
   }
 
@@ -155,7 +160,11 @@ class ServedImage implements BlockResource, ResourceHandler {
   }
 
   get(nowUs: number, request: IncomingRequest): HandlerResult {
-    const { admission, metrics } = this.#parts;
+    const { admission, metrics, mayHave } = this.#parts;
+    if (mayHave?.(request.peer, this.image.digest) === false) {
+      metrics.count("coap_refused", "quarantined");
+      return { code: Code.FORBIDDEN };
+    }
     if (this.admits?.(nowUs, request.peer) === false) {
       metrics.count("coap_refused", "no-airtime");
       return unavailable(admission!.waitS(peerKey(request.peer)));

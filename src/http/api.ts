@@ -5,6 +5,7 @@ import { imagePath, manifestPath, componentOf, type Listing } from "../gateway/c
 import type { PublishOutcome, PublishRequest } from "../gateway/publications.ts";
 import { addDeviceRoutes, type DevicesControl } from "./devices.ts";
 import { refuse } from "./problem.ts";
+import { addLifecycleRoutes } from "./lifecycle.ts";
 import { addUpdateRoutes } from "./updates.ts";
 import { SUIT_LIMITS } from "../suit/envelope.ts";
 import { fromHex, toHex } from "../util/bytes.ts";
@@ -18,6 +19,8 @@ export interface GatewayControl {
   readonly operate: DevicesControl["operate"];
   readonly probe: DevicesControl["probe"];
   readonly call: DevicesControl["call"];
+  /** Milliseconds since 1970. */
+  readonly unixMs: () => number;
 }
 
 export interface ImageView {
@@ -62,6 +65,7 @@ export function createApi(control: GatewayControl): FastifyInstance {
   const operate: DevicesControl["operate"] = async (...args) => control.operate(...args);
   addDeviceRoutes(app, { devices: gateway.devices, operate, probe: async (name) => control.probe(name), call });
   addUpdateRoutes(app, { gateway, call });
+  addLifecycleRoutes(app, { desk: gateway.desk, call, unixMs: control.unixMs });
   app.get("/v1/transfers", () =>
     [...control.gateway.transfers()].map(
       ({ device, digest, size, blocks, bytes, retransmissions, attempts, served, finished }) =>

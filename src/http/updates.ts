@@ -80,6 +80,9 @@ export function addUpdateRoutes(app: FastifyInstance, control: UpdatesControl): 
     const wrong = targets.find((target) => typeof target === "string");
     if (wrong !== undefined) return refuse(reply, 422, "no-such-image", wrong);
     const { endpoint } = request.params;
+    const held = (targets as Component[]).find(({ digest }) => !gateway.desk.mayHave("", endpoint, digest));
+    if (held !== undefined)
+      return refuse(reply, 409, "quarantined", `${endpoint} may have the current image or the recovery image only`);
     const job = await new Promise<UpdateJob | StartRefusal | "not-stored">((resolve) =>
       call((nowUs) => {
         const told = (done: boolean): void => resolve(done ? started : "not-stored");

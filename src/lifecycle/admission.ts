@@ -106,7 +106,7 @@ function supportRefusal({ support, name }: DeviceClass, candidate: Candidate, un
   if (expiresS !== undefined && expiresS * 1_000 <= unixMs)
     return { reason: "expired", detail: "it was to be used before now" };
   if (state !== "ended") return undefined;
-  if (support!.then === "no-new-releases")
+  if (support!.afterwards === "no-new-releases")
     return { reason: "support-ended", detail: `support of ${name} has ended, and no new release is taken` };
   return expiresS === undefined
     ? undefined

@@ -57,7 +57,7 @@ export interface Support {
   readonly endsMs: number;
   readonly warnDays: number;
   /** Afterwards: warn only, or take no more releases. What is offered stays offered. */
-  readonly then: "warn" | "no-new-releases";
+  readonly afterwards: "warn" | "no-new-releases";
 }
 
 /** What the operator lets through; security fixes (priority below 0) apart from features. */

@@ -16,14 +16,18 @@ export class LifecycleState {
   /** The current release of each class. */
   readonly current: Map<string, { readonly sequenceNumber: number; readonly digest: string }> = new Map();
 
+  /** Devices that may not have whatever they like. */
+  readonly held: Set<string> = new Set();
+  readonly #endpoints = new Map<string, string>();
+
   isRevoked(key: KeyRecord): boolean {
     return this.revoked.some((entry) => isSameKey(entry.key, key));
   }
 
   /** The device that registers by this name. */
   byEndpoint(endpoint: string): Device | undefined {
-    for (const device of this.devices.values()) if (device.endpoint === endpoint) return device;
-    return undefined;
+    const id = this.#endpoints.get(endpoint);
+    return id === undefined ? undefined : this.devices.get(id);
   }
 
   apply(event: LifecycleEvent): void {
@@ -57,16 +61,20 @@ export class LifecycleState {
       case "device-provisioned": {
         const { device: id, classId, endpoint, stage } = event;
         this.devices.set(id, { id, classId, endpoint, stage, state: stage === 2 ? "active" : "provisioned" });
+        if (endpoint !== undefined) this.#endpoints.set(endpoint, id);
         return;
       }
       case "device-quarantined":
+        this.held.add(event.device);
         this.#changeDevice(event.device, { state: "quarantined", quarantineReason: event.reason });
         return;
       case "device-released":
+        this.held.delete(event.device);
         this.#changeDevice(event.device, { state: "active", quarantineReason: undefined });
         return;
       case "device-decommissioned":
-        this.#changeDevice(event.device, { state: "decommissioned", endpoint: undefined });
+        this.held.add(event.device);
+        this.#changeDevice(event.device, { state: "decommissioned" });
         return;
       case "release-refused":
       default:

@@ -3,36 +3,44 @@ import { concatBytes, constantTimeEqual, utf8 } from "../util/bytes.ts";
 
 /*
  * How a new image proves that it still reaches its gateway, until DTLS or OSCORE carries it: the device sends its key
- * identifier and a fresh nonce, and the gateway answers with a MAC under the device's own credential (RFC 8240 section 3:
- * an update has succeeded when the new image can reach the update server).
+ * identifier, a fresh nonce and the sequence number that it runs, and the gateway answers with a MAC under the device's
+ * own credential (RFC 8240 section 3: an update has succeeded when the new image can reach the update server).
  */
 
 export const CONFIRMATION = { path: ["c"], kidBytes: 8, nonceBytes: 8, macBytes: 16 } as const;
 
 const LABEL = utf8("blockferry confirm");
+const NUMBER_BYTES = 4;
 
-export function confirmationRequest(kid: Uint8Array, nonce: Uint8Array): Uint8Array {
-  return concatBytes(kid, nonce);
+export interface ConfirmationRequest {
+  readonly kid: Uint8Array;
+  readonly nonce: Uint8Array;
+  readonly sequenceNumber: number;
 }
 
-export function readConfirmationRequest(
-  payload: Uint8Array,
-): { readonly kid: Uint8Array; readonly nonce: Uint8Array } | undefined {
+export function encodeConfirmation({ kid, nonce, sequenceNumber }: ConfirmationRequest): Uint8Array {
+  const number = new Uint8Array(NUMBER_BYTES);
+  new DataView(number.buffer).setUint32(0, sequenceNumber >>> 0);
+  return concatBytes(kid, nonce, number);
+}
+
+export function decodeConfirmation(payload: Uint8Array): ConfirmationRequest | undefined {
   const { kidBytes, nonceBytes } = CONFIRMATION;
-  if (payload.length !== kidBytes + nonceBytes) return undefined;
-  return { kid: payload.slice(0, kidBytes), nonce: payload.slice(kidBytes) };
+  if (payload.length !== kidBytes + nonceBytes + NUMBER_BYTES) return undefined;
+  const sequenceNumber = new DataView(payload.buffer, payload.byteOffset + kidBytes + nonceBytes).getUint32(0);
+  return { kid: payload.slice(0, kidBytes), nonce: payload.slice(kidBytes, kidBytes + nonceBytes), sequenceNumber };
 }
 
-export function confirmationAnswer(crypto: Crypto, key: Uint8Array, kid: Uint8Array, nonce: Uint8Array): Uint8Array {
-  return crypto.hmacSha256(key, concatBytes(LABEL, kid, nonce)).slice(0, CONFIRMATION.macBytes);
+/** The MAC is over all that was asked, so an answer to another question is none to this one. */
+export function confirmationAnswer(crypto: Crypto, key: Uint8Array, request: ConfirmationRequest): Uint8Array {
+  return crypto.hmacSha256(key, concatBytes(LABEL, encodeConfirmation(request))).slice(0, CONFIRMATION.macBytes);
 }
 
 export function isConfirmation(
   crypto: Crypto,
   key: Uint8Array,
-  kid: Uint8Array,
-  nonce: Uint8Array,
+  request: ConfirmationRequest,
   answer: Uint8Array,
 ): boolean {
-  return constantTimeEqual(confirmationAnswer(crypto, key, kid, nonce), answer);
+  return constantTimeEqual(confirmationAnswer(crypto, key, request), answer);
 }

@@ -5,6 +5,7 @@ import { GatewayBench, makeImage, sign } from "../support/gateway.ts";
 function setUp() {
   const bench = new GatewayBench();
   const api = createApi({
+    unixMs: () => Date.now(),
     gateway: bench.gateway,
     addresses: ["127.0.0.1:5683"],
     metrics: () => bench.counters.snapshot(),

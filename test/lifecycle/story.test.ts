@@ -1,11 +1,12 @@
 import { expect, it } from "vitest";
+import { nrf52840 } from "../support/simulation.ts";
 import { LifecycleStory } from "../../simulator/story/lifecycle-story.ts";
 
 it.each([1, 2, 3])(
   "the life of five devices, seed %i: from the factory to the end, whoever owns the vendor",
   (seed) => {
     const told: string[] = [];
-    const result = new LifecycleStory(seed, (line) => told.push(line)).run();
+    const result = new LifecycleStory(seed, nrf52840, (line) => told.push(line)).run();
     expect(result, told.join("\n")).toMatchObject({
       devices: 5,
       authentic: 5,

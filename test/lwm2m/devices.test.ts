@@ -219,6 +219,7 @@ describe("the API for devices", () => {
     site.bench.run(2);
     const { bench } = site;
     const api = createApi({
+      unixMs: () => Date.now(),
       gateway: bench.gateway,
       addresses: [],
       metrics: () => ({}),

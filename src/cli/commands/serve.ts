@@ -51,6 +51,7 @@ async function serve(options: ServeOptions): Promise<void> {
   const log = pinoLog(config.log.level, process.stderr);
   const host = await GatewayHost.start(config, log);
   const api = createApi({
+    unixMs: () => Date.now(),
     gateway: host.gateway,
     addresses: host.addresses,
     publish: async (request) => host.publish(request),

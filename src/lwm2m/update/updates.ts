@@ -130,6 +130,12 @@ export class Updates {
     return done;
   }
 
+  /** The version that a client runs, as far as its last update showed. */
+  runs(endpoint: string): string | undefined {
+    const job = this.get(endpoint);
+    return job?.state === "succeeded" ? job.components[0]?.version : undefined;
+  }
+
   get(endpoint: string): UpdateJob | undefined {
     return this.#entries.get(endpoint)?.run.job;
   }

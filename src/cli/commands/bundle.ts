@@ -1,0 +1,121 @@
+import { createHash } from "node:crypto";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { basename, join } from "node:path";
+import { pathToFileURL } from "node:url";
+import { resolve } from "node:path";
+import type { Command } from "commander";
+import { nodeCrypto } from "../../adapters/node-crypto.ts";
+import type { ImageView } from "../../http/api.ts";
+import { openRelease } from "../../suit/release.ts";
+import { toHex } from "../../util/bytes.ts";
+import { readInput } from "../authoring/update-file.ts";
+import { callGateway } from "../control-client.ts";
+import { ExitCode, usageError, UserError } from "../errors.ts";
+import { readPublicKey } from "../keys.ts";
+
+interface BundleIndex {
+  readonly bundle: 1;
+  readonly envelope: string;
+  readonly images: readonly { readonly file: string; readonly digest: string; readonly bytes: number }[];
+  readonly handovers: readonly string[];
+}
+
+/** A folder that is carried to a site without a network: nothing in it is believed but what is signed. */
+export function addBundle(program: Command): void {
+  const group = program.command("bundle").description("carry a release to a site that no network reaches");
+  group
+    .command("export <folder>")
+    .description("put an envelope and its images into a folder, each checked")
+    .requiredOption("--envelope <file>", "signed envelope")
+    .requiredOption("--image <file...>", "all images that its manifest names")
+    .requiredOption("--trust <file...>", "public keys of its authors")
+    .option("--handover <file...>", "authority transfers that the site may not have yet", [])
+    .option("--json", "print one JSON object")
+    .addHelpText(
+      "after",
+      "\nExample:\n  blockferry bundle export usb/ --envelope app-2.suit --image app.bin --trust author.pub.pem",
+    )
+    .action(exportBundle);
+  group
+    .command("import <folder>")
+    .description("publish what a folder holds on the gateway of this site; it verifies all of it again")
+    .option("--state <folder>", "state folder of the gateway", ".blockferry")
+    .option("--json", "print one JSON object")
+    .addHelpText("after", "\nExample:\n  blockferry bundle import usb/ --state gw")
+    .action(importBundle);
+}
+
+interface ExportOptions {
+  readonly envelope: string;
+  readonly image: readonly string[];
+  readonly trust: readonly string[];
+  readonly handover: readonly string[];
+  readonly json?: boolean;
+}
+
+function exportBundle(folder: string, options: ExportOptions): void {
+  const envelope = readInput(options.envelope);
+  const opened = openRelease(nodeCrypto, envelope, { anchors: options.trust.map(readPublicKey) });
+  if (!opened.ok) throw new UserError(ExitCode.REFUSED, opened.reason, `${options.envelope}: ${opened.detail}`);
+  const files = options.image.map((file) => ({ file, bytes: readInput(file) }));
+  const found = files.map(({ file, bytes }) => ({ file, bytes, digest: toHex(nodeCrypto.sha256(bytes)) }));
+  const missing = opened.release.images.find(({ digest }) => !found.some((one) => one.digest === toHex(digest)));
+  if (missing !== undefined)
+    throw usageError(
+      "image-missing",
+      `the manifest names an image with SHA-256 ${toHex(missing.digest)}; give it with --image`,
+    );
+  mkdirSync(folder, { recursive: true });
+  writeFileSync(join(folder, "manifest.suit"), envelope);
+  for (const { bytes, digest } of found) writeFileSync(join(folder, `${digest}.bin`), bytes);
+  for (const file of options.handover) writeFileSync(join(folder, basename(file)), readInput(file));
+  const index: BundleIndex = {
+    bundle: 1,
+    envelope: "manifest.suit",
+    images: found.map(({ bytes, digest }) => ({ file: `${digest}.bin`, digest, bytes: bytes.length })),
+    handovers: options.handover.map((file) => basename(file)),
+  };
+  writeFileSync(join(folder, "bundle.json"), `${JSON.stringify(index, undefined, 2)}\n`);
+  const summary = { folder, sequenceNumber: opened.release.sequenceNumber, images: index.images.length };
+  console.log(
+    options.json === true
+      ? JSON.stringify(summary)
+      : `${folder}: release ${summary.sequenceNumber} with ${summary.images} image(s)`,
+  );
+}
+
+async function importBundle(folder: string, options: { state: string; json?: boolean }): Promise<void> {
+  const index = readIndex(folder);
+  const sources: Record<string, string> = {};
+  for (const { file, digest } of index.images) {
+    const path = inFolder(folder, file);
+    const actual = createHash("sha256").update(readInput(path)).digest("hex");
+    if (actual !== digest)
+      throw usageError("image-damaged", `${path} is not the image that was put in: copy the folder again`);
+    sources[digest] = pathToFileURL(resolve(path)).href;
+  }
+  const envelope = Buffer.from(readInput(inFolder(folder, index.envelope))).toString("base64");
+  const image = (await callGateway(options.state, "POST", "/v1/images", { envelope, sources })) as ImageView;
+  console.log(
+    options.json === true ? JSON.stringify(image) : `published: sequence ${image.sequenceNumber}, ${image.bytes} bytes`,
+  );
+  for (const file of index.handovers)
+    console.error(`note: ${file} is a hand-over: blockferry authority apply ${join(folder, file)} --class-id …`);
+}
+
+/** Names in the index are of files in the folder, and of none beside it. */
+function inFolder(folder: string, file: string): string {
+  if (file !== basename(file)) throw usageError("bad-bundle", `${file} is not a file of ${folder}`);
+  return join(folder, file);
+}
+
+function readIndex(folder: string): BundleIndex {
+  try {
+    const index = JSON.parse(readFileSync(join(folder, "bundle.json"), "utf8")) as BundleIndex;
+    if (index.bundle !== 1 || !Array.isArray(index.images) || !Array.isArray(index.handovers))
+      throw new Error("it has another form");
+    return index;
+  } catch (error) {
+    throw usageError("bad-bundle", `${folder} holds no bundle: ${(error as Error).message}`);
+  }
+}

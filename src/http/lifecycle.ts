@@ -1,0 +1,192 @@
+import type { FastifyInstance, FastifyReply } from "fastify";
+import { z } from "zod";
+import type { DeskResult, LifecycleDesk } from "../gateway/lifecycle-desk.ts";
+import { SUIT_LIMITS } from "../suit/envelope.ts";
+import { fromHex } from "../util/bytes.ts";
+import { refuse } from "./problem.ts";
+
+export interface LifecycleControl {
+  readonly desk: LifecycleDesk;
+  /** Makes a call into the core. */
+  readonly call: (action: (nowUs: number) => void) => void;
+  readonly unixMs: () => number;
+}
+
+const hex = (bytes: number): z.ZodString => z.string().regex(new RegExp(`^[0-9a-f]{${bytes * 2}}$`));
+const classId = hex(16);
+const device = hex(8);
+const actor = z.string().min(1).max(64).default("operator");
+const key = z.strictObject({
+  algorithm: z.enum(["ES256", "Ed25519", "HSS-LMS"]),
+  key: z
+    .string()
+    .regex(/^([0-9a-f]{64}|04[0-9a-f]{128}|0000000[1-8][0-9a-f]{112})$/, "a public key in hexadecimal digits"),
+});
+const right = z.strictObject({
+  component: z.string().max(128).optional(),
+  actions: z.array(z.enum(["fetch", "write", "copy", "swap", "invoke", "unlink"])).optional(),
+});
+const authority = key.extend({ name: z.string().min(1).max(64), rights: z.array(right).max(16).optional() });
+const leave = z.union([z.enum(["allow", "refuse"]), z.strictObject({ deferUntilMs: z.number().min(0) })]);
+const reason = z.string().min(1).max(200);
+
+const definition = z.strictObject({
+  id: classId,
+  name: z.string().min(1).max(64),
+  vendorId: hex(16),
+  hardware: z.strictObject({
+    rng: z.boolean(),
+    rtc: z.boolean(),
+    slots: z.int().min(1).max(8),
+    recoveryImage: z.boolean(),
+    ramBytes: z.int().min(1_024),
+  }),
+  authorities: z.array(authority).min(1).max(8),
+  escrow: z.array(key).max(4).default([]),
+  quorum: z.strictObject({ keys: z.array(key).min(1).max(8), atLeast: z.int().min(1).max(8) }).optional(),
+  operators: z.array(key).max(4).default([]),
+  epoch: z.int().min(0).default(0),
+});
+
+const EventBody = z.discriminatedUnion("kind", [
+  z.strictObject({ kind: z.literal("class-defined"), definition }),
+  z.strictObject({ kind: z.literal("key-revoked"), key, reason }),
+  z.strictObject({ kind: z.literal("device-quarantined"), device, reason }),
+  z.strictObject({ kind: z.literal("device-released"), device }),
+  z.strictObject({
+    kind: z.literal("support-set"),
+    classId,
+    support: z.strictObject({
+      endsMs: z.number().min(0),
+      warnDays: z.int().min(0).max(3_650),
+      afterwards: z.enum(["warn", "no-new-releases"]),
+    }),
+  }),
+  z.strictObject({
+    kind: z.literal("policy-set"),
+    classId,
+    policy: z.strictObject({ features: leave, security: leave }),
+  }),
+  z.strictObject({ kind: z.literal("recovery-set"), classId, digest: hex(32) }),
+]);
+const SubmitBody = z.strictObject({ actor, event: EventBody });
+const ProvisionBody = z.strictObject({
+  actor,
+  device,
+  classId,
+  endpoint: z.string().min(1).max(64).optional(),
+  key: hex(32),
+});
+const TransferBody = z.strictObject({
+  actor,
+  classId,
+  envelope: z.base64().max(Math.ceil(SUIT_LIMITS.maxEnvelopeBytes / 3) * 4 + 8),
+  names: z.array(z.string().min(1).max(64)).max(8).default([]),
+});
+
+/** Who may do what to which devices; each change is in the audit log before it is answered. */
+export function addLifecycleRoutes(app: FastifyInstance, control: LifecycleControl): void {
+  const { desk, call, unixMs } = control;
+  const settled = async (action: (nowUs: number, done: (result: DeskResult) => void) => void): Promise<DeskResult> =>
+    await new Promise((resolve) => call((nowUs) => action(nowUs, resolve)));
+  const answer = async (reply: FastifyReply, result: DeskResult): Promise<FastifyReply> => {
+    if (result.ok) return reply.code(201).send({ number: result.entry.number, hash: result.entry.hash });
+    const status = result.reason === "store-write-failed" ? 507 : 409;
+    return refuse(reply, status, result.reason, result.detail);
+  };
+  app.get("/v1/lifecycle", () => stateOf(desk, unixMs()));
+  app.post("/v1/lifecycle/events", async (request, reply) => {
+    const body = SubmitBody.safeParse(request.body);
+    if (!body.success) return refuse(reply, 400, "bad-request", z.prettifyError(body.error));
+    const { actor: who, event } = body.data;
+    return answer(reply, await settled((nowUs, done) => desk.submit(nowUs, who, event, done)));
+  });
+  app.post("/v1/lifecycle/devices", async (request, reply) => {
+    const body = ProvisionBody.safeParse(request.body);
+    if (!body.success) return refuse(reply, 400, "bad-request", z.prettifyError(body.error));
+    const { actor: who, key: secret, ...about } = body.data;
+    const event = { kind: "device-provisioned", stage: 2, ...about } as const;
+    return answer(reply, await settled((nowUs, done) => desk.provision(nowUs, who, event, fromHex(secret)!, done)));
+  });
+  app.post("/v1/lifecycle/transfers", async (request, reply) => {
+    const body = TransferBody.safeParse(request.body);
+    if (!body.success) return refuse(reply, 400, "bad-request", z.prettifyError(body.error));
+    const { actor: who, classId: id, envelope, names } = body.data;
+    const bytes = new Uint8Array(Buffer.from(envelope, "base64"));
+    return answer(reply, await settled((nowUs, done) => desk.transfer(nowUs, who, id, bytes, names, done)));
+  });
+  app.delete<{ Params: { device: string } }>("/v1/lifecycle/devices/:device", async (request, reply) => {
+    const id = request.params.device;
+    return answer(reply, await settled((nowUs, done) => desk.decommission(nowUs, "operator", id, done)));
+  });
+  app.get("/v1/audit", () => ({
+    head: desk.lifecycle.head ?? null,
+    tampered: desk.tampered ?? null,
+    lines: desk.lines,
+  }));
+  app.get<{ Querystring: { days?: string } }>("/v1/census", (request) => {
+    const days = Number(request.query.days ?? 30);
+    return desk.census(unixMs(), Number.isFinite(days) && days >= 0 ? days : 30);
+  });
+}
+
+/** What `blockferry orphan` and the like show. */
+export interface LifecycleView {
+  readonly classes: readonly {
+    readonly id: string;
+    readonly name: string;
+    readonly authorities: readonly {
+      readonly name: string;
+      readonly algorithm: string;
+      readonly key: string;
+      readonly revoked: boolean;
+    }[];
+    readonly epoch: number;
+    readonly devices: number;
+  }[];
+  readonly orphans: readonly { readonly device: string; readonly classId: string; readonly className: string }[];
+  readonly revoked: readonly {
+    readonly key: { readonly algorithm: string; readonly key: string };
+    readonly reason: string;
+    readonly trustedBy: readonly string[];
+  }[];
+  readonly held: readonly { readonly device: string; readonly state: string; readonly reason: string | null }[];
+  readonly warnings: readonly {
+    readonly classId: string;
+    readonly name: string;
+    readonly state: string;
+    readonly endsMs: number;
+  }[];
+}
+
+function stateOf({ lifecycle }: LifecycleDesk, unixMs: number): LifecycleView {
+  const { classes, devices, revoked, held } = lifecycle.state;
+  const living = [...devices.values()].filter(({ state }) => state !== "decommissioned");
+  return {
+    classes: [...classes.values()].map(({ id, name, authorities, epoch }) => ({
+      id,
+      name,
+      epoch,
+      authorities: authorities.map((one) => ({
+        name: one.name,
+        algorithm: one.algorithm,
+        key: one.key,
+        revoked: lifecycle.state.isRevoked(one),
+      })),
+      devices: living.filter((one) => one.classId === id).length,
+    })),
+    orphans: lifecycle
+      .orphans()
+      .map((one) => ({ device: one.id, classId: one.classId, className: classes.get(one.classId)!.name })),
+    revoked: revoked.map(({ key: one, reason: why }) => ({
+      key: one,
+      reason: why,
+      trustedBy: lifecycle.trusting(one).map(({ id }) => id),
+    })),
+    held: [...held].map((id) => {
+      const { state, quarantineReason } = devices.get(id)!;
+      return { device: id, state, reason: quarantineReason ?? null };
+    }),
+    warnings: lifecycle.warnings(unixMs),
+  };
+}
