@@ -1,86 +1,29 @@
 import { BlockDownload } from "../../src/coap/blockwise/block2-client.ts";
-import { blockSize, type Szx } from "../../src/coap/blockwise/block.ts";
+import { blockSize } from "../../src/coap/blockwise/block.ts";
+import { Code, Option } from "../../src/coap/numbers.ts";
+import { textOptions } from "../../src/coap/options.ts";
 import { CoapEndpoint } from "../../src/coap/endpoint.ts";
-import type { TransmissionParameters } from "../../src/coap/parameters.ts";
-import { CocoaTimer } from "../../src/coap/retransmission.ts";
 import type { ClientEvent } from "../../src/coap/request.ts";
 import { manifestPath, transferPath } from "../../src/gateway/catalogue.ts";
-import type { Crypto } from "../../src/ports/crypto.ts";
 import type { PeerAddress, Transmit } from "../../src/ports/datagram.ts";
-import type { Metrics } from "../../src/ports/metrics.ts";
-import type { Random } from "../../src/ports/random.ts";
+import { reportOf, REPORT_PATH, signReport } from "../../src/suit/report.ts";
 import { EnvelopeError } from "../../src/suit/envelope.ts";
 import { openEnvelope, type OpenEnvelope } from "../../src/suit/open.ts";
 import type { Outcome } from "../../src/suit/processor/procedure.ts";
 import { anchorsOf, trustOf, type DeviceTrust } from "../../src/suit/trust.ts";
-import type { Verifier } from "../../src/codec/cose.ts";
-import type { BlockSizeChoice } from "../../src/transfer/block-size.ts";
-import { BlockFetch, type RetryPolicy } from "../../src/transfer/block-fetch.ts";
+import { BlockFetch } from "../../src/transfer/block-fetch.ts";
 import { earlier } from "../../src/util/deadline.ts";
+import { CONFIRM_WITHIN_US, measuredTimer, type AgentParts, type AgentState } from "./agent-parts.ts";
 import { boot, type BootResult } from "./bootloader.ts";
-import { Confirmation, type DeviceCredential } from "./confirmation.ts";
+import { Confirmation } from "./confirmation.ts";
 import { EnvelopeFetch, type EnvelopeEvent } from "./envelope-fetch.ts";
-import type { Flash } from "./flash.ts";
 import { ImageDownload } from "./image-download.ts";
 import type { Journal } from "./journal.ts";
-import { confirmSlot, giveUpTrial, writeSlotInfo, type Layout, type SlotIndex } from "./layout.ts";
-import type { CpuCosts } from "./profile.ts";
+import { confirmSlot, giveUpTrial, writeSlotInfo, type SlotIndex } from "./layout.ts";
 import { SlotWriter } from "./slot-writer.ts";
 import { readTrust, writeTrust } from "./trust-store.ts";
 import { UpdateRun } from "./update-run.ts";
 import { Work } from "./work.ts";
-
-export interface AgentParts {
-  readonly flash: Flash;
-  readonly layout: Layout;
-  readonly crypto: Crypto;
-  readonly random: Random;
-  readonly metrics: Metrics;
-  readonly vendorId: Uint8Array;
-  readonly classId: Uint8Array;
-  /** The keys that the factory sealed. */
-  readonly anchors: readonly Verifier[] | DeviceTrust;
-  /** Proves the new image's way to the gateway; where there is none, an answer to its request for a manifest does. */
-  readonly credential?: DeviceCredential | undefined;
-  /** Within this time a new image has to prove itself. */
-  readonly confirmWithinUs?: number | undefined;
-  /** True of an image that starts and then does nothing: it never asks for anything. */
-  readonly isDead?: ((imageDigest: Uint8Array) => boolean) | undefined;
-  /** A clock that can be trusted; absent on a device without RTC. */
-  readonly unixS?: ((nowUs: number) => number) | undefined;
-  readonly gateway: PeerAddress;
-  readonly szx: Szx;
-  readonly parameters: TransmissionParameters;
-  readonly policy: RetryPolicy;
-  readonly costs: CpuCosts;
-  /** Chooses the size of each block; always that of `szx` when absent. */
-  readonly blockSizes?: BlockSizeChoice | undefined;
-  /** How often the mote polls its parent during a transfer; absent where it listens always. */
-  readonly pollPeriodUs?: number | undefined;
-  /** Told how long the CPU works; the agent does nothing else meanwhile. */
-  readonly onCpu: (us: number) => void;
-}
-
-/** A response that was not there at the first poll comes with one of the next: asking again before takes air for nothing. */
-const PATIENT_POLLS = 4;
-const CONFIRM_WITHIN_US = 7_200_000_000;
-
-function measuredTimer({ parameters, pollPeriodUs = 0 }: AgentParts): CocoaTimer {
-  return new CocoaTimer(parameters, PATIENT_POLLS * pollPeriodUs);
-}
-
-export type AgentState =
-  | "booting"
-  | "confirming"
-  | "manifest"
-  | "transfer"
-  | "download"
-  | "installing"
-  | "installed"
-  | "reverting"
-  | "up-to-date"
-  | "bricked"
-  | "failed";
 
 /**
  * A mote's update agent, from one boot to the next: boots, proves a new image, asks for its class's manifest, verifies
@@ -361,7 +304,10 @@ export class MoteAgent {
   #onProcessed(nowUs: number, open: OpenEnvelope, outcome: Outcome, run: UpdateRun): void {
     // A transfer that it has already, or that goes back, changes nothing.
     if (this.#isOnlyLooking) return this.#upToDate();
-    if (!outcome.ok) return this.#fail(reasonOf(outcome, run));
+    if (!outcome.ok) {
+      this.#report(nowUs, open, outcome);
+      return this.#fail(reasonOf(outcome, run));
+    }
     if (this.#state === "transfer") return this.#askManifest(nowUs);
     const { fetched } = run;
     if (fetched === undefined) {
@@ -375,6 +321,17 @@ export class MoteAgent {
     this.#work.after(nowUs, us, () => {
       this.#state = "installed";
     });
+  }
+
+  /** Says what went wrong, and where in the manifest: once, to whom it concerns, under its own key. */
+  #report(nowUs: number, open: OpenEnvelope, outcome: Outcome): void {
+    const { credential, crypto, gateway } = this.#parts;
+    if (credential === undefined) return;
+    const key = { algorithm: "HMAC-256", bytes: credential.key } as const;
+    const about = { uri: open.manifest.referenceUri ?? "", digest: open.digest };
+    const payload = signReport(crypto, key, reportOf(outcome, about), credential.kid);
+    const options = textOptions(Option.URI_PATH, REPORT_PATH);
+    this.#endpoint.request(nowUs, gateway, { code: Code.POST, options, payload });
   }
 
   #fail(reason: string): void {

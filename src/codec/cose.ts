@@ -22,6 +22,7 @@ const SIGNATURE_ALGORITHMS: ReadonlyMap<number, SignatureAlgorithm | "HSS-LMS"> 
 
 const HEADER_ALGORITHM = 1;
 const HEADER_CRITICAL = 2;
+const HEADER_KEY_ID = 4;
 const EMPTY = new Uint8Array(0);
 
 /** A key that may authenticate: a signer's public key (that of HSS-LMS as RFC 8554 has it), or a secret shared with one device. */
@@ -57,6 +58,13 @@ export function verifyDetached(
   const context = tag === CoseTag.MAC ? "MAC" : isMac ? "MAC0" : "Signature1";
   const toBeChecked = encodeCbor([context, protectedBytes, EMPTY, payload]);
   return verifyOne(crypto, isMac, protectedBytes, toBeChecked, authenticator, keys);
+}
+
+/** The name of the key that a COSE structure says it is made with: a hint, which nothing authenticates. */
+export function keyIdOf(block: CborValue): Uint8Array | undefined {
+  const header = isArray(block) ? block[1] : undefined;
+  const kid = isMap(header) ? header.get(HEADER_KEY_ID) : undefined;
+  return isBytes(kid) ? kid : undefined;
 }
 
 /** The payload that goes along in a COSE_Sign1 or COSE_Mac0 by one of `keys`; undefined when it is by none. */
@@ -136,13 +144,15 @@ export function protectPayload(
   crypto: Crypto,
   key: PrivateKey | (Verifier & { algorithm: "HMAC-256" }),
   payload: Uint8Array,
+  kid?: Uint8Array,
 ): Uint8Array {
   const isMac = key.algorithm === "HMAC-256";
   const algorithm = isMac ? CoseAlgorithm.HMAC_256 : algorithmOf(key.algorithm);
   const protectedBytes = encodeCbor(new Map([[HEADER_ALGORITHM, algorithm]]));
+  const header = new Map<CborValue, CborValue>(kid === undefined ? [] : [[HEADER_KEY_ID, kid]]);
   const bytes = encodeCbor([isMac ? "MAC0" : "Signature1", protectedBytes, EMPTY, payload]);
   const authenticator = isMac ? crypto.hmacSha256(key.bytes, bytes) : crypto.sign(key, bytes);
-  return encodeCbor(tagged(isMac ? CoseTag.MAC0 : CoseTag.SIGN1, [protectedBytes, new Map(), payload, authenticator]));
+  return encodeCbor(tagged(isMac ? CoseTag.MAC0 : CoseTag.SIGN1, [protectedBytes, header, payload, authenticator]));
 }
 
 const algorithmOf = (algorithm: SignatureAlgorithm): number =>

@@ -4,7 +4,7 @@ import { CoapEndpoint } from "../coap/endpoint.ts";
 import { DEFAULT_PARAMETERS, type TransmissionParameters } from "../coap/parameters.ts";
 import { Router } from "../coap/router.ts";
 import type { Verifier } from "../codec/cose.ts";
-import { ImageCache, type CacheEvent } from "../image/image-cache.ts";
+import { ImageCache, type ImageState, type CacheEvent } from "../image/image-cache.ts";
 import type { CacheBudget } from "../image/limits.ts";
 import type { BlobInfo } from "../ports/blob-store.ts";
 import type { Command, CommandEvent } from "../ports/commands.ts";
@@ -241,11 +241,8 @@ export class Gateway {
   }
 
   /** Where an image is: in memory, on disk, on its way, or nowhere near. */
-  imageState(digest: string): { readonly state: "memory" | "disk" | "fetching" | "absent"; readonly fetched?: number } {
-    const fetched = this.#cache.progress(digest);
-    if (fetched !== undefined) return { state: "fetching", fetched };
-    if (this.#cache.memory(digest) !== undefined) return { state: "memory" };
-    return { state: this.#cache.onDisk(digest) ? "disk" : "absent" };
+  imageState(digest: string): ImageState {
+    return this.#cache.state(digest);
   }
 
   get stats(): CoapEndpoint["stats"] {
@@ -331,13 +328,15 @@ export class Gateway {
       }
       const bytes = this.#cache.memory(digest)?.length;
       const { complete, wrong } = this.#publications.imageCame(digest, bytes);
-      for (const publication of complete) this.#record(publication);
+      for (const publication of complete) this.#record(nowUs, publication);
       for (const [publication, size] of wrong)
         this.#endRefused(publication, "size-mismatch", `the image has ${bytes} bytes, not ${size}`);
     }
   }
 
-  #record(publication: Publication): void {
+  #record(nowUs: number, publication: Publication): void {
+    const refusal = this.#publications.dryRun(nowUs, publication.listing);
+    if (refusal !== undefined) return this.#endRefused(publication, refusal.reason, refusal.detail);
     publication.stage = "store";
     this.#store(listingOps(publication.listing), "durable", publication);
   }

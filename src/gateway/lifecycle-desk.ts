@@ -12,6 +12,7 @@ import type { Crypto } from "../ports/crypto.ts";
 import type { Log } from "../ports/log.ts";
 import type { Metrics } from "../ports/metrics.ts";
 import type { StoreOp } from "../ports/store.ts";
+import { openReport, REPORT_LIMITS, REPORT_PATH } from "../suit/report.ts";
 import { CONFIRMATION, confirmationAnswer, decodeConfirmation } from "../suit/confirmation.ts";
 import { fromHex, fromUtf8, toHex, utf8 } from "../util/bytes.ts";
 import { transferPath } from "./catalogue.ts";
@@ -60,6 +61,7 @@ export class LifecycleDesk {
     this.#parts = parts;
     this.lifecycle = new Lifecycle(parts.crypto);
     parts.router.add([...CONFIRMATION.path], this.#confirmations());
+    parts.router.add([...REPORT_PATH], this.#reports());
   }
 
   recover(entries: Iterable<readonly [key: string, value: Uint8Array]>): void {
@@ -128,6 +130,10 @@ export class LifecycleDesk {
       (endpoint === undefined ? undefined : state.byEndpoint(endpoint)) ??
       (id === undefined ? undefined : state.devices.get(id));
     return device === undefined || this.lifecycle.mayHave(device, digest);
+  }
+
+  unixMs(nowUs: number): number {
+    return this.#parts.unixMs(nowUs);
   }
 
   get tampered(): string | undefined {
@@ -291,6 +297,37 @@ export class LifecycleDesk {
         this.#addresses.set(peer.address, device);
         this.seen(nowUs, device, `number ${asked.sequenceNumber}`);
         return { code: Code.CHANGED, payload: confirmationAnswer(crypto, key, asked) };
+      },
+    };
+  }
+
+  /** How manifests went on devices, in their own words: believed by the device's key, logged and counted (RFC 9124, REQ.SEC.REPORTING). */
+  #reports(): ResourceHandler {
+    const { crypto, metrics, log } = this.#parts;
+    return {
+      maxBodyBytes: REPORT_LIMITS.maxBytes,
+      post: (nowUs, { payload }) => {
+        const keysOf = (kid: Uint8Array | undefined): Verifier[] => {
+          const key = kid === undefined ? undefined : this.#credentials.get(toHex(kid));
+          return key === undefined ? [] : [{ algorithm: "HMAC-256", bytes: key }];
+        };
+        const opened = openReport(crypto, payload, keysOf);
+        if (!opened.ok) {
+          metrics.count("suit_report_refused", opened.reason);
+          return { code: opened.reason === "not-authentic" ? Code.UNAUTHORIZED : Code.BAD_REQUEST };
+        }
+        const { result, manifestDigest } = opened.report;
+        const what = result.ok ? "ok" : result.reason;
+        metrics.count("suit_reports", what);
+        const record = result.ok ? undefined : result.record;
+        const place = record && { section: record.section, offset: record.offset, component: record.componentIndex };
+        log.event(result.ok ? "info" : "warn", "suit-report", {
+          manifest: toHex(manifestDigest),
+          result: what,
+          ...place,
+        });
+        this.seen(nowUs, toHex(opened.kid!), undefined);
+        return { code: Code.CHANGED };
       },
     };
   }

@@ -4,6 +4,8 @@ import { checkSequence, openRelease } from "../suit/release.ts";
 import { toHex } from "../util/bytes.ts";
 import { imagesOf, manifestPaths, type Catalogue, type Listing } from "./catalogue.ts";
 import type { LifecycleDesk } from "./lifecycle-desk.ts";
+import type { Refusal } from "../lifecycle/admission.ts";
+import { dryRun } from "./dry-run.ts";
 import { GATEWAY_LIMITS } from "./limits.ts";
 
 /** What an operator gives: an envelope, and where its image can be fetched by the gateway. */
@@ -115,6 +117,16 @@ export class Publications {
   /** Whether a release that is being published needs this image, be it there already or not. */
   needsImage(digest: string): boolean {
     return [...this.#underWay.values()].some(({ listing }) => listing.images.some((image) => image.digest === digest));
+  }
+
+  /** Why no device of its classes would take a release whose images are all there. */
+  dryRun(nowUs: number, { release }: Listing): Refusal | undefined {
+    return dryRun(release, {
+      crypto: this.#crypto,
+      trust: { anchors: [...this.#anchors, ...this.#desk.anchors()] },
+      unixMs: this.#desk.unixMs(nowUs),
+      hardwareOf: (classId) => this.#desk.lifecycle.state.classes.get(classId)?.hardware,
+    });
   }
 
   /** The images behind an event of the cache; those whose publication has all of them, and those that end with it. */

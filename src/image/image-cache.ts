@@ -37,6 +37,12 @@ export interface CacheParts {
   readonly isPinned: (nowUs: number, digest: string) => boolean;
 }
 
+/** Where an image is, and how much of it has come where it is on its way. */
+export interface ImageState {
+  readonly state: "memory" | "disk" | "fetching" | "absent";
+  readonly fetched?: number;
+}
+
 /**
  * Images by digest: a memory tier of verified bytes over the blobs on disk over upstream sources.
  * Nothing gets into memory, and so nothing is served, before the whole image has its digest; a
@@ -75,6 +81,13 @@ export class ImageCache {
     const bytes = this.#memory.get(digest);
     if (bytes !== undefined) this.#last = { digest, bytes };
     return bytes;
+  }
+
+  state(digest: string): ImageState {
+    const fetched = this.progress(digest);
+    if (fetched !== undefined) return { state: "fetching", fetched };
+    if (this.memory(digest) !== undefined) return { state: "memory" };
+    return { state: this.onDisk(digest) ? "disk" : "absent" };
   }
 
   onDisk(digest: string): boolean {

@@ -11,16 +11,25 @@ export interface DeviceModel {
   readonly vendorIds: readonly Uint8Array[];
   readonly classIds: readonly Uint8Array[];
   readonly deviceId?: Uint8Array | undefined;
-  /** Slot that a component will be written to, by its name; 0 unless given. */
+  /** Slot that a component will be written to, by its name; else `slot`, else 0. */
   readonly slots?: Readonly<Record<string, number>> | undefined;
+  readonly slot?: number | undefined;
   readonly unixS?: (() => number) | undefined;
   readonly batteryMwh?: (() => number) | undefined;
   readonly authorises?: ((priority: number) => boolean) | undefined;
   readonly versions?: Readonly<Record<string, readonly number[]>> | undefined;
-  /** Bytes behind a URI. */
-  readonly fetch: (uri: string) => Uint8Array | undefined;
+  /** Whatever is asked of installed versions holds. */
+  readonly anyVersion?: boolean | undefined;
+  /** Bytes behind a URI; or what somebody verified them to be, which is as good. */
+  readonly fetch: (uri: string) => Uint8Array | Verified | undefined;
   readonly decryptionKeys?: readonly DecryptionKey[] | undefined;
   readonly maxComponentBytes?: number | undefined;
+}
+
+/** Bytes that are elsewhere, and were found to be these. */
+export interface Verified {
+  readonly digest: Uint8Array;
+  readonly size: number;
 }
 
 /** A device in memory that does at once what a manifest says: for dry runs and tests. */
@@ -30,10 +39,14 @@ export class ModelDevice implements Device {
   /** All that it was told to do, in order. */
   readonly actions: Action[] = [];
   readonly #crypto: Crypto;
-  readonly #cipher: Cipher;
+  readonly #cipher: Cipher | undefined;
+  /** Components whose plaintext only a real device can see. */
+  readonly #opaque = new Set<string>();
+  readonly #verified = new Map<string, Verified>();
   readonly #model: DeviceModel;
 
-  constructor(crypto: Crypto, cipher: Cipher, model: DeviceModel) {
+  /** Without a cipher what is encrypted stays so, and is taken to be right. */
+  constructor(crypto: Crypto, cipher: Cipher | undefined, model: DeviceModel) {
     this.#crypto = crypto;
     this.#cipher = cipher;
     this.#model = model;
@@ -52,6 +65,10 @@ export class ModelDevice implements Device {
         return told(own[question.which].some((id) => bytesEqual(id, question.value)));
       }
       case "digest": {
+        if (this.#opaque.has(componentName(question.component))) return "yes";
+        const known = this.#verified.get(componentName(question.component));
+        if (known !== undefined)
+          return told(bytesEqual(known.digest, question.digest) && (question.size ?? known.size) === known.size);
         const bytes = this.envelope(question.component);
         if (bytes === undefined || (question.size !== undefined && bytes.length !== question.size)) return "no";
         return told(bytesEqual(this.#crypto.sha256(bytes), question.digest));
@@ -61,7 +78,7 @@ export class ModelDevice implements Device {
         return told(bytes !== undefined && constantTimeEqual(bytes, question.content));
       }
       case "slot":
-        return told((slots?.[componentName(question.component)] ?? 0) === question.slot);
+        return told((slots?.[componentName(question.component)] ?? this.#model.slot ?? 0) === question.slot);
       case "before":
         return told(unixS === undefined ? undefined : unixS() < question.unixS);
       case "battery":
@@ -70,6 +87,7 @@ export class ModelDevice implements Device {
         return told(authorises?.(question.priority));
       case "version":
       default: {
+        if (this.#model.anyVersion === true) return "yes";
         const installed = versions?.[componentName(question.component)];
         return told(installed && matchesVersion(installed, question.comparison, question.version));
       }
@@ -81,11 +99,14 @@ export class ModelDevice implements Device {
     switch (action.kind) {
       case "fetch": {
         const bytes = this.#model.fetch(action.uri);
-        return bytes === undefined ? { ok: false, detail: `nothing at ${action.uri}` } : this.#store(action, bytes);
+        if (bytes === undefined) return { ok: false, detail: `nothing at ${action.uri}` };
+        return bytes instanceof Uint8Array ? this.#store(action, bytes) : this.#note(action, bytes);
       }
       case "store":
         return this.#store(action, action.content);
       case "copy": {
+        const known = this.#verified.get(componentName(action.source));
+        if (known !== undefined) return this.#note(action, known);
         const bytes = this.envelope(action.source);
         return bytes === undefined ? { ok: false, detail: "the source is empty" } : this.#store(action, bytes);
       }
@@ -109,10 +130,22 @@ export class ModelDevice implements Device {
     }
   }
 
+  #note(action: Action & { kind: "fetch" | "copy" }, known: Verified): Done {
+    const name = componentName(action.component);
+    this.#opaque.delete(name);
+    if (action.encryption !== undefined) this.#opaque.add(name);
+    this.#verified.set(name, known);
+    return DONE;
+  }
+
   #store(action: Action & { kind: "fetch" | "store" | "copy" }, bytes: Uint8Array): Done {
     let stored = bytes;
-    if (action.encryption !== undefined) {
-      const opened = decryptPayload(this.#cipher, action.encryption, bytes, this.#model.decryptionKeys ?? []);
+    this.#verified.delete(componentName(action.component));
+    this.#opaque.delete(componentName(action.component));
+    if (action.encryption !== undefined && this.#cipher === undefined)
+      this.#opaque.add(componentName(action.component));
+    else if (action.encryption !== undefined) {
+      const opened = decryptPayload(this.#cipher!, action.encryption, bytes, this.#model.decryptionKeys ?? []);
       if (!opened.ok) return opened;
       stored = opened.plaintext;
     }

@@ -9,7 +9,7 @@ import {
   type CborMap,
   type CborValue,
 } from "../codec/cbor.ts";
-import { CoseTag, protectPayload, verifyAttached, type Verifier } from "../codec/cose.ts";
+import { CoseTag, keyIdOf, protectPayload, verifyAttached, type Verifier } from "../codec/cose.ts";
 import type { Crypto, PrivateKey } from "../ports/crypto.ts";
 import { DigestAlgorithm, ReportKey, ReportReason, type SuitReason } from "./keys.ts";
 import type { Outcome } from "./processor/procedure.ts";
@@ -38,6 +38,8 @@ export interface SuitReport {
 }
 
 export const REPORT_LIMITS = { maxBytes: 8_192 } as const;
+/** Where a gateway takes reports. */
+export const REPORT_PATH: readonly string[] = ["r"];
 
 const NOWHERE: SuitRecord = { manifestId: [], section: 0, offset: 0, componentIndex: 0, properties: new Map() };
 
@@ -95,7 +97,7 @@ function encodeFailure({ code, reason, record }: SuitReport["result"] & { ok: fa
 
 /** A report that was authenticated with the device's own key. */
 export type ReportResult =
-  | { readonly ok: true; readonly report: SuitReport }
+  | { readonly ok: true; readonly report: SuitReport; readonly kid: Uint8Array | undefined }
   | { readonly ok: false; readonly reason: "malformed" | "too-large" | "not-authentic" };
 
 /** A report in COSE, by the device's key. */
@@ -103,12 +105,17 @@ export function signReport(
   crypto: Crypto,
   key: PrivateKey | (Verifier & { readonly algorithm: "HMAC-256" }),
   report: SuitReport,
+  kid?: Uint8Array,
 ): Uint8Array {
-  return protectPayload(crypto, key, encodeReport(report));
+  return protectPayload(crypto, key, encodeReport(report), kid);
 }
 
-/** Reads a protected report; nothing of it is parsed before `keys` say that it is the device's. */
-export function openReport(crypto: Crypto, bytes: Uint8Array, keys: readonly Verifier[]): ReportResult {
+/** Reads a protected report; nothing of it is parsed before a key of the device that it names says that it is its own. */
+export function openReport(
+  crypto: Crypto,
+  bytes: Uint8Array,
+  keysOf: (kid: Uint8Array | undefined) => readonly Verifier[],
+): ReportResult {
   if (bytes.length > REPORT_LIMITS.maxBytes) return { ok: false, reason: "too-large" };
   let block: CborValue;
   try {
@@ -117,10 +124,11 @@ export function openReport(crypto: Crypto, bytes: Uint8Array, keys: readonly Ver
     return { ok: false, reason: "malformed" };
   }
   if (!(block instanceof Tag)) return { ok: false, reason: "malformed" };
-  const payload = verifyAttached(crypto, block.tag, block.value as CborValue, keys);
+  const kid = keyIdOf(block.value as CborValue);
+  const payload = verifyAttached(crypto, block.tag, block.value as CborValue, keysOf(kid));
   if (payload === undefined) return { ok: false, reason: "not-authentic" };
   const report = decodeReport(payload);
-  return report === undefined ? { ok: false, reason: "malformed" } : { ok: true, report };
+  return report === undefined ? { ok: false, reason: "malformed" } : { ok: true, report, kid };
 }
 
 /** SUIT_Report without its protection; undefined when it is malformed. */

@@ -114,6 +114,28 @@ describe("a new image proves itself, or the old one comes back", () => {
   });
 });
 
+it("a device says what went wrong, and where, under its own key; nobody else says it for it", () => {
+  const { site: story, mote, boot } = site({ unixS: undefined });
+  // Signed by a trusted key and fit for the class, but this device has no version of its component to tell.
+  const components = [
+    {
+      id: [Uint8Array.of(0)],
+      payloads: [{ image: { digest, size: image.length }, uri: "sim:image" }],
+      requires: [{ comparison: 2, version: [1] }],
+    },
+  ];
+  expect(story.publish({ envelope: envelope(2, { components }) })).toMatchObject({ kind: "published" });
+  boot();
+  story.settle(HOUR_US);
+  expect(mote.agent.failure).toBe("condition-failed: version cannot be told on this device");
+  expect(story.counters.snapshot()).toMatchObject({ "suit_reports.condition-failed": 1 });
+  const { site: other, boot: start } = site({ credential: { kid: KID, key: new Uint8Array(32) } });
+  other.publish({ envelope: envelope(2, { components }) });
+  start();
+  other.settle(HOUR_US);
+  expect(other.counters.snapshot()).toMatchObject({ "suit_report_refused.not-authentic": 1 });
+});
+
 describe("who may say whom a device believes", () => {
   const other = { ...AUTHOR, publicKey: { ...AUTHOR.publicKey } };
 
@@ -133,5 +155,18 @@ describe("who may say whom a device believes", () => {
     expect(story.counters.snapshot()).toMatchObject({ "releases_withdrawn.key-revoked": 1 });
     story.restart();
     expect(story.publish({ envelope: envelope(3) })).toMatchObject({ kind: "refused", reason: "key-revoked" });
+  });
+});
+
+describe("before any device hears of it, a release is run on a model of its class", () => {
+  it.each([
+    ["what expires, for a class without a clock", { useBefore: 2_000_000_000 }, "no-rtc"],
+    ["slots that the class has not all of", { slots: [0] }, "dry-run-failed"],
+  ] as const)("%s, is refused", (_what, change, reason) => {
+    const { site: story } = site();
+    const payloads = [0, 5].map((slot) => ({ slot, image: { digest, size: image.length }, uri: "sim:image" }));
+    const components = [{ id: [Uint8Array.of(0)], payloads }];
+    const outcome = story.publish({ envelope: envelope(2, "slots" in change ? { components } : change) });
+    expect(outcome).toMatchObject({ kind: "refused", reason });
   });
 });

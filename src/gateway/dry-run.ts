@@ -1,0 +1,61 @@
+import type { Hardware } from "../lifecycle/classes.ts";
+import type { Refusal } from "../lifecycle/admission.ts";
+import type { Crypto } from "../ports/crypto.ts";
+import { ModelDevice } from "../suit/model-device.ts";
+import { openEnvelope, type OpenEnvelope, type TrustPolicy } from "../suit/open.ts";
+import { processManifest } from "../suit/processor/procedure.ts";
+import type { Release } from "../suit/release.ts";
+import { toHex } from "../util/bytes.ts";
+
+/** What is taken of a class that nobody has defined. */
+const UNKNOWN: Hardware = { rng: true, rtc: true, slots: 2, recoveryImage: false, ramBytes: 65_536 };
+
+export interface DryRunParts {
+  readonly crypto: Crypto;
+  readonly trust: TrustPolicy;
+  readonly unixMs: number;
+  readonly hardwareOf: (classId: string) => Hardware | undefined;
+}
+
+/**
+ * Runs a release, whose images were verified, on a model of each class that it is for and each slot that such a device has:
+ * before any real one hears of it (RFC 9124, REQ.SEC.MFST.CHECK). What is encrypted stays so.
+ */
+export function dryRun(release: Release, parts: DryRunParts): Refusal | undefined {
+  const { crypto, trust, hardwareOf } = parts;
+  const open = openEnvelope(crypto, release.envelope, trust);
+  for (const classId of release.classIds) {
+    const hardware = hardwareOf(toHex(classId)) ?? UNKNOWN;
+    for (let slot = 0; slot < hardware.slots; slot++) {
+      const refusal = onDevice(release, open, classId, hardware, slot, parts);
+      if (refusal !== undefined) return refusal;
+    }
+  }
+  return undefined;
+}
+
+function onDevice(
+  release: Release,
+  open: OpenEnvelope,
+  classId: Uint8Array,
+  hardware: Hardware,
+  slot: number,
+  { crypto, trust, unixMs }: DryRunParts,
+): Refusal | undefined {
+  const byUri = new Map(release.images.map((image) => [image.uri, image]));
+  const device = new ModelDevice(crypto, undefined, {
+    vendorIds: [release.vendorId],
+    classIds: [classId],
+    slot,
+    anyVersion: true,
+    unixS: hardware.rtc ? () => unixMs / 1_000 : undefined,
+    batteryMwh: () => Infinity,
+    authorises: () => true,
+    fetch: (uri) => byUri.get(uri),
+  });
+  const dependency = (envelope: Uint8Array): OpenEnvelope => openEnvelope(crypto, envelope, trust);
+  const outcome = processManifest(open, "update", device, { crypto, open: dependency });
+  if (outcome.ok) return undefined;
+  const where = `a device of class ${toHex(classId)} that writes slot ${slot}`;
+  return { reason: "dry-run-failed", detail: `${where} would stop in ${outcome.section}: ${outcome.detail}` };
+}
