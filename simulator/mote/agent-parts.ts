@@ -41,6 +41,8 @@ export interface AgentParts {
   readonly blockSizes?: BlockSizeChoice | undefined;
   /** How often the mote polls its parent during a transfer; absent where it listens always. */
   readonly pollPeriodUs?: number | undefined;
+  /** Room for a signed table of an image's sectors; absent: the mote asks for none, and judges the image as a whole. */
+  readonly sectorTableBytes?: number | undefined;
   /** Told how long the CPU works; the agent does nothing else meanwhile. */
   readonly onCpu: (us: number) => void;
 }

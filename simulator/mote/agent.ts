@@ -4,8 +4,9 @@ import { Code, Option } from "../../src/coap/numbers.ts";
 import { textOptions } from "../../src/coap/options.ts";
 import { CoapEndpoint } from "../../src/coap/endpoint.ts";
 import type { ClientEvent } from "../../src/coap/request.ts";
-import { manifestPath, transferPath } from "../../src/gateway/catalogue.ts";
+import { manifestPath, sectorTablePath, transferPath } from "../../src/gateway/catalogue.ts";
 import type { PeerAddress, Transmit } from "../../src/ports/datagram.ts";
+import { openSectorTable, type SectorTable } from "../../src/suit/sector-table.ts";
 import { reportOf, REPORT_PATH, signReport } from "../../src/suit/report.ts";
 import { EnvelopeError } from "../../src/suit/envelope.ts";
 import { openEnvelope, type OpenEnvelope } from "../../src/suit/open.ts";
@@ -20,6 +21,7 @@ import { EnvelopeFetch, type EnvelopeEvent } from "./envelope-fetch.ts";
 import { ImageDownload } from "./image-download.ts";
 import type { Journal } from "./journal.ts";
 import { confirmSlot, giveUpTrial, writeSlotInfo, type SlotIndex } from "./layout.ts";
+import { SectorBuffer } from "./sector-buffer.ts";
 import { SlotWriter } from "./slot-writer.ts";
 import { readTrust, writeTrust } from "./trust-store.ts";
 import { UpdateRun } from "./update-run.ts";
@@ -39,6 +41,7 @@ export class MoteAgent {
   #envelope: EnvelopeFetch | undefined;
   #confirmation: Confirmation | undefined;
   #run: UpdateRun | undefined;
+  #table: { readonly fetch: EnvelopeFetch; readonly done: (nowUs: number, event: EnvelopeEvent) => void } | undefined;
   /** When an image that has not proved itself is given up. */
   #trialEndsUs: number | undefined;
   #askedForTransfer = false;
@@ -86,6 +89,11 @@ export class MoteAgent {
     return this.#counts.imageBytesReceived;
   }
 
+  /** Sectors that did not have the digest that their author signed. */
+  get sectorsRefused(): number {
+    return this.#run?.download?.sectorsRefused ?? 0;
+  }
+
   /** True while the gateway is silent: an exchange got no answer and nothing has come since. */
   get isPaused(): boolean {
     return this.#run?.download?.isPaused ?? false;
@@ -121,6 +129,7 @@ export class MoteAgent {
     this.#takeEvents(nowUs);
     this.#confirmation?.handleTimeout(nowUs);
     this.#envelope?.handleTimeout(nowUs);
+    this.#table?.fetch.handleTimeout(nowUs);
     this.#run?.download?.handleTimeout(nowUs);
     this.#work.handleTimeout(nowUs);
     if (this.#trialEndsUs !== undefined && this.#trialEndsUs <= nowUs) this.#giveUp(nowUs);
@@ -131,7 +140,8 @@ export class MoteAgent {
   }
 
   pollTimeout(): number | undefined {
-    const fetch = earlier(this.#envelope?.pollTimeout(), this.#run?.download?.pollTimeout());
+    const small = earlier(this.#envelope?.pollTimeout(), this.#table?.fetch.pollTimeout());
+    const fetch = earlier(small, this.#run?.download?.pollTimeout());
     const trial = earlier(this.#confirmation?.pollTimeout(), this.#trialEndsUs);
     return earlier(earlier(this.#endpoint.pollTimeout(), earlier(fetch, trial)), this.#work.pollTimeout());
   }
@@ -148,7 +158,16 @@ export class MoteAgent {
     }
     const fetched = this.#envelope?.handleEvent(nowUs, event);
     if (fetched !== undefined) this.#onEnvelope(nowUs, fetched);
+    this.#onTableEvent(nowUs, event);
     if (this.#state === "download") this.#run?.download?.handleEvent(nowUs, event);
+  }
+
+  #onTableEvent(nowUs: number, event: ClientEvent): void {
+    const fetched = this.#table?.fetch.handleEvent(nowUs, event);
+    if (fetched === undefined) return;
+    const { done } = this.#table!;
+    this.#table = undefined;
+    done(nowUs, fetched);
   }
 
   #newFetch(path: readonly string[]): BlockFetch {
@@ -284,14 +303,14 @@ export class MoteAgent {
       trust: this.#trust,
       slotBytes: layout.slotBytes,
       runningDigest: info.digest,
-      newDownload: (path, digest, size, end) =>
-        new ImageDownload({
-          fetch: this.#newFetch(path),
-          writer: new SlotWriter(flash, layout, slot, digest, size, blockSize(szx)),
-          work: this.#work,
-          counts: this.#counts,
-          onEnd: end,
-          blockSizes,
+      newDownload: (nowUs, image, end, ready) =>
+        this.#sectorTable(nowUs, image, (now, table) => {
+          const { path, digest, size } = image;
+          const writer = new SlotWriter(flash, layout, slot, digest, size, blockSize(szx));
+          const parts = { fetch: this.#newFetch(path), writer, work: this.#work, counts: this.#counts, blockSizes };
+          const sectors = table && new SectorBuffer(crypto, table, writer);
+          const { sha256UsPerByte } = costs;
+          ready(now, new ImageDownload({ ...parts, sectors, sha256UsPerByte, onEnd: end }));
         }),
       writeTrust: (trust) => {
         const us = writeTrust(flash, layout, trust);
@@ -299,6 +318,30 @@ export class MoteAgent {
         return us;
       },
     });
+  }
+
+  /** The signed table of an image's sectors, where the mote has room for one and the gateway has one that is good. */
+  #sectorTable(
+    nowUs: number,
+    image: { readonly digest: Uint8Array; readonly size: number },
+    done: (nowUs: number, table: SectorTable | undefined) => void,
+  ): void {
+    const { sectorTableBytes, crypto, costs, szx } = this.#parts;
+    if (sectorTableBytes === undefined) return done(nowUs, undefined);
+    const fetch = new EnvelopeFetch(this.#newFetch(sectorTablePath(image.digest)), sectorTableBytes);
+    this.#table = {
+      fetch,
+      done: (now, event) => {
+        if (event.kind === "failed") return done(now, undefined);
+        this.#work.compute(now, costs.verifySignatureUs, (then) => {
+          const opened = openSectorTable(crypto, event.envelope, this.#trust.authorities, image);
+          const most = this.#parts.blockSizes === undefined ? blockSize(szx) : 1_024;
+          const fits = opened.ok && opened.table.sectorBytes % most === 0;
+          done(then, fits ? opened.table : undefined);
+        });
+      },
+    };
+    fetch.start(nowUs);
   }
 
   #onProcessed(nowUs: number, open: OpenEnvelope, outcome: Outcome, run: UpdateRun): void {

@@ -14,10 +14,12 @@ export type EnvelopeEvent =
 /** Fetches an envelope into RAM. */
 export class EnvelopeFetch {
   readonly #fetch: BlockFetch;
+  readonly #maxBytes: number;
   #parts: Uint8Array[] = [];
 
-  constructor(fetch: BlockFetch) {
+  constructor(fetch: BlockFetch, maxBytes: number = MAX_ENVELOPE_BYTES) {
     this.#fetch = fetch;
+    this.#maxBytes = maxBytes;
   }
 
   /** From the beginning, whatever has come already. */
@@ -47,7 +49,7 @@ export class EnvelopeFetch {
     }
     this.#parts.push(event.bytes.slice());
     const received = event.offset + event.bytes.length;
-    if (received > MAX_ENVELOPE_BYTES) return { kind: "failed", reason: "too-large", missing: false };
+    if (received > this.#maxBytes) return { kind: "failed", reason: "too-large", missing: false };
     if (event.last) return { kind: "fetched", envelope: concatBytes(...this.#parts) };
     this.#fetch.ask(nowUs, this.#fetch.download.requestAt(received));
     return undefined;

@@ -2,6 +2,7 @@ import { blockSize, type Szx } from "../../src/coap/blockwise/block.ts";
 import type { ClientEvent } from "../../src/coap/request.ts";
 import type { BlockFetch, FetchEvent } from "../../src/transfer/block-fetch.ts";
 import type { BlockSizeChoice } from "../../src/transfer/block-size.ts";
+import type { SectorBuffer, SectorStep } from "./sector-buffer.ts";
 import type { SlotWriter } from "./slot-writer.ts";
 import type { Work } from "./work.ts";
 
@@ -21,14 +22,23 @@ export interface ImageDownloadParts {
   /** Chooses the size of each block. */
   readonly blockSizes: BlockSizeChoice | undefined;
   readonly counts: DownloadCounts;
+  /** Judges sectors before they are written; absent where there is no table. */
+  readonly sectors?: SectorBuffer | undefined;
+  readonly sha256UsPerByte?: number | undefined;
   readonly onEnd: (nowUs: number, end: DownloadEnd) => void;
 }
+
+/** The same sector is asked for once more, then the gateway's word is no good. */
+const MAX_WRONG_SECTORS = 1;
 
 /** Fetches the blocks of an image that its slot's journal lacks, one after the other. */
 export class ImageDownload {
   readonly #parts: ImageDownloadParts;
   #paused: boolean;
   #ended = false;
+  /** Sectors that came wrong, one after the other: a gateway that keeps giving the same is given up. */
+  #wrong = 0;
+  sectorsRefused = 0;
 
   constructor(parts: ImageDownloadParts) {
     this.#parts = parts;
@@ -69,8 +79,8 @@ export class ImageDownload {
   }
 
   #askNext(nowUs: number): void {
-    const { writer, fetch } = this.#parts;
-    const { missing } = writer;
+    const { fetch } = this.#parts;
+    const missing = this.#missing;
     if (missing === undefined) return this.#end(nowUs, { ok: true });
     this.#resize(missing);
     fetch.ask(nowUs, fetch.download.requestAt(missing));
@@ -78,8 +88,8 @@ export class ImageDownload {
 
   /** Nothing came of a block: the next attempt is for a smaller one. */
   #askSmaller(): void {
-    const { blockSizes, writer, fetch } = this.#parts;
-    const { missing } = writer;
+    const { blockSizes, fetch } = this.#parts;
+    const missing = this.#missing;
     if (blockSizes === undefined || missing === undefined) return;
     blockSizes.failed(fetch.download.szx);
     this.#resize(missing);
@@ -119,6 +129,28 @@ export class ImageDownload {
     counts.imageBytesReceived += bytes.length;
     if (offset + bytes.length > journal.size || event.last !== (offset + bytes.length === journal.size))
       return this.#end(nowUs, { ok: false, reason: "image-size-mismatch" });
-    work.after(nowUs, writer.store(offset, bytes), (now) => this.#askNext(now));
+    const { sectors } = this.#parts;
+    if (sectors === undefined) work.after(nowUs, writer.store(offset, bytes), (now) => this.#askNext(now));
+    else this.#judge(nowUs, sectors.add(offset, bytes));
+  }
+
+  get #missing(): number | undefined {
+    const { sectors, writer } = this.#parts;
+    return sectors === undefined ? writer.missing : sectors.missing;
+  }
+
+  /** A forged or corrupt block costs one sector, not the image. */
+  #judge(nowUs: number, step: SectorStep): void {
+    const { work, writer, sha256UsPerByte = 0 } = this.#parts;
+    if (step.kind === "waiting") return this.#askNext(nowUs);
+    work.compute(nowUs, step.hashed * sha256UsPerByte, (now) => {
+      if (step.kind === "good") {
+        this.#wrong = 0;
+        return work.after(now, writer.store(step.offset, step.bytes), (then) => this.#askNext(then));
+      }
+      this.sectorsRefused++;
+      if (++this.#wrong > MAX_WRONG_SECTORS) return this.#end(now, { ok: false, reason: "sector-mismatch" });
+      return this.#askNext(now);
+    });
   }
 }

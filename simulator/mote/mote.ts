@@ -28,6 +28,7 @@ export interface MoteParts {
   readonly confirmWithinUs?: number | undefined;
   readonly isDead?: ((imageDigest: Uint8Array) => boolean) | undefined;
   readonly unixS?: ((nowUs: number) => number) | undefined;
+  readonly sectorTableBytes?: number | undefined;
   readonly gateway: PeerAddress;
   readonly blockBytes: number;
   readonly szx: Szx;
@@ -64,7 +65,7 @@ export class Mote {
   datagramsReceived = 0;
   datagramBytesReceived = 0;
   /** Sums over the boots before this one. */
-  readonly #past = { imageBytesReceived: 0, resumesAtNonZero: 0, retransmitted: 0 };
+  readonly #past = { imageBytesReceived: 0, resumesAtNonZero: 0, retransmitted: 0, sectorsRefused: 0 };
 
   constructor(parts: MoteParts) {
     this.#parts = parts;
@@ -89,6 +90,10 @@ export class Mote {
   /** Times that a download went on behind block 0. */
   get resumesAtNonZero(): number {
     return this.#past.resumesAtNonZero + this.#agent.resumesAtNonZero;
+  }
+
+  get sectorsRefused(): number {
+    return this.#past.sectorsRefused + this.#agent.sectorsRefused;
   }
 
   get retransmitted(): number {
@@ -118,6 +123,7 @@ export class Mote {
     this.#past.imageBytesReceived = this.imageBytesReceived;
     this.#past.resumesAtNonZero = this.resumesAtNonZero;
     this.#past.retransmitted = this.retransmitted;
+    this.#past.sectorsRefused = this.sectorsRefused;
     this.refetch.onReboot();
     this.#agent = this.#newAgent();
     this.start(nowUs);
@@ -161,7 +167,7 @@ export class Mote {
 
   #newAgent(): MoteAgent {
     const { profile, onBusy, gateway, szx, parameters, policy, adaptive, crypto } = this.#parts;
-    const { vendorId, classId, anchors, credential, confirmWithinUs, isDead, unixS } = this.#parts;
+    const { vendorId, classId, anchors, credential, confirmWithinUs, isDead, unixS, sectorTableBytes } = this.#parts;
     return new MoteAgent({
       flash: this.flash,
       layout: this.layout,
@@ -174,6 +180,7 @@ export class Mote {
       confirmWithinUs,
       isDead,
       unixS,
+      sectorTableBytes,
       gateway,
       szx,
       parameters,

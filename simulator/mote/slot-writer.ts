@@ -57,6 +57,11 @@ export class SlotWriter {
     return this.#flash.read(this.#layout.slotAddress[this.slot], this.journal.size);
   }
 
+  /** Bytes of the slot that were stored before. */
+  readPart(offset: number, length: number): Uint8Array {
+    return this.#flash.read(this.#layout.slotAddress[this.slot] + offset, length);
+  }
+
   /** Nothing in the slot can be trusted: the next download begins again. */
   discard(): void {
     this.#flash.erase(this.#layout.journalAddress);

@@ -39,12 +39,13 @@ export interface UpdateRunParts {
   readonly runningDigest: Uint8Array;
   /** A clock that can be trusted; absent on a device without RTC, which then refuses what expires. */
   readonly unixS?: ((nowUs: number) => number) | undefined;
+  /** Makes ready for an image; some ask for its table of sectors first. */
   readonly newDownload: (
-    path: readonly string[],
-    digest: Uint8Array,
-    size: number,
+    nowUs: number,
+    image: { readonly path: readonly string[]; readonly digest: Uint8Array; readonly size: number },
     onEnd: (nowUs: number, end: DownloadEnd) => void,
-  ) => ImageDownload;
+    ready: (nowUs: number, download: ImageDownload) => void,
+  ) => void;
   readonly writeTrust: (trust: DeviceTrust) => number | undefined;
   readonly onEnd: (nowUs: number, outcome: Outcome, run: UpdateRun) => void;
 }
@@ -153,12 +154,15 @@ export class UpdateRun {
     // Another server's image is behind its digest on the gateway too, and the digest is signed.
     const path = pathOf(uri) ?? imagePath(digest);
     this.#verified = false;
-    this.#download = newDownload(path, digest, size, (now, end) => {
+    const onEnd = (now: number, end: DownloadEnd): void => {
       if (end.ok) this.fetched = { digest, size };
       else this.downloadFailure = end.reason;
       this.#step(now, end.ok ? DONE : { ok: false, detail: end.reason });
+    };
+    newDownload(nowUs, { path, digest, size }, onEnd, (now, download) => {
+      this.#download = download;
+      download.start(now);
     });
-    this.#download.start(nowUs);
     return LATER;
   }
 

@@ -18,6 +18,8 @@ export interface Listing {
   /** All images that devices of the class may fetch. */
   readonly images: readonly WantedImage[];
   readonly source: string | undefined;
+  /** Signed tables of images' sectors, by the image's digest in hex. */
+  readonly tables: ReadonlyMap<string, Uint8Array>;
   /** A further path for the image, for clients whose URI is fixed. */
   readonly alias: string | undefined;
 }
@@ -29,6 +31,9 @@ export const imagePath = (digest: Uint8Array): string[] => ["i", toBase64Url(dig
 export function manifestPath(classId: Uint8Array, componentId: string): string[] {
   return componentId === "00" ? ["m", toBase64Url(classId)] : ["m", toBase64Url(classId), componentId];
 }
+
+/** `/s/<id>`: the signed table of an image's sectors. */
+export const sectorTablePath = (digest: Uint8Array): string[] => ["s", toBase64Url(digest.subarray(0, 6))];
 
 /** `/t/<class>`: what hands devices of a class over to new authorities. */
 export const transferPath = (classId: Uint8Array): string[] => ["t", toBase64Url(classId)];
@@ -97,12 +102,13 @@ export function imagesOf(release: Release, sources: ReadonlyMap<string, string>)
 /** The writes that make a listing last. */
 export function listingOps(listing: Listing): StoreOp[] {
   const { release, images, source, alias } = listing;
+  const tables = [...listing.tables];
   const sources = images.map(({ uri }) => uri ?? null);
   return [
     {
       kind: "put",
       key: RELEASE_PREFIX + release.key,
-      value: encodeCbor([release.envelope, source ?? null, alias ?? null, sources]),
+      value: encodeCbor([release.envelope, source ?? null, alias ?? null, sources, tables]),
     },
     ...images.map(({ digest, size, uri }): StoreOp => ({
       kind: "put",
@@ -125,7 +131,10 @@ export function recoverListing(crypto: Crypto, record: Uint8Array, anchors: read
   // A record of an earlier version has the source of its one image only.
   const uris = isArray(fields[3]) ? fields[3].map(text) : [source];
   const images = release.images.map(({ digest, size }, i) => ({ digest: toHex(digest), size, uri: uris[i] }));
-  return { release, digest: toHex(release.imageDigest), images, source, alias: text(fields[2]) };
+  const tables = new Map<string, Uint8Array>();
+  for (const entry of isArray(fields[4]) ? fields[4] : [])
+    if (isArray(entry) && typeof entry[0] === "string" && isBytes(entry[1])) tables.set(entry[0], entry[1]);
+  return { release, digest: toHex(release.imageDigest), images, tables, source, alias: text(fields[2]) };
 }
 
 export function recoverImage(digest: string, record: Uint8Array): WantedImage | undefined {

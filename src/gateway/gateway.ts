@@ -335,7 +335,8 @@ export class Gateway {
   }
 
   #record(nowUs: number, publication: Publication): void {
-    const refusal = this.#publications.dryRun(nowUs, publication.listing);
+    const image = (digest: string): Uint8Array | undefined => this.#cache.memory(digest);
+    const refusal = this.#publications.dryRun(nowUs, publication.listing, image);
     if (refusal !== undefined) return this.#endRefused(publication, refusal.reason, refusal.detail);
     publication.stage = "store";
     this.#store(listingOps(publication.listing), "durable", publication);

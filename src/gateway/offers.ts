@@ -4,7 +4,8 @@ import type { Log } from "../ports/log.ts";
 import type { Metrics } from "../ports/metrics.ts";
 import type { Release } from "../suit/release.ts";
 import { fromHex, toHex } from "../util/bytes.ts";
-import { imagePath, manifestPaths, type Catalogue, type Listing } from "./catalogue.ts";
+import { Code, ContentFormat } from "../coap/numbers.ts";
+import { imagePath, manifestPaths, sectorTablePath, type Catalogue, type Listing } from "./catalogue.ts";
 import type { LifecycleDesk } from "./lifecycle-desk.ts";
 import { manifestResource, type ServedImages } from "./resources.ts";
 
@@ -38,7 +39,16 @@ export class Offers {
     const etag = crypto.sha256(release.envelope).subarray(0, 8);
     for (const path of manifestPaths(release))
       router.add(path, manifestResource(release.envelope, etag, path.join("/")));
+    for (const [digest, table] of listing.tables) this.#serveTable(digest, table);
     this.#withdrawRevoked(nowUs, release);
+  }
+
+  /** Whoever knows what it is for fetches it before the image; who does not, does without. */
+  #serveTable(digest: string, table: Uint8Array): void {
+    const { crypto, router } = this.#parts;
+    const etag = crypto.sha256(table).subarray(0, 8);
+    const body = { bytes: table, etag, contentFormat: ContentFormat.OCTET_STREAM };
+    router.add(sectorTablePath(fromHex(digest)!), { get: () => ({ code: Code.CONTENT, body }) });
   }
 
   serveImage(digest: string): void {

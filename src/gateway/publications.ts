@@ -1,6 +1,7 @@
 import type { Verifier } from "../codec/cose.ts";
 import type { Crypto } from "../ports/crypto.ts";
-import { checkSequence, openRelease } from "../suit/release.ts";
+import { checkSequence, openRelease, type Release } from "../suit/release.ts";
+import { firstWrongSector, openSectorTable } from "../suit/sector-table.ts";
 import { toHex } from "../util/bytes.ts";
 import { imagesOf, manifestPaths, type Catalogue, type Listing } from "./catalogue.ts";
 import type { LifecycleDesk } from "./lifecycle-desk.ts";
@@ -15,6 +16,8 @@ export interface PublishRequest {
   readonly source?: string | undefined;
   /** URIs of images by their SHA-256 in hex, where there are several. */
   readonly sources?: Readonly<Record<string, string>> | undefined;
+  /** Signed tables of the images' sectors. */
+  readonly tables?: readonly Uint8Array[] | undefined;
   /** A further path for the image, of one segment. */
   readonly alias?: string | undefined;
 }
@@ -48,7 +51,7 @@ export class Publications {
 
   /** Authenticates the envelope and checks that it is newer; nothing is fetched for one that isn't. */
   open(nowUs: number, operation: number, request: PublishRequest): Publication | PublishOutcome {
-    const anchors = [...this.#anchors, ...this.#desk.anchors()];
+    const anchors = this.#trusted();
     let opened = openRelease(this.#crypto, request.envelope, { anchors });
     const refuse = (reason: string, detail: string): PublishOutcome => ({ kind: "refused", operation, reason, detail });
     if (!opened.ok) return refuse(opened.reason, opened.detail);
@@ -98,11 +101,21 @@ export class Publications {
     const sources = new Map(Object.entries(request.sources ?? {}));
     if (request.source !== undefined) sources.set(digest, request.source);
     const images = imagesOf(release, sources);
-    const listing: Listing = { release, digest, images, source: images[0]!.uri, alias };
+    const tables = new Map<string, Uint8Array>();
+    for (const bytes of request.tables ?? []) {
+      const found = tableOf(this.#crypto, bytes, anchors, release);
+      if ("reason" in found) return refuse(found.reason, found.detail);
+      tables.set(found.digest, bytes);
+    }
+    const listing: Listing = { release, digest, images, tables, source: images[0]!.uri, alias };
     const missing = new Set(images.map((image) => image.digest));
     const publication: Publication = { operation, listing, missing, stage: "image" };
     this.#underWay.set(release.key, publication);
     return publication;
+  }
+
+  #trusted(): Verifier[] {
+    return [...this.#anchors, ...this.#desk.anchors()];
   }
 
   underWay(): Iterable<Publication> {
@@ -120,10 +133,25 @@ export class Publications {
   }
 
   /** Why no device of its classes would take a release whose images are all there. */
-  dryRun(nowUs: number, { release }: Listing): Refusal | undefined {
+  dryRun(
+    nowUs: number,
+    { release, tables }: Listing,
+    image: (digest: string) => Uint8Array | undefined,
+  ): Refusal | undefined {
+    for (const { digest, size } of release.images) {
+      const [table, bytes] = [tables.get(toHex(digest)), image(toHex(digest))];
+      const opened = table && openSectorTable(this.#crypto, table, this.#trusted(), { digest, size });
+      if (bytes === undefined || opened?.ok !== true) continue;
+      const wrong = firstWrongSector(this.#crypto, opened.table, bytes);
+      if (wrong !== undefined)
+        return {
+          reason: "sector-table-mismatch",
+          detail: `its table has another digest for sector ${wrong} of the image`,
+        };
+    }
     return dryRun(release, {
       crypto: this.#crypto,
-      trust: { anchors: [...this.#anchors, ...this.#desk.anchors()] },
+      trust: { anchors: this.#trusted() },
       unixMs: this.#desk.unixMs(nowUs),
       hardwareOf: (classId) => this.#desk.lifecycle.state.classes.get(classId)?.hardware,
     });
@@ -156,4 +184,23 @@ function clashes(digests: readonly string[]): boolean {
     byPath.set(path, digest);
   }
   return false;
+}
+
+/** The image that a table is of; it must be signed as the release is. */
+function tableOf(
+  crypto: Crypto,
+  bytes: Uint8Array,
+  anchors: readonly Verifier[],
+  release: Release,
+): { readonly digest: string } | Refusal {
+  let reason = "other-image";
+  for (const image of release.images) {
+    const opened = openSectorTable(crypto, bytes, anchors, image);
+    if (opened.ok) return { digest: toHex(image.digest) };
+    reason = opened.reason;
+  }
+  return {
+    reason: `sector-table-${reason}`,
+    detail: "a sector table is signed by an author of the release, for one of its images",
+  };
 }

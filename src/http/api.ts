@@ -46,11 +46,13 @@ const PublishBody = z.strictObject({
   /** URIs of images by SHA-256 in hex, where the manifest has several. */
   sources: z.record(z.string().regex(/^[0-9a-f]{64}$/), z.string().max(2_048)).optional(),
   alias: z.string().max(64).optional(),
+  /** Signed tables of images' sectors, base64. */
+  tables: z.array(z.base64().max(100_000)).max(16).optional(),
 });
 
 /** The operator's API. It listens where only the operator reaches it: a socket in the state folder. */
 export function createApi(control: GatewayControl): FastifyInstance {
-  const app = fastify({ bodyLimit: 256 * 1_024, logger: false });
+  const app = fastify({ bodyLimit: 1_024 * 1_024, logger: false });
   app.setErrorHandler<Error & { statusCode?: number }>(async (error, _request, reply) => {
     return refuse(reply, error.statusCode ?? 500, "bad-request", error.message);
   });
@@ -91,7 +93,8 @@ export function createApi(control: GatewayControl): FastifyInstance {
     const body = PublishBody.safeParse(request.body);
     if (!body.success) return refuse(reply, 400, "bad-request", z.prettifyError(body.error));
     const envelope = new Uint8Array(Buffer.from(body.data.envelope, "base64"));
-    const outcome = await control.publish({ ...body.data, envelope });
+    const tables = body.data.tables?.map((text) => new Uint8Array(Buffer.from(text, "base64")));
+    const outcome = await control.publish({ ...body.data, envelope, tables });
     if (outcome.kind === "published") return reply.code(201).send(viewOf(control.gateway, outcome.listing));
     const { reason, detail } = outcome;
     const status = reason === "disk-full" || reason === "cache-full" ? 507 : 422;

@@ -6,9 +6,10 @@ import { Code, ContentFormat, MessageType, Option } from "../../src/coap/numbers
 import { uriPath } from "../../src/coap/options.ts";
 import { blockOption, encodeBlock } from "../../src/coap/blockwise/block.ts";
 import { DEFAULT_PARAMETERS } from "../../src/coap/parameters.ts";
-import { nobleCrypto } from "../../src/crypto/noble-crypto.ts";
+import { keyPairOf, nobleCrypto } from "../../src/crypto/noble-crypto.ts";
+import { signSectorTable } from "../../src/suit/sector-table.ts";
 import { SeededRandom } from "../../simulator/engine/random.ts";
-import { Mote } from "../../simulator/mote/mote.ts";
+import { Mote, type MoteParts } from "../../simulator/mote/mote.ts";
 import { parseProfile } from "../../simulator/mote/profile.ts";
 import { author, classId, makeImage, sign, vendorId } from "../support/gateway.ts";
 import { SERVER } from "../support/pair.ts";
@@ -24,7 +25,7 @@ interface Reply {
 }
 
 /** A mote against a gateway that answers as told; returns it after at most 20,000 steps. */
-function runMote(reply: (path: string, request: number) => Reply): Mote {
+function runMote(reply: (path: string, request: number, num: number) => Reply, parts: Partial<MoteParts> = {}): Mote {
   const mote = new Mote({
     profile,
     crypto: nobleCrypto,
@@ -39,6 +40,7 @@ function runMote(reply: (path: string, request: number) => Reply): Mote {
     policy: { backoffUs: 1_000_000, maxBackoffUs: 4_000_000, maxFailures: 3 },
     maxImageBytes: 4_096,
     factoryImage: { bytes: makeImage(50, 500), sequenceNumber: 1 },
+    ...parts,
   });
   let [nowUs, requests] = [0, 0];
   mote.start(nowUs);
@@ -47,8 +49,8 @@ function runMote(reply: (path: string, request: number) => Reply): Mote {
       const decoded = decodeMessage(out.bytes.slice());
       if (!decoded.ok) throw new Error("unreadable");
       const { messageId, token, options } = decoded.message;
-      const { payload, etag, whole } = reply(uriPath(options)![0]!, requests++);
       const { num } = blockOption(options, Option.BLOCK2)!;
+      const { payload, etag, whole } = reply(uriPath(options)![0]!, requests++, num);
       const end = Math.min((num + 1) * 64, payload.length);
       const more = end < payload.length;
       const answer = [
@@ -90,5 +92,57 @@ describe("a mote with an odd gateway", () => {
     expect(mote.agent.failure).toBe("digest-mismatch");
     mote.reboot(1e9);
     expect(mote.agent.booted?.info.sequenceNumber).toBe(1);
+  });
+});
+
+describe("a mote with a signed table of sectors", () => {
+  const image = makeImage(53, 3_000);
+  const envelope = sign(image, 2);
+  const table = signSectorTable(nobleCrypto, author, image, 512);
+  const forged = makeImage(54, 3_000);
+
+  /** The bytes of `image`, but for one block that somebody forges as often as `times`. */
+  function run(times: number, given: Uint8Array = table, sectorTableBytes = 1_024): Mote {
+    let left = times;
+    return runMote(
+      (path, _request, num) => {
+        if (path === "m") return { payload: envelope, etag: 1 };
+        if (path === "s") return { payload: given, etag: 2 };
+        return { payload: num === 20 && left-- > 0 ? forged : image, etag: 1 };
+      },
+      { sectorTableBytes },
+    );
+  }
+
+  it("installs the image, and nothing was refused", () => {
+    const mote = run(0);
+    expect([mote.outcome(2), mote.sectorsRefused]).toEqual(["updated", 0]);
+  });
+
+  it("asks again for the one sector that a forged block was in, and for no other", () => {
+    const mote = run(1);
+    expect([mote.outcome(2), mote.sectorsRefused]).toEqual(["updated", 1]);
+    expect(mote.imageBytesReceived).toBe(3_000 + 512);
+  });
+
+  it("gives up a gateway that forges it again, at the cost of two sectors", () => {
+    const mote = run(100);
+    expect(mote.agent.failure).toBe("sector-mismatch");
+    expect(mote.imageBytesReceived).toBeLessThan(20 * 64 + 2 * 512);
+  });
+
+  it("without a table it learns so when the whole image has come", () => {
+    const mote = run(100, table, 0);
+    expect(mote.agent.failure).toBe("digest-mismatch");
+    expect(mote.imageBytesReceived).toBe(3_000);
+  });
+
+  it("a table by a stranger, of another image, or none, is no reason to stop", () => {
+    const stranger = signSectorTable(nobleCrypto, keyPairOf("ES256", new Uint8Array(32).fill(5)), image, 512);
+    const other = signSectorTable(nobleCrypto, author, forged, 512);
+    for (const given of [stranger, other, new Uint8Array(30)]) {
+      const mote = run(0, given);
+      expect(mote.outcome(2)).toBe("updated");
+    }
   });
 });

@@ -17,6 +17,11 @@ export function addPublish(program: Command): void {
       "--image <file|uri...>",
       "where the gateway fetches the image: a local file, or a file:, http(s): or coap: URI; files for each of several",
     )
+    .option(
+      "--sector-table <file...>",
+      "signed tables of the images' sectors, from `blockferry sign --sector-table`",
+      [],
+    )
     .option("--alias <name>", "offer the image at /<name> too, for clients whose URI is fixed; later releases keep it")
     .option("--state <folder>", "state folder of the gateway", ".blockferry")
     .option("--json", "print one JSON object")
@@ -29,23 +34,29 @@ acknowledged survives a crash of the gateway.
 Example:
   blockferry publish app-2.suit --image build/app.bin --state gw`,
     )
-    .action(async (file: string, options: { image?: string[]; alias?: string; state: string; json?: boolean }) => {
-      const body = {
-        envelope: readEnvelope(file).toString("base64"),
-        ...sourcesOf(options.image ?? []),
-        ...(options.alias === undefined ? {} : { alias: options.alias }),
-      };
-      const image = await withProgress(options.state, options.json !== true, body);
-      if (options.json === true) console.log(JSON.stringify(image));
-      else {
-        console.log(
-          `published: sequence ${image.sequenceNumber}${image.version === null ? "" : `, version ${image.version}`}, ${image.bytes} bytes`,
-        );
-        console.log(
-          `  image    ${image.imagePath}${image.aliasPath === null ? "" : `  and ${image.aliasPath}`}\n  manifest ${image.manifestPath}`,
-        );
-      }
-    });
+    .action(
+      async (
+        file: string,
+        options: { image?: string[]; sectorTable: string[]; alias?: string; state: string; json?: boolean },
+      ) => {
+        const body = {
+          envelope: readEnvelope(file).toString("base64"),
+          ...sourcesOf(options.image ?? []),
+          tables: options.sectorTable.map((table) => readEnvelope(table).toString("base64")),
+          ...(options.alias === undefined ? {} : { alias: options.alias }),
+        };
+        const image = await withProgress(options.state, options.json !== true, body);
+        if (options.json === true) console.log(JSON.stringify(image));
+        else {
+          console.log(
+            `published: sequence ${image.sequenceNumber}${image.version === null ? "" : `, version ${image.version}`}, ${image.bytes} bytes`,
+          );
+          console.log(
+            `  image    ${image.imagePath}${image.aliasPath === null ? "" : `  and ${image.aliasPath}`}\n  manifest ${image.manifestPath}`,
+          );
+        }
+      },
+    );
 }
 
 /** Publishes; meanwhile the gateway is asked twice a second how much it has fetched. */
