@@ -60,6 +60,14 @@ export function verifyDetached(
   return verifyOne(crypto, isMac, protectedBytes, toBeChecked, authenticator, keys);
 }
 
+/** A tagged COSE_Sign1 over a payload that goes along, with the older EdDSA identifier that RIOT's tools write. */
+export function signAttached(crypto: Crypto, key: PrivateKey, payload: Uint8Array): Uint8Array {
+  const algorithm = key.algorithm === "ES256" ? CoseAlgorithm.ES256 : CoseAlgorithm.EDDSA;
+  const protectedBytes = encodeCbor(new Map([[HEADER_ALGORITHM, algorithm]]));
+  const signature = crypto.sign(key, encodeCbor(["Signature1", protectedBytes, EMPTY, payload]));
+  return encodeCbor(tagged(CoseTag.SIGN1, [protectedBytes, new Map(), payload, signature]));
+}
+
 /** The name of the key that a COSE structure says it is made with: a hint, which nothing authenticates. */
 export function keyIdOf(block: CborValue): Uint8Array | undefined {
   const header = isArray(block) ? block[1] : undefined;

@@ -3,6 +3,7 @@ import type { Verifier } from "../codec/cose.ts";
 import type { Crypto } from "../ports/crypto.ts";
 import type { StoreOp } from "../ports/store.ts";
 import type { WantedImage } from "../image/image-fetch.ts";
+import { DIALECTS } from "../suit/dialect.ts";
 import { openRelease, type Release } from "../suit/release.ts";
 import { toBase64Url, toHex } from "../util/bytes.ts";
 
@@ -108,7 +109,7 @@ export function listingOps(listing: Listing): StoreOp[] {
     {
       kind: "put",
       key: RELEASE_PREFIX + release.key,
-      value: encodeCbor([release.envelope, source ?? null, alias ?? null, sources, tables]),
+      value: encodeCbor([release.envelope, source ?? null, alias ?? null, sources, tables, release.dialect]),
     },
     ...images.map(({ digest, size, uri }): StoreOp => ({
       kind: "put",
@@ -123,7 +124,8 @@ export function listingOps(listing: Listing): StoreOp[] {
 export function recoverListing(crypto: Crypto, record: Uint8Array, anchors: readonly Verifier[]): Listing | string {
   const fields = tryDecode(record);
   if (!isArray(fields) || !isBytes(fields[0])) return "record-damaged";
-  const opened = openRelease(crypto, fields[0], { anchors });
+  const dialect = DIALECTS.find((known) => known === fields[5]);
+  const opened = openRelease(crypto, fields[0], { anchors, dialect });
   if (!opened.ok) return opened.reason;
   const text = (value: unknown): string | undefined => (typeof value === "string" ? value : undefined);
   const { release } = opened;

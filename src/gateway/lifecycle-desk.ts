@@ -14,6 +14,7 @@ import type { Metrics } from "../ports/metrics.ts";
 import type { StoreOp } from "../ports/store.ts";
 import { openReport, REPORT_LIMITS, REPORT_PATH } from "../suit/report.ts";
 import { CONFIRMATION, confirmationAnswer, decodeConfirmation } from "../suit/confirmation.ts";
+import type { Dialect } from "../suit/dialect.ts";
 import { fromHex, fromUtf8, toHex, utf8 } from "../util/bytes.ts";
 import { transferPath } from "./catalogue.ts";
 
@@ -245,10 +246,18 @@ export class LifecycleDesk {
   }
 
   /** Why no class of a release takes it; "not-governed" where none of them is defined here. */
-  admit(nowUs: number, envelope: Uint8Array, classIds: readonly string[]): Refusal | "not-governed" | undefined {
+  admit(
+    nowUs: number,
+    envelope: Uint8Array,
+    classIds: readonly string[],
+    dialect: Dialect,
+  ): Refusal | "not-governed" | undefined {
     const governed = classIds.filter((id) => this.lifecycle.state.classes.has(id));
     if (governed.length === 0) return "not-governed";
     for (const classId of classIds) {
+      const spoken = this.lifecycle.state.classes.get(classId)?.dialect ?? "draft-37";
+      if (spoken !== dialect)
+        return { reason: "other-dialect", detail: `devices of class ${classId} read ${spoken}; say --dialect` };
       const refusal = this.lifecycle.admit(envelope, classId, this.#parts.unixMs(nowUs));
       if (refusal !== undefined) return refusal;
     }

@@ -65,7 +65,7 @@ export class Offers {
 
   #withdrawRevoked(nowUs: number, release: Release): void {
     const { desk, router, log, metrics } = this.#parts;
-    const refusal = desk.admit(nowUs, release.envelope, release.classIds.map(toHex));
+    const refusal = desk.admit(nowUs, release.envelope, release.classIds.map(toHex), release.dialect);
     if (typeof refusal !== "object" || refusal.reason !== "key-revoked") return;
     for (const path of manifestPaths(release)) router.remove(path);
     log.event("warn", "release-withdrawn", { key: release.key, reason: refusal.reason });

@@ -1,6 +1,7 @@
 import type { Verifier } from "../codec/cose.ts";
 import type { Crypto } from "../ports/crypto.ts";
 import { checkSequence, openRelease, type Release } from "../suit/release.ts";
+import type { Dialect } from "../suit/dialect.ts";
 import { firstWrongSector, openSectorTable } from "../suit/sector-table.ts";
 import { toHex } from "../util/bytes.ts";
 import { imagesOf, manifestPaths, type Catalogue, type Listing } from "./catalogue.ts";
@@ -16,6 +17,8 @@ export interface PublishRequest {
   readonly source?: string | undefined;
   /** URIs of images by their SHA-256 in hex, where there are several. */
   readonly sources?: Readonly<Record<string, string>> | undefined;
+  /** The encoding of the manifest; each class that it is for must have it. Draft -37 unless given. */
+  readonly dialect?: Dialect | undefined;
   /** Signed tables of the images' sectors. */
   readonly tables?: readonly Uint8Array[] | undefined;
   /** A further path for the image, of one segment. */
@@ -52,12 +55,19 @@ export class Publications {
   /** Authenticates the envelope and checks that it is newer; nothing is fetched for one that isn't. */
   open(nowUs: number, operation: number, request: PublishRequest): Publication | PublishOutcome {
     const anchors = this.#trusted();
-    let opened = openRelease(this.#crypto, request.envelope, { anchors });
+    const { dialect } = request;
+    let opened = openRelease(this.#crypto, request.envelope, { anchors, dialect });
     const refuse = (reason: string, detail: string): PublishOutcome => ({ kind: "refused", operation, reason, detail });
     if (!opened.ok) return refuse(opened.reason, opened.detail);
-    const admitted = this.#desk.admit(nowUs, request.envelope, opened.release.classIds.map(toHex));
+    const admitted = this.#desk.admit(
+      nowUs,
+      request.envelope,
+      opened.release.classIds.map(toHex),
+      opened.release.dialect,
+    );
     // A class that nobody defined has the anchors of the configuration, and no others.
-    if (admitted === "not-governed") opened = openRelease(this.#crypto, request.envelope, { anchors: this.#anchors });
+    if (admitted === "not-governed")
+      opened = openRelease(this.#crypto, request.envelope, { anchors: this.#anchors, dialect });
     else if (admitted !== undefined) {
       const { classIds, sequenceNumber, imageDigest } = opened.release;
       const { reason, detail } = admitted;
@@ -151,7 +161,7 @@ export class Publications {
     }
     return dryRun(release, {
       crypto: this.#crypto,
-      trust: { anchors: this.#trusted() },
+      trust: { anchors: this.#trusted(), dialect: release.dialect },
       unixMs: this.#desk.unixMs(nowUs),
       hardwareOf: (classId) => this.#desk.lifecycle.state.classes.get(classId)?.hardware,
     });

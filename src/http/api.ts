@@ -46,6 +46,7 @@ const PublishBody = z.strictObject({
   /** URIs of images by SHA-256 in hex, where the manifest has several. */
   sources: z.record(z.string().regex(/^[0-9a-f]{64}$/), z.string().max(2_048)).optional(),
   alias: z.string().max(64).optional(),
+  dialect: z.enum(["draft-37", "riot-09"]).optional(),
   /** Signed tables of images' sectors, base64. */
   tables: z.array(z.base64().max(100_000)).max(16).optional(),
 });

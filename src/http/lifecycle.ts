@@ -41,6 +41,7 @@ const definition = z.strictObject({
     recoveryImage: z.boolean(),
     ramBytes: z.int().min(1_024),
   }),
+  dialect: z.enum(["draft-37", "riot-09"]).optional(),
   authorities: z.array(authority).min(1).max(8),
   escrow: z.array(key).max(4).default([]),
   quorum: z.strictObject({ keys: z.array(key).min(1).max(8), atLeast: z.int().min(1).max(8) }).optional(),

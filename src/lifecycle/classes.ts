@@ -1,4 +1,5 @@
 import type { Verifier } from "../codec/cose.ts";
+import type { Dialect } from "../suit/dialect.ts";
 import { fromHex, toHex } from "../util/bytes.ts";
 
 /** A key as records and files have it. */
@@ -40,6 +41,8 @@ export interface DeviceClass {
   readonly name: string;
   readonly vendorId: string;
   readonly hardware: Hardware;
+  /** The encoding of manifests that its devices read; draft -37 unless given. */
+  readonly dialect?: Dialect | undefined;
   /** Who may sign its software now. */
   readonly authorities: readonly Authority[];
   readonly escrow: readonly KeyRecord[];

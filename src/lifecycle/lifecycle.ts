@@ -133,7 +133,7 @@ export class Lifecycle {
     const revoked = this.state.revoked.map(({ key }) => verifierOf(key));
     const anchors = [...authorities, ...escrow, ...(quorum?.keys ?? []), ...operators, ...revoked];
     try {
-      return openEnvelope(this.#crypto, envelope, { anchors });
+      return openEnvelope(this.#crypto, envelope, { anchors, dialect: definition.dialect });
     } catch (error) {
       if (error instanceof EnvelopeError) return { reason: error.reason, detail: error.message };
       throw error;

@@ -1,6 +1,7 @@
 import type { Crypto } from "../ports/crypto.ts";
 import { bytesEqual, toHex } from "../util/bytes.ts";
 import { EnvelopeError, type EnvelopeReason } from "./envelope.ts";
+import type { Dialect } from "./dialect.ts";
 import { componentName, type Manifest } from "./manifest.ts";
 import { readText, versionText } from "./text.ts";
 import { openEnvelope, type OpenEnvelope, type TrustPolicy } from "./open.ts";
@@ -32,6 +33,7 @@ export interface Release {
   readonly version: string | undefined;
   /** `vendor/class/component`: releases with the same key replace each other. */
   readonly key: string;
+  readonly dialect: Dialect;
 }
 
 export const RELEASE_LIMITS = { maxImages: 16 } as const;
@@ -62,14 +64,19 @@ export function openRelease(crypto: Crypto, bytes: Uint8Array, trust: TrustPolic
     const failed = ways.find(({ outcome }) => !outcome.ok)?.outcome;
     if (good.length === 0 && failed?.ok === false)
       return refuse("not-processable", `${failed.section}: ${failed.detail}`);
-    return describe(bytes, open, good);
+    return describe(bytes, open, good, trust.dialect ?? "draft-37");
   } catch (error) {
     if (error instanceof EnvelopeError) return refuse(error.reason, error.message);
     throw error;
   }
 }
 
-function describe(envelope: Uint8Array, open: OpenEnvelope, ways: readonly PlannedWay[]): ReleaseResult {
+function describe(
+  envelope: Uint8Array,
+  open: OpenEnvelope,
+  ways: readonly PlannedWay[],
+  dialect: Dialect,
+): ReleaseResult {
   const [vendorId, ...otherVendors] = identifiersOf(ways, "vendor");
   const classIds = identifiersOf(ways, "class");
   const [classId] = classIds;
@@ -110,6 +117,7 @@ function describe(envelope: Uint8Array, open: OpenEnvelope, ways: readonly Plann
       images,
       version,
       key,
+      dialect,
     },
   };
 }

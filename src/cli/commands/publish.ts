@@ -22,6 +22,7 @@ export function addPublish(program: Command): void {
       "signed tables of the images' sectors, from `blockferry sign --sector-table`",
       [],
     )
+    .option("--dialect <name>", "encoding of the manifest: draft-37, or riot-09 for devices that run RIOT")
     .option("--alias <name>", "offer the image at /<name> too, for clients whose URI is fixed; later releases keep it")
     .option("--state <folder>", "state folder of the gateway", ".blockferry")
     .option("--json", "print one JSON object")
@@ -37,11 +38,19 @@ Example:
     .action(
       async (
         file: string,
-        options: { image?: string[]; sectorTable: string[]; alias?: string; state: string; json?: boolean },
+        options: {
+          image?: string[];
+          sectorTable: string[];
+          alias?: string;
+          dialect?: string;
+          state: string;
+          json?: boolean;
+        },
       ) => {
         const body = {
           envelope: readEnvelope(file).toString("base64"),
           ...sourcesOf(options.image ?? []),
+          ...(options.dialect === undefined ? {} : { dialect: options.dialect }),
           tables: options.sectorTable.map((table) => readEnvelope(table).toString("base64")),
           ...(options.alias === undefined ? {} : { alias: options.alias }),
         };

@@ -5,6 +5,7 @@ import { imagePath } from "../../gateway/catalogue.ts";
 import type { PrivateKey } from "../../ports/crypto.ts";
 import { signEnvelope } from "../../suit/author.ts";
 import { buildEnvelope, type UpdateDescription } from "../../suit/build.ts";
+import { buildEnvelope09 } from "../../suit/dialect-09.ts";
 import { EnvelopeError } from "../../suit/envelope.ts";
 import { SECTOR_LIMITS, signSectorTable } from "../../suit/sector-table.ts";
 import { toHex } from "../../util/bytes.ts";
@@ -22,6 +23,7 @@ interface SignOptions {
   uri?: string;
   out: string;
   countersign?: boolean;
+  dialect: string;
   sectorTable?: string;
   sectorBytes: string;
   json?: boolean;
@@ -39,6 +41,11 @@ export function addSign(program: Command): void {
     .option("--label <version>", "version text for people, such as 1.2.0")
     .option("--uri <uri>", "where motes fetch the image; the content-addressed path on the gateway unless given")
     .option("--countersign", "<file> is an envelope: add signatures to those that it has")
+    .option(
+      "--dialect <name>",
+      "draft-37, or riot-09 for devices that run RIOT: one component, keys Ed25519",
+      "draft-37",
+    )
     .option("--sector-table <file>", "write a signed table of the image's sectors too, for motes that check each one")
     .option("--sector-bytes <n>", "bytes of a sector of that table", "4096")
     .option("--json", "print one JSON object")
@@ -75,14 +82,7 @@ update.yaml:
 function sign(file: string, options: SignOptions): void {
   const keys = options.key.map(readPrivateKey);
   const prepared = options.countersign === true ? undefined : prepare(file, options);
-  const unsigned = prepared === undefined ? readInput(file) : envelopeOf(prepared.update, file);
-  let envelope: Uint8Array;
-  try {
-    envelope = keys.reduce((bytes, key) => signEnvelope(nodeCrypto, key, bytes), unsigned);
-  } catch (error) {
-    if (error instanceof EnvelopeError) throw usageError("bad-envelope", `${file}: ${error.message}`);
-    throw error;
-  }
+  const envelope = signed(file, keys, prepared?.update, options);
   write(options.out, envelope);
   const table = options.sectorTable === undefined ? undefined : writeTable(file, options, keys[0]!);
   const images = (prepared?.files ?? []).map((image) => ({
@@ -127,10 +127,19 @@ function prepare(file: string, options: SignOptions): PreparedUpdate {
   return { update, files: [{ file, digest, size: image.length }] };
 }
 
-function envelopeOf(update: UpdateDescription, file: string): Uint8Array {
+function signed(
+  file: string,
+  keys: readonly PrivateKey[],
+  update: UpdateDescription | undefined,
+  { dialect }: SignOptions,
+): Uint8Array {
   try {
-    return buildEnvelope(nodeCrypto, update);
+    if (dialect === "riot-09" && update !== undefined) return buildEnvelope09(nodeCrypto, keys, update);
+    if (dialect !== "draft-37") throw usageError("bad-dialect", "--dialect is draft-37, or riot-09 for a new envelope");
+    const unsigned = update === undefined ? readInput(file) : buildEnvelope(nodeCrypto, update);
+    return keys.reduce((bytes, key) => signEnvelope(nodeCrypto, key, bytes), unsigned);
   } catch (error) {
+    if (error instanceof EnvelopeError) throw usageError("bad-envelope", `${file}: ${error.message}`);
     if (error instanceof RangeError) throw usageError("bad-update-file", `${file}: ${error.message}`);
     throw error;
   }
