@@ -13,7 +13,7 @@ import { CborError } from "../codec/cbor-check.ts";
 import { CoseTag, signAttached, verifyAttached, type Verifier } from "../codec/cose.ts";
 import type { Crypto, PrivateKey } from "../ports/crypto.ts";
 import { bytesEqual } from "../util/bytes.ts";
-import type { UpdateDescription } from "./build.ts";
+import type { Payload, UpdateDescription } from "./build.ts";
 import { EnvelopeError, SUIT_LIMITS } from "./envelope.ts";
 import { Condition, DigestAlgorithm, Directive, ManifestKey, Parameter, REPORT_ALWAYS } from "./keys.ts";
 import { isComponentId, malformed, type ComponentId, type Manifest } from "./manifest.ts";
@@ -63,7 +63,7 @@ function signersOf(crypto: Crypto, wrapper: Uint8Array, payload: Uint8Array, anc
   const good: Verifier[] = [];
   let otherManifest = false;
   for (const bytes of blocks) {
-    const block = decode(bytes as Uint8Array, new Set<number>([CoseTag.SIGN1]));
+    const block = decode(bytes, new Set<number>([CoseTag.SIGN1]));
     if (!(block instanceof Tag)) throw malformed("an authentication block is no COSE_Sign1");
     for (const key of anchors) {
       const signed = verifyAttached(crypto, block.tag, block.value as CborValue, [key]);
@@ -190,43 +190,7 @@ export function buildEnvelope09(crypto: Crypto, keys: readonly PrivateKey[], upd
       integrated !== undefined
     )
       throw new RangeError("RIOT takes images by a coap: URI of at most 127 bytes, not encrypted");
-  const digestOf = (image: Uint8Array): Uint8Array => encodeCbor([SHA_256_09, image]);
-  const ids: [CborValue, CborValue][] = [
-    [Parameter.VENDOR_IDENTIFIER, vendorId],
-    [Parameter.CLASS_IDENTIFIER, classIds[0]!],
-  ];
-  const identify: CborValue[] = [Condition.VENDOR_IDENTIFIER, 15, Condition.CLASS_IDENTIFIER, 15];
-  const at = (slot: number): CborValue[] => [
-    Directive.OVERRIDE_PARAMETERS,
-    new Map([[Parameter.COMPONENT_SLOT, slot]]),
-    Condition.COMPONENT_SLOT,
-    5,
-  ];
-  const imageOf = ({ image }: (typeof payloads)[number]): [CborValue, CborValue][] => [
-    [Parameter.IMAGE_DIGEST, digestOf(image.digest)],
-    [Parameter.IMAGE_SIZE, image.size],
-  ];
-  const fetch: CborValue[] = [Directive.FETCH, 2, Condition.IMAGE_MATCH, 15];
-  const [only] = payloads;
-  const isOne = payloads.length === 1 && only!.slot === undefined;
-  const shared: CborValue[] = isOne
-    ? [Directive.OVERRIDE_PARAMETERS, new Map([...ids, ...imageOf(only!)]), ...identify]
-    : [
-        Directive.OVERRIDE_PARAMETERS,
-        new Map(ids),
-        ...identify,
-        Directive.TRY_EACH,
-        payloads.map((one) => encodeCbor([...at(one.slot ?? 0), Directive.OVERRIDE_PARAMETERS, new Map(imageOf(one))])),
-      ];
-  const install: CborValue[] = isOne
-    ? [Directive.SET_PARAMETERS, new Map([[Parameter.URI, only!.uri]]), ...fetch]
-    : [
-        Directive.TRY_EACH,
-        payloads.map((one) =>
-          encodeCbor([...at(one.slot ?? 0), Directive.SET_PARAMETERS, new Map([[Parameter.URI, one.uri]])]),
-        ),
-        ...fetch,
-      ];
+  const { shared, install } = sequences(payloads, vendorId, classIds[0]!);
   const common = new Map<CborValue, CborValue>([
     [Common09.COMPONENTS, [component.id]],
     [Common09.SEQUENCE, encodeCbor(shared)],
@@ -251,6 +215,52 @@ export function buildEnvelope09(crypto: Crypto, keys: readonly PrivateKey[], upd
   if (envelope.length > RIOT_LIMITS.maxManifestBytes)
     throw new RangeError(`${envelope.length} bytes; RIOT's buffer has ${RIOT_LIMITS.maxManifestBytes}`);
   return envelope;
+}
+
+/** The common sequence and the install sequence, as RIOT's own tool lays them out. */
+function sequences(
+  payloads: readonly Payload[],
+  vendorId: Uint8Array,
+  classId: Uint8Array,
+): { readonly shared: CborValue[]; readonly install: CborValue[] } {
+  const digestOf = (image: Uint8Array): Uint8Array => encodeCbor([SHA_256_09, image]);
+  const ids: [CborValue, CborValue][] = [
+    [Parameter.VENDOR_IDENTIFIER, vendorId],
+    [Parameter.CLASS_IDENTIFIER, classId],
+  ];
+  const identify: CborValue[] = [Condition.VENDOR_IDENTIFIER, 15, Condition.CLASS_IDENTIFIER, 15];
+  const at = (slot: number): CborValue[] => [
+    Directive.OVERRIDE_PARAMETERS,
+    new Map([[Parameter.COMPONENT_SLOT, slot]]),
+    Condition.COMPONENT_SLOT,
+    5,
+  ];
+  const imageOf = ({ image }: Payload): [CborValue, CborValue][] => [
+    [Parameter.IMAGE_DIGEST, digestOf(image.digest)],
+    [Parameter.IMAGE_SIZE, image.size],
+  ];
+  const fetch: CborValue[] = [Directive.FETCH, 2, Condition.IMAGE_MATCH, 15];
+  const [only] = payloads;
+  const isOne = payloads.length === 1 && only!.slot === undefined;
+  const shared: CborValue[] = isOne
+    ? [Directive.OVERRIDE_PARAMETERS, new Map([...ids, ...imageOf(only!)]), ...identify]
+    : [
+        Directive.OVERRIDE_PARAMETERS,
+        new Map(ids),
+        ...identify,
+        Directive.TRY_EACH,
+        payloads.map((one) => encodeCbor([...at(one.slot ?? 0), Directive.OVERRIDE_PARAMETERS, new Map(imageOf(one))])),
+      ];
+  const install: CborValue[] = isOne
+    ? [Directive.SET_PARAMETERS, new Map([[Parameter.URI, only!.uri]]), ...fetch]
+    : [
+        Directive.TRY_EACH,
+        payloads.map((one) =>
+          encodeCbor([...at(one.slot ?? 0), Directive.SET_PARAMETERS, new Map([[Parameter.URI, one.uri]])]),
+        ),
+        ...fetch,
+      ];
+  return { shared, install };
 }
 
 function bytesOf(value: CborValue | undefined): Uint8Array {

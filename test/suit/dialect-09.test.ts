@@ -91,7 +91,8 @@ describe("draft -09, as RIOT reads it", () => {
     };
     expect(() => buildEnvelope09(nodeCrypto, [key], update)).toThrow(RangeError);
     expect(() => buildEnvelope09(nodeCrypto, [key], { ...update, components: [] })).toThrow(RangeError);
-    const slots = [0, 4_096].map((slot) => ({ ...payload, slot, uri: `coap://[fd00::1]/i/${slot}` }));
+    const { image } = payload;
+    const slots = [0, 4_096].map((slot) => ({ image, slot, uri: `coap://[fd00::1]/i/${slot}` }));
     const two = buildEnvelope09(nodeCrypto, [key], { ...update, components: [{ id: [utf8("0")], payloads: slots }] });
     expect(planProcedure(nodeCrypto, openEnvelope09(nodeCrypto, two, trust), "update")).toHaveLength(2);
   });

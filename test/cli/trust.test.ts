@@ -1,0 +1,205 @@
+import { readFileSync, statSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { beforeAll, describe, expect, it } from "vitest";
+import { cli, lastJson, Served, temporaryFolder } from "../support/process.ts";
+
+const folder = temporaryFolder();
+const at = (name: string): string => join(folder, name);
+const json = async (...args: string[]): Promise<Record<string, unknown>> => {
+  const { code, stdout, stderr } = await cli(...args, "--json");
+  expect(code, `${args.join(" ")}\n${stderr}`).toBe(0);
+  return lastJson(stdout);
+};
+const reasonOf = async (...args: string[]): Promise<unknown> => {
+  const { code, stdout, stderr } = await cli(...args, "--json");
+  expect(code, stdout).toBeGreaterThan(1);
+  expect(stderr).not.toContain("    at ");
+  return (lastJson(stdout)["error"] as { reason: string }).reason;
+};
+const VENDOR = ["--vendor", "example.com", "--class", "sensor-a"];
+
+beforeAll(async () => {
+  for (const name of ["author", "operator", "escrow", "heir", "device"]) await cli("key", "new", "--out", at(name));
+  writeFileSync(at("a.bin"), "image for slot a".repeat(100));
+  writeFileSync(at("b.bin"), "image for slot b".repeat(100));
+  writeFileSync(at("radio.bin"), "radio".repeat(200));
+  writeFileSync(
+    at("update.yaml"),
+    `sequence: 3
+vendor: example.com
+class: sensor-a
+version: 3.0.0-rc.1
+description: Repairs the radio's sleep
+useBefore: 2030-06-01T00:00:00Z
+minimumBatteryMwh: 500
+priority: -1
+sever: true
+components:
+  - id: "0x00"
+    requires: [">=2.0.0"]
+    slots:
+      - { slot: 0, image: a.bin }
+      - { slot: 1, image: b.bin }
+  - { id: radio, description: link layer, image: radio.bin, encrypt: { recipients: [{ kid: k1, publicKey: device.pub.pem }] } }
+`,
+  );
+}, 30_000);
+
+describe("sign, inspect and verify", () => {
+  it("a description becomes an envelope whose inspection needs no knowledge of SUIT", async () => {
+    const signed = await json("sign", at("update.yaml"), "--key", at("author.key.pem"), "--out", at("u.suit"));
+    expect(signed["images"]).toHaveLength(3);
+    const { code, stdout } = await cli("inspect", at("u.suit"), "--trust", at("author.pub.pem"));
+    expect(code).toBe(0);
+    for (const text of [
+      "Repairs the radio's sleep",
+      "signed with the trusted ES256 key",
+      "of class 7343c8b8-95da-55d2-ac65-bd05c7c8b5ec",
+      "radio becomes version 3.0.0-rc.1: link layer",
+      "(1 of 2: when the class is",
+      "fetch 1600 bytes from /i/",
+      "decrypt radio/staged into radio",
+      "it is 2030-06-01T00:00:00Z or later",
+      "less than 500 mWh are left",
+      "is not at least version 2.0.0",
+    ])
+      expect(stdout).toContain(text);
+  });
+
+  it("a countersignature adds to what is there, and k of n is asked for", async () => {
+    const both = [at("author.pub.pem"), at("operator.pub.pem"), "--at-least", "2"];
+    expect(await reasonOf("verify", at("u.suit"), "--trust", ...both)).toBe("too-few-signatures");
+    await json("sign", at("u.suit"), "--countersign", "--key", at("operator.key.pem"), "--out", at("u2.suit"));
+    expect(await json("verify", at("u2.suit"), "--trust", ...both)).toMatchObject({
+      verified: true,
+      sequenceNumber: 3,
+    });
+    expect(await reasonOf("inspect", at("u.suit"), "--trust", at("escrow.pub.pem"))).toBe("signature-invalid");
+  });
+
+  it("what is wrong with a description is said, with its key", async () => {
+    const cases = [
+      ["sequence: x\n", /sequence/],
+      ["sequence: 1\nvendor: v\nclass: c\n", /component/],
+      ["sequence: 1\nvendor: v\nclass: c\ncomponents: [{ image: a.bin, slots: [] }]\n", /slots|either an image/],
+      ["sequence: 1\nvendor: v\nclass: c\ncomponents: [{ image: none.bin }]\n", /none\.bin/],
+      ["{ not: [yaml\n", /bad\.yaml/],
+    ] as const;
+    for (const [text, message] of cases) {
+      writeFileSync(at("bad.yaml"), text);
+      const { code, stderr } = await cli("sign", at("bad.yaml"), "--key", at("author.key.pem"), "--out", at("x.suit"));
+      expect(code, text).toBe(2);
+      expect(stderr).toMatch(message);
+    }
+    expect(await reasonOf("sign", at("a.bin"), "--key", at("author.key.pem"), "--out", at("x.suit"))).toBe(
+      "option-missing",
+    );
+  });
+});
+
+describe("the factory", () => {
+  it("makes devices in two stages, seals the anchors, keeps secrets to itself and writes a log that shows changes", async () => {
+    await json("factory", "stage-one", "--count", "3", "--out", at("batch"));
+    const anchors = ["--trust", at("author.pub.pem"), "--escrow", at("escrow.pub.pem")];
+    const two = ["factory", "stage-two", "--in", at("batch"), "--out", at("product"), ...VENDOR];
+    const made = await json(...two, ...anchors);
+    expect(made).toMatchObject({ devices: 3 });
+    for (const file of ["flash.jsonl", "credentials.jsonl"])
+      expect(statSync(join(at("product"), file)).mode & 0o077, file).toBe(0);
+    const keys = new Set(
+      readFileSync(join(at("batch"), "devices.jsonl"), "utf8")
+        .trim()
+        .split("\n")
+        .map((line) => (JSON.parse(line) as { key: string }).key),
+    );
+    expect(keys.size).toBe(3);
+    const log = readFileSync(join(at("product"), "audit.jsonl"), "utf8");
+    for (const key of keys) expect(log).not.toContain(key);
+    expect(
+      await json("audit", "--file", join(at("product"), "audit.jsonl"), "--head", String(made["head"])),
+    ).toMatchObject({ ok: true, entries: 3 });
+    writeFileSync(at("forged.jsonl"), log.replace('"stage-two"', '"stage-one"'));
+    expect((await cli("audit", "--file", at("forged.jsonl"))).code).toBe(1);
+  });
+
+  it("takes no private key, not even by mistake", async () => {
+    const two = ["factory", "stage-two", "--in", at("batch"), "--out", at("other"), ...VENDOR];
+    expect(await reasonOf(...two, "--trust", at("author.key.pem"))).toBe("private-key-on-the-line");
+  });
+});
+
+describe("the life of a device on a running gateway", () => {
+  it("from definition to decommissioning, through a crash", async () => {
+    const state = at("gw");
+    let gateway = await Served.start(state, { trust: at("operator.pub.pem") });
+    const on = ["--state", state];
+    writeFileSync(
+      at("sensor.yaml"),
+      `name: sensor-a
+vendor: example.com
+hardware: { rng: true, rtc: false, slots: 2, recoveryImage: false, ramBytes: 65536 }
+authorities: [{ name: author, publicKey: ${at("author.pub.pem")} }]
+escrow: [${at("escrow.pub.pem")}]
+`,
+    );
+    expect(await json("class", "define", at("sensor.yaml"), ...on)).toMatchObject({ number: 1 });
+    expect(await json("factory", "import", at("product"), ...on)).toMatchObject({ devices: 3 });
+    const { device, class: classId } = JSON.parse(
+      readFileSync(join(at("product"), "credentials.jsonl"), "utf8").split("\n")[0]!,
+    ) as Record<string, string>;
+    const sign = async (key: string, sequence: string): Promise<string> => {
+      const out = at(`fw-${sequence}.suit`);
+      await json("sign", at("a.bin"), "--key", at(`${key}.key.pem`), ...VENDOR, "--sequence", sequence, "--out", out);
+      return out;
+    };
+    const publish = async (file: string): Promise<string[]> => ["publish", file, "--image", at("a.bin"), ...on];
+    // The gateway's own anchors say nothing about a class that was defined.
+    expect(await reasonOf(...(await publish(await sign("operator", "1"))))).toBe("signature-invalid");
+    await json(...(await publish(await sign("author", "2"))));
+    expect(await json("authority", "revoke", at("author.pub.pem"), "--reason", "bankrupt", ...on)).toMatchObject({
+      trustedBy: { length: 3 },
+    });
+    expect((await json("orphan", ...on))["orphans"]).toHaveLength(3);
+    const transfer = ["authority", "transfer", ...VENDOR, "--epoch", "1", "--to", at("heir.pub.pem")];
+    await json(...transfer, "--key", at("heir.key.pem"), "--out", at("steal.suit"));
+    const apply = ["--class-id", classId!, ...on];
+    expect(await reasonOf("authority", "apply", at("steal.suit"), ...apply)).toBe("signature-invalid");
+    await json(...transfer, "--key", at("escrow.key.pem"), "--out", at("handover.suit"));
+    await json("authority", "apply", at("handover.suit"), ...apply);
+    await gateway.kill();
+    gateway = await Served.start(state, { trust: at("operator.pub.pem") });
+    expect((await json("orphan", ...on))["orphans"]).toEqual([]);
+    expect(await reasonOf(...(await publish(await sign("author", "3"))))).toBe("key-revoked");
+    await sign("heir", "4");
+    await json(
+      "bundle",
+      "export",
+      at("usb"),
+      "--envelope",
+      at("fw-4.suit"),
+      "--image",
+      at("a.bin"),
+      "--trust",
+      at("heir.pub.pem"),
+    );
+    expect(await json("bundle", "import", at("usb"), ...on)).toMatchObject({ sequenceNumber: 4 });
+    await json("quarantine", device!, "--reason", "odd traffic", ...on);
+    await json("class", "support", classId!, "--ends", "2026-01-01", ...on);
+    await json("class", "policy", classId!, "--features", "refuse", ...on);
+    expect(await reasonOf(...(await publish(await sign("heir", "5"))))).toBe("refused-by-operator");
+    await json("decommission", device!, ...on);
+    expect(await reasonOf("decommission", device!, ...on)).toBe("decommissioned");
+    const census = (await json("census", ...on))["rows"] as { devices: number }[];
+    expect(census.reduce((sum, row) => sum + row.devices, 0)).toBe(2);
+    expect(JSON.stringify(census)).not.toContain(device!);
+    expect((await json("orphan", ...on))["warnings"]).toMatchObject([{ state: "ended" }]);
+    await gateway.kill();
+    gateway = await Served.start(state, { trust: at("operator.pub.pem") });
+    const { ok, entries } = (await json("audit", "--out", at("audit.jsonl"), ...on)) as {
+      ok: boolean;
+      entries: number;
+    };
+    expect([ok, entries]).toEqual([true, readFileSync(at("audit.jsonl"), "utf8").trim().split("\n").length]);
+    await gateway.stop();
+  }, 60_000);
+});
