@@ -1,6 +1,6 @@
 // Each MUST of the texts in docs/coverage has a test, or a reason why none applies. A SHOULD may be
 // `untested`, and is said so.
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { parse } from "yaml";
 
 const FOLDER = "docs/coverage";
@@ -34,7 +34,44 @@ for (const file of readdirSync(FOLDER).filter((name) => name.endsWith(".yaml")))
     `${file.replace(".yaml", "")}: ${of("test")} tested, ${of("reason")} with a reason, ${of("untested")} not yet`,
   );
 }
-if (totals.length < 5) problems.push(`only ${totals.length} texts in ${FOLDER}: the check does not work`);
+/** docs/security-coverage.md is made of docs/coverage/security.yaml; `--write` makes it anew. */
+function securityPage() {
+  const entries = parse(readFileSync(`${FOLDER}/security.yaml`, "utf8"));
+  const heading = {
+    requirement: "Requirements of RFC 9124",
+    threat: "Threats of RFC 9124",
+    usability: "Usability requirements of RFC 9124",
+    story: "User stories of RFC 9124",
+    concern: "Concerns of the IAB's workshop (RFC 8240)",
+  };
+  const lines = [
+    "# Security coverage",
+    "",
+    "Each requirement, threat and user story of RFC 9124 and each concern of RFC 8240: where it is met, and the test that shows",
+    "it, or why none does. Made of [coverage/security.yaml](coverage/security.yaml) by `node scripts/check-coverage.js --write`;",
+    "`npm run check` fails where an entry names a test that is not there.",
+  ];
+  for (const kind of Object.keys(heading)) {
+    lines.push(
+      "",
+      `## ${heading[kind]}`,
+      "",
+      "| | what it is about | where it is met | shown by |",
+      "|---|---|---|---|",
+    );
+    for (const { id, section, text, where, test, reason } of entries.filter((entry) => entry.kind === kind)) {
+      const shown = test === undefined ? "nothing" : `${test.replace(" > ", ": ")}`;
+      lines.push(`| ${id} (${section}) | ${text} | ${where ?? `not met, or not here: ${reason}`} | ${shown} |`);
+    }
+  }
+  return `${lines.join("\n")}\n`;
+}
+
+const PAGE = "docs/security-coverage.md";
+if (process.argv.includes("--write")) writeFileSync(PAGE, securityPage());
+else if (source(PAGE) !== securityPage())
+  problems.push(`${PAGE} is not what docs/coverage/security.yaml says: run node scripts/check-coverage.js --write`);
+if (totals.length < 6) problems.push(`only ${totals.length} texts in ${FOLDER}: the check does not work`);
 for (const problem of problems) console.error(problem);
 if (problems.length > 0) process.exitCode = 1;
 else console.log(`coverage: ${totals.join("; ")}; no MUST without a test`);
