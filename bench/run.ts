@@ -3,6 +3,7 @@ import { codecRows } from "./codec.ts";
 import { profileRows } from "./profile.ts";
 import { MACHINE } from "./site.ts";
 import { caseDRows } from "./simulator.ts";
+import { suitRows } from "./suit.ts";
 import { transfersRow } from "./transfers.ts";
 
 // npm run bench -- blocks [--json]: block-wise GETs of a 1 MiB image by 64 and 1,000 clients, beside a
@@ -12,6 +13,7 @@ import { transfersRow } from "./transfers.ts";
 // npm run bench -- codec [--json]: parse and serialise beside coap-packet.
 // npm run bench -- simulator [--json]: case D of ns-3's lr-wpan benchmark at 100, 500 and 2,000 nodes.
 // npm run bench -- transfers [--json]: heap and timers of 10,000 transfers at once.
+// npm run bench -- suit [--json]: verify and plan a manifest, beside the bare signature check of node:crypto.
 // The ratio is what counts; the absolute figures are this machine's.
 
 const [what, ...flags] = process.argv.slice(2);
@@ -34,12 +36,17 @@ else if (what === "codec") {
     const text = `case D, ${row.nodes} nodes: ${speed}; ${row.replies} of ${row.requests} replies, ${row.frames} frames (${MACHINE})`;
     show({ case: "D", ...row, machine: MACHINE }, text);
   }
+} else if (what === "suit") {
+  for (const row of suitRows()) {
+    const text = `${row.manifest}, ${row.algorithm}, ${row.bytes} bytes: ${row.usPerManifest} us to verify and plan, ${row.timesBare} times one bare signature check (${row.bareVerifyUs} us)`;
+    show({ ...row, machine: MACHINE }, `${text} (${MACHINE})`);
+  }
 } else if (what === "profile") {
   for (const row of profileRows()) {
     const text = `${row.block} B: ${row.nsPerBlock} ns up to ${row.layer} (${row.nsOfItsOwn} ns of its own)`;
     show({ ...row, machine: MACHINE }, text);
   }
 } else {
-  console.error("usage: npm run bench -- blocks|packet|profile|codec|transfers|simulator [--json]");
+  console.error("usage: npm run bench -- blocks|packet|profile|codec|transfers|simulator|suit [--json]");
   process.exitCode = 2;
 }
