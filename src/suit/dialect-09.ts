@@ -16,7 +16,7 @@ import { bytesEqual } from "../util/bytes.ts";
 import type { Payload, UpdateDescription } from "./build.ts";
 import { EnvelopeError, SUIT_LIMITS } from "./envelope.ts";
 import { Condition, DigestAlgorithm, Directive, ManifestKey, Parameter, REPORT_ALWAYS } from "./keys.ts";
-import { isComponentId, malformed, type ComponentId, type Manifest } from "./manifest.ts";
+import { isComponentId, malformed, type Manifest } from "./manifest.ts";
 import type { OpenEnvelope, TrustPolicy } from "./open.ts";
 
 /*
@@ -102,7 +102,7 @@ function readManifest09(map: CborMap): Manifest {
     referenceUri: undefined,
     componentId: undefined,
     setVersion: undefined,
-    components: components as readonly ComponentId[],
+    components,
     dependencies: new Map(),
     sharedSequence: shared === undefined ? undefined : encodeCbor(translated(bytesOf(shared), components.length, 0)),
     sections,
@@ -136,20 +136,12 @@ function translated(bytes: Uint8Array, components: number, depth: number): CborV
 function command(code: CborValue, argument: CborValue, components: number, depth: number): CborValue[] {
   const nested = (body: CborValue): Uint8Array => encodeCbor(translated(bytesOf(body), components, depth + 1));
   if (typeof code === "number" && SAME.has(code)) return [code, REPORT_ALWAYS];
-  switch (code) {
-    case Directive.SET_COMPONENT_INDEX:
-      return [code, argument];
-    case Directive.SET_PARAMETERS:
-    case Directive.OVERRIDE_PARAMETERS:
-      return [Directive.OVERRIDE_PARAMETERS, parameters(argument)];
-    case Directive.TRY_EACH:
-      if (!isArray(argument)) throw malformed("try-each takes a list");
-      return [code, argument.map(nested)];
-    case RUN_SEQUENCE_09:
-      return [Directive.RUN_SEQUENCE, nested(argument)];
-    default:
-      throw malformed(`command ${JSON.stringify(code)} is not read by RIOT`);
-  }
+  if (code === Directive.SET_COMPONENT_INDEX) return [code, argument];
+  if (code === Directive.SET_PARAMETERS || code === Directive.OVERRIDE_PARAMETERS)
+    return [Directive.OVERRIDE_PARAMETERS, parameters(argument)];
+  if (code === RUN_SEQUENCE_09) return [Directive.RUN_SEQUENCE, nested(argument)];
+  if (code === Directive.TRY_EACH && isArray(argument)) return [code, argument.map(nested)];
+  throw malformed(`command ${JSON.stringify(code)} is not read by RIOT`);
 }
 
 const PARAMETERS: ReadonlySet<CborValue> = new Set<CborValue>([

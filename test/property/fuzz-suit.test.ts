@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { nodeCrypto } from "../../src/adapters/node-crypto.ts";
-import { decodeCbor, encodeCbor, tagged, type CborMap, type CborValue } from "../../src/codec/cbor.ts";
+import { decodeCbor, encodeCbor, tagged, type CborMap } from "../../src/codec/cbor.ts";
 import { CborError } from "../../src/codec/cbor-check.ts";
 import type { Crypto } from "../../src/ports/crypto.ts";
 import { openEnvelope09 } from "../../src/suit/dialect-09.ts";
@@ -101,7 +101,7 @@ function resigned(envelope: Uint8Array, random: SeededRandom): Uint8Array | unde
   const manifest = mutate(random, [members.get(3) as Uint8Array]);
   members.set(3, manifest);
   members.set(2, encodeCbor([suitDigest(encodeCbor(manifest))]));
-  return encodeCbor(tagged(107, members as CborValue));
+  return encodeCbor(tagged(107, members));
 }
 
 /** Takes whatever is signed at all: so that what is behind the signature is reached. */
@@ -203,5 +203,5 @@ function withBlock(envelope: Uint8Array): Uint8Array {
   const [digest] = decodeCbor(members.get(2) as Uint8Array) as readonly Uint8Array[];
   const block = encodeCbor(tagged(18, [encodeCbor(map([[1, -9]])), map([]), null, new Uint8Array(64)]));
   members.set(2, encodeCbor([digest!, block]));
-  return encodeCbor(tagged(107, members as CborValue));
+  return encodeCbor(tagged(107, members));
 }
