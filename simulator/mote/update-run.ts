@@ -1,6 +1,6 @@
 import { imagePath } from "../../src/gateway/catalogue.ts";
 import { componentName } from "../../src/suit/manifest.ts";
-import type { OpenEnvelope } from "../../src/suit/open.ts";
+import type { OpenEnvelope } from "../../src/suit/opened.ts";
 import {
   DONE,
   isAction,

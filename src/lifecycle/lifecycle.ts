@@ -1,5 +1,6 @@
 import type { Crypto } from "../ports/crypto.ts";
-import { openEnvelope, type OpenEnvelope } from "../suit/open.ts";
+import { openEnvelope } from "../suit/open.ts";
+import type { OpenEnvelope } from "../suit/opened.ts";
 import { planProcedure } from "../suit/plan.ts";
 import { EnvelopeError } from "../suit/envelope.ts";
 import { payloadsOf } from "../suit/plan.ts";

@@ -17,7 +17,7 @@ import type { Payload, UpdateDescription } from "./build.ts";
 import { EnvelopeError, SUIT_LIMITS } from "./envelope.ts";
 import { Condition, DigestAlgorithm, Directive, ManifestKey, Parameter, REPORT_ALWAYS } from "./keys.ts";
 import { isComponentId, malformed, type Manifest } from "./manifest.ts";
-import type { OpenEnvelope, TrustPolicy } from "./open.ts";
+import type { OpenEnvelope, TrustPolicy } from "./opened.ts";
 
 /*
  * draft-ietf-suit-manifest-09 as RIOT's sys/suit reads it: read into the manifest of draft -37, whose processor then runs

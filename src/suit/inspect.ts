@@ -3,7 +3,7 @@ import type { Crypto } from "../ports/crypto.ts";
 import { toHex } from "../util/bytes.ts";
 import { VersionComparison, WaitEvent } from "./keys.ts";
 import { componentName, type ComponentId } from "./manifest.ts";
-import type { OpenEnvelope } from "./open.ts";
+import type { OpenEnvelope } from "./opened.ts";
 import { planProcedure, type PlannedWay } from "./plan.ts";
 import type { Action, Question } from "./processor/effects.ts";
 import type { ProcessorOptions } from "./processor/state.ts";

@@ -1,33 +1,8 @@
-import type { CborMap } from "../codec/cbor.ts";
-import type { Verifier } from "../codec/cose.ts";
 import type { Crypto } from "../ports/crypto.ts";
-import {
-  authenticate,
-  checkSevered,
-  decodeEnvelope,
-  decodeManifestMap,
-  digestOf,
-  EnvelopeError,
-  type Envelope,
-} from "./envelope.ts";
-import type { Dialect } from "./dialect.ts";
+import { authenticate, checkSevered, decodeEnvelope, decodeManifestMap, digestOf, EnvelopeError } from "./envelope.ts";
 import { openEnvelope09 } from "./dialect-09.ts";
 import { readManifest } from "./manifest.ts";
-import type { OpenManifest } from "./processor/state.ts";
-
-/** Whose signatures an envelope needs. */
-export interface TrustPolicy {
-  readonly anchors: readonly Verifier[];
-  /** How many of the anchors must have signed; 1 unless given. */
-  readonly atLeast?: number | undefined;
-  /** What the class of devices speaks that it is for; draft -37 unless given. */
-  readonly dialect?: Dialect | undefined;
-}
-
-export interface OpenEnvelope extends OpenManifest {
-  readonly envelope: Envelope;
-  readonly map: CborMap;
-}
+import type { OpenEnvelope, TrustPolicy } from "./opened.ts";
 
 /**
  * Authenticates an envelope, then reads its manifest; nothing inside the manifest is parsed before (draft -37 section

@@ -4,7 +4,8 @@ import { EnvelopeError, type EnvelopeReason } from "./envelope.ts";
 import type { Dialect } from "./dialect.ts";
 import { componentName, type Manifest } from "./manifest.ts";
 import { readText, versionText } from "./text.ts";
-import { openEnvelope, type OpenEnvelope, type TrustPolicy } from "./open.ts";
+import { openEnvelope } from "./open.ts";
+import type { OpenEnvelope, TrustPolicy } from "./opened.ts";
 import { payloadsOf, planProcedure, type PlannedWay } from "./plan.ts";
 import type { OpenManifest } from "./processor/state.ts";
 
