@@ -52,10 +52,24 @@ function durationOf({ startedS, finishedS, outcome }: MoteReport): number[] {
   return finishedS === undefined || !outcome.startsWith("updated") ? [] : [finishedS - startedS];
 }
 
-/** Energy of each mote stacked by state, the nearest to the border router first, with the one-hop limit as a line. */
+/** Energy of each mote; where some poll, theirs is a drawing of its own beside the limit for pollers. */
 export function energyStack({ report, motes }: CaseResult): string {
+  const oneHopMj = (report.limitPerByteUj * report.imageBytes) / 1_000;
+  const { sleepers } = report;
+  if (sleepers === undefined) return stack(motes, oneHopMj, "one-hop limit");
+  // Motes 1 to n route, the others sleep.
+  const sleeps = ({ id }: MoteReport): boolean => id > motes.length - sleepers.motes;
+  const pollerMj = sleepers.energyMj / sleepers.overLimit;
+  const awake = motes.filter((mote) => !sleeps(mote));
+  const cost = `<p>${sleepers.motes} sleepers: the update cost each ${short(sleepers.energyMj)} mJ on top of sleep, ${short(sleepers.overLimit)} times the limit for pollers.</p>`;
+  const routers =
+    awake.length === 0 ? "" : `<p>${awake.length} that always listen:</p>${stack(awake, oneHopMj, "one-hop limit")}`;
+  return cost + stack(motes.filter(sleeps), pollerMj, "limit for pollers") + routers;
+}
+
+/** Stacked by state, the nearest to the border router first, with a limit as a line. */
+function stack(motes: readonly MoteReport[], limitMj: number, name: string): string {
   const sorted = motes.toSorted((a, b) => a.hops - b.hops || a.id - b.id);
-  const limitMj = (report.limitPerByteUj * report.imageBytes) / 1_000;
   const top = Math.max(limitMj, ...sorted.map(({ energyMj }) => energyMj.total));
   const xAxis = { min: 0, max: sorted.length, label: "motes, by hops", ticks: [] };
   const drawing = chart(xAxis, axisTo(top, "mJ"), "energy of each mote by state", (at) => {
@@ -64,7 +78,7 @@ export function energyStack({ report, motes }: CaseResult): string {
     return `${bars.join("")}<line class="limit" x1="${round(at.x(0))}" x2="${round(at.x(sorted.length))}" y1="${y}" y2="${y}"/>`;
   });
   const states = ENERGY_STATES.map((state): [string, string] => [state, STATE_COLOURS[state]]);
-  return drawing + legend([...states, [`one-hop limit, ${short(limitMj)} mJ`, "#111"]]);
+  return drawing + legend([...states, [`${name}, ${short(limitMj)} mJ`, "#111"]]);
 }
 
 function bar(mote: MoteReport, left: number, right: number, y: (value: number) => number): string {
