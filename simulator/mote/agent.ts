@@ -234,15 +234,17 @@ export class MoteAgent {
     if (event.kind === "failed" && this.#isOnlyLooking) return this.#upToDate();
     if (event.kind === "failed") return this.#fail(`${what}-${event.reason}`);
     this.#work.compute(nowUs, this.#parts.costs.verifySignatureUs, (now) => {
-      // The gateway has answered: that is what there is to prove where the mote has no credential.
-      if (this.#trialEndsUs !== undefined) this.#confirm(now, (then) => this.#onFetched(then, event.envelope));
-      else this.#onFetched(now, event.envelope);
+      this.#onFetched(now, event.envelope);
     });
   }
 
   #onFetched(nowUs: number, envelope: Uint8Array): void {
     const opened = this.#open(envelope);
-    if (typeof opened !== "string") return this.#process(nowUs, opened);
+    if (typeof opened !== "string") {
+      // What has come is its vendor's: that is what there is to prove where the mote has no credential.
+      if (this.#trialEndsUs === undefined) return this.#process(nowUs, opened);
+      return this.#confirm(nowUs, (now) => this.#process(now, opened));
+    }
     // Signed by nobody that it knows: perhaps others maintain it by now.
     const unknown = opened === "signature-invalid" && this.#state === "manifest" && !this.#askedForTransfer;
     if (this.#isOnlyLooking) return this.#upToDate();
@@ -298,6 +300,7 @@ export class MoteAgent {
       vendorId,
       classId,
       slot,
+      purpose: this.#state === "transfer" ? "trust" : "image",
       unixS,
       onEnd,
       work: this.#work,

@@ -67,6 +67,11 @@ export class Flash {
     return this.#spend((bytes.length / unit) * this.#timing.programUnitUs);
   }
 
+  /** Whether bytes can go over what is there without an erase. */
+  isProgrammable(address: number, bytes: Uint8Array): boolean {
+    return this.read(address, bytes.length).every((cell, i) => (cell & bytes[i]!) === bytes[i]);
+  }
+
   /** Programs, reads back, and programs again what did not take; a cell that never takes it is a fault. Returns the time in us. */
   programVerified(address: number, bytes: Uint8Array): number {
     let us = 0;

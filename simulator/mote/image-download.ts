@@ -149,7 +149,10 @@ export class ImageDownload {
         return work.after(now, writer.store(step.offset, step.bytes), (then) => this.#askNext(then));
       }
       this.sectorsRefused++;
-      if (++this.#wrong > MAX_WRONG_SECTORS) return this.#end(now, { ok: false, reason: "sector-mismatch" });
+      if (++this.#wrong > MAX_WRONG_SECTORS) {
+        if (step.resumed) writer.discard();
+        return this.#end(now, { ok: false, reason: "sector-mismatch" });
+      }
       return this.#askNext(now);
     });
   }

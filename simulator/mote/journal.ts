@@ -1,6 +1,6 @@
 import { bytesEqual } from "../../src/util/bytes.ts";
 import type { Flash } from "./flash.ts";
-import { JOURNAL_HEADER_BYTES, type Layout } from "./layout.ts";
+import { JOURNAL_HEADER_BYTES, type Layout, type SlotIndex } from "./layout.ts";
 
 const MAGIC = 0x4a_52_4e_4c;
 
@@ -26,13 +26,13 @@ export class Journal {
     this.#stored = new Uint8Array(Math.ceil(size / blockBytes));
   }
 
-  /** The journal of an earlier, unfinished download of the same image; undefined when there is none. */
-  static open(flash: Flash, layout: Layout, digest: Uint8Array, size: number): Journal | undefined {
+  /** The journal of an earlier, unfinished download of the same image into the same slot; undefined when there is none. */
+  static open(flash: Flash, layout: Layout, slot: SlotIndex, digest: Uint8Array, size: number): Journal | undefined {
     const header = flash.read(layout.journalAddress, JOURNAL_HEADER_BYTES);
     const view = new DataView(header.buffer);
     const blockBytes = view.getUint32(8);
-    if (view.getUint32(0) !== MAGIC || view.getUint32(4) !== size || !bytesEqual(header.subarray(16, 48), digest))
-      return undefined;
+    const isSame = view.getUint32(4) === size && view.getUint32(12) === slot;
+    if (view.getUint32(0) !== MAGIC || !isSame || !bytesEqual(header.subarray(16, 48), digest)) return undefined;
     const journal = new Journal(flash, layout, size, blockBytes);
     for (let i = 0; i < journal.#stored.length; i++) {
       if (flash.read(journal.#mark(i), 1)[0] === 0) journal.#note(i);
@@ -44,6 +44,7 @@ export class Journal {
   static create(
     flash: Flash,
     layout: Layout,
+    slot: SlotIndex,
     digest: Uint8Array,
     size: number,
     blockBytes: number,
@@ -56,6 +57,7 @@ export class Journal {
     view.setUint32(0, MAGIC);
     view.setUint32(4, size);
     view.setUint32(8, blockBytes);
+    view.setUint32(12, slot);
     header.set(digest, 16);
     us += flash.programVerified(layout.journalAddress, header);
     return { journal: new Journal(flash, layout, size, blockBytes), us };

@@ -9,8 +9,8 @@ export interface Layout {
   readonly journalBytes: number;
   /** What a LwM2M client has to know after a restart. */
   readonly settingsAddress: number;
-  /** The keys that it believes. */
-  readonly trustAddress: number;
+  /** The keys that it believes: two sectors, so that the last ones stay until new ones are whole. */
+  readonly trustAddress: readonly [number, number];
   readonly sectors: number;
 }
 
@@ -26,8 +26,11 @@ export function layoutFor(imageBytes: number, blockBytes: number, sectorBytes: n
     journalAddress: (2 * slotSectors + 2) * sectorBytes,
     journalBytes: journalSectors * sectorBytes,
     settingsAddress: (2 * slotSectors + 2 + journalSectors) * sectorBytes,
-    trustAddress: (2 * slotSectors + 3 + journalSectors) * sectorBytes,
-    sectors: 2 * slotSectors + 4 + journalSectors,
+    trustAddress: [
+      (2 * slotSectors + 3 + journalSectors) * sectorBytes,
+      (2 * slotSectors + 4 + journalSectors) * sectorBytes,
+    ],
+    sectors: 2 * slotSectors + 5 + journalSectors,
   };
 }
 
@@ -50,7 +53,8 @@ export function readSlotInfo(flash: Flash, layout: Layout, slot: SlotIndex): Slo
   const bytes = flash.read(layout.infoAddress[slot], INFO_BYTES);
   const view = new DataView(bytes.buffer);
   if (view.getUint32(0) !== INFO_MAGIC) return undefined;
-  return { sequenceNumber: view.getUint32(4), size: view.getUint32(8), digest: bytes.slice(16, 48) };
+  const sequenceNumber = view.getUint32(12) * 2 ** 32 + view.getUint32(4);
+  return { sequenceNumber, size: view.getUint32(8), digest: bytes.slice(16, 48) };
 }
 
 /** Erases and programs the info of a slot; returns the time in us. The magic goes in last. */
@@ -58,7 +62,8 @@ export function writeSlotInfo(flash: Flash, layout: Layout, slot: SlotIndex, inf
   const bytes = new Uint8Array(INFO_BYTES);
   const view = new DataView(bytes.buffer);
   view.setUint32(0, INFO_MAGIC);
-  view.setUint32(4, info.sequenceNumber);
+  view.setUint32(4, info.sequenceNumber % 2 ** 32);
+  view.setUint32(12, Math.floor(info.sequenceNumber / 2 ** 32));
   view.setUint32(8, info.size);
   bytes.set(info.digest, 16);
   const address = layout.infoAddress[slot];

@@ -131,13 +131,13 @@ export class Mote {
 
   /** Its life is over: keys and anchors go, and with them every way to be told anything. */
   eraseSecrets(): void {
-    this.flash.erase(this.layout.trustAddress);
+    for (const address of this.layout.trustAddress) this.flash.erase(address);
     this.#erased = true;
     this.#agent = this.#newAgent();
   }
 
   get secretsErased(): boolean {
-    return this.#erased && this.flash.isErased(this.layout.trustAddress, 64);
+    return this.#erased && this.layout.trustAddress.every((address) => this.flash.isErased(address, 64));
   }
 
   handleDatagram(nowUs: number, bytes: Uint8Array, peer: PeerAddress): void {

@@ -7,7 +7,8 @@ export type SectorStep =
   | { readonly kind: "waiting" }
   /** It is the image's: these bytes may be stored. */
   | { readonly kind: "good"; readonly offset: number; readonly bytes: Uint8Array; readonly hashed: number }
-  | { readonly kind: "bad"; readonly hashed: number };
+  /** `resumed`: its first part was in flash, and may be what is wrong. */
+  | { readonly kind: "bad"; readonly hashed: number; readonly resumed: boolean };
 
 /** Holds what comes until a sector is whole, and judges it by the signed table before anything is written. */
 export class SectorBuffer {
@@ -52,7 +53,7 @@ export class SectorBuffer {
   #bad(): SectorStep {
     const hashed = this.#filled;
     this.#filled = 0;
-    return { kind: "bad", hashed };
+    return { kind: "bad", hashed, resumed: this.#from > this.#start };
   }
 
   /** A download that went on in the middle of a sector has the first part in flash. */

@@ -21,10 +21,10 @@ export class SlotWriter {
     this.#layout = layout;
     this.slot = slot;
     let us = eraseSlotInfo(flash, layout, slot);
-    let journal = Journal.open(flash, layout, key, size);
+    let journal = Journal.open(flash, layout, slot, key, size);
     this.resumed = journal !== undefined && journal.storedCount > 0;
     if (journal === undefined) {
-      const created = Journal.create(flash, layout, key, size, blockBytes);
+      const created = Journal.create(flash, layout, slot, key, size, blockBytes);
       journal = created.journal;
       us += created.us;
     }
@@ -78,11 +78,19 @@ export class SlotWriter {
     const firstSector = Math.floor(offset / sectorBytes);
     const lastSector = Math.floor((offset + padded.length - 1) / sectorBytes);
     for (let sector = firstSector; sector <= lastSector; sector++) {
-      if (!this.#sectorInUse(sector) && !flash.isErased(base + sector * sectorBytes, sectorBytes)) {
-        us += flash.erase(base + sector * sectorBytes);
-      }
+      const address = base + sector * sectorBytes;
+      if (!this.#sectorInUse(sector)) us += flash.isErased(address, sectorBytes) ? 0 : flash.erase(address);
+      else if (!flash.isProgrammable(base + offset, padded)) us += this.#clear(address, base + offset, padded.length);
     }
     return us + flash.programVerified(base + offset, padded);
+  }
+
+  /** A cut left other bytes here than those that come now: the sector is written anew around them. */
+  #clear(sector: number, address: number, length: number): number {
+    const flash = this.#flash;
+    const kept = flash.read(sector, flash.geometry.sectorBytes);
+    kept.fill(0xff, Math.max(0, address - sector), Math.max(0, address + length - sector));
+    return flash.erase(sector) + flash.programVerified(sector, kept);
   }
 
   /** True when the sector holds a stored block, or the piece of one. */

@@ -1,5 +1,5 @@
 import { imagePath } from "../../src/gateway/catalogue.ts";
-import { componentName } from "../../src/suit/manifest.ts";
+import { componentName, type ComponentId } from "../../src/suit/manifest.ts";
 import type { OpenEnvelope } from "../../src/suit/opened.ts";
 import {
   DONE,
@@ -37,6 +37,8 @@ export interface UpdateRunParts {
   readonly slotBytes: number;
   /** SHA-256 of what is in the slot that runs, for a manifest that asks. */
   readonly runningDigest: Uint8Array;
+  /** What may be changed: software by what is offered as such, who is trusted by a transfer. */
+  readonly purpose: "image" | "trust";
   /** A clock that can be trusted; absent on a device without RTC, which then refuses what expires. */
   readonly unixS?: ((nowUs: number) => number) | undefined;
   /** Makes ready for an image; some ask for its table of sectors first. */
@@ -58,15 +60,18 @@ export class UpdateRun {
   /** The image as the manifest has it, once it was fetched. */
   fetched: { readonly digest: Uint8Array; readonly size: number } | undefined;
   #verified = false;
+  /** What a transfer has named; written when all of the manifest went well. */
+  #nextTrust: DeviceTrust | undefined;
   /** Why a download ended that the manifest asked for. */
   downloadFailure: string | undefined;
 
   constructor(open: OpenEnvelope, parts: UpdateRunParts) {
     this.#parts = parts;
-    const { crypto, trust } = parts;
+    const { crypto, trust, purpose } = parts;
+    const isMeant = { image: (id: ComponentId) => componentName(id) === IMAGE_COMPONENT, trust: isTrustComponent };
     this.#run = runProcedure(open, "update", {
       crypto,
-      hasComponent: (id) => componentName(id) === IMAGE_COMPONENT || isTrustComponent(id),
+      hasComponent: isMeant[purpose],
       permits: (signers, component, code) => permits(trust, signers, component, code),
     });
   }
@@ -87,11 +92,28 @@ export class UpdateRun {
     let given = result;
     for (;;) {
       const step = this.#run.next(given);
-      if (step.done === true) return this.#parts.onEnd(nowUs, step.value, this);
+      if (step.done === true) return this.#finish(nowUs, step.value);
       const answer = this.#perform(nowUs, step.value);
       if (answer === LATER) return;
       given = answer;
     }
+  }
+
+  /** An image counts for nothing before its digest was seen, whether or not the manifest has asked for that. */
+  #finish(nowUs: number, outcome: Outcome): void {
+    const { onEnd, work, writeTrust } = this.#parts;
+    const fail = (now: number, detail: string): void =>
+      onEnd(now, { ...FAILED, records: outcome.records, detail }, this);
+    const { fetched } = this;
+    if (!outcome.ok) return onEnd(nowUs, outcome, this);
+    if (fetched !== undefined && !this.#verified)
+      return this.#hash(nowUs, fetched, (now) =>
+        this.#verified ? onEnd(now, outcome, this) : fail(now, "the image is not what was signed"),
+      );
+    if (this.#nextTrust === undefined) return onEnd(nowUs, outcome, this);
+    const us = writeTrust(this.#nextTrust);
+    if (us === undefined) return fail(nowUs, "these keys do not fit");
+    return work.after(nowUs, us, (now) => onEnd(now, outcome, this));
   }
 
   #perform(nowUs: number, effect: Effect): EffectResult | typeof LATER {
@@ -124,22 +146,26 @@ export class UpdateRun {
 
   /** Hashes what was fetched, which takes the CPU its time; once. */
   #digest(nowUs: number, { digest, size }: Question & { kind: "digest" }): Answer | typeof LATER {
-    const { work, costs, crypto, runningDigest } = this.#parts;
     const { fetched } = this;
-    if (fetched === undefined) return bytesEqual(digest, runningDigest) ? "yes" : "no";
+    if (fetched === undefined) return bytesEqual(digest, this.#parts.runningDigest) ? "yes" : "no";
     if (!bytesEqual(fetched.digest, digest) || (size !== undefined && fetched.size !== size)) return "no";
     if (this.#verified) return "yes";
-    work.compute(nowUs, fetched.size * costs.sha256UsPerByte, (now) => {
+    this.#hash(nowUs, fetched, (now) => this.#step(now, this.#verified ? "yes" : "no"));
+    return LATER;
+  }
+
+  #hash(nowUs: number, { digest, size }: { digest: Uint8Array; size: number }, done: (nowUs: number) => void): void {
+    const { work, costs, crypto } = this.#parts;
+    work.compute(nowUs, size * costs.sha256UsPerByte, (now) => {
       this.#verified = bytesEqual(crypto.sha256(this.writer!.read()), digest);
       if (!this.#verified) this.writer!.discard();
-      this.#step(now, this.#verified ? "yes" : "no");
+      done(now);
     });
-    return LATER;
   }
 
   #act(nowUs: number, action: Action): Done | typeof LATER {
     if (action.kind === "fetch") return this.#fetch(nowUs, action);
-    if (action.kind === "store" && isTrustComponent(action.component)) return this.#storeTrust(nowUs, action.content);
+    if (action.kind === "store" && isTrustComponent(action.component)) return this.#storeTrust(action.content);
     if (action.kind === "invoke") return DONE; // the bootloader does it
     return { ok: false, detail: `this mote cannot ${action.kind}` };
   }
@@ -166,16 +192,14 @@ export class UpdateRun {
     return LATER;
   }
 
-  #storeTrust(nowUs: number, content: Uint8Array): Done | typeof LATER {
-    const { trust, writeTrust, work } = this.#parts;
-    const next = applyTransfer(trust, content);
-    if (next === undefined) return { ok: false, detail: "the transfer is malformed, or an older one" };
-    const us = writeTrust(next);
-    if (us === undefined) return { ok: false, detail: "these keys do not fit" };
-    work.after(nowUs, us, (now) => this.#step(now, DONE));
-    return LATER;
+  #storeTrust(content: Uint8Array): Done {
+    const { trust } = this.#parts;
+    this.#nextTrust = applyTransfer(trust, content);
+    return this.#nextTrust === undefined ? { ok: false, detail: "the transfer is malformed, or an older one" } : DONE;
   }
 }
+
+const FAILED = { ok: false, reason: "operation-failed", section: "install", record: undefined } as const;
 
 /** The answer comes when work or a transfer is over. */
 const LATER = Symbol("later");

@@ -64,6 +64,8 @@ class Checker {
     if (major === 7) return this.#simple(at, head);
     const content = this.#head(at, head);
     const argument = this.#argument;
+    // What could not be written again in the shortest form is not read: no format here has such numbers.
+    if (major === 1 && argument >= 0x8000_0000) throw new CborError("integer-too-large", at);
     switch (major) {
       case 2:
         return this.#skip(content, argument);

@@ -87,6 +87,14 @@ export function verifyAttached(
   return verifyDetached(crypto, tag, block, payload, keys).ok ? payload : undefined;
 }
 
+export const isSameKey = (a: Verifier, b: Verifier): boolean =>
+  a.algorithm === b.algorithm && bytesEqual(a.bytes, b.bytes);
+
+/** Adds what is not there yet: a key that signs twice is still one. */
+export function addKeys(to: Verifier[], keys: readonly Verifier[]): void {
+  for (const key of keys) if (!to.some((other) => isSameKey(other, key))) to.push(key);
+}
+
 const MALFORMED: CoseResult = { ok: false, reason: "malformed" };
 const MAX_SIGNATURES = 8;
 
@@ -108,7 +116,7 @@ function verifyMany(
     if (!isBytes(protectedBytes) || !isMap(unprotected) || !isBytes(signature)) return MALFORMED;
     const toBeChecked = encodeCbor(["Signature", bodyProtected, protectedBytes, EMPTY, payload]);
     const result = verifyOne(crypto, false, protectedBytes, toBeChecked, signature, keys);
-    if (result.ok) good.push(...result.keys);
+    if (result.ok) addKeys(good, result.keys);
     else worst = result;
   }
   return good.length > 0 ? { ok: true, keys: good } : worst;

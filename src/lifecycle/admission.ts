@@ -1,4 +1,5 @@
 import { Directive, nameOf } from "../suit/keys.ts";
+import { bytesEqual, fromHex, toHex, utf8 } from "../util/bytes.ts";
 import { isoTime } from "../util/iso-time.ts";
 import { isTrustComponent } from "../suit/trust.ts";
 import { labelOf } from "../suit/text.ts";
@@ -46,11 +47,20 @@ export function refusalOf(
   if (operators.length > 0 && !operators.some((operator) => valid.some((key) => isSameKey(key, operator))))
     return { reason: "no-countersignature", detail: `the operator of ${definition.name} has not countersigned it` };
   return (
+    vendorRefusal(definition, candidate) ??
     rightsRefusal(authorities, candidate.ways) ??
     hardwareRefusal(definition, candidate) ??
     supportRefusal(definition, candidate, unixMs) ??
     leaveRefusal(definition, candidate, unixMs)
   );
+}
+
+/** The class belongs to one vendor, whatever keys sign for several. */
+function vendorRefusal({ vendorId, name }: DeviceClass, { ways }: Candidate): Refusal | undefined {
+  const isOther = ways.some(({ steps }) =>
+    steps.some((step) => step.kind === "identifier" && step.which === "vendor" && toHex(step.value) !== vendorId),
+  );
+  return isOther ? { reason: "other-vendor", detail: `it is not for the vendor of ${name}` } : undefined;
 }
 
 const ACTIONS: Readonly<Record<string, number>> = {
@@ -63,29 +73,35 @@ const ACTIONS: Readonly<Record<string, number>> = {
 };
 
 function rightsRefusal(authorities: readonly Authority[], ways: readonly PlannedWay[]): Refusal | undefined {
-  for (const { steps } of ways) {
-    for (const step of steps) {
-      const code = ACTIONS[step.kind];
-      if (code === undefined || !("component" in step)) continue;
-      if (isTrustComponent(step.component))
-        return { reason: "trust-in-release", detail: "a release may not change who is trusted; that is a transfer" };
-      const action = nameOf(Directive, code);
-      if (!authorities.some((authority) => mayDo(authority, step.component, action)))
-        return { reason: "no-right", detail: `its signer may not ${action} ${labelOf(step.component)}` };
-    }
+  for (const step of ways.flatMap(({ steps }) => steps)) {
+    const code = ACTIONS[step.kind];
+    if (code === undefined || !("component" in step)) continue;
+    const changed = step.kind === "swap" ? [step.component, step.source] : [step.component];
+    if (changed.some(isTrustComponent))
+      return { reason: "trust-in-release", detail: "a release may not change who is trusted; that is a transfer" };
+    const action = nameOf(Directive, code);
+    for (const component of changed)
+      if (!authorities.some((authority) => mayDo(authority, component, action)))
+        return { reason: "no-right", detail: `its signer may not ${action} ${labelOf(component)}` };
   }
   return undefined;
 }
 
 function mayDo({ rights }: Authority, component: ComponentId, action: string): boolean {
   if (rights === undefined) return true;
-  const name = labelOf(component);
   return rights.some(
     ({ component: prefix, actions }) =>
-      (prefix === undefined || name === prefix || name.startsWith(`${prefix}/`)) &&
-      (actions === undefined || actions.includes(action)),
+      (prefix === undefined || beginsWith(component, prefix)) && (actions === undefined || actions.includes(action)),
   );
 }
+
+/** Segment by segment: a slash within a segment is not one between two. */
+const beginsWith = (component: ComponentId, prefix: string): boolean =>
+  prefix.split("/").every((part, i) => {
+    const segment = component[i];
+    const bytes = part.startsWith("0x") ? (fromHex(part.slice(2)) ?? utf8(part)) : utf8(part);
+    return segment !== undefined && bytesEqual(segment, bytes);
+  });
 
 const useBeforeOf = ({ ways }: Candidate): number | undefined => {
   const times = ways.flatMap(({ steps }) => steps.flatMap((step) => (step.kind === "before" ? [step.unixS] : [])));
@@ -115,7 +131,10 @@ function supportRefusal({ support, name }: DeviceClass, candidate: Candidate, un
 
 /** Below 0 is what cannot wait (update-management section 4.3). */
 export const isSecurityFix = ({ ways }: Pick<Candidate, "ways">): boolean =>
-  ways.some(({ steps }) => steps.some((step) => step.kind === "authorised" && step.priority < 0));
+  ways.every(({ steps }) => {
+    const asked = steps.filter((step) => step.kind === "authorised");
+    return asked.length > 0 && asked.every(({ priority }) => priority < 0);
+  });
 
 function leaveRefusal({ policy, name }: DeviceClass, candidate: Candidate, unixMs: number): Refusal | undefined {
   if (policy === undefined) return undefined;

@@ -1,10 +1,20 @@
 import type { Crypto } from "../ports/crypto.ts";
 import { openEnvelope } from "../suit/open.ts";
-import type { OpenEnvelope } from "../suit/opened.ts";
-import { planProcedure } from "../suit/plan.ts";
-import { EnvelopeError } from "../suit/envelope.ts";
-import { payloadsOf } from "../suit/plan.ts";
-import { decodeTransfer, isTrustComponent, permits, type AuthorityTransfer, type DeviceTrust } from "../suit/trust.ts";
+import type { OpenEnvelope, TrustPolicy } from "../suit/opened.ts";
+import { failureOf, planProcedure, type PlannedWay } from "../suit/plan.ts";
+import { buildEnvelope } from "../suit/build.ts";
+import { decodeEnvelope, EnvelopeError } from "../suit/envelope.ts";
+import {
+  anchorsOf,
+  decodeTransfer,
+  permits,
+  transferUpdate,
+  TRUST_COMPONENT,
+  type AuthorityTransfer,
+  type DeviceTrust,
+} from "../suit/trust.ts";
+import { Directive } from "../suit/keys.ts";
+import { bytesEqual, fromHex } from "../util/bytes.ts";
 import { refusalOf, type Candidate, type Refusal } from "./admission.ts";
 import { nextEntry, verifyChain, type AuditEntry } from "./audit-log.ts";
 import { isSameKey, keyRecord, supportState, verifierOf, type DeviceClass, type KeyRecord } from "./classes.ts";
@@ -89,7 +99,9 @@ export class Lifecycle {
     if (definition === undefined) return { reason: "no-such-class", detail: `class ${classId} is not defined here` };
     const open = this.#open(envelope, definition);
     if (!("manifest" in open)) return open;
-    const ways = planProcedure(this.#crypto, open, "update").filter(({ outcome }) => outcome.ok);
+    const ways = this.#ways(open, definition);
+    const failure = failureOf(ways);
+    if (failure !== undefined) return { reason: "not-processable", detail: `${failure.section}: ${failure.detail}` };
     const encrypted = ways.some(({ steps }) =>
       steps.some((step) => "encryption" in step && step.encryption !== undefined),
     );
@@ -107,20 +119,14 @@ export class Lifecycle {
     if (definition === undefined) return { reason: "no-such-class", detail: `class ${classId} is not defined here` };
     const open = this.#open(envelope, definition);
     if (!("manifest" in open)) return open;
-    const ways = planProcedure(this.#crypto, open, "update");
-    const writes = ways[0]?.steps.filter((step) => step.kind === "store" && isTrustComponent(step.component)) ?? [];
-    const [write] = writes;
-    if (ways.length !== 1 || writes.length !== 1 || write?.kind !== "store" || payloadsOf(ways).length > 0)
-      return { reason: "not-a-transfer", detail: "it does something else than to name new authorities" };
-    const transfer = decodeTransfer(write.content);
-    if (transfer === undefined || transfer.epoch <= definition.epoch)
-      return {
-        reason: "older-transfer",
-        detail: `transfer ${transfer?.epoch ?? "unreadable"}; the class is at ${definition.epoch}`,
-      };
+    const transfer = this.#transferIn(open, definition);
+    if (transfer === undefined)
+      return { reason: "not-a-transfer", detail: "it is not the manifest that names new authorities, and no more" };
+    if (transfer.epoch <= definition.epoch)
+      return { reason: "older-transfer", detail: `transfer ${transfer.epoch}; the class is at ${definition.epoch}` };
     const valid = open.signers.filter((key) => !this.state.isRevoked(keyRecord(key)));
     const trust = this.trustOf(definition);
-    if (!permits(trust, valid, write.component, 18))
+    if (!permits(trust, valid, TRUST_COMPONENT, Directive.WRITE))
       return { reason: "no-right", detail: "neither the authority, escrow nor enough of the quorum signed it" };
     const isBy = (keys: readonly KeyRecord[]): boolean =>
       valid.some((key) => keys.some((other) => isSameKey(keyRecord(key), other)));
@@ -128,13 +134,33 @@ export class Lifecycle {
     return { transfer, by };
   }
 
-  #open(envelope: Uint8Array, definition: DeviceClass): OpenEnvelope | Refusal {
-    const { authorities, escrow, quorum, operators } = this.trustOf(definition);
+  /** Byte for byte the one manifest that a transfer has: whatever else it might do nobody has to think about. */
+  #transferIn(open: OpenEnvelope, definition: DeviceClass): AuthorityTransfer | undefined {
+    for (const step of this.#ways(open, definition)[0]?.steps ?? []) {
+      const transfer = step.kind === "store" ? decodeTransfer(step.content) : undefined;
+      if (transfer === undefined) continue;
+      const update = transferUpdate(fromHex(definition.vendorId)!, [fromHex(definition.id)!], transfer);
+      const { manifestBytes } = decodeEnvelope(buildEnvelope(this.#crypto, update));
+      return bytesEqual(manifestBytes, open.envelope.manifestBytes) ? transfer : undefined;
+    }
+    return undefined;
+  }
+
+  #ways(open: OpenEnvelope, definition: DeviceClass): PlannedWay[] {
+    const dependency = (envelope: Uint8Array): OpenEnvelope =>
+      openEnvelope(this.#crypto, envelope, this.#policy(definition));
+    return planProcedure(this.#crypto, open, "update", { open: dependency });
+  }
+
+  #policy(definition: DeviceClass): TrustPolicy {
     // Revoked keys are looked at too, so that a refusal can say that it is one of them.
     const revoked = this.state.revoked.map(({ key }) => verifierOf(key));
-    const anchors = [...authorities, ...escrow, ...(quorum?.keys ?? []), ...operators, ...revoked];
+    return { anchors: [...anchorsOf(this.trustOf(definition)), ...revoked], dialect: definition.dialect };
+  }
+
+  #open(envelope: Uint8Array, definition: DeviceClass): OpenEnvelope | Refusal {
     try {
-      return openEnvelope(this.#crypto, envelope, { anchors, dialect: definition.dialect });
+      return openEnvelope(this.#crypto, envelope, this.#policy(definition));
     } catch (error) {
       if (error instanceof EnvelopeError) return { reason: error.reason, detail: error.message };
       throw error;

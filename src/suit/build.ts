@@ -257,38 +257,32 @@ class Builder {
     return commands;
   }
 
+  /** By slot only what is fetched differs: a branch sets parameters behind its condition, and nothing is done in it. */
   #obtain(component: ComponentUpdate, index: number): CborValue[] {
     const { payloads } = component;
     const staged = this.#staged.get(component);
-    if (isSimple(component)) return [...this.#at(index), ...this.#one(payloads[0]!, index, staged)];
-    const branches = payloads.map((payload) =>
-      seq(
-        ...override([Parameter.COMPONENT_SLOT, payload.slot ?? 0]),
-        Condition.COMPONENT_SLOT,
-        policy,
-        ...this.#one(payload, index, staged),
-      ),
-    );
-    return [...this.#at(index), Directive.TRY_EACH, branches];
+    const sources = payloads.map((payload) => this.#source(payload, index, staged));
+    const commands = [...this.#at(index)];
+    if (isSimple(component)) commands.push(...sources[0]!);
+    else
+      commands.push(
+        Directive.TRY_EACH,
+        payloads.map(({ slot = 0 }, i) => seq(...inSlot(slot), ...sources[i]!)),
+      );
+    const fetch = [Directive.FETCH, policy, Condition.IMAGE_MATCH, policy];
+    if (staged === undefined) return [...commands, ...fetch];
+    // Matched before it is decrypted, so that a forged payload costs no more than its transfer.
+    const stage = [...this.#at(staged), ...fetch, ...this.#at(index)];
+    return [...commands, ...stage, Directive.COPY, policy, Condition.IMAGE_MATCH, policy];
   }
 
-  #one({ uri, encryption }: Payload, index: number, staged: number | undefined): CborValue[] {
-    const fetch = [...override([Parameter.URI, uri]), Directive.FETCH, policy, Condition.IMAGE_MATCH, policy];
-    if (encryption === undefined || staged === undefined) return fetch;
+  #source({ uri, encryption }: Payload, index: number, staged: number | undefined): CborValue[] {
+    if (encryption === undefined || staged === undefined) return override([Parameter.URI, uri]);
     return [
+      ...override([Parameter.ENCRYPTION_INFO, encryption.info], [Parameter.SOURCE_COMPONENT, staged]),
       ...this.#at(staged),
       ...override(...imageOf(encryption.ciphertext), [Parameter.URI, uri]),
-      Directive.FETCH,
-      policy,
-      // Before it is decrypted, so that a forged payload costs no more than its transfer.
-      Condition.IMAGE_MATCH,
-      policy,
       ...this.#at(index),
-      ...override([Parameter.ENCRYPTION_INFO, encryption.info], [Parameter.SOURCE_COMPONENT, staged]),
-      Directive.COPY,
-      policy,
-      Condition.IMAGE_MATCH,
-      policy,
     ];
   }
 
@@ -335,13 +329,12 @@ const isSimple = ({ payloads }: ComponentUpdate): boolean => payloads.length ===
 function expectations(component: ComponentUpdate): CborValue[] {
   const { payloads } = component;
   if (isSimple(component)) return override(...imageOf(payloads[0]!.image));
-  const branches = payloads.map(({ slot = 0, image }) =>
-    seq(
-      ...override([Parameter.COMPONENT_SLOT, slot]),
-      Condition.COMPONENT_SLOT,
-      policy,
-      ...override(...imageOf(image)),
-    ),
-  );
+  const branches = payloads.map(({ slot = 0, image }) => seq(...inSlot(slot), ...override(...imageOf(image))));
   return [Directive.TRY_EACH, branches];
 }
+
+const inSlot = (slot: number): CborValue[] => [
+  ...override([Parameter.COMPONENT_SLOT, slot]),
+  Condition.COMPONENT_SLOT,
+  policy,
+];

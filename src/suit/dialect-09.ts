@@ -10,7 +10,7 @@ import {
   type CborValue,
 } from "../codec/cbor.ts";
 import { CborError } from "../codec/cbor-check.ts";
-import { CoseTag, signAttached, verifyAttached, type Verifier } from "../codec/cose.ts";
+import { addKeys, CoseTag, signAttached, verifyAttached, type Verifier } from "../codec/cose.ts";
 import type { Crypto, PrivateKey } from "../ports/crypto.ts";
 import { bytesEqual } from "../util/bytes.ts";
 import type { Payload, UpdateDescription } from "./build.ts";
@@ -69,7 +69,7 @@ function signersOf(crypto: Crypto, wrapper: Uint8Array, payload: Uint8Array, anc
       const signed = verifyAttached(crypto, block.tag, block.value as CborValue, [key]);
       if (signed === undefined) continue;
       if (!bytesEqual(signed, payload)) otherManifest = true;
-      else if (!good.includes(key)) good.push(key);
+      else addKeys(good, [key]);
     }
   }
   if (good.length > 0) return good;

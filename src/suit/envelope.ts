@@ -1,6 +1,6 @@
 import { CborError, type MapOrder } from "../codec/cbor-check.ts";
 import { decodeCbor, encodeCbor, isArray, isBytes, isMap, type CborMap, type CborValue } from "../codec/cbor.ts";
-import { CoseTag, verifyDetached, type CoseResult, type Verifier } from "../codec/cose.ts";
+import { addKeys, CoseTag, verifyDetached, type CoseResult, type Verifier } from "../codec/cose.ts";
 import type { Crypto } from "../ports/crypto.ts";
 import { bytesEqual } from "../util/bytes.ts";
 import { Tag } from "cbor-x";
@@ -98,7 +98,7 @@ export function authenticate(crypto: Crypto, envelope: Envelope, keys: readonly 
       block instanceof Tag
         ? verifyDetached(crypto, block.tag, block.value as CborValue, envelope.digestBytes, keys)
         : { ok: false, reason: "malformed" };
-    if (result.ok) good.push(...result.keys.filter((key) => !good.includes(key)));
+    if (result.ok) addKeys(good, result.keys);
     else worst = result;
   }
   if (good.length > 0) return good;

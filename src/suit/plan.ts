@@ -1,9 +1,10 @@
 import type { Crypto } from "../ports/crypto.ts";
 import { bytesEqual, toHex } from "../util/bytes.ts";
 import { componentName, type ComponentId } from "./manifest.ts";
-import { DONE, drive, type Action, type Answer, type Question } from "./processor/effects.ts";
+import { abort } from "./processor/failure.ts";
+import { DONE, drive, isAction, type Action, type Answer, type Question } from "./processor/effects.ts";
 import { runProcedure, type Outcome, type Procedure } from "./processor/procedure.ts";
-import type { OpenManifest, ProcessorOptions } from "./processor/state.ts";
+import type { OpenManifest, PlanHooks, ProcessorOptions } from "./processor/state.ts";
 
 /** One way that a procedure can take: what it asks, and what it has the device do, in order. */
 export interface PlannedWay {
@@ -11,12 +12,18 @@ export interface PlannedWay {
   readonly outcome: Outcome;
 }
 
-/** Ways beyond these are not looked at. */
-export const PLAN_LIMITS = { maxWays: 256 } as const;
+/** A manifest with more ways, or longer ones, is refused: what nobody looked at is shown to nobody as checked. */
+export const PLAN_LIMITS = { maxWays: 128, maxCommands: 1_024 } as const;
+
+interface Choice {
+  readonly taken: number;
+  readonly of: number;
+}
 
 /**
  * Every way through a procedure: each branch of each try-each once, with conditions taken as met. Nothing is fetched;
- * dependencies that are in the envelope are followed.
+ * dependencies that are in the envelope are followed. A way of which nobody can say beforehand what a device does is one
+ * that fails.
  */
 export function planProcedure(
   crypto: Crypto,
@@ -25,41 +32,47 @@ export function planProcedure(
   options: Partial<ProcessorOptions> = {},
 ): PlannedWay[] {
   const ways: PlannedWay[] = [];
-  let choices: { taken: number; of: number }[] = [];
-  for (let more = true; more && ways.length < PLAN_LIMITS.maxWays;) {
-    const made: { taken: number; of: number }[] = [];
+  let choices: Choice[] = [];
+  for (let tried = 0; ; tried++) {
+    if (tried >= PLAN_LIMITS.maxWays) {
+      ways.push({ steps: [], outcome: TOO_MANY_WAYS });
+      return ways;
+    }
+    const made: Choice[] = [];
     const way = oneWay(crypto, open, procedure, options, choices, made);
     if (way !== undefined) ways.push(way);
     // The next way differs in the last choice that has a branch left.
     while (made.length > 0 && made.at(-1)!.taken + 1 >= made.at(-1)!.of) made.pop();
-    more = made.length > 0;
-    if (more) made[made.length - 1] = { ...made.at(-1)!, taken: made.at(-1)!.taken + 1 };
+    if (made.length === 0) return ways;
+    made[made.length - 1] = { ...made.at(-1)!, taken: made.at(-1)!.taken + 1 };
     choices = made;
   }
-  return ways;
 }
+
+const TOO_MANY_WAYS: Outcome = {
+  ok: false,
+  reason: "operation-failed",
+  detail: `more than ${PLAN_LIMITS.maxWays} ways through its try-each commands`,
+  section: "all",
+  record: undefined,
+  records: [],
+};
 
 function oneWay(
   crypto: Crypto,
   open: OpenManifest,
   procedure: Procedure,
   options: Partial<ProcessorOptions>,
-  choices: readonly { taken: number; of: number }[],
-  made: { taken: number; of: number }[],
+  choices: readonly Choice[],
+  made: Choice[],
 ): PlannedWay | undefined {
   const steps: (Question | Action)[] = [];
   const stored = new Map<string, Uint8Array>();
-  const branch = (of: number): number => {
-    const taken = choices[made.length]?.taken ?? 0;
-    made.push({ taken, of });
-    return taken;
-  };
   const facts = new Facts();
-  const holds = (question: Question): boolean => {
+  const plan = new PlannedChoices(choices, made, (question) => {
     steps.push(question);
     return facts.holds(question);
-  };
-  const plan = { branch, holds };
+  });
   const device = {
     ask: (): Answer => "yes",
     act: (action: Action) => {
@@ -69,8 +82,70 @@ function oneWay(
     },
     envelope: (component: ComponentId) => stored.get(componentName(component)),
   };
-  const outcome = drive(runProcedure(open, procedure, { ...options, crypto, plan }), device);
+  const { maxCommands } = PLAN_LIMITS;
+  const outcome = drive(runProcedure(open, procedure, { ...options, crypto, plan, limits: { maxCommands } }), device);
   return facts.areContradictory ? undefined : { steps, outcome };
+}
+
+/**
+ * Takes the branches that it is told. Once a branch has changed something, a condition that may fail there leaves the
+ * change behind on a device, and then another branch is taken: no way shows that, so such a manifest is refused.
+ */
+class PlannedChoices implements PlanHooks {
+  readonly #choices: readonly Choice[];
+  readonly #made: Choice[];
+  readonly #ask: (question: Question) => boolean;
+  readonly #branches: { readonly mayFail: boolean; changed: boolean }[] = [];
+
+  constructor(choices: readonly Choice[], made: Choice[], ask: (question: Question) => boolean) {
+    this.#choices = choices;
+    this.#made = made;
+    this.#ask = ask;
+  }
+
+  branch(of: number): number {
+    const taken = this.#choices[this.#made.length]?.taken ?? 0;
+    this.#made.push({ taken, of });
+    return taken;
+  }
+
+  holds(question: Question): boolean {
+    if (this.#branches.some(({ mayFail, changed }) => mayFail && changed)) this.ambiguous();
+    return this.#ask(question);
+  }
+
+  enter(mayFail: boolean): void {
+    this.#branches.push({ mayFail, changed: false });
+  }
+
+  leave(): void {
+    this.#branches.pop();
+  }
+
+  changed(): void {
+    for (const branch of this.#branches) branch.changed = true;
+  }
+
+  ambiguous(): void {
+    throw abort("operation-failed", "a condition behind a change, within try-each or a soft run-sequence");
+  }
+}
+
+type Failed = Outcome & { readonly ok: false };
+
+/**
+ * The first failure among the ways; undefined where each device comes through. One that the manifest turns away before it
+ * did anything (condition-abort behind all else) is no failure, as long as others are served.
+ */
+export function failureOf(ways: readonly PlannedWay[]): Failed | undefined {
+  const failures: Failed[] = [];
+  for (const { steps, outcome } of ways) {
+    if (outcome.ok) continue;
+    const { reason } = outcome;
+    if (reason !== "condition-failed" || steps.some((step) => isAction(step))) return outcome;
+    failures.push(outcome);
+  }
+  return failures.length < ways.length ? undefined : failures[0];
 }
 
 /** What is taken as true on one way: no device is written to two slots, or of two classes. */
@@ -114,6 +189,7 @@ export function payloadsOf(ways: readonly PlannedWay[]): PlannedPayload[] {
       const { component, uri, digest, size } = step;
       const isSame = (other: PlannedPayload): boolean =>
         other.uri === uri &&
+        other.size === size &&
         (digest === undefined
           ? other.digest === undefined
           : other.digest !== undefined && bytesEqual(other.digest, digest));

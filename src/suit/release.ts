@@ -6,7 +6,7 @@ import { componentName, type Manifest } from "./manifest.ts";
 import { readText, versionText } from "./text.ts";
 import { openEnvelope } from "./open.ts";
 import type { OpenEnvelope, TrustPolicy } from "./opened.ts";
-import { payloadsOf, planProcedure, type PlannedWay } from "./plan.ts";
+import { failureOf, payloadsOf, planProcedure, type PlannedWay } from "./plan.ts";
 import type { OpenManifest } from "./processor/state.ts";
 
 /** Bytes that devices fetch, as the gateway has them: ciphertext where they are encrypted. */
@@ -46,7 +46,7 @@ export type ReleaseReason =
   | "several-vendors"
   | "no-payload"
   | "too-many-payloads"
-  /** No way through the manifest succeeds, whatever the device. */
+  /** Some device would not come through the manifest, or nobody can say beforehand what it would do. */
   | "not-processable"
   | "replayed"
   | "older-sequence-number";
@@ -61,11 +61,9 @@ export function openRelease(crypto: Crypto, bytes: Uint8Array, trust: TrustPolic
     const open = openEnvelope(crypto, bytes, trust);
     const dependency = (envelope: Uint8Array): OpenManifest => openEnvelope(crypto, envelope, trust);
     const ways = planProcedure(crypto, open, "update", { open: dependency });
-    const good = ways.filter(({ outcome }) => outcome.ok);
-    const failed = ways.find(({ outcome }) => !outcome.ok)?.outcome;
-    if (good.length === 0 && failed?.ok === false)
-      return refuse("not-processable", `${failed.section}: ${failed.detail}`);
-    return describe(bytes, open, good, trust.dialect ?? "draft-37");
+    const failed = failureOf(ways);
+    if (failed !== undefined) return refuse("not-processable", `${failed.section}: ${failed.detail}`);
+    return describe(bytes, open, ways, trust.dialect ?? "draft-37");
   } catch (error) {
     if (error instanceof EnvelopeError) return refuse(error.reason, error.message);
     throw error;

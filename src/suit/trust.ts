@@ -1,6 +1,6 @@
 import { decodeCbor, encodeCbor, isArray, isBytes, isMap, isUint, type CborValue } from "../codec/cbor.ts";
-import type { Verifier } from "../codec/cose.ts";
-import { bytesEqual, utf8 } from "../util/bytes.ts";
+import { isSameKey, type Verifier } from "../codec/cose.ts";
+import { utf8 } from "../util/bytes.ts";
 import type { UpdateDescription } from "./build.ts";
 import { Directive } from "./keys.ts";
 import { componentName, type ComponentId } from "./manifest.ts";
@@ -38,8 +38,7 @@ export function anchorsOf({ authorities, escrow, quorum, operators }: DeviceTrus
   return [...authorities, ...escrow, ...(quorum?.keys ?? []), ...operators];
 }
 
-const isAmong = (keys: readonly Verifier[], key: Verifier): boolean =>
-  keys.some((other) => other.algorithm === key.algorithm && bytesEqual(other.bytes, key.bytes));
+const isAmong = (keys: readonly Verifier[], key: Verifier): boolean => keys.some((other) => isSameKey(other, key));
 
 /** Whether who signed may change this component (draft -37 section 9): software is the authorities', trust also escrow's and the quorum's. */
 export function permits(
@@ -52,7 +51,9 @@ export function permits(
   const byAuthority = signers.some((key) => isAmong(authorities, key));
   if (isTrustComponent(component)) {
     if (code !== Directive.WRITE) return false;
-    const ofQuorum = signers.filter((key) => quorum !== undefined && isAmong(quorum.keys, key)).length;
+    const ofQuorum = (quorum?.keys ?? []).filter(
+      (key, i, all) => isAmong(signers, key) && !isAmong(all.slice(0, i), key),
+    ).length;
     return (
       byAuthority || signers.some((key) => isAmong(escrow, key)) || (quorum !== undefined && ofQuorum >= quorum.atLeast)
     );

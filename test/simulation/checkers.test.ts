@@ -12,7 +12,7 @@ describe("the refetch checker catches a mote that asks for what it has", () => {
     { sectorBytes: 256, writeUnitBytes: 4, sectors: layout.sectors },
     { eraseSectorUs: 0, programUnitUs: 0 },
   );
-  const { journal } = Journal.create(flash, layout, new Uint8Array(32), 1_000, 64);
+  const { journal } = Journal.create(flash, layout, 1, new Uint8Array(32), 1_000, 64);
   journal.markStored(3);
 
   it("by a new request, not by a retransmission of an old one, and in any block size", () => {

@@ -35,14 +35,14 @@ describe("the download journal", () => {
 
   it("survives, and belongs to one image", () => {
     const flash = newFlash(layout.sectors);
-    const { journal } = Journal.create(flash, layout, digest, 1_000, 64);
+    const { journal } = Journal.create(flash, layout, 1, digest, 1_000, 64);
     expect(journal.blocks).toBe(16);
     for (const block of [0, 1, 2, 9]) journal.markStored(block);
-    const again = Journal.open(flash, layout, digest, 1_000)!;
+    const again = Journal.open(flash, layout, 1, digest, 1_000)!;
     expect(again.storedCount).toBe(4);
     expect(again.firstMissing()).toBe(3);
-    expect(Journal.open(flash, layout, digest, 999)).toBeUndefined();
-    expect(Journal.open(flash, layout, nobleCrypto.sha256(Uint8Array.of(2)), 1_000)).toBeUndefined();
+    expect(Journal.open(flash, layout, 1, digest, 999)).toBeUndefined();
+    expect(Journal.open(flash, layout, 1, nobleCrypto.sha256(Uint8Array.of(2)), 1_000)).toBeUndefined();
     for (let block = 0; block < 16; block++) again.markStored(block);
     expect(again.firstMissing()).toBeUndefined();
   });

@@ -97,8 +97,9 @@ function needed<T>(value: T | undefined, code: number): T {
 
 /** A dependency is the manifest, whatever else its envelope has gained or lost (trust-domains section 5.2). */
 function* dependencyMatches(at: At, memory: Memory, options: ProcessorOptions): Run<boolean> {
-  const opened = yield* openDependency(at, options);
   const digest = digestParameter(at.parameters);
+  if (isVerified(at, digest)) return true;
+  const opened = yield* openDependency(at, options);
   const matches = digest !== undefined && bytesEqual(opened.digest, digest);
   // Its signature and its digest were checked: all that dependency-integrity does, and how the drafts' examples do it.
   if (matches) verified(at, opened, memory);
@@ -111,10 +112,17 @@ function* checkDependency(at: At, memory: Memory, options: ProcessorOptions): Ru
   if (!context.isDependency(index)) throw abort("component-unsupported", `component ${index} is no dependency`);
   const digest = digestParameter(at.parameters);
   if (digest === undefined) throw abort("condition-failed", `dependency ${index} has no digest`);
+  if (isVerified(at, digest)) return;
   const opened = yield* openDependency(at, options);
   if (!bytesEqual(opened.digest, digest))
     throw abort("condition-failed", `dependency ${index} is not the one that is meant`);
   verified(at, opened, memory);
+}
+
+/** What was found out in this procedure, and nothing has touched since, need not be found out again. */
+function isVerified({ context, index }: At, digest: Uint8Array | undefined): boolean {
+  const known = context.verified.get(index);
+  return known !== undefined && digest !== undefined && bytesEqual(known.open.digest, digest);
 }
 
 function verified({ context, index }: At, opened: Context["open"], memory: Memory): void {

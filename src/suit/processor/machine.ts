@@ -1,10 +1,11 @@
 import { isArray, type CborValue } from "../../codec/cbor.ts";
-import { Condition, Directive, ManifestKey, nameOf, PRIVATE_BELOW, ReportPolicy } from "../keys.ts";
+import { Condition, Directive, ManifestKey, nameOf, Parameter, PRIVATE_BELOW, ReportPolicy } from "../keys.ts";
 import { EnvelopeError } from "../envelope.ts";
 import { isCondition, runCondition, type At } from "./conditions.ts";
 import { copyParameters, indexOf, isActing, overrideMultiple, runDirective, setParameters } from "./directives.ts";
 import type { Run } from "./effects.ts";
 import { abort, Failure } from "./failure.ts";
+import { uintParameter } from "./parameters.ts";
 import { offsetOf, readSequence, type Command } from "./sequence.ts";
 import { Scope, type Context, type Memory, type ProcessorOptions } from "./state.ts";
 
@@ -57,7 +58,9 @@ export class Machine {
       const base = { context, purpose: key };
       if (manifest.sharedSequence !== undefined)
         yield* this.#top(manifest.sharedSequence, { ...base, section: ManifestKey.COMMON, indices: [0] });
+      context.processed.clear();
       yield* this.#top(bytes, { ...base, section: key, indices: [0] });
+      requireProcessed(context, key);
       return true;
     } catch (error) {
       throw this.#recorded(error);
@@ -93,12 +96,15 @@ export class Machine {
     const { code, argument } = commands[at]!;
     this.#last = { position, commands, at, index: position.indices[0] ?? 0 };
     this.#check(code, argument, position);
+    this.#memory.count();
     if (code === Directive.SET_COMPONENT_INDEX) {
       this.#select(argument, position);
       return;
     }
     if (code === Directive.OVERRIDE_MULTIPLE) {
-      position.indices = [overrideMultiple(argument, (index) => this.#place(position.context, index), scope)];
+      position.indices = [
+        overrideMultiple(argument, (index) => this.#place(position.context, index), scope, this.#options.plan),
+      ];
       return;
     }
     for (const index of position.indices) {
@@ -106,7 +112,7 @@ export class Machine {
       this.#last = { position, commands, at, index };
       const place = this.#place(position.context, index);
       if (code === Directive.TRY_EACH) yield* this.#tryEach(argument, position, index, depth);
-      else if (code === Directive.RUN_SEQUENCE) yield* this.#runSequence(argument, position, index, depth);
+      else if (code === Directive.RUN_SEQUENCE) yield* this.#runSequence(argument, position, index, scope, depth);
       else if (code === Directive.PROCESS_DEPENDENCY) yield* this.#processDependency(position, index);
       else if (CONTROL.has(code)) this.#assign(code, argument, position.context, place, scope);
       else yield* this.#perform(code, argument, place, position, scope, commands, at);
@@ -124,20 +130,36 @@ export class Machine {
     at: number,
   ): Run<void> {
     const policy = argument as number;
-    const { component, context, index } = place;
-    const { permits } = this.#options;
-    if (!isCondition(code) && permits !== undefined && !permits(context.open.signers, component, code))
-      throw abort("component-unauthorised", `who signed this may not ${nameOf(Directive, code)} this component`);
+    const { index } = place;
+    if (!isCondition(code)) this.#authorise(code, place);
     try {
       if (isCondition(code)) yield* runCondition(code, place, this.#memory, this.#options);
-      else yield* runDirective(code, place, this.#memory, scope, this.#options.requireIdentity ?? true);
+      else {
+        this.#options.plan?.changed();
+        yield* runDirective(code, place, this.#memory, scope, this.#options.requireIdentity ?? true);
+      }
     } catch (error) {
       const failure = this.#recorded(error);
       if (failure instanceof Failure && (policy & ReportPolicy.RECORD_FAILURE) !== 0)
         this.#memory.note(failure.record!);
       throw failure;
     }
-    if ((policy & ReportPolicy.RECORD_SUCCESS) !== 0) this.#memory.note(this.#recordOf(position, commands, at, index));
+    if ((policy & ReportPolicy.RECORD_SUCCESS) !== 0 && !this.#memory.isFull)
+      this.#memory.note(this.#recordOf(position, commands, at, index));
+  }
+
+  /** Who signed must be allowed each component that the directive changes; a swap changes both (section 9). */
+  #authorise(code: number, { context, component, parameters }: At): void {
+    const { permits } = this.#options;
+    if (permits === undefined) return;
+    const changed = [component];
+    if (code === Directive.SWAP) {
+      const source = uintParameter(parameters, Parameter.SOURCE_COMPONENT);
+      if (source !== undefined) changed.push(context.component(source));
+    }
+    for (const each of changed)
+      if (!permits(context.open.signers, each, code))
+        throw abort("component-unauthorised", `who signed this may not ${nameOf(Directive, code)} this component`);
   }
 
   #recordOf(
@@ -177,12 +199,15 @@ export class Machine {
     if (argument === true) position.indices = components.map((_, index) => index);
     else position.indices = isArray(argument) ? argument.map(indexOf) : [indexOf(argument)];
     if (position.indices.length === 0) throw abort("cbor-parse", "set-component-index names no component");
+    if (new Set(position.indices).size < position.indices.length)
+      throw abort("cbor-parse", "set-component-index names a component twice");
     for (const index of position.indices) position.context.component(index);
   }
 
   #assign(code: number, argument: CborValue, context: Context, place: At, scope: Scope): void {
-    if (code === Directive.COPY_PARAMS) copyParameters(argument, (index) => this.#place(context, index), place);
-    else setParameters(argument, place, scope, code === Directive.OVERRIDE_PARAMETERS);
+    if (code === Directive.COPY_PARAMS)
+      copyParameters(argument, (index) => this.#place(context, index), place, this.#options.plan);
+    else setParameters(argument, place, scope, code === Directive.OVERRIDE_PARAMETERS, this.#options.plan);
   }
 
   /** One sequence after the other until one succeeds; nil at the end lets all fail (section 8.4.10.2). */
@@ -193,11 +218,14 @@ export class Machine {
     if (branches.length === 0) throw abort("cbor-parse", "try-each takes a list of sequences");
     const chosen = this.#options.plan?.branch(argument.length);
     if (chosen !== undefined) {
-      if (chosen < branches.length)
-        yield* this.#nested(branches[chosen]!, position, index, new Scope("try-each"), depth);
+      if (chosen >= branches.length) return;
+      this.#options.plan!.enter(chosen < branches.length - 1 || isOptional);
+      yield* this.#nested(branches[chosen]!, position, index, new Scope("try-each"), depth);
+      this.#options.plan!.leave();
       return;
     }
     let last: Failure | undefined;
+    const before = this.#memory.snapshot();
     for (const branch of branches) {
       const scope = new Scope("try-each");
       try {
@@ -206,19 +234,25 @@ export class Machine {
       } catch (error) {
         const failure = this.#recorded(error);
         if (!(failure instanceof Failure) || !scope.forgives(failure)) throw failure;
+        this.#memory.restore(before);
         last = failure;
       }
     }
     if (!isOptional) throw last!;
   }
 
-  *#runSequence(argument: CborValue, position: Position, index: number, depth: number): Run<void> {
-    const scope = new Scope("run-sequence");
+  *#runSequence(argument: CborValue, position: Position, index: number, scope: Scope, depth: number): Run<void> {
+    if (!scope.strictOrder) checkUnordered(readSequence(argument), position.indices.length > 1);
+    const own = new Scope("run-sequence");
+    // Where it may halt softly a plan cannot tell how far it comes.
+    own.onSoft = () => this.#options.plan?.ambiguous();
+    const before = this.#memory.snapshot();
     try {
-      yield* this.#nested(argument, position, index, scope, depth);
+      yield* this.#nested(argument, position, index, own, depth);
     } catch (error) {
       const failure = this.#recorded(error);
-      if (!(failure instanceof Failure) || !scope.forgives(failure)) throw failure;
+      if (!(failure instanceof Failure) || !own.forgives(failure)) throw failure;
+      this.#memory.restore(before); // it halts with no side effects (section 8.4.8.15)
     }
   }
 
@@ -240,6 +274,7 @@ export class Machine {
     const dependency = context.verified.get(index);
     if (dependency === undefined)
       throw abort("unauthorised", `dependency ${index} is used before its integrity was checked`);
+    context.processed.add(index);
     try {
       yield* this.section(dependency, purpose);
     } catch (error) {
@@ -249,6 +284,21 @@ export class Machine {
       throw error;
     }
   }
+}
+
+/** Without strict order a sequence is one of its own: it says first which component it is for, and stays with it (section 6.7). */
+function checkUnordered(commands: readonly Command[], isPreset: boolean): void {
+  const isSelecting = ({ code }: Command): boolean => code === Directive.SET_COMPONENT_INDEX;
+  const [first, ...others] = commands;
+  if (isPreset ? commands.some(isSelecting) : !isSelecting(first!) || others.some(isSelecting))
+    throw abort("operation-failed", "without strict order a sequence selects its component first, and once");
+}
+
+/** Each dependency that has this section had it run from the dependent's (trust-domains section 4.1). */
+function requireProcessed({ verified, processed }: Context, key: number): void {
+  for (const [index, { manifest }] of verified)
+    if (manifest.sections.has(key) && !processed.has(index))
+      throw abort("operation-failed", `dependency ${index} has ${nameOf(ManifestKey, key)}, and was not processed`);
 }
 
 export const SUPPORTED_COMMANDS: readonly number[] = [...Object.values(Condition), ...Object.values(Directive)];

@@ -29,10 +29,22 @@ export interface ProcessorOptions {
   /** Nothing is changed before the manifest has asked for vendor and class (draft -37 section 6.2); true unless given. */
   readonly requireIdentity?: boolean | undefined;
   /** For plans: conditions hold, and of a try-each the branch that this says is taken. */
-  readonly plan?:
-    | { readonly branch: (branches: number) => number; readonly holds: (question: Question) => boolean }
-    | undefined;
+  readonly plan?: PlanHooks | undefined;
   readonly limits?: Partial<ProcessorLimits> | undefined;
+}
+
+/** How a plan takes part: it chooses, and sees to it that what it shows is what a device does. */
+export interface PlanHooks {
+  readonly branch: (branches: number) => number;
+  /** Whether a condition can be taken as met beside those before. */
+  readonly holds: (question: Question) => boolean;
+  /** A branch of a try-each begins and ends; `mayFail`: another one, or nothing, can take its place. */
+  readonly enter: (mayFail: boolean) => void;
+  readonly leave: () => void;
+  /** A parameter that decides what is fetched or written was set. */
+  readonly changed: () => void;
+  /** What comes of it cannot be told beforehand; throws. */
+  readonly ambiguous: () => void;
 }
 
 export interface ProcessorLimits {
@@ -57,8 +69,8 @@ export class Context {
   readonly prefix: ComponentId;
   /** Dependencies whose integrity was checked in this procedure, by component index. */
   readonly verified: Map<number, Context> = new Map();
-  /** Unlinked already: once per manifest (trust-domains section 4.9.5). */
-  readonly unlinked: Set<string> = new Set();
+  /** Dependencies that the section under way has processed, by component index. */
+  readonly processed: Set<number> = new Set();
 
   constructor(open: OpenManifest, path: readonly number[], prefix: ComponentId) {
     this.open = open;
@@ -87,6 +99,8 @@ export class Memory {
   readonly #parameters = new Map<string, Parameters>();
   #commands = 0;
   readonly limits: ProcessorLimits;
+  /** Unlinked already, by manifest and component: once for each manifest (trust-domains section 4.9.5). */
+  readonly unlinked: Set<string> = new Set();
   /** Vendor and class were asked for and matched: nothing is changed before. */
   readonly identified: Set<"vendor" | "class"> = new Set();
 
@@ -106,21 +120,39 @@ export class Memory {
       throw abort("operation-failed", `more than ${this.limits.maxCommands} commands`);
   }
 
+  /** The parameters as they are now, to go back to. */
+  snapshot(): ReadonlyMap<string, Parameters> {
+    return new Map([...this.#parameters].map(([name, parameters]) => [name, new Map(parameters)]));
+  }
+
+  restore(snapshot: ReadonlyMap<string, Parameters>): void {
+    for (const [name, parameters] of this.#parameters) {
+      parameters.clear();
+      for (const [key, value] of snapshot.get(name) ?? []) parameters.set(key, value);
+    }
+  }
+
+  get isFull(): boolean {
+    return this.records.length >= this.limits.maxRecords;
+  }
+
   note(record: SuitRecord): void {
-    if (this.records.length < this.limits.maxRecords) this.records.push(record);
+    if (!this.isFull) this.records.push(record);
   }
 }
 
 /** Within one sequence: what ends with it (section 8.4.8.15), and what strict order has to watch. */
 export class Scope {
-  softFailure: boolean;
+  #soft: boolean;
+  /** Told when failures are made soft. */
+  onSoft: () => void = () => {};
   readonly mayBeSoft: boolean;
   strictOrder = true;
   readonly #targets = new Set<string>();
   readonly #sources = new Set<string>();
 
   constructor(kind: "section" | "try-each" | "run-sequence") {
-    this.softFailure = kind === "try-each";
+    this.#soft = kind === "try-each";
     this.mayBeSoft = kind !== "section";
   }
 
@@ -139,9 +171,14 @@ export class Scope {
       if (this.#sources.has(name)) throw abort("operation-failed", `component ${name} is source and target at once`);
   }
 
+  setSoft(soft: boolean): void {
+    if (soft) this.onSoft();
+    this.#soft = soft;
+  }
+
   /** Whether a failure here lets the procedure go on. */
   forgives(failure: Failure): boolean {
-    return failure.soft && this.softFailure;
+    return failure.soft && this.#soft;
   }
 }
 
