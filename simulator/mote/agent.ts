@@ -249,17 +249,21 @@ export class MoteAgent {
     const unknown = opened === "signature-invalid" && this.#state === "manifest" && !this.#askedForTransfer;
     if (this.#isOnlyLooking) return this.#upToDate();
     if (!unknown) return this.#fail(opened);
+    this.#askTransfer(nowUs);
+  }
+
+  /** The next hand-over behind those that it has been through. */
+  #askTransfer(nowUs: number): void {
     this.#askedForTransfer = true;
     this.#state = "transfer";
-    this.#fetchEnvelope(nowUs, transferPath(this.#parts.classId));
+    this.#fetchEnvelope(nowUs, transferPath(this.#parts.classId, this.#trust.epoch + 1));
   }
 
   /** Nothing to install. A device whose factory foresaw a hand-over looks whether there was one, once for each boot. */
   #rest(nowUs: number): void {
     if (!("epoch" in this.#parts.anchors) || this.#askedForTransfer) return this.#upToDate();
-    this.#askedForTransfer = this.#isOnlyLooking = true;
-    this.#state = "transfer";
-    this.#fetchEnvelope(nowUs, transferPath(this.#parts.classId));
+    this.#isOnlyLooking = true;
+    this.#askTransfer(nowUs);
   }
 
   #upToDate(): void {
@@ -349,13 +353,15 @@ export class MoteAgent {
   }
 
   #onProcessed(nowUs: number, open: OpenEnvelope, outcome: Outcome, run: UpdateRun): void {
-    // A transfer that it has already, or that goes back, changes nothing.
+    if (this.#state === "transfer" && outcome.ok) {
+      this.#askedForTransfer = this.#isOnlyLooking = false; // there may be another one behind it
+      return this.#askManifest(nowUs);
+    }
     if (this.#isOnlyLooking) return this.#upToDate();
     if (!outcome.ok) {
       this.#report(nowUs, open, outcome);
       return this.#fail(reasonOf(outcome, run));
     }
-    if (this.#state === "transfer") return this.#askManifest(nowUs);
     const { fetched } = run;
     if (fetched === undefined) {
       this.#upToDate(); // it changed no image

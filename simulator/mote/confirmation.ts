@@ -44,10 +44,10 @@ export class Confirmation {
   }
 
   start(nowUs: number): void {
-    const { endpoint, peer, random, credential, sequenceNumber } = this.#parts;
+    const { endpoint, peer, crypto, random, credential, sequenceNumber } = this.#parts;
     this.#retryUs = undefined;
     this.#asked = { kid: credential.kid, nonce: randomBytes(random, CONFIRMATION.nonceBytes), sequenceNumber };
-    const payload = encodeConfirmation(this.#asked);
+    const payload = encodeConfirmation(crypto, credential.key, this.#asked);
     const options = textOptions(Option.URI_PATH, CONFIRMATION.path);
     this.#request = endpoint.request(nowUs, peer, { code: Code.POST, options, payload });
     if (this.#request === undefined) this.#later(nowUs);

@@ -1,5 +1,6 @@
 import { DEFAULT_PARAMETERS } from "../../src/coap/parameters.ts";
 import { keyPairOf, nobleCrypto } from "../../src/crypto/noble-crypto.ts";
+import type { Listing } from "../../src/gateway/catalogue.ts";
 import { AUDIT_PREFIX } from "../../src/gateway/lifecycle-desk.ts";
 import { verifyChain } from "../../src/lifecycle/audit-log.ts";
 import { censusOf } from "../../src/lifecycle/census.ts";
@@ -12,7 +13,7 @@ import { buildEnvelope } from "../../src/suit/build.ts";
 import type { EnvelopeError } from "../../src/suit/envelope.ts";
 import { openEnvelope } from "../../src/suit/open.ts";
 import { anchorsOf, transferUpdate, type DeviceTrust } from "../../src/suit/trust.ts";
-import { fromHex, fromUtf8, toHex } from "../../src/util/bytes.ts";
+import { bytesEqual, fromHex, fromUtf8, toHex } from "../../src/util/bytes.ts";
 import { randomBytes } from "../../src/util/random.ts";
 import { Mote } from "../mote/mote.ts";
 import type { ChipProfile } from "../mote/profile.ts";
@@ -34,6 +35,8 @@ export interface StoryResult {
   readonly decommissioned: boolean;
 }
 
+/** The device that sleeps through a change of keys. */
+const SLEEPER = 4;
 const DAY_MS = 86_400_000;
 
 interface Product {
@@ -48,6 +51,7 @@ export class LifecycleStory {
   readonly made: StageTwo[] = [];
   readonly refused: { what: string; reason: string }[] = [];
   readonly #images: Uint8Array[] = [];
+  readonly #asleep = new Set<number>();
   readonly #tell: (line: string) => void;
   readonly #profile: ChipProfile;
   readonly #product: Product;
@@ -186,7 +190,9 @@ export class LifecycleStory {
 
   /** Every device asks for its manifest, as it does now and then. */
   #ask(): void {
-    this.motes.forEach((mote, i) => this.site.attach(`fd00::${i + 10}`, mote).call((nowUs) => mote.reboot(nowUs)));
+    this.motes.forEach((mote, i) => {
+      if (!this.#asleep.has(i)) this.site.attach(`fd00::${i + 10}`, mote).call((nowUs) => mote.reboot(nowUs));
+    });
     this.site.settle();
   }
 
@@ -201,14 +207,18 @@ export class LifecycleStory {
     if (!result.ok) this.refused.push({ what, reason: result.reason });
   }
 
-  /** A second key beside the first, then in its place: no day on which nothing can be signed. */
+  /** A second key beside the first, then in its place: no day on which nothing can be signed. One device sleeps through it. */
   #rotate(): void {
+    this.#asleep.add(SLEEPER);
     for (const product of [this.#product, this.#old])
       this.#transfer("A's new key is trusted beside the old one", product, 1, [this.a1, this.a2], this.a1);
     this.#ship("1.2", 4, this.a2);
     for (const product of [this.#product, this.#old])
       this.#transfer("A's old key is trusted no longer", product, 2, [this.a2], this.a2);
+    this.#asleep.clear();
     this.#ask();
+    const { epoch } = this.motes[SLEEPER]!.agent.trust;
+    this.#tell(`a device that slept through both follows: it is at transfer ${epoch}`);
   }
 
   #theft(): void {
@@ -247,7 +257,7 @@ export class LifecycleStory {
     const thief = keyPairOf("Ed25519", randomBytes(stranger, 32));
     this.#transfer("somebody hands A's devices to himself", this.#product, 3, [thief], thief);
     for (const product of [this.#product, this.#old])
-      this.#transfer("escrow hands over to maintainer B", product, 4, [this.b], this.escrow);
+      this.#transfer("escrow hands over to maintainer B", product, 3, [this.b], this.escrow);
     this.#ship("2.0", 6, this.b);
     const envelope = this.#release(this.#product, "1.9 by A", 7, this.a2);
     const outcome = this.site.publish({ envelope });
@@ -263,12 +273,16 @@ export class LifecycleStory {
       device,
       reason: "sends odd traffic",
     });
-    const { lifecycle } = this.site.desk;
-    const known = lifecycle.state.devices.get(device)!;
-    const digestOf = (image: Uint8Array): string => toHex(nobleCrypto.sha256(image));
-    const other = lifecycle.mayHave(known, digestOf(this.#images[0]!));
-    const { digest } = lifecycle.state.current.get(toHex(this.#product.classId)) ?? { digest: "" };
-    return !other && lifecycle.mayHave(known, digest) ? "current image only" : "not kept";
+    this.site.restart();
+    const old = toHex(nobleCrypto.sha256(this.#images[0]!));
+    const mayHave = (digest: string): boolean => this.site.desk.mayHave("fd00::10", undefined, digest);
+    return !mayHave(old) && mayHave(this.#current(this.#product.classId)) ? "current image only" : "not kept";
+  }
+
+  /** Digest of the image that is on offer for a class. */
+  #current(classId: Uint8Array): string {
+    const isFor = ({ release }: Listing): boolean => release.classIds.some((id) => bytesEqual(id, classId));
+    return this.site.gateway.listings().find(isFor)!.digest;
   }
 
   #endOfSupport(): string {
@@ -296,7 +310,7 @@ export class LifecycleStory {
   /** Devices that run, byte for byte, the image that B signed last. */
   #authentic(): number {
     return this.motes.filter(({ agent }, i) => {
-      const { digest } = this.site.desk.lifecycle.state.current.get(toHex(this.made[i]!.classId))!;
+      const digest = this.#current(this.made[i]!.classId);
       const image = this.#images.find((bytes) => toHex(nobleCrypto.sha256(bytes)) === digest);
       return image !== undefined && agent.state === "up-to-date" && this.motes[i]!.runs(image);
     }).length;

@@ -26,6 +26,7 @@ export class StorySite {
   readonly #loops = new Map<string, RunLoop>();
   readonly #outcomes = new Map<number, PublishOutcome>();
   #gateway: Gateway;
+  #executor: SimExecutor | undefined;
   #operation = 1;
   #starts = 0;
 
@@ -48,6 +49,7 @@ export class StorySite {
 
   /** Kills the gateway, and starts another one on its disk. */
   restart(): void {
+    this.#executor?.kill();
     this.#gateway = this.#start();
   }
 
@@ -93,7 +95,8 @@ export class StorySite {
       for (let outcome = gateway.pollOutcome(); outcome !== undefined; outcome = gateway.pollOutcome())
         this.#outcomes.set(outcome.operation, outcome);
     };
-    this.#attach(GATEWAY.address, gateway, new SimExecutor(this.engine, this.disk), settled).call(() => {});
+    this.#executor = new SimExecutor(this.engine, this.disk);
+    this.#attach(GATEWAY.address, gateway, this.#executor, settled).call(() => {});
     return gateway;
   }
 
@@ -108,7 +111,9 @@ export class StorySite {
       },
       setTimer: (atUs) => {
         timer?.cancel();
-        timer = atUs === undefined ? undefined : this.engine.at(atUs, () => loop.wake());
+        // What another one has taken the place of is dead.
+        const wake = (): void => void (this.#loops.get(address) === loop && loop.wake());
+        timer = atUs === undefined ? undefined : this.engine.at(atUs, wake);
       },
       ...(executor === undefined ? {} : { executor }),
       ...(onSettled === undefined ? {} : { onSettled }),

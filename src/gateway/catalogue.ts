@@ -36,8 +36,8 @@ export function manifestPath(classId: Uint8Array, componentId: string): string[]
 /** `/s/<id>`: the signed table of an image's sectors. */
 export const sectorTablePath = (digest: Uint8Array): string[] => ["s", toBase64Url(digest.subarray(0, 6))];
 
-/** `/t/<class>`: what hands devices of a class over to new authorities. */
-export const transferPath = (classId: Uint8Array): string[] => ["t", toBase64Url(classId)];
+/** `/t/<class>/<epoch>`: what hands devices of a class over to new authorities,, one after the other. */
+export const transferPath = (classId: Uint8Array, epoch: number): string[] => ["t", toBase64Url(classId), `${epoch}`];
 
 /** Where the manifest of a release is served: at a path of each class. */
 export function manifestPaths(release: Release): string[][] {
@@ -50,6 +50,8 @@ export const componentOf = (release: Release): string => release.key.split("/")[
 export class Catalogue {
   readonly #listings = new Map<string, Listing>();
   readonly #images = new Map<string, WantedImage>();
+  /** Keys of listings that nobody stands for any more: kept for the rollback check, and offered to nobody. */
+  readonly withdrawn: Set<string> = new Set();
 
   get(key: string): Listing | undefined {
     return this.#listings.get(key);
@@ -77,7 +79,20 @@ export class Catalogue {
     return false;
   }
 
+  /** Whether a release on offer has this image for devices of a class. */
+  isOffered(digest: string, classId?: string): boolean {
+    for (const { release, images } of this.#listings.values())
+      if (
+        !this.withdrawn.has(release.key) &&
+        (classId === undefined || release.classIds.some((id) => toHex(id) === classId)) &&
+        images.some((image) => image.digest === digest)
+      )
+        return true;
+    return false;
+  }
+
   put(listing: Listing): void {
+    this.withdrawn.delete(listing.release.key);
     this.#listings.set(listing.release.key, listing);
     for (const image of listing.images) this.#images.set(image.digest, image);
   }

@@ -7,6 +7,7 @@ import type { Verifier } from "../codec/cose.ts";
 import { ImageCache, type ImageState, type CacheEvent } from "../image/image-cache.ts";
 import type { CacheBudget } from "../image/limits.ts";
 import type { BlobInfo } from "../ports/blob-store.ts";
+import type { Updates } from "../lwm2m/update/updates.ts";
 import type { Command, CommandEvent } from "../ports/commands.ts";
 import type { Crypto } from "../ports/crypto.ts";
 import type { PeerAddress, Transmit } from "../ports/datagram.ts";
@@ -146,7 +147,8 @@ export class Gateway {
     this.desk = this.#newDesk(unixMs);
     this.#publications = new Publications(crypto, parts.anchors, this.#catalogue, this.desk);
     const [catalogue, served, router, desk] = [this.#catalogue, this.#served, this.#router, this.desk];
-    this.#offers = new Offers({ crypto, log, metrics, catalogue, served, router, desk });
+    const updates = (): Updates => this.#devices.updates;
+    this.#offers = new Offers({ crypto, log, metrics, catalogue, served, router, desk, updates });
     const { ownAddress = () => undefined, profiles = [], awakeUs = () => undefined } = parts;
     this.#devices = new Devices(
       {
@@ -176,7 +178,8 @@ export class Gateway {
       router: this.#router,
       store: (ops) => this.#store(ops, "durable"),
       storeLazily: (ops) => this.#store(ops, "lazy"),
-      changed: (nowUs, { kind }) => kind === "key-revoked" && this.#offers.review(nowUs),
+      isCurrent: (classId, digest) => this.#catalogue.isOffered(digest, classId),
+      changed: (nowUs, { kind }) => this.#offers.review(nowUs, kind),
     });
   }
 
@@ -222,8 +225,9 @@ export class Gateway {
     while (this.#transfers.nextFlushUs !== undefined) this.#storeCheckpoints(this.#transfers.takeWrites(0, true));
   }
 
-  listings(): Iterable<Listing> {
-    return this.#catalogue.listings();
+  /** Releases on offer. */
+  listings(): Listing[] {
+    return [...this.#catalogue.listings()].filter(({ release }) => !this.#catalogue.withdrawn.has(release.key));
   }
 
   /** Publications that wait for their image or their record. */
@@ -274,23 +278,17 @@ export class Gateway {
   #recover(nowUs: number, entries: Recovered["entries"]): void {
     const { crypto, anchors, log, metrics } = this.#parts;
     const [catalogue, cache, transfers] = [this.#catalogue, this.#cache, this.#transfers];
-    const recovery = {
-      crypto,
-      anchors: [...anchors, ...this.desk.anchors()],
-      log,
-      metrics,
-      catalogue,
-      cache,
-      transfers,
-    };
     const records = [...entries];
     this.desk.recover(records);
+    const trusted = [...anchors, ...this.desk.anchors()];
+    const recovery = { crypto, anchors: trusted, log, metrics, catalogue, cache, transfers };
     const listings = recoverImages(recovery, records);
     for (const image of catalogue.images()) this.#offers.serveImage(image.digest);
     for (const listing of listings) this.#offers.offer(nowUs, listing);
     recoverDevices(recovery, this.#devices, nowUs, records);
     removeStrays(recovery);
     this.#devices.begin(nowUs);
+    this.#offers.sweep(nowUs);
   }
 
   #settle(nowUs: number): void {
@@ -336,10 +334,11 @@ export class Gateway {
 
   #record(nowUs: number, publication: Publication): void {
     const image = (digest: string): Uint8Array | undefined => this.#cache.memory(digest);
-    const refusal = this.#publications.dryRun(nowUs, publication.listing, image);
+    const { listing } = publication;
+    const refusal = this.#publications.admitAgain(nowUs, listing) ?? this.#publications.dryRun(nowUs, listing, image);
     if (refusal !== undefined) return this.#endRefused(publication, refusal.reason, refusal.detail);
     publication.stage = "store";
-    this.#store(listingOps(publication.listing), "durable", publication);
+    this.#store(listingOps(listing), "durable", publication);
   }
 
   /** Only now, with the record on disk, is a release offered and the operator told. */

@@ -2,10 +2,10 @@ import type { Verifier } from "../codec/cose.ts";
 import { Code, ContentFormat } from "../coap/numbers.ts";
 import type { ResourceHandler, Router } from "../coap/router.ts";
 import { LRUCache } from "lru-cache";
-import { entryLine, type AuditEntry } from "../lifecycle/audit-log.ts";
+import type { AuditEntry } from "../lifecycle/audit-log.ts";
 import { censusOf, type CensusRow } from "../lifecycle/census.ts";
 import type { Refusal } from "../lifecycle/admission.ts";
-import { verifierOf, type KeyRecord } from "../lifecycle/classes.ts";
+import { isSameKey, keyRecord, verifierOf, type Authority, type KeyRecord } from "../lifecycle/classes.ts";
 import type { LifecycleEvent } from "../lifecycle/events.ts";
 import { Lifecycle } from "../lifecycle/lifecycle.ts";
 import type { Crypto } from "../ports/crypto.ts";
@@ -13,15 +13,18 @@ import type { Log } from "../ports/log.ts";
 import type { Metrics } from "../ports/metrics.ts";
 import type { StoreOp } from "../ports/store.ts";
 import { openReport, REPORT_LIMITS, REPORT_PATH } from "../suit/report.ts";
-import { CONFIRMATION, confirmationAnswer, decodeConfirmation } from "../suit/confirmation.ts";
+import { CONFIRMATION, confirmationAnswer, decodeConfirmation, isConfirmationRequest } from "../suit/confirmation.ts";
 import type { Dialect } from "../suit/dialect.ts";
 import { fromHex, fromUtf8, toHex, utf8 } from "../util/bytes.ts";
+import { AuditWriter, type DeskResult } from "./audit-writer.ts";
 import { transferPath } from "./catalogue.ts";
 
-export const AUDIT_PREFIX = "audit/";
-const CREDENTIAL_PREFIX = "credential/";
+export { AUDIT_PREFIX, type DeskResult } from "./audit-writer.ts";
+export const CREDENTIAL_PREFIX = "credential/";
 const TRANSFER_PREFIX = "handover/";
 const SEEN_PREFIX = "seen/";
+/** Where devices are that may not have whatever they like: held across restarts. */
+const ADDRESS_PREFIX = "held/";
 
 interface DeskParts {
   readonly crypto: Crypto;
@@ -31,55 +34,60 @@ interface DeskParts {
   readonly unixMs: (nowUs: number) => number;
   readonly store: (ops: readonly StoreOp[]) => number;
   readonly storeLazily: (ops: readonly StoreOp[]) => void;
+  /** Whether a release on offer names this image for devices of a class. */
+  readonly isCurrent: (classId: string, digest: string) => boolean;
   /** Told that the state has changed, and is on disk. */
   readonly changed: (nowUs: number, event: LifecycleEvent) => unknown;
 }
 
-export type DeskResult = { readonly ok: true; readonly entry: AuditEntry } | ({ readonly ok: false } & Refusal);
-
 export const DESK_LIMITS = { maxAddresses: 10_000 } as const;
 const DAY_MS = 86_400_000;
-
-interface Waiting {
-  readonly entry: AuditEntry;
-  readonly done: (result: DeskResult) => void;
-}
 
 /** The lifecycle in a gateway: its log in the store, the credentials beside it, and what devices ask of it by CoAP. */
 export class LifecycleDesk {
   readonly lifecycle: Lifecycle;
   readonly #parts: DeskParts;
   readonly #credentials = new Map<string, Uint8Array>();
-  readonly #lines: string[] = [];
-  readonly #waiting = new Map<number, Waiting>();
+  readonly #writer: AuditWriter;
+  /** What was refused last for each class: the same again is no news. */
+  readonly #refused = new Map<string, string>();
   /** Devices by the address from which they asked last; what is behind an address is never more than likely. */
   readonly #addresses = new LRUCache<string, string>({ max: DESK_LIMITS.maxAddresses });
   readonly #seen = new Map<string, { lastSeenMs: number; version: string | undefined }>();
-  /** Where the log on disk stops making sense; nothing is written behind it. */
-  #tampered: string | undefined;
 
   constructor(parts: DeskParts) {
     this.#parts = parts;
     this.lifecycle = new Lifecycle(parts.crypto);
+    this.#writer = new AuditWriter({
+      lifecycle: this.lifecycle,
+      store: parts.store,
+      written: (nowUs, entry) => this.#written(nowUs, entry),
+    });
     parts.router.add([...CONFIRMATION.path], this.#confirmations());
     parts.router.add([...REPORT_PATH], this.#reports());
   }
 
   recover(entries: Iterable<readonly [key: string, value: Uint8Array]>): void {
-    const lines: [string, string][] = [];
-    for (const [key, value] of entries) {
-      if (key.startsWith(AUDIT_PREFIX)) lines.push([key, fromUtf8(value) ?? ""]);
-      else if (key.startsWith(CREDENTIAL_PREFIX))
-        this.#credentials.set(key.slice(CREDENTIAL_PREFIX.length), value.slice());
-      else if (key.startsWith(SEEN_PREFIX)) this.#recoverSeen(key.slice(SEEN_PREFIX.length), value);
-      else if (key.startsWith(TRANSFER_PREFIX)) this.#serveTransfer(key.slice(TRANSFER_PREFIX.length), value.slice());
+    const records = [...entries];
+    this.#writer.recover(records);
+    for (const [key, value] of records) {
+      const name = key.slice(key.indexOf("/") + 1);
+      if (key.startsWith(CREDENTIAL_PREFIX)) this.#recoverCredential(name, value);
+      else if (key.startsWith(SEEN_PREFIX)) this.#recoverSeen(name, value);
+      else if (key.startsWith(ADDRESS_PREFIX)) this.#addresses.set(fromUtf8(value) ?? "", name);
+      else if (key.startsWith(TRANSFER_PREFIX)) this.#serveTransfer(name, value.slice());
     }
-    lines.sort(([a], [b]) => (a < b ? -1 : 1));
-    this.#lines.push(...lines.map(([, line]) => line));
-    this.#tampered = this.lifecycle.recover(this.#lines);
-    if (this.#tampered === undefined) return;
-    this.#parts.log.event("error", "audit-log-tampered", { reason: this.#tampered });
+    if (this.tampered === undefined) return;
+    this.#parts.log.event("error", "audit-log-tampered", { reason: this.tampered });
     this.#parts.metrics.count("audit_log_tampered");
+  }
+
+  /** One that a stop has left behind is erased now. */
+  #recoverCredential(device: string, value: Uint8Array): void {
+    const known = this.lifecycle.state.devices.get(device);
+    if (known?.state === "decommissioned")
+      this.#parts.storeLazily([{ kind: "delete", key: CREDENTIAL_PREFIX + device }]);
+    else if (known !== undefined) this.#credentials.set(device, value.slice());
   }
 
   #recoverSeen(device: string, value: Uint8Array): void {
@@ -89,7 +97,7 @@ export class LifecycleDesk {
 
   /** A device was heard of; written at most once a day, unless it runs something else. */
   seen(nowUs: number, device: string, version: string | undefined): void {
-    if (!this.lifecycle.state.devices.has(device)) return;
+    if ((this.lifecycle.state.devices.get(device)?.state ?? "decommissioned") === "decommissioned") return;
     const before = this.#seen.get(device);
     const lastSeenMs = Math.floor(this.#parts.unixMs(nowUs));
     const entry = { lastSeenMs, version: version ?? before?.version };
@@ -108,7 +116,7 @@ export class LifecycleDesk {
 
   /** The log, line by line, as it is on disk. */
   get lines(): readonly string[] {
-    return this.#lines;
+    return this.#writer.lines;
   }
 
   /** What is known of living devices, without their names. */
@@ -130,15 +138,16 @@ export class LifecycleDesk {
     const device =
       (endpoint === undefined ? undefined : state.byEndpoint(endpoint)) ??
       (id === undefined ? undefined : state.devices.get(id));
-    return device === undefined || this.lifecycle.mayHave(device, digest);
+    return device === undefined || this.lifecycle.mayHave(device, digest, this.#parts.isCurrent);
   }
 
   unixMs(nowUs: number): number {
     return this.#parts.unixMs(nowUs);
   }
 
+  /** Where the log on disk stops making sense; nothing is written behind it. */
   get tampered(): string | undefined {
-    return this.#tampered;
+    return this.#writer.tampered;
   }
 
   /** Makes an event so; `done` is called when it is on disk, or why it is not so. */
@@ -149,18 +158,7 @@ export class LifecycleDesk {
     done: (result: DeskResult) => void,
     extra: readonly StoreOp[] = [],
   ): void {
-    if (this.#tampered !== undefined)
-      return done({
-        ok: false,
-        reason: "audit-log-tampered",
-        detail: `${this.#tampered}; restore the log before anything is added`,
-      });
-    const result = this.lifecycle.record(this.#parts.unixMs(nowUs), actor, event);
-    if (!result.ok) return done(result);
-    const { entry } = result;
-    const key = `${AUDIT_PREFIX}${String(entry.number).padStart(10, "0")}`;
-    const id = this.#parts.store([{ kind: "put", key, value: utf8(entryLine(entry)) }, ...extra]);
-    this.#waiting.set(id, { entry, done });
+    this.#writer.submit({ unixMs: this.#parts.unixMs(nowUs), actor, event, extra, done });
   }
 
   /** A device that the factory made, with the key that answers it. */
@@ -171,8 +169,11 @@ export class LifecycleDesk {
     key: Uint8Array,
     done: (result: DeskResult) => void,
   ): void {
-    this.#credentials.set(event.device, key);
-    this.submit(nowUs, actor, event, done, [{ kind: "put", key: CREDENTIAL_PREFIX + event.device, value: key }]);
+    const finish = (result: DeskResult): void => {
+      if (result.ok) this.#credentials.set(event.device, key);
+      done(result);
+    };
+    this.submit(nowUs, actor, event, finish, [{ kind: "put", key: CREDENTIAL_PREFIX + event.device, value: key }]);
   }
 
   /** Its credentials are gone with the same write that records it. */
@@ -206,35 +207,46 @@ export class LifecycleDesk {
     const read = this.lifecycle.readTransfer(envelope, classId);
     if ("reason" in read) return done({ ok: false, ...read });
     const { transfer, by } = read;
-    const authorities = transfer.authorities.map(({ algorithm, bytes }, i) => ({
-      algorithm,
-      key: toHex(bytes),
-      name: names[i] ?? `authority ${i + 1}`,
-    }));
+    const before = this.lifecycle.state.classes.get(classId)?.authorities ?? [];
+    const authorities = transfer.authorities.map((verifier, i): Authority => {
+      const key = keyRecord(verifier);
+      const known = before.find((one) => isSameKey(one, key));
+      return { ...key, name: names[i] ?? known?.name ?? `authority ${i + 1}`, rights: known?.rights };
+    });
     const event: LifecycleEvent = { kind: "authority-transferred", classId, epoch: transfer.epoch, authorities, by };
     const finish = (result: DeskResult): void => {
-      if (result.ok) this.#serveTransfer(classId, envelope);
+      if (result.ok) this.#serveTransfer(name, envelope);
       done(result);
     };
-    this.submit(nowUs, actor, event, finish, [{ kind: "put", key: TRANSFER_PREFIX + classId, value: envelope }]);
+    const name = `${classId}/${transfer.epoch}`;
+    this.submit(nowUs, actor, event, finish, [{ kind: "put", key: TRANSFER_PREFIX + name, value: envelope }]);
   }
 
   stored(nowUs: number, id: number, ok: boolean, detail: string): void {
-    const waiting = this.#waiting.get(id);
-    if (waiting === undefined) return;
-    this.#waiting.delete(id);
-    const { entry, done } = waiting;
-    if (!ok) {
-      // What is in memory is ahead of the disk: nothing more is acknowledged until a restart has read what is there.
-      this.#tampered = `entry ${entry.number} could not be stored: ${detail}`;
-      return done({ ok: false, reason: "store-write-failed", detail: this.#tampered });
-    }
-    this.#lines.push(entryLine(entry));
-    const event = entry.event as unknown as LifecycleEvent;
-    this.#parts.log.event("info", "lifecycle", { kind: event.kind, number: entry.number });
-    this.#parts.metrics.count("lifecycle", event.kind);
+    this.#writer.stored(nowUs, id, ok, detail);
+  }
+
+  #written(nowUs: number, { event: { kind, ...fields }, number }: AuditEntry): void {
+    this.#parts.log.event("info", "lifecycle", { kind, number });
+    this.#parts.metrics.count("lifecycle", kind);
+    const event = { kind, ...fields } as unknown as LifecycleEvent;
+    if ("device" in event) this.#keepAddress(event.device);
     this.#parts.changed(nowUs, event);
-    done({ ok: true, entry });
+  }
+
+  /** A device was heard of at an address, and has shown that it is that one. */
+  #heardAt(address: string, device: string): void {
+    if (this.#addresses.get(address) === device) return;
+    this.#addresses.set(address, device);
+    this.#keepAddress(device);
+  }
+
+  #keepAddress(device: string): void {
+    const key = ADDRESS_PREFIX + device;
+    const address = [...this.#addresses.entries()].find(([, id]) => id === device)?.[0];
+    if (address === undefined) return;
+    const isHeld = this.lifecycle.state.held.has(device);
+    this.#parts.storeLazily([isHeld ? { kind: "put", key, value: utf8(address) } : { kind: "delete", key }]);
   }
 
   /** Keys by which a release may be signed here besides the anchors of the configuration. */
@@ -273,6 +285,9 @@ export class LifecycleDesk {
     const { sequenceNumber, digest, reason } = about;
     for (const classId of classIds) {
       if (!this.lifecycle.state.classes.has(classId)) continue;
+      const refused = reason === undefined ? "" : `${sequenceNumber}/${reason}`;
+      if (refused !== "" && this.#refused.get(classId) === refused) continue;
+      this.#refused.set(classId, refused);
       const event: LifecycleEvent =
         reason === undefined
           ? { kind: "release-admitted", classId, sequenceNumber, digest }
@@ -281,12 +296,14 @@ export class LifecycleDesk {
     }
   }
 
-  #serveTransfer(classId: string, envelope: Uint8Array): void {
+  /** `name`: class and epoch. All of them stay on offer: a device may have slept through several. */
+  #serveTransfer(name: string, envelope: Uint8Array): void {
+    const [classId = "", epoch] = name.split("/");
     const id = fromHex(classId);
     if (id === undefined) return;
     const etag = this.#parts.crypto.sha256(envelope).subarray(0, 8);
     const body = { bytes: envelope, etag, contentFormat: ContentFormat.OCTET_STREAM };
-    this.#parts.router.add(transferPath(id), { get: () => ({ code: Code.CONTENT, body }) });
+    this.#parts.router.add(transferPath(id, Number(epoch)), { get: () => ({ code: Code.CONTENT, body }) });
   }
 
   /** Shows a device that the gateway knows it: its new image has proved itself by that. */
@@ -298,12 +315,13 @@ export class LifecycleDesk {
         if (asked === undefined) return { code: Code.BAD_REQUEST };
         const device = toHex(asked.kid);
         const key = this.#credentials.get(device);
-        if (key === undefined) {
-          metrics.count("confirmation_refused", "unknown-device");
+        const isIts = key !== undefined && isConfirmationRequest(crypto, key, payload);
+        if (!isIts) {
+          metrics.count("confirmation_refused", key === undefined ? "unknown-device" : "not-authentic");
           return { code: Code.UNAUTHORIZED };
         }
         metrics.count("confirmations");
-        this.#addresses.set(peer.address, device);
+        this.#heardAt(peer.address, device);
         this.seen(nowUs, device, `number ${asked.sequenceNumber}`);
         return { code: Code.CHANGED, payload: confirmationAnswer(crypto, key, asked) };
       },
@@ -315,7 +333,7 @@ export class LifecycleDesk {
     const { crypto, metrics, log } = this.#parts;
     return {
       maxBodyBytes: REPORT_LIMITS.maxBytes,
-      post: (nowUs, { payload }) => {
+      post: (nowUs, { payload, peer }) => {
         const keysOf = (kid: Uint8Array | undefined): Verifier[] => {
           const key = kid === undefined ? undefined : this.#credentials.get(toHex(kid));
           return key === undefined ? [] : [{ algorithm: "HMAC-256", bytes: key }];
@@ -335,6 +353,7 @@ export class LifecycleDesk {
           result: what,
           ...place,
         });
+        this.#heardAt(peer.address, toHex(opened.kid!));
         this.seen(nowUs, toHex(opened.kid!), undefined);
         return { code: Code.CHANGED };
       },

@@ -2,12 +2,19 @@ import type { Router } from "../coap/router.ts";
 import type { Crypto } from "../ports/crypto.ts";
 import type { Log } from "../ports/log.ts";
 import type { Metrics } from "../ports/metrics.ts";
-import type { Release } from "../suit/release.ts";
+import type { LifecycleEvent } from "../lifecycle/events.ts";
+import type { Updates } from "../lwm2m/update/updates.ts";
 import { fromHex, toHex } from "../util/bytes.ts";
 import { Code, ContentFormat } from "../coap/numbers.ts";
 import { imagePath, manifestPaths, sectorTablePath, type Catalogue, type Listing } from "./catalogue.ts";
 import type { LifecycleDesk } from "./lifecycle-desk.ts";
 import { manifestResource, type ServedImages } from "./resources.ts";
+
+const STOPPING: ReadonlySet<string> = new Set([
+  "key-revoked",
+  "device-quarantined",
+  "device-decommissioned",
+] satisfies LifecycleEvent["kind"][]);
 
 interface OfferParts {
   readonly crypto: Crypto;
@@ -17,6 +24,7 @@ interface OfferParts {
   readonly served: ServedImages;
   readonly router: Router;
   readonly desk: LifecycleDesk;
+  readonly updates: () => Updates;
 }
 
 /** Releases on the air: their manifests and their images, for as long as somebody stands for them. */
@@ -40,7 +48,7 @@ export class Offers {
     for (const path of manifestPaths(release))
       router.add(path, manifestResource(release.envelope, etag, path.join("/")));
     for (const [digest, table] of listing.tables) this.#serveTable(digest, table);
-    this.#withdrawRevoked(nowUs, release);
+    this.#withdrawRevoked(nowUs, listing);
   }
 
   /** Whoever knows what it is for fetches it before the image; who does not, does without. */
@@ -58,16 +66,37 @@ export class Offers {
     if (image !== undefined && bytes !== undefined) served.serve(imagePath(bytes), image);
   }
 
-  /** A key was revoked: what was signed with it is offered no longer. */
-  review(nowUs: number): void {
-    for (const { release } of this.#parts.catalogue.listings()) this.#withdrawRevoked(nowUs, release);
+  /** The lifecycle has changed: what was signed with a revoked key is offered no longer, and held devices get no more. */
+  review(nowUs: number, kind: LifecycleEvent["kind"]): void {
+    if (kind === "key-revoked")
+      for (const listing of this.#parts.catalogue.listings()) this.#withdrawRevoked(nowUs, listing);
+    if (STOPPING.has(kind)) this.sweep(nowUs);
   }
 
-  #withdrawRevoked(nowUs: number, release: Release): void {
-    const { desk, router, log, metrics } = this.#parts;
+  /** Ends the updates of clients that may not have what they are being given. */
+  sweep(nowUs: number): void {
+    const { catalogue, desk, updates } = this.#parts;
+    const isWithdrawn = (digest: string): boolean =>
+      [...catalogue.withdrawn].some((key) => catalogue.get(key)?.images.some((image) => image.digest === digest)) &&
+      !catalogue.isOffered(digest);
+    for (const { endpoint, components } of updates().all())
+      if (components.some(({ digest }) => !desk.mayHave("", endpoint, digest) || isWithdrawn(digest)))
+        updates().cancel(nowUs, endpoint);
+  }
+
+  /** Manifest, images, their tables and the alias: what was believed by that key alone is no longer to be had. */
+  #withdrawRevoked(nowUs: number, { release, images, alias }: Listing): void {
+    const { desk, router, log, metrics, catalogue, served } = this.#parts;
     const refusal = desk.admit(nowUs, release.envelope, release.classIds.map(toHex), release.dialect);
     if (typeof refusal !== "object" || refusal.reason !== "key-revoked") return;
+    catalogue.withdrawn.add(release.key);
     for (const path of manifestPaths(release)) router.remove(path);
+    if (alias !== undefined) served.withdraw([alias]);
+    for (const { digest } of images) {
+      if (catalogue.isOffered(digest)) continue;
+      served.withdraw(imagePath(fromHex(digest)!));
+      router.remove(sectorTablePath(fromHex(digest)!));
+    }
     log.event("warn", "release-withdrawn", { key: release.key, reason: refusal.reason });
     metrics.count("releases_withdrawn", refusal.reason);
   }

@@ -6,6 +6,7 @@ import { firstWrongSector, openSectorTable } from "../suit/sector-table.ts";
 import { toHex } from "../util/bytes.ts";
 import { imagesOf, manifestPaths, type Catalogue, type Listing } from "./catalogue.ts";
 import type { LifecycleDesk } from "./lifecycle-desk.ts";
+import { keyRecord } from "../lifecycle/classes.ts";
 import type { Refusal } from "../lifecycle/admission.ts";
 import { dryRun } from "./dry-run.ts";
 import { GATEWAY_LIMITS } from "./limits.ts";
@@ -58,6 +59,8 @@ export class Publications {
     const { dialect } = request;
     let opened = openRelease(this.#crypto, request.envelope, { anchors, dialect });
     const refuse = (reason: string, detail: string): PublishOutcome => ({ kind: "refused", operation, reason, detail });
+    // Who may sign what is not known any more.
+    if (this.#desk.tampered !== undefined) return refuse("audit-log-tampered", this.#desk.tampered);
     if (!opened.ok) return refuse(opened.reason, opened.detail);
     const admitted = this.#desk.admit(
       nowUs,
@@ -113,7 +116,8 @@ export class Publications {
     const images = imagesOf(release, sources);
     const tables = new Map<string, Uint8Array>();
     for (const bytes of request.tables ?? []) {
-      const found = tableOf(this.#crypto, bytes, anchors, release);
+      const valid = anchors.filter((key) => !this.#desk.lifecycle.state.isRevoked(keyRecord(key)));
+      const found = tableOf(this.#crypto, bytes, valid, release);
       if ("reason" in found) return refuse(found.reason, found.detail);
       tables.set(found.digest, bytes);
     }
@@ -140,6 +144,12 @@ export class Publications {
   /** Whether a release that is being published needs this image, be it there already or not. */
   needsImage(digest: string): boolean {
     return [...this.#underWay.values()].some(({ listing }) => listing.images.some((image) => image.digest === digest));
+  }
+
+  /** Whether its classes take it still: much may have been decided while its images came. */
+  admitAgain(nowUs: number, { release }: Listing): Refusal | undefined {
+    const refusal = this.#desk.admit(nowUs, release.envelope, release.classIds.map(toHex), release.dialect);
+    return typeof refusal === "object" ? refusal : undefined;
   }
 
   /** Why no device of its classes would take a release whose images are all there. */

@@ -19,6 +19,8 @@ import {
 export interface Candidate {
   readonly signers: readonly KeyRecord[];
   readonly ways: readonly PlannedWay[];
+  /** The same of what the device does later: load, invoke, uninstall. */
+  readonly others: readonly PlannedWay[];
   readonly envelopeBytes: number;
   readonly encrypted: boolean;
 }
@@ -45,10 +47,12 @@ export function refusalOf(
   }
   const { operators } = definition;
   if (operators.length > 0 && !operators.some((operator) => valid.some((key) => isSameKey(key, operator))))
-    return { reason: "no-countersignature", detail: `the operator of ${definition.name} has not countersigned it` };
+    return candidate.signers.some(isRevoked)
+      ? { reason: "key-revoked", detail: "its operator's key was revoked" }
+      : { reason: "no-countersignature", detail: `the operator of ${definition.name} has not countersigned it` };
   return (
     vendorRefusal(definition, candidate) ??
-    rightsRefusal(authorities, candidate.ways) ??
+    rightsRefusal(authorities, [...candidate.ways, ...candidate.others]) ??
     hardwareRefusal(definition, candidate) ??
     supportRefusal(definition, candidate, unixMs) ??
     leaveRefusal(definition, candidate, unixMs)

@@ -1,4 +1,6 @@
 import type { Crypto } from "../ports/crypto.ts";
+import type { DeviceClass } from "./classes.ts";
+import type { LifecycleEvent } from "./events.ts";
 import { toHex, utf8 } from "../util/bytes.ts";
 
 export type AuditValue =
@@ -28,7 +30,9 @@ export const NO_ENTRY: string = "0".repeat(64);
 function canonical(value: AuditValue): string {
   if (Array.isArray(value)) return `[${(value as AuditValue[]).map(canonical).join(",")}]`;
   if (value === null || typeof value !== "object") return JSON.stringify(value);
-  const entries = Object.entries(value as Record<string, AuditValue>).toSorted(([a], [b]) => (a < b ? -1 : 1));
+  const entries = Object.entries(value as Record<string, AuditValue | undefined>)
+    .filter((entry): entry is [string, AuditValue] => entry[1] !== undefined)
+    .toSorted(([a], [b]) => (a < b ? -1 : 1));
   return `{${entries.map(([key, item]) => `${JSON.stringify(key)}:${canonical(item)}`).join(",")}}`;
 }
 
@@ -74,13 +78,38 @@ export function verifyChain(crypto: Crypto, lines: Iterable<string>, expected?: 
   return { ok: true, entries };
 }
 
+/** The event of a line that may be none of the chain, when it looks like one. */
+export function looseEvent(text: string): LifecycleEvent | undefined {
+  const event = parseEntry(text)?.event;
+  const fields: Record<string, unknown> = event ?? {};
+  switch (event?.kind) {
+    case "class-defined": {
+      const { definition } = fields as { definition?: Partial<DeviceClass> };
+      return typeof definition?.id === "string" && Array.isArray(definition.authorities)
+        ? (event as unknown as LifecycleEvent)
+        : undefined;
+    }
+    case "key-revoked":
+      return typeof fields["key"] === "object" && fields["key"] !== null
+        ? (event as unknown as LifecycleEvent)
+        : undefined;
+    case "device-provisioned":
+    case "device-quarantined":
+    case "device-decommissioned":
+      return typeof fields["device"] === "string" ? (event as unknown as LifecycleEvent) : undefined;
+    default:
+      return undefined;
+  }
+}
+
 function faultOf(crypto: Crypto, entry: AuditEntry, last: AuditEntry | undefined): string | undefined {
   if (entry.number !== (last?.number ?? 0) + 1) return `it has number ${entry.number}, not ${(last?.number ?? 0) + 1}`;
   if (entry.previous !== (last?.hash ?? NO_ENTRY)) return "it does not follow the entry before";
   return hashOf(crypto, entry) === entry.hash ? undefined : "its content is not what was hashed";
 }
 
-function parseEntry(text: string): AuditEntry | undefined {
+/** An entry as it was written: no member more, none twice. */
+export function parseEntry(text: string): AuditEntry | undefined {
   let value: unknown;
   try {
     value = JSON.parse(text);
@@ -99,5 +128,8 @@ function parseEntry(text: string): AuditEntry | undefined {
     typeof entry.event.kind === "string" &&
     typeof entry.previous === "string" &&
     typeof entry.hash === "string";
-  return isEntry ? (entry as AuditEntry) : undefined;
+  if (!isEntry) return undefined;
+  const { number, unixMs, actor, event, previous, hash } = entry as AuditEntry;
+  const exact = { number, unixMs, actor, event, previous, hash };
+  return entryLine(exact) === text ? exact : undefined;
 }

@@ -1,7 +1,8 @@
 import type { Crypto } from "../ports/crypto.ts";
 import { openEnvelope } from "../suit/open.ts";
 import type { OpenEnvelope, TrustPolicy } from "../suit/opened.ts";
-import { failureOf, planProcedure, type PlannedWay } from "../suit/plan.ts";
+import type { Procedure } from "../suit/processor/procedure.ts";
+import { failureOf, planProcedure, storedBy, type PlannedWay } from "../suit/plan.ts";
 import { buildEnvelope } from "../suit/build.ts";
 import { decodeEnvelope, EnvelopeError } from "../suit/envelope.ts";
 import {
@@ -16,12 +17,21 @@ import {
 import { Directive } from "../suit/keys.ts";
 import { bytesEqual, fromHex } from "../util/bytes.ts";
 import { refusalOf, type Candidate, type Refusal } from "./admission.ts";
-import { nextEntry, verifyChain, type AuditEntry } from "./audit-log.ts";
+import { looseEvent, nextEntry, verifyChain, type AuditEntry } from "./audit-log.ts";
 import { isSameKey, keyRecord, supportState, verifierOf, type DeviceClass, type KeyRecord } from "./classes.ts";
 import type { Device, LifecycleEvent } from "./events.ts";
 import { LifecycleState } from "./state.ts";
 
 export type CommandResult = { readonly ok: true; readonly entry: AuditEntry } | ({ readonly ok: false } & Refusal);
+
+/** What is believed even where the log was tampered with: leaving it out would set somebody free. */
+const RESTRICTIVE: ReadonlySet<string> = new Set([
+  "class-defined",
+  "device-provisioned",
+  "key-revoked",
+  "device-quarantined",
+  "device-decommissioned",
+] satisfies LifecycleEvent["kind"][]);
 
 const refuse = (reason: string, detail: string): CommandResult & { ok: false } => ({ ok: false, reason, detail });
 
@@ -38,11 +48,24 @@ export class Lifecycle {
     this.#crypto = crypto;
   }
 
-  /** Takes the log as it is on disk; a text says where it was tampered with. Nothing behind that place is believed. */
-  recover(lines: Iterable<string>): string | undefined {
+  /**
+   * Takes the log as it is on disk; a text says where it was tampered with. Behind that place nothing is believed that
+   * would set anybody free: keys stay revoked there, and devices held.
+   */
+  recover(lines: readonly string[]): string | undefined {
     const chain = verifyChain(this.#crypto, lines);
-    for (const entry of chain.entries) this.#take(entry);
-    return chain.ok ? undefined : `line ${chain.line}: ${chain.detail}`;
+    for (const entry of chain.entries) this.take(entry);
+    if (chain.ok) return undefined;
+    for (const line of lines.slice(chain.entries.length)) {
+      const event = looseEvent(line);
+      if (event === undefined || !RESTRICTIVE.has(event.kind)) continue;
+      const { classes, devices } = this.state;
+      const isKnown =
+        (event.kind === "class-defined" && classes.has(event.definition.id)) ||
+        (event.kind === "device-provisioned" && devices.has(event.device));
+      if (!isKnown) this.state.apply(event);
+    }
+    return `line ${chain.line}: ${chain.detail}`;
   }
 
   /** Hash of the last entry: noted elsewhere, it shows later that nothing was cut off. */
@@ -50,16 +73,15 @@ export class Lifecycle {
     return this.#last?.hash;
   }
 
-  /** Checks a command against the state, and makes it so. The entry is to be stored before anybody is told. */
-  record(unixMs: number, actor: string, event: LifecycleEvent): CommandResult {
+  /** Checks a command against the state; its entry is to be stored before it is taken. */
+  propose(unixMs: number, actor: string, event: LifecycleEvent): CommandResult {
     const refusal = this.#refusal(event);
     if (refusal !== undefined) return refuse(refusal.reason, refusal.detail);
     const entry = nextEntry(this.#crypto, this.#last, unixMs, actor, event as unknown as AuditEntry["event"]);
-    this.#take(entry);
     return { ok: true, entry };
   }
 
-  #take(entry: AuditEntry): void {
+  take(entry: AuditEntry): void {
     this.#last = entry;
     this.state.apply(entry.event as unknown as LifecycleEvent);
   }
@@ -68,12 +90,16 @@ export class Lifecycle {
     const { classes, devices } = this.state;
     if ("classId" in event && event.kind !== "release-refused" && !classes.has(event.classId))
       return { reason: "no-such-class", detail: `there is no class ${event.classId}; define it first` };
+    if (event.kind === "authority-transferred" && event.epoch !== classes.get(event.classId)!.epoch + 1)
+      return { reason: "older-transfer", detail: `transfer ${event.epoch} is not the next one of its class` };
     if (!("device" in event)) return undefined;
     const device = devices.get(event.device);
     if (event.kind === "device-provisioned") {
       const again = device !== undefined && (device.state === "decommissioned" || device.stage >= event.stage);
-      return again
-        ? { reason: "already-provisioned", detail: `${event.device} has been provisioned before` }
+      if (again) return { reason: "already-provisioned", detail: `${event.device} has been provisioned before` };
+      const other = event.endpoint === undefined ? undefined : this.state.byEndpoint(event.endpoint);
+      return other !== undefined && other.id !== event.device && other.state !== "decommissioned"
+        ? { reason: "endpoint-in-use", detail: `${event.endpoint} is device ${other.id}` }
         : undefined;
     }
     if (device === undefined) return { reason: "no-such-device", detail: `there is no device ${event.device}` };
@@ -106,7 +132,13 @@ export class Lifecycle {
       steps.some((step) => "encryption" in step && step.encryption !== undefined),
     );
     const signers = open.signers.map(keyRecord);
-    const candidate: Candidate = { signers, ways, envelopeBytes: envelope.length, encrypted };
+    const stored = storedBy(ways);
+    const others = (["invocation", "uninstall"] as const).flatMap((procedure) =>
+      this.#ways(open, definition, procedure, stored),
+    );
+    const later = failureOf(others);
+    if (later !== undefined) return { reason: "not-processable", detail: `${later.section}: ${later.detail}` };
+    const candidate: Candidate = { signers, ways, others, envelopeBytes: envelope.length, encrypted };
     return refusalOf(definition, candidate, (key) => this.state.isRevoked(key), unixMs);
   }
 
@@ -122,15 +154,22 @@ export class Lifecycle {
     const transfer = this.#transferIn(open, definition);
     if (transfer === undefined)
       return { reason: "not-a-transfer", detail: "it is not the manifest that names new authorities, and no more" };
-    if (transfer.epoch <= definition.epoch)
-      return { reason: "older-transfer", detail: `transfer ${transfer.epoch}; the class is at ${definition.epoch}` };
+    // One after the other, so that a device that slept through some can follow.
+    if (transfer.epoch !== definition.epoch + 1) {
+      const reason = transfer.epoch <= definition.epoch ? "older-transfer" : "not-the-next-transfer";
+      return { reason, detail: `transfer ${transfer.epoch}; the class is at ${definition.epoch}` };
+    }
+    if (transfer.authorities.some((key) => this.state.isRevoked(keyRecord(key))))
+      return { reason: "key-revoked", detail: "it names a key that was revoked" };
     const valid = open.signers.filter((key) => !this.state.isRevoked(keyRecord(key)));
-    const trust = this.trustOf(definition);
+    // Who may not do everything cannot give away everything.
+    const authorities = definition.authorities.filter(({ rights }) => rights === undefined);
+    const trust = this.trustOf({ ...definition, authorities });
     if (!permits(trust, valid, TRUST_COMPONENT, Directive.WRITE))
       return { reason: "no-right", detail: "neither the authority, escrow nor enough of the quorum signed it" };
     const isBy = (keys: readonly KeyRecord[]): boolean =>
       valid.some((key) => keys.some((other) => isSameKey(keyRecord(key), other)));
-    const by = isBy(definition.authorities) ? "authority" : isBy(definition.escrow) ? "escrow" : "quorum";
+    const by = isBy(authorities) ? "authority" : isBy(definition.escrow) ? "escrow" : "quorum";
     return { transfer, by };
   }
 
@@ -146,10 +185,15 @@ export class Lifecycle {
     return undefined;
   }
 
-  #ways(open: OpenEnvelope, definition: DeviceClass): PlannedWay[] {
+  #ways(
+    open: OpenEnvelope,
+    definition: DeviceClass,
+    procedure: Procedure = "update",
+    stored?: ReadonlyMap<string, Uint8Array>,
+  ): PlannedWay[] {
     const dependency = (envelope: Uint8Array): OpenEnvelope =>
       openEnvelope(this.#crypto, envelope, this.#policy(definition));
-    return planProcedure(this.#crypto, open, "update", { open: dependency });
+    return planProcedure(this.#crypto, open, procedure, { open: dependency }, stored);
   }
 
   #policy(definition: DeviceClass): TrustPolicy {
@@ -190,11 +234,10 @@ export class Lifecycle {
   }
 
   /** Whether a device may have an image: one in quarantine only what is current, or the recovery image. */
-  mayHave(device: Device, imageDigest: string): boolean {
+  mayHave(device: Device, imageDigest: string, isCurrent: (classId: string, digest: string) => boolean): boolean {
     if (device.state === "decommissioned") return false;
     if (device.state !== "quarantined") return true;
-    const { current, recovery } = this.state;
-    return current.get(device.classId)?.digest === imageDigest || recovery.get(device.classId) === imageDigest;
+    return isCurrent(device.classId, imageDigest) || this.state.recovery.get(device.classId) === imageDigest;
   }
 
   /** Classes whose support ends soon or has ended: told, and nothing stops by itself. */

@@ -13,9 +13,6 @@ export class LifecycleState {
   readonly revoked: Revocation[] = [];
   /** Digest of the image that a quarantined device may have besides the current one, by class. */
   readonly recovery: Map<string, string> = new Map();
-  /** The current release of each class. */
-  readonly current: Map<string, { readonly sequenceNumber: number; readonly digest: string }> = new Map();
-
   /** Devices that may not have whatever they like. */
   readonly held: Set<string> = new Set();
   readonly #endpoints = new Map<string, string>();
@@ -33,7 +30,7 @@ export class LifecycleState {
   apply(event: LifecycleEvent): void {
     switch (event.kind) {
       case "class-defined":
-        this.classes.set(event.definition.id, event.definition);
+        this.#define(event.definition);
         return;
       case "authority-transferred":
         this.#changeClass(event.classId, { authorities: event.authorities, epoch: event.epoch });
@@ -51,9 +48,6 @@ export class LifecycleState {
         return;
       case "recovery-set":
         this.recovery.set(event.classId, event.digest);
-        return;
-      case "release-admitted":
-        this.current.set(event.classId, { sequenceNumber: event.sequenceNumber, digest: event.digest });
         return;
       case "key-revoked":
         if (!this.isRevoked(event.key)) this.revoked.push({ key: event.key, reason: event.reason });
@@ -76,9 +70,18 @@ export class LifecycleState {
         this.held.add(event.device);
         this.#changeDevice(event.device, { state: "decommissioned" });
         return;
+      case "release-admitted":
       case "release-refused":
       default:
     }
+  }
+
+  /** A class that is defined again keeps what was decided for it since; transfers are never forgotten. */
+  #define(definition: DeviceClass): void {
+    const before = this.classes.get(definition.id);
+    const epoch = Math.max(definition.epoch, before?.epoch ?? 0);
+    const { support = before?.support, policy = before?.policy } = definition;
+    this.classes.set(definition.id, { ...definition, epoch, support, policy });
   }
 
   #changeClass(id: string, change: Partial<DeviceClass>): void {

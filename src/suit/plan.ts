@@ -23,13 +23,14 @@ interface Choice {
 /**
  * Every way through a procedure: each branch of each try-each once, with conditions taken as met. Nothing is fetched;
  * dependencies that are in the envelope are followed. A way of which nobody can say beforehand what a device does is one
- * that fails.
+ * that fails. `stored`: what components hold already, by their name.
  */
 export function planProcedure(
   crypto: Crypto,
   open: OpenManifest,
   procedure: Procedure,
   options: Partial<ProcessorOptions> = {},
+  stored: ReadonlyMap<string, Uint8Array> = new Map(),
 ): PlannedWay[] {
   const ways: PlannedWay[] = [];
   let choices: Choice[] = [];
@@ -39,7 +40,7 @@ export function planProcedure(
       return ways;
     }
     const made: Choice[] = [];
-    const way = oneWay(crypto, open, procedure, options, choices, made);
+    const way = oneWay(crypto, open, procedure, options, choices, made, new Map(stored));
     if (way !== undefined) ways.push(way);
     // The next way differs in the last choice that has a branch left.
     while (made.length > 0 && made.at(-1)!.taken + 1 >= made.at(-1)!.of) made.pop();
@@ -65,9 +66,9 @@ function oneWay(
   options: Partial<ProcessorOptions>,
   choices: readonly Choice[],
   made: Choice[],
+  stored: Map<string, Uint8Array>,
 ): PlannedWay | undefined {
   const steps: (Question | Action)[] = [];
-  const stored = new Map<string, Uint8Array>();
   const facts = new Facts();
   const plan = new PlannedChoices(choices, made, (question) => {
     steps.push(question);
@@ -129,6 +130,14 @@ class PlannedChoices implements PlanHooks {
   ambiguous(): void {
     throw abort("operation-failed", "a condition behind a change, within try-each or a soft run-sequence");
   }
+}
+
+/** What a procedure leaves in components, as far as it came with the envelope: dependencies, for procedures behind it. */
+export function storedBy(ways: readonly PlannedWay[]): Map<string, Uint8Array> {
+  const stored = new Map<string, Uint8Array>();
+  for (const step of ways.flatMap(({ steps }) => steps))
+    if (step.kind === "store") stored.set(componentName(step.component), step.content);
+  return stored;
 }
 
 type Failed = Outcome & { readonly ok: false };

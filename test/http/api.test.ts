@@ -68,7 +68,7 @@ describe("the operator's API", () => {
 
   it("a body larger than any envelope is refused unread", async () => {
     const { api } = setUp();
-    expect((await post(api, { envelope: "A".repeat(300_000) })).statusCode).toBe(413);
+    expect((await post(api, { envelope: "A".repeat(1_100_000) })).statusCode).toBe(413);
   });
 
   it("a refusal carries its reason as title", async () => {
