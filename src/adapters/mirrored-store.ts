@@ -1,11 +1,8 @@
-import { createHash } from "node:crypto";
-import { mkdir, open, readdir, readFile, rename, rm } from "node:fs/promises";
-import { join } from "node:path";
+import { mkdir, readFile, rm } from "node:fs/promises";
 import type { Durability, Store, StoreOp } from "../ports/store.ts";
+import { readRecords, recordPath, replaceFile, writeRecord } from "./record-file.ts";
 
 type Put = StoreOp & { kind: "put" };
-
-const DIGEST_BYTES = 32;
 
 /**
  * A store whose most precious records also lie in files of their own, one each, with a checksum.
@@ -15,30 +12,26 @@ const DIGEST_BYTES = 32;
 export class MirroredStore implements Store {
   readonly #inner: Store;
   readonly #folder: string;
-  readonly #prefix: string;
+  readonly #prefixes: readonly string[];
   /** Keys that only the mirror had when `entries` was called. */
   recovered = 0;
 
-  private constructor(inner: Store, folder: string, prefix: string) {
+  private constructor(inner: Store, folder: string, prefixes: readonly string[]) {
     this.#inner = inner;
     this.#folder = folder;
-    this.#prefix = prefix;
+    this.#prefixes = prefixes;
   }
 
-  /** Mirrors durable puts of keys that begin with `prefix` into `folder`. */
-  static async open(inner: Store, folder: string, prefix: string): Promise<MirroredStore> {
+  /** Mirrors durable puts of keys that begin with one of `prefixes` into `folder`. */
+  static async open(inner: Store, folder: string, prefixes: readonly string[]): Promise<MirroredStore> {
     await mkdir(folder, { recursive: true, mode: 0o700 });
-    return new MirroredStore(inner, folder, prefix);
+    return new MirroredStore(inner, folder, prefixes);
   }
 
   async entries(): Promise<[string, Uint8Array][]> {
     const entries = await this.#inner.entries();
     const keys = new Set(entries.map(([key]) => key));
-    for (const name of await readdir(this.#folder)) {
-      const entry = name.endsWith(".tmp")
-        ? undefined
-        : decodeEntry(await readFile(join(this.#folder, name)).catch(() => undefined));
-      if (entry === undefined) continue;
+    for (const entry of await readRecords(this.#folder)) {
       if (!keys.has(entry[0])) this.recovered++;
       entries.push(entry);
     }
@@ -48,9 +41,7 @@ export class MirroredStore implements Store {
   /** The mirror goes first, and is taken back when the store fails: what was refused must not turn up later. */
   async write(ops: readonly StoreOp[], durability: Durability): Promise<void> {
     const puts =
-      durability === "durable"
-        ? ops.filter((op): op is Put => op.kind === "put" && op.key.startsWith(this.#prefix))
-        : [];
+      durability === "durable" ? ops.filter((op): op is Put => op.kind === "put" && this.#isPrecious(op.key)) : [];
     const undo: (() => Promise<void>)[] = [];
     try {
       for (const put of puts) undo.push(await this.#mirror(put));
@@ -61,47 +52,19 @@ export class MirroredStore implements Store {
     }
   }
 
+  #isPrecious(key: string): boolean {
+    return this.#prefixes.some((prefix) => key.startsWith(prefix));
+  }
+
   async close(): Promise<void> {
     await this.#inner.close();
   }
 
   /** Writes one file durably; returns what puts back the one before. */
   async #mirror({ key, value }: Put): Promise<() => Promise<void>> {
-    const path = join(this.#folder, createHash("sha256").update(key).digest("hex").slice(0, 32));
+    const path = recordPath(this.#folder, key);
     const before = await readFile(path).catch(() => undefined);
-    await this.#replace(path, encodeEntry(key, value));
-    return async () => (before === undefined ? rm(path, { force: true }) : this.#replace(path, before));
+    await writeRecord(this.#folder, key, value);
+    return async () => (before === undefined ? rm(path, { force: true }) : replaceFile(this.#folder, path, before));
   }
-
-  async #replace(path: string, bytes: Uint8Array): Promise<void> {
-    const file = await open(`${path}.tmp`, "w", 0o600);
-    try {
-      await file.writeFile(bytes);
-      await file.sync();
-    } finally {
-      await file.close();
-    }
-    await rename(`${path}.tmp`, path);
-    const folder = await open(this.#folder, "r");
-    try {
-      await folder.sync();
-    } finally {
-      await folder.close();
-    }
-  }
-}
-
-/** Key, line end, value, and the SHA-256 of all that. */
-function encodeEntry(key: string, value: Uint8Array): Uint8Array {
-  const content = Buffer.concat([Buffer.from(`${key}\n`), value]);
-  return Buffer.concat([content, createHash("sha256").update(content).digest()]);
-}
-
-function decodeEntry(bytes: Buffer | undefined): [string, Uint8Array] | undefined {
-  if (bytes === undefined || bytes.length < DIGEST_BYTES) return undefined;
-  const content = bytes.subarray(0, -DIGEST_BYTES);
-  const line = content.indexOf("\n");
-  if (line < 0 || !createHash("sha256").update(content).digest().equals(bytes.subarray(-DIGEST_BYTES)))
-    return undefined;
-  return [content.subarray(0, line).toString(), new Uint8Array(content.subarray(line + 1))];
 }

@@ -11,6 +11,8 @@ import { MirroredStore } from "../adapters/mirrored-store.ts";
 import { nodeCrypto } from "../adapters/node-crypto.ts";
 import { systemClock, systemRandom } from "../adapters/system.ts";
 import { DEFAULT_PARAMETERS } from "../coap/parameters.ts";
+import { SecretStore } from "../adapters/secret-store.ts";
+import { AUDIT_PREFIX, CREDENTIAL_PREFIX } from "../gateway/lifecycle-desk.ts";
 import { RELEASE_PREFIX } from "../gateway/catalogue.ts";
 import { Gateway } from "../gateway/gateway.ts";
 import type { OperationOutcome } from "../lwm2m/device-queue.ts";
@@ -65,16 +67,16 @@ export class GatewayHost {
     const anchors = readAnchors(config.trust, config.state);
     if (anchors.length === 0)
       log.event("warn", "no-trust-anchor", { reason: "nothing can be published until --trust names a public key" });
-    const store = await openStore(config.state);
+    const { store, mirror } = await openStore(config.state);
     try {
       const blobs = await openBlobs(join(config.state, "images"));
       const executor = new StoreExecutor(store, blobs, [fileSource, httpSource, coapSource]);
       const counters = new Counters();
       const entries = await store.entries();
-      if (store.recovered > 0) {
+      if (mirror.recovered > 0) {
         log.event("error", "store-lost-records", {
-          reason: "releases came back from their own files",
-          count: store.recovered,
+          reason: "releases or entries of the audit log came back from their own files",
+          count: mirror.recovered,
         });
       }
       const bound: { addresses: readonly string[] } = { addresses: [] };
@@ -209,13 +211,12 @@ async function openBlobs(folder: string): Promise<FileBlobStore> {
   }
 }
 
-async function openStore(folder: string): Promise<MirroredStore> {
+async function openStore(folder: string): Promise<{ store: Store; mirror: MirroredStore }> {
   try {
-    return await MirroredStore.open(
-      await LevelStore.open(join(folder, "store")),
-      join(folder, "releases"),
-      RELEASE_PREFIX,
-    );
+    const level = await LevelStore.open(join(folder, "store"));
+    // What was revoked must not be believed again because LevelDB has dropped the end of its log.
+    const mirror = await MirroredStore.open(level, join(folder, "releases"), [RELEASE_PREFIX, AUDIT_PREFIX]);
+    return { mirror, store: await SecretStore.open(mirror, join(folder, "credentials"), CREDENTIAL_PREFIX) };
   } catch (error) {
     if (causeCode(error) === "LEVEL_LOCKED") {
       throw environmentError(

@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
 import { uuid5 } from "../suit/author.ts";
+import { usageError } from "./errors.ts";
 import { fromHex } from "../util/bytes.ts";
 
 /** Namespace of domain names (RFC 9562 section 6.6). */
@@ -7,6 +8,7 @@ const DNS_NAMESPACE = fromHex("6ba7b8109dad11d180b400c04fd430c8")!;
 
 /** The vendor's UUID, and that of its class; each is taken as it is written, or made of a name. */
 export function identifiers(vendor: string, className: string): { vendorId: Uint8Array; classId: Uint8Array } {
+  if (vendor === "" || className === "") throw usageError("bad-identifier", "neither vendor nor class may be empty");
   const vendorId = identifier(vendor, DNS_NAMESPACE);
   return { vendorId, classId: identifier(className, vendorId) };
 }

@@ -44,7 +44,10 @@ const definition = z.strictObject({
   dialect: z.enum(["draft-37", "riot-09"]).optional(),
   authorities: z.array(authority).min(1).max(8),
   escrow: z.array(key).max(4).default([]),
-  quorum: z.strictObject({ keys: z.array(key).min(1).max(8), atLeast: z.int().min(1).max(8) }).optional(),
+  quorum: z
+    .strictObject({ keys: z.array(key).min(1).max(8), atLeast: z.int().min(1).max(8) })
+    .refine(({ keys, atLeast }) => atLeast <= new Set(keys.map((one) => one.key)).size, "it has fewer keys than that")
+    .optional(),
   operators: z.array(key).max(4).default([]),
   epoch: z.int().min(0).default(0),
 });
@@ -118,7 +121,9 @@ export function addLifecycleRoutes(app: FastifyInstance, control: LifecycleContr
   });
   app.delete<{ Params: { device: string } }>("/v1/lifecycle/devices/:device", async (request, reply) => {
     const id = request.params.device;
-    return answer(reply, await settled((nowUs, done) => desk.decommission(nowUs, "operator", id, done)));
+    const who = actor.safeParse((request.query as { actor?: string }).actor);
+    if (!who.success) return refuse(reply, 400, "bad-request", z.prettifyError(who.error));
+    return answer(reply, await settled((nowUs, done) => desk.decommission(nowUs, who.data, id, done)));
   });
   app.get("/v1/audit", () => ({
     head: desk.lifecycle.head ?? null,

@@ -31,7 +31,7 @@ class FickleStore implements Store {
 describe("a mirrored store", () => {
   it("brings back what the store lost, and nothing that it never had", async () => {
     const [folder, inner] = [temporaryFolder(), new FickleStore()];
-    const store = await MirroredStore.open(inner, folder, "release/");
+    const store = await MirroredStore.open(inner, folder, ["release/"]);
     await store.write([put("release/a", 1), put("image/x", 9)], "durable");
     await store.write([put("release/a", 2)], "durable");
     await store.write([put("release/lazy", 3)], "lazy");
@@ -42,7 +42,7 @@ describe("a mirrored store", () => {
 
   it("takes back what the store refused", async () => {
     const [folder, inner] = [temporaryFolder(), new FickleStore()];
-    const store = await MirroredStore.open(inner, folder, "release/");
+    const store = await MirroredStore.open(inner, folder, ["release/"]);
     await store.write([put("release/a", 1)], "durable");
     inner.failing = true;
     await expect(store.write([put("release/a", 2), put("release/b", 2)], "durable")).rejects.toThrow(/no space/);
@@ -52,7 +52,7 @@ describe("a mirrored store", () => {
 
   it("skips files that are damaged or half written", async () => {
     const [folder, inner] = [temporaryFolder(), new FickleStore()];
-    const store = await MirroredStore.open(inner, folder, "release/");
+    const store = await MirroredStore.open(inner, folder, ["release/"]);
     await store.write([put("release/a", 1)], "durable");
     const [name] = readdirSync(folder);
     const bytes = readFileSync(join(folder, name!));

@@ -8,11 +8,11 @@ import { keyPairOf } from "../../crypto/noble-crypto.ts";
 import { imagePath } from "../../gateway/catalogue.ts";
 import type { ComponentUpdate, Dependency, Image, Payload, UpdateDescription } from "../../suit/build.ts";
 import { encryptPayload, type Recipient } from "../../suit/encryption.ts";
-import { decodeEnvelope, digestOf } from "../../suit/envelope.ts";
+import { decodeEnvelope, digestOf, EnvelopeError } from "../../suit/envelope.ts";
 import { VersionComparison, WaitEvent } from "../../suit/keys.ts";
-import type { ComponentId } from "../../suit/manifest.ts";
-import { fromHex, utf8 } from "../../util/bytes.ts";
-import { usageError } from "../errors.ts";
+import { componentName, type ComponentId } from "../../suit/manifest.ts";
+import { fromHex, toHex, utf8 } from "../../util/bytes.ts";
+import { usageError, type UserError } from "../errors.ts";
 import { identifiers } from "../identifiers.ts";
 import { readPublicKey } from "../keys.ts";
 import {
@@ -57,6 +57,7 @@ export function readUpdateFile(path: string): PreparedUpdate {
     invoke,
     sever,
   };
+  checkSense(update, path);
   return { update, files };
 }
 
@@ -131,7 +132,11 @@ function ephemeralKey(): { secret: Uint8Array; publicPoint: Uint8Array } {
 function recipientOf(recipient: RecipientFile, folder: string): Recipient {
   const kid = utf8(recipient.kid);
   if ("kek" in recipient) {
-    const kek = fromHex(readFileSync(resolve(folder, recipient.kek), "utf8").trim());
+    const kek = fromHex(
+      Buffer.from(readInput(resolve(folder, recipient.kek)))
+        .toString("utf8")
+        .trim(),
+    );
     if (kek === undefined || ![16, 24, 32].includes(kek.length))
       throw usageError("bad-key", `${recipient.kek} must hold 32, 48 or 64 hexadecimal digits`);
     return { kid, kek };
@@ -147,11 +152,32 @@ function dependencyOf(dependency: DependencyFile, folder: string): Dependency {
   const uri = dependency.uri ?? `#${envelope}`;
   return {
     id: componentId(dependency.id),
-    digest: digestOf(decodeEnvelope(bytes)),
+    digest: dependencyDigest(bytes, envelope),
     uri,
     integrated: integrated ? bytes : undefined,
     prefix: prefix && componentId(prefix),
   };
+}
+
+function dependencyDigest(bytes: Uint8Array, file: string): Uint8Array {
+  try {
+    return digestOf(decodeEnvelope(bytes));
+  } catch (error) {
+    if (error instanceof EnvelopeError) throw usageError("bad-dependency", `${file}: ${error.message}`);
+    throw error;
+  }
+}
+
+/** What contradicts itself would be signed, and refused by each device. */
+function checkSense({ components, classIds, invoke }: UpdateDescription, path: string): void {
+  const wrong = (detail: string): UserError => usageError("bad-update-file", `${path}: ${detail}`);
+  const hasTwice = (names: readonly string[]): boolean => new Set(names).size < names.length;
+  if (hasTwice(classIds.map(toHex))) throw wrong("it names a class twice");
+  if (hasTwice(components.map(({ id }) => componentName(id)))) throw wrong("it names a component twice");
+  for (const { payloads } of components)
+    if (hasTwice(payloads.map(({ slot }) => String(slot)))) throw wrong("a component names a slot twice");
+  if (typeof invoke === "number" && invoke >= components.length)
+    throw wrong(`invoke: ${invoke}, and there are ${components.length} components (the first is 0)`);
 }
 
 function imageOf(bytes: Uint8Array): Image {

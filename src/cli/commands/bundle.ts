@@ -1,24 +1,27 @@
 import { createHash } from "node:crypto";
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { basename, join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { resolve } from "node:path";
 import type { Command } from "commander";
+import { z } from "zod";
 import { nodeCrypto } from "../../adapters/node-crypto.ts";
 import type { ImageView } from "../../http/api.ts";
 import { openRelease } from "../../suit/release.ts";
 import { toHex } from "../../util/bytes.ts";
 import { readInput } from "../authoring/update-file.ts";
 import { callGateway } from "../control-client.ts";
+import { makeFolder } from "../files.ts";
 import { ExitCode, usageError, UserError } from "../errors.ts";
 import { readPublicKey } from "../keys.ts";
 
-interface BundleIndex {
-  readonly bundle: 1;
-  readonly envelope: string;
-  readonly images: readonly { readonly file: string; readonly digest: string; readonly bytes: number }[];
-  readonly handovers: readonly string[];
-}
+const BundleIndex = z.strictObject({
+  bundle: z.literal(1),
+  envelope: z.string(),
+  images: z.array(z.strictObject({ file: z.string(), digest: z.string(), bytes: z.number() })),
+  handovers: z.array(z.string()),
+});
+type BundleIndex = z.infer<typeof BundleIndex>;
 
 /** A folder that is carried to a site without a network: nothing in it is believed but what is signed. */
 export function addBundle(program: Command): void {
@@ -65,15 +68,16 @@ function exportBundle(folder: string, options: ExportOptions): void {
       "image-missing",
       `the manifest names an image with SHA-256 ${toHex(missing.digest)}; give it with --image`,
     );
-  mkdirSync(folder, { recursive: true });
+  makeFolder(folder);
   writeFileSync(join(folder, "manifest.suit"), envelope);
   for (const { bytes, digest } of found) writeFileSync(join(folder, `${digest}.bin`), bytes);
-  for (const file of options.handover) writeFileSync(join(folder, basename(file)), readInput(file));
+  const handovers = options.handover.map((file, i) => ({ name: `handover-${i + 1}.suit`, bytes: readInput(file) }));
+  for (const { name, bytes } of handovers) writeFileSync(join(folder, name), bytes);
   const index: BundleIndex = {
     bundle: 1,
     envelope: "manifest.suit",
     images: found.map(({ bytes, digest }) => ({ file: `${digest}.bin`, digest, bytes: bytes.length })),
-    handovers: options.handover.map((file) => basename(file)),
+    handovers: handovers.map(({ name }) => name),
   };
   writeFileSync(join(folder, "bundle.json"), `${JSON.stringify(index, undefined, 2)}\n`);
   const summary = { folder, sequenceNumber: opened.release.sequenceNumber, images: index.images.length };
@@ -111,11 +115,9 @@ function inFolder(folder: string, file: string): string {
 
 function readIndex(folder: string): BundleIndex {
   try {
-    const index = JSON.parse(readFileSync(join(folder, "bundle.json"), "utf8")) as BundleIndex;
-    if (index.bundle !== 1 || !Array.isArray(index.images) || !Array.isArray(index.handovers))
-      throw new Error("it has another form");
-    return index;
+    return BundleIndex.parse(JSON.parse(readFileSync(join(folder, "bundle.json"), "utf8")));
   } catch (error) {
-    throw usageError("bad-bundle", `${folder} holds no bundle: ${(error as Error).message}`);
+    const why = error instanceof z.ZodError ? z.prettifyError(error) : (error as Error).message;
+    throw usageError("bad-bundle", `${folder} holds no bundle: ${why}`);
   }
 }

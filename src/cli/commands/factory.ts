@@ -1,14 +1,17 @@
-import { appendFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { appendFileSync, existsSync, readFileSync, truncateSync } from "node:fs";
 import { join } from "node:path";
 import type { Command } from "commander";
+import { z } from "zod";
 import { nodeCrypto } from "../../adapters/node-crypto.ts";
 import { systemRandom } from "../../adapters/system.ts";
 import { entryLine, nextEntry, verifyChain, type AuditEntry } from "../../lifecycle/audit-log.ts";
 import { exportCredential, isSealed, stageOne, stageTwo, type StageOne } from "../../lifecycle/factory.ts";
-import { encodeTrust, trustOf, type DeviceTrust } from "../../suit/trust.ts";
+import { decodeTrust, encodeTrust, trustOf, type DeviceTrust } from "../../suit/trust.ts";
 import { fromHex, toHex } from "../../util/bytes.ts";
+import { readInput } from "../authoring/update-file.ts";
 import { callGateway } from "../control-client.ts";
-import { usageError } from "../errors.ts";
+import { usageError, UserError } from "../errors.ts";
+import { makeFolder, readJsonLines, readLines, refuseExisting, writeSecretLines } from "../files.ts";
 import { identifiers } from "../identifiers.ts";
 import { readPublicKey } from "../keys.ts";
 import { Progress } from "../progress.ts";
@@ -27,10 +30,14 @@ interface StageTwoOptions {
 }
 
 /** What a stage writes for each device: secret, mode 0600, one JSON object on each line. */
-interface DeviceLine {
-  readonly kid: string;
-  readonly key: string;
-}
+const DeviceLine = z.strictObject({ kid: z.string().regex(/^[0-9a-f]{16}$/), key: z.string().regex(/^[0-9a-f]{64}$/) });
+type DeviceLine = z.infer<typeof DeviceLine>;
+
+const CredentialLine = z.looseObject({
+  device: z.string(),
+  class: z.string(),
+  confirmation: z.looseObject({ key: z.string() }),
+});
 
 /** Two factories, as most devices have them: who makes the board knows no vendor yet, who makes the product seals the anchors. */
 export function addFactory(program: Command): void {
@@ -78,7 +85,9 @@ function makeStageOne({ count, out, json }: { count: string; out: string; json?:
   const devices = Number(count);
   if (!Number.isInteger(devices) || devices < 1 || devices > 100_000)
     throw usageError("bad-count", "--count is 1 to 100000");
-  mkdirSync(out, { recursive: true, mode: 0o700 });
+  makeFolder(out, 0o700);
+  const file = join(out, "devices.jsonl");
+  refuseExisting(file);
   const audit = new FactoryAudit(out);
   const lines: string[] = [];
   for (let i = 0; i < devices; i++) {
@@ -86,7 +95,8 @@ function makeStageOne({ count, out, json }: { count: string; out: string; json?:
     lines.push(JSON.stringify({ kid: toHex(kid), key: toHex(key) } satisfies DeviceLine));
     audit.note({ kind: "stage-one", device: toHex(kid) });
   }
-  writeSecret(join(out, "devices.jsonl"), lines);
+  audit.write();
+  writeSecretLines(file, lines);
   report({ devices, folder: out, head: audit.head }, json, `${devices} devices with keys of their own in ${out}`);
 }
 
@@ -102,8 +112,15 @@ function makeStageTwo(options: StageTwoOptions): void {
     operators: keys(options.operator),
     quorum,
   };
+  // What is sealed here nobody can change: it has to be what a device can read.
+  if (
+    decodeTrust(encodeTrust(trust)) === undefined ||
+    (quorum !== undefined && !(quorum.atLeast <= quorum.keys.length))
+  )
+    throw usageError("bad-anchors", "at most 8 keys of each kind, and a quorum of 1 to as many as it has keys");
   const made = readDevices(options.in);
-  mkdirSync(options.out, { recursive: true, mode: 0o700 });
+  makeFolder(options.out, 0o700);
+  for (const name of ["flash.jsonl", "credentials.jsonl"]) refuseExisting(join(options.out, name));
   const audit = new FactoryAudit(options.out);
   const anchors = toHex(encodeTrust(trust));
   const flash: string[] = [];
@@ -118,38 +135,46 @@ function makeStageTwo(options: StageTwoOptions): void {
     credentials.push(JSON.stringify({ ...exportCredential(nodeCrypto, device), class: toHex(classId) }));
     audit.note({ kind: "stage-two", device: kid, classId: toHex(classId), seal });
   }
-  writeSecret(join(options.out, "flash.jsonl"), flash);
-  writeSecret(join(options.out, "credentials.jsonl"), credentials);
+  audit.write();
+  writeSecretLines(join(options.out, "flash.jsonl"), flash);
+  writeSecretLines(join(options.out, "credentials.jsonl"), credentials);
   const summary = { devices: made.length, class: toHex(classId), folder: options.out, head: audit.head };
   report(summary, options.json, `${made.length} devices of class ${toHex(classId)}, anchors sealed, in ${options.out}`);
 }
 
 async function importDevices(folder: string, { state, json }: { state: string; json?: boolean }): Promise<void> {
-  const lines = readLines(join(folder, "credentials.jsonl"));
+  const lines = readJsonLines(join(folder, "credentials.jsonl"), CredentialLine);
+  let known = 0;
   const progress = new Progress(json !== true && lines.length > 200);
   progress.start("devices", lines.length);
-  for (const [i, line] of lines.entries()) {
-    const {
-      device,
-      class: classId,
-      confirmation,
-    } = JSON.parse(line) as { device: string; class: string; confirmation: { key: string } };
+  for (const [i, { device, class: classId, confirmation }] of lines.entries()) {
     const body = { actor: "factory", device, classId, endpoint: device, key: confirmation.key };
-    await callGateway(state, "POST", "/v1/lifecycle/devices", body);
+    await callGateway(state, "POST", "/v1/lifecycle/devices", body).catch((error: unknown) => {
+      // An import that was cut short goes on where it stopped.
+      if (!(error instanceof UserError) || error.reason !== "already-provisioned") throw error;
+      known++;
+    });
     progress.update(i + 1);
   }
   progress.stop();
-  report({ devices: lines.length }, json, `${lines.length} devices are known to the gateway`);
+  report({ devices: lines.length, known }, json, `${lines.length} devices are known to the gateway, ${known} before`);
 }
 
-/** The line's own log, chained: nobody makes a device more, or other anchors, without leaving a mark. */
+/**
+ * The line's own log, chained: nobody makes a device more, or other anchors, without leaving a mark. It is written before
+ * what it tells of; a line that a stop has cut off is taken away.
+ */
 class FactoryAudit {
   readonly #file: string;
   #last: AuditEntry | undefined;
+  readonly #noted: string[] = [];
 
   constructor(folder: string) {
     this.#file = join(folder, "audit.jsonl");
     if (!existsSync(this.#file)) return;
+    const text = readFileSync(this.#file, "utf8");
+    const whole = text.slice(0, text.lastIndexOf("\n") + 1);
+    if (whole !== text) truncateSync(this.#file, Buffer.byteLength(whole));
     const chain = verifyChain(nodeCrypto, readLines(this.#file));
     if (!chain.ok)
       throw usageError(
@@ -165,13 +190,17 @@ class FactoryAudit {
 
   note(event: AuditEntry["event"]): void {
     this.#last = nextEntry(nodeCrypto, this.#last, Date.now(), "factory", event);
-    appendFileSync(this.#file, `${entryLine(this.#last)}\n`);
+    this.#noted.push(`${entryLine(this.#last)}\n`);
+  }
+
+  write(): void {
+    appendFileSync(this.#file, this.#noted.splice(0).join(""));
   }
 }
 
 /** A private key has no business on a factory line (RFC 8240 section 3). */
 function refuseSecret(file: string): void {
-  if (readFileSync(file, "utf8").includes("PRIVATE KEY"))
+  if (Buffer.from(readInput(file)).includes("PRIVATE KEY"))
     throw usageError(
       "private-key-on-the-line",
       `${file} is a private key: only public keys belong on a factory line. Revoke it if it was copied there.`,
@@ -179,24 +208,10 @@ function refuseSecret(file: string): void {
 }
 
 function readDevices(folder: string): StageOne[] {
-  return readLines(join(folder, "devices.jsonl")).map((line) => {
-    const { kid, key } = JSON.parse(line) as DeviceLine;
-    return { kid: fromHex(kid)!, key: fromHex(key)! };
-  });
-}
-
-function readLines(file: string): string[] {
-  try {
-    return readFileSync(file, "utf8")
-      .split("\n")
-      .filter((line) => line.length > 0);
-  } catch (error) {
-    throw usageError("file-unreadable", `${file}: ${(error as Error).message}`);
-  }
-}
-
-function writeSecret(file: string, lines: readonly string[]): void {
-  writeFileSync(file, lines.map((line) => `${line}\n`).join(""), { mode: 0o600, flag: "wx" });
+  return readJsonLines(join(folder, "devices.jsonl"), DeviceLine).map(({ kid, key }) => ({
+    kid: fromHex(kid)!,
+    key: fromHex(key)!,
+  }));
 }
 
 function report(summary: object, json: boolean | undefined, text: string): void {

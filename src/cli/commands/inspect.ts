@@ -6,7 +6,7 @@ import { inspectEnvelope, type Inspection } from "../../suit/inspect.ts";
 import { openEnvelope } from "../../suit/open.ts";
 import type { OpenEnvelope } from "../../suit/opened.ts";
 import { readInput } from "../authoring/update-file.ts";
-import { ExitCode, UserError } from "../errors.ts";
+import { ExitCode, usageError, UserError } from "../errors.ts";
 import { readPublicKey } from "../keys.ts";
 
 interface InspectOptions {
@@ -53,7 +53,9 @@ export function addVerify(program: Command): void {
 }
 
 function trustOf({ trust, atLeast }: InspectOptions): { anchors: Verifier[]; atLeast: number } {
-  return { anchors: trust.map(readPublicKey), atLeast: Number(atLeast) };
+  const least = Number(atLeast);
+  if (!Number.isInteger(least) || least < 1) throw usageError("bad-at-least", "--at-least is a number from 1");
+  return { anchors: trust.map(readPublicKey), atLeast: least };
 }
 
 function openFile(file: string, options: InspectOptions): [OpenEnvelope, Uint8Array] {

@@ -1,6 +1,7 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import type { Command } from "commander";
 import { parse } from "yaml";
+import { z } from "zod";
 import { nodeCrypto } from "../../adapters/node-crypto.ts";
 import type { LifecycleView } from "../../http/lifecycle.ts";
 import { verifyChain } from "../../lifecycle/audit-log.ts";
@@ -8,8 +9,9 @@ import type { CensusRow } from "../../lifecycle/census.ts";
 import { keyRecord } from "../../lifecycle/classes.ts";
 import { signEnvelope } from "../../suit/author.ts";
 import { buildEnvelope } from "../../suit/build.ts";
-import { transferUpdate } from "../../suit/trust.ts";
+import { decodeTransfer, encodeTransfer, transferUpdate } from "../../suit/trust.ts";
 import { toHex } from "../../util/bytes.ts";
+import { readLines } from "../files.ts";
 import { readInput } from "../authoring/update-file.ts";
 import { callGateway } from "../control-client.ts";
 import { environmentError, ExitCode, usageError, UserError } from "../errors.ts";
@@ -114,21 +116,22 @@ function leaveOf(text: string): unknown {
   return { deferUntilMs };
 }
 
-interface ClassFile {
-  readonly name: string;
-  readonly vendor: string;
-  readonly class?: string;
-  readonly hardware: unknown;
-  readonly authorities: readonly { readonly name: string; readonly publicKey: string; readonly rights?: unknown }[];
-  readonly escrow?: readonly string[];
-  readonly quorum?: { readonly keys: readonly string[]; readonly atLeast: number };
-  readonly operators?: readonly string[];
-}
+/** What is in it the gateway looks at; here no name may be wrong. */
+const ClassFile = z.strictObject({
+  name: z.string(),
+  vendor: z.string(),
+  class: z.string().optional(),
+  dialect: z.string().optional(),
+  hardware: z.unknown(),
+  authorities: z.array(z.strictObject({ name: z.string(), publicKey: z.string(), rights: z.unknown().optional() })),
+  escrow: z.array(z.string()).optional(),
+  quorum: z.strictObject({ keys: z.array(z.string()), atLeast: z.number() }).optional(),
+  operators: z.array(z.string()).optional(),
+});
 
 function readClass(path: string): { name: string; id: string } & Record<string, unknown> {
-  let file: ClassFile;
   try {
-    file = parse(readFileSync(path, "utf8")) as ClassFile;
+    const file = ClassFile.parse(parse(readFileSync(path, "utf8")));
     const { vendorId, classId } = identifiers(file.vendor, file.class ?? file.name);
     const keys = (files: readonly string[] = []): object[] => files.map((one) => keyRecord(readPublicKey(one)));
     return {
@@ -136,6 +139,7 @@ function readClass(path: string): { name: string; id: string } & Record<string, 
       name: file.name,
       vendorId: toHex(vendorId),
       hardware: file.hardware,
+      ...(file.dialect === undefined ? {} : { dialect: file.dialect }),
       authorities: file.authorities.map(({ name, publicKey, rights }) => ({
         ...keyRecord(readPublicKey(publicKey)),
         name,
@@ -147,7 +151,8 @@ function readClass(path: string): { name: string; id: string } & Record<string, 
     };
   } catch (error) {
     if (error instanceof UserError) throw error;
-    throw usageError("bad-class-file", `${path}: ${(error as Error).message}; see blockferry class define --help`);
+    const why = error instanceof z.ZodError ? z.prettifyError(error) : (error as Error).message;
+    throw usageError("bad-class-file", `${path}: ${why}; see blockferry class define --help`);
   }
 }
 
@@ -180,9 +185,12 @@ function addAuthority(program: Command): void {
         json?: boolean;
       }) => {
         const epoch = Number(options.epoch);
-        if (!Number.isInteger(epoch) || epoch < 1) throw usageError("bad-epoch", "--epoch is 1 or more");
+        if (!Number.isSafeInteger(epoch) || epoch < 1) throw usageError("bad-epoch", "--epoch is 1 or more");
         const { vendorId, classId } = identifiers(options.vendor, options.class);
-        const update = transferUpdate(vendorId, [classId], { epoch, authorities: options.to.map(readPublicKey) });
+        const transfer = { epoch, authorities: options.to.map(readPublicKey) };
+        if (decodeTransfer(encodeTransfer(transfer)) === undefined)
+          throw usageError("too-many-keys", `--to names ${transfer.authorities.length} keys: devices take 1 to 8`);
+        const update = transferUpdate(vendorId, [classId], transfer);
         const unsigned = buildEnvelope(nodeCrypto, update);
         const envelope = options.key
           .map(readPrivateKey)
@@ -255,12 +263,15 @@ function addDeviceStates(program: Command): void {
     .option("--endpoint <name>", "LwM2M endpoint name, to reset it first (Device object, Factory Reset)")
     .addHelpText("after", "\nExample:\n  blockferry decommission 0a1b2c3d4e5f6071 --endpoint sensor-17 --state gw")
     .action(async (device: string, options: StateOption & { endpoint?: string }) => {
-      const { endpoint } = options;
+      const { endpoint, actor } = options;
+      if (!/^[0-9a-f]{16}$/.test(device))
+        throw usageError("bad-device", `${device} is no device: write the 16 digits that the factory gave it`);
       if (endpoint !== undefined) {
         const path = `/v1/devices/${encodeURIComponent(endpoint)}/operations`;
-        await callGateway(options.state, "POST", path, { kind: "execute", path: "/3/0/5" });
+        await callGateway(options.state, "POST", path, { operation: "execute", path: "/3/0/5" });
       }
-      const result = await callGateway(options.state, "DELETE", `/v1/lifecycle/devices/${device}`);
+      const path = `/v1/lifecycle/devices/${device}?actor=${encodeURIComponent(actor)}`;
+      const result = await callGateway(options.state, "DELETE", path);
       tell(result, options, `${device} is decommissioned`);
     });
 }
@@ -291,8 +302,10 @@ function addReports(program: Command): void {
     .option("--days <n>", "not heard of for so many days", "30")
     .addHelpText("after", "\nExample:\n  blockferry census --days 90 --state gw")
     .action(async (options: StateOption & { days: string }) => {
-      const rows = (await callGateway(options.state, "GET", `/v1/census?days=${Number(options.days)}`)) as CensusRow[];
-      if (options.json === true) console.log(JSON.stringify({ days: Number(options.days), rows }));
+      const days = Number(options.days);
+      if (!Number.isFinite(days) || days < 0) throw usageError("bad-days", "--days is 0 or more");
+      const rows = (await callGateway(options.state, "GET", `/v1/census?days=${days}`)) as CensusRow[];
+      if (options.json === true) console.log(JSON.stringify({ days, rows }));
       else
         console.log(
           formatTable(
@@ -314,6 +327,8 @@ function addReports(program: Command): void {
       "\nExample:\n  blockferry audit --state gw --out audit.jsonl\n  blockferry audit --file audit.jsonl --head 9f86d081…",
     )
     .action(async (options: StateOption & { file?: string; head?: string; out?: string }) => {
+      if (options.head !== undefined && !/^[0-9a-f]{64}$/.test(options.head))
+        throw usageError("bad-head", "--head is the 64 digits that blockferry audit has printed");
       const lines = options.file === undefined ? await linesOf(options.state) : readLines(options.file);
       const chain = verifyChain(nodeCrypto, lines, options.head);
       if (options.out !== undefined) writeFile(options.out, Buffer.from(lines.map((line) => `${line}\n`).join("")));
@@ -335,12 +350,6 @@ function addReports(program: Command): void {
 async function linesOf(state: string): Promise<readonly string[]> {
   return ((await callGateway(state, "GET", "/v1/audit")) as { lines: string[] }).lines;
 }
-
-const readLines = (file: string): string[] =>
-  Buffer.from(readInput(file))
-    .toString("utf8")
-    .split("\n")
-    .filter((line) => line.length > 0);
 
 export function writeFile(file: string, bytes: Uint8Array): void {
   try {

@@ -5,6 +5,7 @@ import type { Command } from "commander";
 import type { ImageView } from "../../http/api.ts";
 import { nodeCrypto } from "../../adapters/node-crypto.ts";
 import { toHex } from "../../util/bytes.ts";
+import { readInput } from "../authoring/update-file.ts";
 import { callGateway } from "../control-client.ts";
 import { usageError } from "../errors.ts";
 import { Progress } from "../progress.ts";
@@ -106,7 +107,7 @@ function sourcesOf(images: readonly string[]): object {
   const entries = images.map((image) => {
     if (!existsSync(image))
       throw usageError("file-unreadable", `${image}: of several images each must be a local file`);
-    return [toHex(nodeCrypto.sha256(readFileSync(image))), toUri(image)];
+    return [toHex(nodeCrypto.sha256(readInput(image))), toUri(image)];
   });
   return { sources: Object.fromEntries(entries) as Record<string, string> };
 }

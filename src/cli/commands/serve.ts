@@ -46,6 +46,7 @@ async function serve(options: ServeOptions): Promise<void> {
   const number = (text: string | undefined): number | undefined => (text === undefined ? undefined : Number(text));
   const overrides = { ...options, blockSize: number(options.blockSize), ackTimeoutMs: number(options.ackTimeoutMs) };
   const config = loadConfig(options.config, overrides);
+  process.umask(0o077); // before the first file: keys of devices may come to lie in them
   // A reader of our output that goes away must not take the gateway with it.
   for (const stream of [process.stdout, process.stderr]) stream.on("error", () => {});
   const log = pinoLog(config.log.level, process.stderr);
@@ -80,7 +81,6 @@ async function listenApi(api: ReturnType<typeof createApi>, config: Config): Pro
   try {
     // The store's lock is ours, so a socket that is there was left by a gateway that died.
     rmSync(path, { force: true });
-    process.umask(0o077);
     await api.listen({ path });
   } catch (error) {
     throw environmentError(

@@ -1,0 +1,61 @@
+import {
+  closeSync,
+  existsSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  writeFileSync,
+} from "node:fs";
+import { z } from "zod";
+import { environmentError, usageError } from "./errors.ts";
+
+/** A folder for what a command writes. */
+export function makeFolder(folder: string, mode: number = 0o755): void {
+  try {
+    mkdirSync(folder, { recursive: true, mode });
+  } catch (error) {
+    throw environmentError("folder-not-writable", `cannot make ${folder}: ${(error as Error).message}`);
+  }
+}
+
+export function refuseExisting(file: string): void {
+  if (existsSync(file)) throw usageError("file-exists", `${file} is there already: choose another folder with --out`);
+}
+
+/** Lines of a file that nobody else may read: whole, or not there at all. */
+export function writeSecretLines(file: string, lines: readonly string[]): void {
+  try {
+    const descriptor = openSync(`${file}.tmp`, "w", 0o600);
+    writeFileSync(descriptor, lines.map((line) => `${line}\n`).join(""));
+    fsyncSync(descriptor);
+    closeSync(descriptor);
+    renameSync(`${file}.tmp`, file);
+  } catch (error) {
+    throw environmentError("file-not-writable", `cannot write ${file}: ${(error as Error).message}`);
+  }
+}
+
+/** Lines that are not empty. */
+export function readLines(file: string): string[] {
+  try {
+    return readFileSync(file, "utf8")
+      .split("\n")
+      .filter((line) => line.length > 0);
+  } catch (error) {
+    throw usageError("file-unreadable", `${file}: ${(error as Error).message}`);
+  }
+}
+
+/** A JSON object on each line, in the form that `schema` says. */
+export function readJsonLines<T>(file: string, schema: z.ZodType<T>): T[] {
+  return readLines(file).map((line, i) => {
+    try {
+      return schema.parse(JSON.parse(line));
+    } catch (error) {
+      const why = error instanceof z.ZodError ? z.prettifyError(error) : (error as Error).message;
+      throw usageError("bad-line", `${file}, line ${i + 1}: ${why}`);
+    }
+  });
+}
