@@ -25,7 +25,7 @@ import { confirmSlot, giveUpTrial, writeSlotInfo, type SlotIndex } from "./layou
 import { SectorBuffer } from "./sector-buffer.ts";
 import { SlotWriter } from "./slot-writer.ts";
 import { readTrust, writeTrust } from "./trust-store.ts";
-import { UpdateRun } from "./update-run.ts";
+import { reasonOf, UpdateRun } from "./update-run.ts";
 import { Work } from "./work.ts";
 
 /**
@@ -393,14 +393,4 @@ export class MoteAgent {
     this.#run = undefined;
     this.#envelope = undefined;
   }
-}
-
-/** The download's own word where it failed; else what the processor says. */
-function reasonOf(outcome: Outcome & { readonly ok: false }, run: UpdateRun): string {
-  if (run.downloadFailure !== undefined) return run.downloadFailure;
-  const { fetched } = run;
-  if (outcome.reason === "condition-failed" && fetched !== undefined) return "digest-mismatch";
-  return outcome.detail.includes("image-larger-than-slot")
-    ? "image-larger-than-slot"
-    : `${outcome.reason}: ${outcome.detail}`;
 }

@@ -210,3 +210,13 @@ function pathOf(uri: string): string[] | undefined {
   const path = uri.slice(1).split("/");
   return path.every((segment) => segment.length > 0 && segment.length <= 255) ? path : undefined;
 }
+
+/** The download's own word where it failed; else what the processor says. */
+export function reasonOf(outcome: Outcome & { readonly ok: false }, run: UpdateRun): string {
+  if (run.downloadFailure !== undefined) return run.downloadFailure;
+  const { fetched } = run;
+  if (outcome.reason === "condition-failed" && fetched !== undefined) return "digest-mismatch";
+  return outcome.detail.includes("image-larger-than-slot")
+    ? "image-larger-than-slot"
+    : `${outcome.reason}: ${outcome.detail}`;
+}

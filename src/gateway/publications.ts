@@ -114,18 +114,30 @@ export class Publications {
     const sources = new Map(Object.entries(request.sources ?? {}));
     if (request.source !== undefined) sources.set(digest, request.source);
     const images = imagesOf(release, sources);
-    const tables = new Map<string, Uint8Array>();
-    for (const bytes of request.tables ?? []) {
-      const valid = anchors.filter((key) => !this.#desk.lifecycle.state.isRevoked(keyRecord(key)));
-      const found = tableOf(this.#crypto, bytes, valid, release);
-      if ("reason" in found) return refuse(found.reason, found.detail);
-      tables.set(found.digest, bytes);
-    }
+    const tables = this.#tablesOf(request, release, anchors);
+    if ("reason" in tables) return refuse(tables.reason, tables.detail);
     const listing: Listing = { release, digest, images, tables, source: images[0]!.uri, alias };
     const missing = new Set(images.map((image) => image.digest));
     const publication: Publication = { operation, listing, missing, stage: "image" };
     this.#underWay.set(release.key, publication);
     return publication;
+  }
+
+  /** Signed as the release may be; a key that was revoked signs no table either. */
+  #tablesOf(
+    { tables = [] }: PublishRequest,
+    release: Release,
+    anchors: readonly Verifier[],
+  ): Map<string, Uint8Array> | Refusal {
+    const { state } = this.#desk.lifecycle;
+    const valid = anchors.filter((key) => !state.isRevoked(keyRecord(key)));
+    const found = new Map<string, Uint8Array>();
+    for (const bytes of tables) {
+      const table = tableOf(this.#crypto, bytes, valid, release);
+      if ("reason" in table) return table;
+      found.set(table.digest, bytes);
+    }
+    return found;
   }
 
   #trusted(): Verifier[] {

@@ -81,8 +81,9 @@ export function verifyChain(crypto: Crypto, lines: Iterable<string>, expected?: 
 /** The event of a line that may be none of the chain, when it looks like one. */
 export function looseEvent(text: string): LifecycleEvent | undefined {
   const event = parseEntry(text)?.event;
-  const fields: Record<string, unknown> = event ?? {};
-  switch (event?.kind) {
+  if (event === undefined) return undefined;
+  const fields: Record<string, unknown> = event;
+  switch (event.kind) {
     case "class-defined": {
       const { definition } = fields as { definition?: Partial<DeviceClass> };
       return typeof definition?.id === "string" && Array.isArray(definition.authorities)

@@ -56,7 +56,7 @@ export function addSign(program: Command): void {
 classes and dependencies, encryption, validity and conditions; or, with --countersign, an envelope.
 Vendor and class become UUIDs of version 5, as the draft's section 8.4.8.2 asks.
 
-Examples:
+Example:
   blockferry sign build/app.bin --key author.key.pem --vendor example.com --class sensor-a \\
     --sequence 2 --label 2.0.0 --out app-2.suit
   blockferry sign update.yaml --key author.key.pem --out app-3.suit

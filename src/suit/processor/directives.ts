@@ -30,9 +30,10 @@ export function* runDirective(code: number, at: At, memory: Memory, scope: Scope
   if (!done.ok) throw abort("operation-failed", `${nameOf(Directive, code)}: ${done.detail}`);
   // What was known of a dependency's envelope is so no more (trust-domains section 4.9.4).
   if (!changes) return;
-  const touched = [at.component, ...(action.kind === "swap" ? [action.source] : [])].map(componentName);
+  const changed = [at.component, ...(action.kind === "swap" ? [action.source] : [])];
+  const touched = new Set(changed.map(componentName));
   for (const index of at.context.verified.keys())
-    if (touched.includes(componentName(at.context.component(index)))) at.context.verified.delete(index);
+    if (touched.has(componentName(at.context.component(index)))) at.context.verified.delete(index);
 }
 
 function actionOf(code: number, at: At, scope: Scope, memory: Memory): Action {
