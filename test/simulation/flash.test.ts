@@ -4,7 +4,10 @@ import { boot } from "../../simulator/mote/bootloader.ts";
 import { EnergyLedger } from "../../simulator/mote/energy.ts";
 import { Flash, FlashFault } from "../../simulator/mote/flash.ts";
 import { Journal } from "../../simulator/mote/journal.ts";
-import { layoutFor, writeSlotInfo } from "../../simulator/mote/layout.ts";
+import { layoutFor, readSlotInfo, writeSlotInfo } from "../../simulator/mote/layout.ts";
+import { SlotWriter } from "../../simulator/mote/slot-writer.ts";
+import { readTrust, writeTrust } from "../../simulator/mote/trust-store.ts";
+import { trustOf, type DeviceTrust } from "../../src/suit/trust.ts";
 import { parseProfile } from "../../simulator/mote/profile.ts";
 import { readFileSync } from "node:fs";
 
@@ -45,6 +48,63 @@ describe("the download journal", () => {
     expect(Journal.open(flash, layout, 1, nobleCrypto.sha256(Uint8Array.of(2)), 1_000)).toBeUndefined();
     for (let block = 0; block < 16; block++) again.markStored(block);
     expect(again.firstMissing()).toBeUndefined();
+  });
+});
+
+describe("the slot that is written", () => {
+  const layout = layoutFor(1_000, 64, 256, 4);
+  const key = nobleCrypto.sha256(Uint8Array.of(3));
+
+  it("a download into the other slot is another one", () => {
+    const flash = newFlash(layout.sectors);
+    Journal.create(flash, layout, 0, key, 1_000, 64).journal.markStored(0);
+    expect(Journal.open(flash, layout, 1, key, 1_000)).toBeUndefined();
+  });
+
+  it("takes other bytes than those that a power cut has left, and keeps what is around them", () => {
+    const flash = newFlash(layout.sectors);
+    const writer = new SlotWriter(flash, layout, 1, key, 1_000, 64);
+    writer.store(0, new Uint8Array(64).fill(0xa5));
+    flash.program(layout.slotAddress[1] + 64, new Uint8Array(64)); // a forged block, cut before its mark
+    const again = new SlotWriter(flash, layout, 1, key, 1_000, 64);
+    expect(again.missing).toBe(64);
+    again.store(64, new Uint8Array(64).fill(0x5a));
+    expect([...again.readPart(60, 8)]).toEqual([0xa5, 0xa5, 0xa5, 0xa5, 0x5a, 0x5a, 0x5a, 0x5a]);
+  });
+
+  it("the sequence number of a slot has all its bits", () => {
+    const flash = newFlash(layout.sectors);
+    const info = { sequenceNumber: 2 ** 40 + 5, size: 9, digest: key };
+    writeSlotInfo(flash, layout, 1, info);
+    expect(readSlotInfo(flash, layout, 1)).toEqual(info);
+  });
+});
+
+describe("the keys that a mote believes", () => {
+  const layout = layoutFor(1_000, 64, 1_024, 4);
+  const flash = new Flash({ sectorBytes: 1_024, writeUnitBytes: 4, sectors: layout.sectors }, timing);
+  const trustAt = (epoch: number): DeviceTrust => ({
+    ...trustOf([{ algorithm: "Ed25519", bytes: key(epoch) }]),
+    epoch,
+  });
+  const key = (n: number): Uint8Array => new Uint8Array(32).fill(n);
+
+  it("are the old ones until the new ones are whole, wherever the power fails", () => {
+    writeTrust(flash, layout, trustAt(1));
+    let programs = 0;
+    flash.programFails = () => false;
+    const program = flash.program.bind(flash);
+    flash.program = (address, bytes) => {
+      if (++programs === 2) throw new Error("power cut");
+      return program(address, bytes);
+    };
+    expect(() => writeTrust(flash, layout, trustAt(2))).toThrow("power cut");
+    expect(readTrust(flash, layout)?.epoch).toBe(1);
+    flash.program = program;
+    for (const epoch of [2, 3, 4]) {
+      writeTrust(flash, layout, trustAt(epoch));
+      expect(readTrust(flash, layout)?.epoch).toBe(epoch);
+    }
   });
 });
 

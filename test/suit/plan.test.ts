@@ -1,0 +1,76 @@
+import { describe, expect, it } from "vitest";
+import { nodeCrypto } from "../../src/adapters/node-crypto.ts";
+import type { CborValue } from "../../src/codec/cbor.ts";
+import { Condition as C, Directive as D, Parameter as P } from "../../src/suit/keys.ts";
+import { failureOf, PLAN_LIMITS, planProcedure } from "../../src/suit/plan.ts";
+import { openRelease } from "../../src/suit/release.ts";
+import { utf8 } from "../../src/util/bytes.ts";
+import { CLASS, envelopeOf, map, open, seq, suitDigest, trust, VENDOR, type Sketch } from "../support/suit-build.ts";
+
+const INSTALL = 20;
+const [good, evil] = [utf8("what the gateway shows"), utf8("what the device would take")];
+const image = (bytes: Uint8Array): CborValue[] => [
+  D.OVERRIDE_PARAMETERS,
+  map([
+    [P.IMAGE_DIGEST, suitDigest(bytes)],
+    [P.IMAGE_SIZE, bytes.length],
+    [P.URI, "/i"],
+  ]),
+];
+const slot = (n: number): CborValue[] => [D.OVERRIDE_PARAMETERS, map([[P.COMPONENT_SLOT, n]]), C.COMPONENT_SLOT, 15];
+const fetch = [D.FETCH, 15, C.IMAGE_MATCH, 15];
+const soft = [D.OVERRIDE_PARAMETERS, map([[P.SOFT_FAILURE, true]])];
+
+function reasonOf(...commands: CborValue[]): string {
+  const sketch: Sketch = { sections: { [INSTALL]: commands } };
+  const opened = openRelease(nodeCrypto, envelopeOf(sketch), trust);
+  return opened.ok ? "ok" : opened.reason;
+}
+
+describe("a plan shows what a device does, or there is none", () => {
+  it("by slot: a condition, and then what is fetched there", () => {
+    const branches = [seq(...slot(0), ...image(good)), seq(...slot(1), ...image(evil))];
+    expect(reasonOf(D.TRY_EACH, branches, ...fetch)).toBe("ok");
+  });
+
+  it("one bad way is enough for a refusal, though others are good", () => {
+    const broken = [...slot(1), D.WRITE, 15];
+    expect(reasonOf(...image(good), ...fetch, D.TRY_EACH, [seq(...slot(0)), seq(...broken)])).toBe("not-processable");
+  });
+
+  it("a last branch that turns the device away before anything was done is none", () => {
+    const branches = [seq(...slot(0), ...image(good)), seq(...slot(1), ...image(good)), seq(C.ABORT, 15)];
+    expect(reasonOf(D.TRY_EACH, branches, ...fetch)).toBe("ok");
+  });
+
+  it.each([
+    ["a parameter set before the condition that fails", [seq(...image(evil), ...slot(0)), seq(...image(good))]],
+    ["an act before the condition that fails", [seq(...image(evil), ...fetch), seq(...image(good))]],
+  ])("refuses what a failed branch leaves behind: %s", (_, branches) => {
+    expect(reasonOf(...image(good), D.TRY_EACH, branches, ...fetch)).toBe("not-processable");
+  });
+
+  it("refuses a sequence that may halt anywhere, softly", () => {
+    const sequence = seq(...soft, ...slot(0), ...image(evil));
+    expect(reasonOf(...image(good), D.RUN_SEQUENCE, sequence, ...fetch)).toBe("not-processable");
+  });
+
+  it("refuses what has more ways than it looks at", () => {
+    const either = (n: number): Uint8Array => seq(D.OVERRIDE_PARAMETERS, map([[P.COMPONENT_SLOT, n]]));
+    const choice = [D.TRY_EACH, [either(0), either(1)]];
+    const choices = Array.from({ length: Math.ceil(Math.log2(PLAN_LIMITS.maxWays)) + 1 }, () => choice).flat();
+    expect(reasonOf(...choices, ...image(good), ...fetch)).toBe("not-processable");
+  });
+
+  it("has each command counted", () => {
+    const many = Array.from({ length: PLAN_LIMITS.maxCommands }, () => [C.IMAGE_MATCH, 15]).flat();
+    many.unshift(...(image(good) as number[]));
+    const ways = planProcedure(nodeCrypto, open(envelopeOf({ sections: { [INSTALL]: many } })), "update");
+    expect(failureOf(ways)).toMatchObject({ reason: "operation-failed" });
+  });
+
+  it("the identity that it is planned for is the manifest's", () => {
+    const opened = openRelease(nodeCrypto, envelopeOf({ sections: { [INSTALL]: [...image(good), ...fetch] } }), trust);
+    expect(opened).toMatchObject({ ok: true, release: { vendorId: VENDOR, classId: CLASS } });
+  });
+});
