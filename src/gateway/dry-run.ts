@@ -6,7 +6,7 @@ import { openEnvelope } from "../suit/open.ts";
 import type { OpenEnvelope, TrustPolicy } from "../suit/opened.ts";
 import { processManifest } from "../suit/processor/procedure.ts";
 import type { Release } from "../suit/release.ts";
-import { toHex } from "../util/bytes.ts";
+import { bytesEqual, toHex } from "../util/bytes.ts";
 
 /** What is taken of a class that nobody has defined. */
 const UNKNOWN: Hardware = { rng: true, rtc: true, slots: 2, recoveryImage: false, ramBytes: 65_536 };
@@ -43,7 +43,6 @@ function onDevice(
   slot: number,
   { crypto, trust, unixMs }: DryRunParts,
 ): Refusal | undefined {
-  const byUri = new Map(release.images.map((image) => [image.uri, image]));
   const device = new ModelDevice(crypto, undefined, {
     vendorIds: [release.vendorId],
     classIds: [classId],
@@ -52,7 +51,8 @@ function onDevice(
     unixS: hardware.rtc ? () => unixMs / 1_000 : undefined,
     batteryMwh: () => Infinity,
     authorises: () => true,
-    fetch: (uri) => byUri.get(uri),
+    fetch: (uri, digest) =>
+      release.images.find((image) => image.uri === uri && digest !== undefined && bytesEqual(image.digest, digest)),
   });
   const dependency = (envelope: Uint8Array): OpenEnvelope => openEnvelope(crypto, envelope, trust);
   const outcome = processManifest(open, "update", device, { crypto, open: dependency });

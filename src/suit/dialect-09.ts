@@ -52,7 +52,11 @@ export function openEnvelope09(crypto: Crypto, bytes: Uint8Array, { anchors, atL
   const map = decode(manifestBytes);
   if (!isMap(map)) throw malformed("the manifest must be a map");
   const envelope = { members, manifestBytes, digestBytes: encodeCbor([DigestAlgorithm.SHA_256, digest]), blocks: [] };
-  return { envelope, map, manifest: readManifest09(map), digest, signers };
+  try {
+    return { envelope, map, manifest: readManifest09(map), digest, signers };
+  } catch (error) {
+    throw error instanceof CborError ? malformed(error.message) : error; // what it is translated to may be too large
+  }
 }
 
 function signersOf(crypto: Crypto, wrapper: Uint8Array, payload: Uint8Array, anchors: readonly Verifier[]): Verifier[] {

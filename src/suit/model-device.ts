@@ -20,8 +20,8 @@ export interface DeviceModel {
   readonly versions?: Readonly<Record<string, readonly number[]>> | undefined;
   /** Whatever is asked of installed versions holds. */
   readonly anyVersion?: boolean | undefined;
-  /** Bytes behind a URI; or what somebody verified them to be, which is as good. */
-  readonly fetch: (uri: string) => Uint8Array | Verified | undefined;
+  /** Bytes behind a URI; or what somebody verified them to be, which is as good. `digest`: those that are wanted, if known. */
+  readonly fetch: (uri: string, digest: Uint8Array | undefined) => Uint8Array | Verified | undefined;
   readonly decryptionKeys?: readonly DecryptionKey[] | undefined;
   readonly maxComponentBytes?: number | undefined;
 }
@@ -98,7 +98,7 @@ export class ModelDevice implements Device {
     this.actions.push(action);
     switch (action.kind) {
       case "fetch": {
-        const bytes = this.#model.fetch(action.uri);
+        const bytes = this.#model.fetch(action.uri, action.digest);
         if (bytes === undefined) return { ok: false, detail: `nothing at ${action.uri}` };
         return bytes instanceof Uint8Array ? this.#store(action, bytes) : this.#note(action, bytes);
       }
