@@ -1,4 +1,4 @@
-import { readFileSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
 import { cli, lastJson, Served, temporaryFolder } from "../support/process.ts";
@@ -122,6 +122,36 @@ describe("the factory", () => {
     expect((await cli("audit", "--file", at("forged.jsonl"))).code).toBe(1);
   });
 
+  it("and whatever it is given that is wrong is said, without a stack and without a device", async () => {
+    mkdirSync(at("junk"));
+    for (const name of ["devices.jsonl", "credentials.jsonl", "bundle.json"])
+      writeFileSync(join(at("junk"), name), '{"images":[null]}\n');
+    const trust = ["--trust", at("author.pub.pem")];
+    const two = ["factory", "stage-two", "--out", at("none"), ...VENDOR];
+    const nine = Array.from({ length: 9 }, () => at("author.pub.pem"));
+    const transfer = ["authority", "transfer", ...VENDOR, "--key", at("author.key.pem"), "--out", at("none.suit")];
+    const wrong: [string, string[]][] = [
+      ["file-exists", ["factory", "stage-one", "--count", "3", "--out", at("batch")]],
+      ["folder-not-writable", ["factory", "stage-one", "--count", "3", "--out", at("a.bin")]],
+      ["bad-line", [...two, "--in", at("junk"), ...trust]],
+      ["file-unreadable", [...two, "--in", at("batch"), "--trust", at("nobody.pem")]],
+      ["bad-anchors", [...two, "--in", at("batch"), "--trust", ...nine]],
+      [
+        "bad-anchors",
+        [...two, "--in", at("batch"), ...trust, "--quorum", at("heir.pub.pem"), "--quorum-at-least", "2"],
+      ],
+      ["bad-line", ["factory", "import", at("junk")]],
+      ["bad-bundle", ["bundle", "import", at("junk")]],
+      ["bad-epoch", [...transfer, "--to", at("heir.pub.pem"), "--epoch", "1e300"]],
+      ["too-many-keys", [...transfer, "--epoch", "1", "--to", ...nine]],
+      ["bad-at-least", ["verify", at("u.suit"), ...trust, "--at-least", "abc"]],
+      ["bad-device", ["decommission", "a/../b"]],
+      ["bad-days", ["census", "--days", "-3"]],
+    ];
+    for (const [reason, args] of wrong) expect(await reasonOf(...args), args.join(" ")).toBe(reason);
+    expect(existsSync(at("none")) && existsSync(join(at("none"), "flash.jsonl"))).toBe(false);
+  }, 30_000);
+
   it("takes no private key, not even by mistake", async () => {
     const two = ["factory", "stage-two", "--in", at("batch"), "--out", at("other"), ...VENDOR];
     expect(await reasonOf(...two, "--trust", at("author.key.pem"))).toBe("private-key-on-the-line");
@@ -143,7 +173,8 @@ escrow: [${at("escrow.pub.pem")}]
 `,
     );
     expect(await json("class", "define", at("sensor.yaml"), ...on)).toMatchObject({ number: 1 });
-    expect(await json("factory", "import", at("product"), ...on)).toMatchObject({ devices: 3 });
+    expect(await json("factory", "import", at("product"), ...on)).toMatchObject({ devices: 3, known: 0 });
+    expect(await json("factory", "import", at("product"), ...on)).toMatchObject({ devices: 3, known: 3 });
     const { device, class: classId } = JSON.parse(
       readFileSync(join(at("product"), "credentials.jsonl"), "utf8").split("\n")[0]!,
     ) as Record<string, string>;
@@ -187,6 +218,7 @@ escrow: [${at("escrow.pub.pem")}]
     await json("class", "support", classId!, "--ends", "2026-01-01", ...on);
     await json("class", "policy", classId!, "--features", "refuse", ...on);
     expect(await reasonOf(...(await publish(await sign("heir", "5"))))).toBe("refused-by-operator");
+    expect(await reasonOf("decommission", device!, "--endpoint", "nobody", ...on)).toBe("no-such-device");
     await json("decommission", device!, ...on);
     expect(await reasonOf("decommission", device!, ...on)).toBe("decommissioned");
     const census = (await json("census", ...on))["rows"] as { devices: number }[];
