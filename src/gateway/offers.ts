@@ -75,13 +75,20 @@ export class Offers {
 
   /** Ends the updates of clients that may not have what they are being given. */
   sweep(nowUs: number): void {
-    const { catalogue, desk, updates } = this.#parts;
+    const { catalogue, desk, updates, log, metrics } = this.#parts;
     const isWithdrawn = (digest: string): boolean =>
       [...catalogue.withdrawn].some((key) => catalogue.get(key)?.images.some((image) => image.digest === digest)) &&
       !catalogue.isOffered(digest);
-    for (const { endpoint, components } of updates().all())
-      if (components.some(({ digest }) => !desk.mayHave("", endpoint, digest) || isWithdrawn(digest)))
-        updates().cancel(nowUs, endpoint);
+    const reasonOf = (endpoint: string, digest: string): string | undefined => {
+      if (!desk.mayHave("", endpoint, digest)) return "held";
+      return isWithdrawn(digest) ? "release-withdrawn" : undefined;
+    };
+    for (const { endpoint, components } of updates().all()) {
+      const [reason] = components.flatMap(({ digest }) => reasonOf(endpoint, digest) ?? []);
+      if (reason === undefined || !updates().cancel(nowUs, endpoint)) continue;
+      log.event("warn", "update-stopped", { endpoint, reason });
+      metrics.count("updates_stopped", reason);
+    }
   }
 
   /** Manifest, images, their tables and the alias: what was believed by that key alone is no longer to be had. */
