@@ -201,7 +201,9 @@ escrow: [${at("escrow.pub.pem")}]
     gateway = await Served.start(state, { trust: at("operator.pub.pem") });
     expect((await json("orphan", ...on))["orphans"]).toEqual([]);
     expect(await reasonOf(...(await publish(await sign("author", "3"))))).toBe("key-revoked");
-    await sign("heir", "4");
+    const table = ["--sector-table", at("a.table")];
+    const four = ["--sequence", "4", "--out", at("fw-4.suit")];
+    await json("sign", at("a.bin"), "--key", at("heir.key.pem"), ...VENDOR, ...four, ...table);
     await json(
       "bundle",
       "export",
@@ -212,7 +214,11 @@ escrow: [${at("escrow.pub.pem")}]
       at("a.bin"),
       "--trust",
       at("heir.pub.pem"),
+      "--handover",
+      at("handover.suit"),
+      ...table,
     );
+    expect(readFileSync(join(at("usb"), "handover-1.suit"))).toEqual(readFileSync(at("handover.suit")));
     expect(await json("bundle", "import", at("usb"), ...on)).toMatchObject({ sequenceNumber: 4 });
     await json("quarantine", device!, "--reason", "odd traffic", ...on);
     await json("class", "support", classId!, "--ends", "2026-01-01", ...on);

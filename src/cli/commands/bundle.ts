@@ -8,6 +8,7 @@ import { z } from "zod";
 import { nodeCrypto } from "../../adapters/node-crypto.ts";
 import type { ImageView } from "../../http/api.ts";
 import { openRelease } from "../../suit/release.ts";
+import { DIALECTS } from "../../suit/dialect.ts";
 import { toHex } from "../../util/bytes.ts";
 import { readInput } from "../authoring/update-file.ts";
 import { callGateway } from "../control-client.ts";
@@ -20,6 +21,8 @@ const BundleIndex = z.strictObject({
   envelope: z.string(),
   images: z.array(z.strictObject({ file: z.string(), digest: z.string(), bytes: z.number() })),
   handovers: z.array(z.string()),
+  tables: z.array(z.string()).default([]),
+  dialect: z.enum(DIALECTS).default("draft-37"),
 });
 type BundleIndex = z.infer<typeof BundleIndex>;
 
@@ -32,6 +35,8 @@ export function addBundle(program: Command): void {
     .requiredOption("--envelope <file>", "signed envelope")
     .requiredOption("--image <file...>", "all images that its manifest names")
     .requiredOption("--trust <file...>", "public keys of its authors")
+    .option("--sector-table <file...>", "signed tables of the images' sectors", [])
+    .option("--dialect <name>", "encoding of the manifest: draft-37, or riot-09", "draft-37")
     .option("--handover <file...>", "authority transfers that the site may not have yet", [])
     .option("--json", "print one JSON object")
     .addHelpText(
@@ -53,12 +58,16 @@ interface ExportOptions {
   readonly image: readonly string[];
   readonly trust: readonly string[];
   readonly handover: readonly string[];
+  readonly sectorTable: readonly string[];
+  readonly dialect: string;
   readonly json?: boolean;
 }
 
 function exportBundle(folder: string, options: ExportOptions): void {
   const envelope = readInput(options.envelope);
-  const opened = openRelease(nodeCrypto, envelope, { anchors: options.trust.map(readPublicKey) });
+  const dialect = DIALECTS.find((known) => known === options.dialect);
+  if (dialect === undefined) throw usageError("bad-dialect", `--dialect is one of ${DIALECTS.join(", ")}`);
+  const opened = openRelease(nodeCrypto, envelope, { anchors: options.trust.map(readPublicKey), dialect });
   if (!opened.ok) throw new UserError(ExitCode.REFUSED, opened.reason, `${options.envelope}: ${opened.detail}`);
   const files = options.image.map((file) => ({ file, bytes: readInput(file) }));
   const found = files.map(({ file, bytes }) => ({ file, bytes, digest: toHex(nodeCrypto.sha256(bytes)) }));
@@ -71,13 +80,19 @@ function exportBundle(folder: string, options: ExportOptions): void {
   makeFolder(folder);
   writeFileSync(join(folder, "manifest.suit"), envelope);
   for (const { bytes, digest } of found) writeFileSync(join(folder, `${digest}.bin`), bytes);
-  const handovers = options.handover.map((file, i) => ({ name: `handover-${i + 1}.suit`, bytes: readInput(file) }));
-  for (const { name, bytes } of handovers) writeFileSync(join(folder, name), bytes);
+  const copied = (files: readonly string[], name: string): string[] =>
+    files.map((file, i) => {
+      const copy = `${name}-${i + 1}.suit`;
+      writeFileSync(join(folder, copy), readInput(file));
+      return copy;
+    });
   const index: BundleIndex = {
     bundle: 1,
     envelope: "manifest.suit",
     images: found.map(({ bytes, digest }) => ({ file: `${digest}.bin`, digest, bytes: bytes.length })),
-    handovers: handovers.map(({ name }) => name),
+    handovers: copied(options.handover, "handover"),
+    tables: copied(options.sectorTable, "sectors"),
+    dialect,
   };
   writeFileSync(join(folder, "bundle.json"), `${JSON.stringify(index, undefined, 2)}\n`);
   const summary = { folder, sequenceNumber: opened.release.sequenceNumber, images: index.images.length };
@@ -98,8 +113,10 @@ async function importBundle(folder: string, options: { state: string; json?: boo
       throw usageError("image-damaged", `${path} is not the image that was put in: copy the folder again`);
     sources[digest] = pathToFileURL(resolve(path)).href;
   }
-  const envelope = Buffer.from(readInput(inFolder(folder, index.envelope))).toString("base64");
-  const image = (await callGateway(options.state, "POST", "/v1/images", { envelope, sources })) as ImageView;
+  const base64 = (file: string): string => Buffer.from(readInput(inFolder(folder, file))).toString("base64");
+  const { dialect } = index;
+  const body = { envelope: base64(index.envelope), sources, dialect, tables: index.tables.map(base64) };
+  const image = (await callGateway(options.state, "POST", "/v1/images", body)) as ImageView;
   console.log(
     options.json === true ? JSON.stringify(image) : `published: sequence ${image.sequenceNumber}, ${image.bytes} bytes`,
   );
