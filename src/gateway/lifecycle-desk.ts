@@ -238,7 +238,7 @@ export class LifecycleDesk {
   #heardAt(address: string, device: string): void {
     if (this.#addresses.get(address) === device) return;
     this.#addresses.set(address, device);
-    this.#keepAddress(device);
+    if (this.lifecycle.state.held.has(device)) this.#keepAddress(device);
   }
 
   #keepAddress(device: string): void {
