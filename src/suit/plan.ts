@@ -33,44 +33,45 @@ export function planProcedure(
   stored: ReadonlyMap<string, Uint8Array> = new Map(),
 ): PlannedWay[] {
   const ways: PlannedWay[] = [];
+  const leftovers: Leftovers = { uncertain: new Set(), acted: new Set() };
   let choices: Choice[] = [];
   for (let tried = 0; ; tried++) {
-    if (tried >= PLAN_LIMITS.maxWays) {
-      ways.push({ steps: [], outcome: TOO_MANY_WAYS });
-      return ways;
-    }
+    if (tried >= PLAN_LIMITS.maxWays) return [...ways, failing(TOO_MANY_WAYS)];
     const made: Choice[] = [];
-    const way = oneWay(crypto, open, procedure, options, choices, made, new Map(stored));
+    const hooks = (ask: (question: Question) => boolean): PlanHooks =>
+      new PlannedChoices(choices, made, leftovers, ask);
+    const way = oneWay(crypto, open, procedure, options, hooks, new Map(stored));
     if (way !== undefined) ways.push(way);
     // The next way differs in the last choice that has a branch left.
     while (made.length > 0 && made.at(-1)!.taken + 1 >= made.at(-1)!.of) made.pop();
-    if (made.length === 0) return ways;
+    if (made.length === 0) break;
     made[made.length - 1] = { ...made.at(-1)!, taken: made.at(-1)!.taken + 1 };
     choices = made;
   }
+  const isAmbiguous = [...leftovers.uncertain].some((name) => leftovers.acted.has(name));
+  return isAmbiguous ? [...ways, failing(AMBIGUOUS)] : ways;
 }
 
-const TOO_MANY_WAYS: Outcome = {
-  ok: false,
-  reason: "operation-failed",
-  detail: `more than ${PLAN_LIMITS.maxWays} ways through its try-each commands`,
-  section: "all",
-  record: undefined,
-  records: [],
-};
+const TOO_MANY_WAYS = `more than ${PLAN_LIMITS.maxWays} ways through its try-each commands`;
+const AMBIGUOUS =
+  "a condition behind a change, within a branch that may fail or a soft sequence: nobody can say what follows";
+
+const failing = (detail: string): PlannedWay => ({
+  steps: [],
+  outcome: { ok: false, reason: "operation-failed", detail, section: "all", record: undefined, records: [] },
+});
 
 function oneWay(
   crypto: Crypto,
   open: OpenManifest,
   procedure: Procedure,
   options: Partial<ProcessorOptions>,
-  choices: readonly Choice[],
-  made: Choice[],
+  hooks: (ask: (question: Question) => boolean) => PlanHooks,
   stored: Map<string, Uint8Array>,
 ): PlannedWay | undefined {
   const steps: (Question | Action)[] = [];
   const facts = new Facts();
-  const plan = new PlannedChoices(choices, made, (question) => {
+  const plan = hooks((question) => {
     steps.push(question);
     return facts.holds(question);
   });
@@ -88,19 +89,34 @@ function oneWay(
   return facts.areContradictory ? undefined : { steps, outcome };
 }
 
+/** Components, by name, over all ways: whose parameters a failed branch may leave behind, and which something is done to. */
+interface Leftovers {
+  readonly uncertain: Set<string>;
+  readonly acted: Set<string>;
+}
+
+interface Branch {
+  readonly mayFail: boolean;
+  readonly set: Set<string>;
+  acted: boolean;
+}
+
 /**
- * Takes the branches that it is told. Once a branch has changed something, a condition that may fail there leaves the
- * change behind on a device, and then another branch is taken: no way shows that, so such a manifest is refused.
+ * Takes the branches that it is told. Once a branch has done or set something, a condition that fails there leaves that
+ * behind on a device, and then another branch is taken, which no way shows. Where it was done the manifest is refused at
+ * once; where it was set, if anything is ever done to that component.
  */
 class PlannedChoices implements PlanHooks {
   readonly #choices: readonly Choice[];
   readonly #made: Choice[];
+  readonly #leftovers: Leftovers;
   readonly #ask: (question: Question) => boolean;
-  readonly #branches: { readonly mayFail: boolean; changed: boolean }[] = [];
+  readonly #branches: Branch[] = [];
 
-  constructor(choices: readonly Choice[], made: Choice[], ask: (question: Question) => boolean) {
+  constructor(choices: readonly Choice[], made: Choice[], leftovers: Leftovers, ask: (question: Question) => boolean) {
     this.#choices = choices;
     this.#made = made;
+    this.#leftovers = leftovers;
     this.#ask = ask;
   }
 
@@ -111,24 +127,33 @@ class PlannedChoices implements PlanHooks {
   }
 
   holds(question: Question): boolean {
-    if (this.#branches.some(({ mayFail, changed }) => mayFail && changed)) this.ambiguous();
+    for (const { mayFail, set, acted } of this.#branches) {
+      if (!mayFail) continue;
+      if (acted) this.ambiguous();
+      for (const name of set) this.#leftovers.uncertain.add(name);
+    }
     return this.#ask(question);
   }
 
   enter(mayFail: boolean): void {
-    this.#branches.push({ mayFail, changed: false });
+    this.#branches.push({ mayFail, set: new Set(), acted: false });
   }
 
   leave(): void {
     this.#branches.pop();
   }
 
-  changed(): void {
-    for (const branch of this.#branches) branch.changed = true;
+  set(component: ComponentId): void {
+    for (const { set } of this.#branches) set.add(componentName(component));
+  }
+
+  act(component: ComponentId): void {
+    this.#leftovers.acted.add(componentName(component));
+    for (const branch of this.#branches) branch.acted = true;
   }
 
   ambiguous(): void {
-    throw abort("operation-failed", "a condition behind a change, within try-each or a soft run-sequence");
+    throw abort("operation-failed", AMBIGUOUS);
   }
 }
 

@@ -5,7 +5,18 @@ import { Condition as C, Directive as D, Parameter as P } from "../../src/suit/k
 import { failureOf, PLAN_LIMITS, planProcedure } from "../../src/suit/plan.ts";
 import { openRelease } from "../../src/suit/release.ts";
 import { utf8 } from "../../src/util/bytes.ts";
-import { CLASS, envelopeOf, map, open, seq, suitDigest, trust, VENDOR, type Sketch } from "../support/suit-build.ts";
+import {
+  CLASS,
+  envelopeOf,
+  identity,
+  map,
+  open,
+  seq,
+  suitDigest,
+  trust,
+  VENDOR,
+  type Sketch,
+} from "../support/suit-build.ts";
 
 const INSTALL = 20;
 const [good, evil] = [utf8("what the gateway shows"), utf8("what the device would take")];
@@ -41,6 +52,23 @@ describe("a plan shows what a device does, or there is none", () => {
   it("a last branch that turns the device away before anything was done is none", () => {
     const branches = [seq(...slot(0), ...image(good)), seq(...slot(1), ...image(good)), seq(C.ABORT, 15)];
     expect(reasonOf(D.TRY_EACH, branches, ...fetch)).toBe("ok");
+  });
+
+  it("asks another component what it holds, and fetches a patch for that or all of it", () => {
+    const sketch = (...commands: CborValue[]): Sketch => ({
+      components: [["old"], ["new"]],
+      shared: [D.SET_COMPONENT_INDEX, 0, ...identity()],
+      sections: { [INSTALL]: commands },
+    });
+    const uri = (text: string): CborValue[] => [D.OVERRIDE_PARAMETERS, map([[P.URI, text]])];
+    const precursor = [D.SET_COMPONENT_INDEX, 0, ...image(evil), C.IMAGE_MATCH, 15, D.SET_COMPONENT_INDEX, 1];
+    const branches = [seq(...precursor, ...uri("/patch")), seq(D.SET_COMPONENT_INDEX, 1, ...uri("/full"))];
+    const commands = [D.SET_COMPONENT_INDEX, 1, ...image(good), D.TRY_EACH, branches, ...fetch];
+    expect(openRelease(nodeCrypto, envelopeOf(sketch(...commands)), trust)).toMatchObject({
+      release: { images: [{ uri: "/patch" }, { uri: "/full" }] },
+    });
+    const taken = [...commands, D.SET_COMPONENT_INDEX, 0, ...uri("/other"), ...fetch];
+    expect(openRelease(nodeCrypto, envelopeOf(sketch(...taken)), trust)).toMatchObject({ reason: "not-processable" });
   });
 
   it.each([

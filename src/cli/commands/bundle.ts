@@ -80,8 +80,8 @@ function exportBundle(folder: string, options: ExportOptions): void {
   makeFolder(folder);
   writeFileSync(join(folder, "manifest.suit"), envelope);
   for (const { bytes, digest } of found) writeFileSync(join(folder, `${digest}.bin`), bytes);
-  const copied = (files: readonly string[], name: string): string[] =>
-    files.map((file, i) => {
+  const copied = (from: readonly string[], name: string): string[] =>
+    from.map((file, i) => {
       const copy = `${name}-${i + 1}.suit`;
       writeFileSync(join(folder, copy), readInput(file));
       return copy;

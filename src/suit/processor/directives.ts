@@ -106,7 +106,7 @@ export function setParameters(argument: CborValue, at: At, scope: Scope, overrid
     if (SCOPED.has(key)) setScoped(key, value as boolean, scope);
     else if (override || !at.parameters.has(key)) {
       at.parameters.set(key, value);
-      if (DECISIVE.has(key)) plan?.changed();
+      if (DECISIVE.has(key)) plan?.set(at.component);
     }
   }
 }
@@ -144,13 +144,15 @@ export function copyParameters(argument: CborValue, at: (index: number) => At, i
   if (!isMap(argument) || argument.size === 0) throw abort("cbor-parse", "copy-params takes a map");
   for (const [index, keys] of argument) {
     if (!isArray(keys)) throw abort("cbor-parse", "copy-params takes lists of parameters");
-    const from = at(indexOf(index)).parameters;
+    const source = at(indexOf(index));
+    plan?.act(source.component); // what is taken over has to be certain
+    const from = source.parameters;
     for (const key of keys) {
       if (typeof key !== "number" || SCOPED.has(key)) throw abort("cbor-parse", "a parameter's key must be a number");
       const value = from.get(key);
       if (value === undefined) continue;
       into.parameters.set(key, value);
-      if (DECISIVE.has(key)) plan?.changed();
+      if (DECISIVE.has(key)) plan?.set(into.component);
     }
   }
 }

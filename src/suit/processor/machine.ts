@@ -135,7 +135,7 @@ export class Machine {
     try {
       if (isCondition(code)) yield* runCondition(code, place, this.#memory, this.#options);
       else {
-        this.#options.plan?.changed();
+        this.#options.plan?.act(place.component);
         yield* runDirective(code, place, this.#memory, scope, this.#options.requireIdentity ?? true);
       }
     } catch (error) {

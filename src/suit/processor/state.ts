@@ -41,8 +41,10 @@ export interface PlanHooks {
   /** A branch of a try-each begins and ends; `mayFail`: another one, or nothing, can take its place. */
   readonly enter: (mayFail: boolean) => void;
   readonly leave: () => void;
-  /** A parameter that decides what is fetched or written was set. */
-  readonly changed: () => void;
+  /** A parameter was set that decides what is fetched or written into a component. */
+  readonly set: (component: ComponentId) => void;
+  /** Something is about to be done to a component. */
+  readonly act: (component: ComponentId) => void;
   /** What comes of it cannot be told beforehand; throws. */
   readonly ambiguous: () => void;
 }
