@@ -4,6 +4,7 @@ const interop = "test/interop/**/*.test.ts";
 
 const config: ViteUserConfig = defineConfig({
   test: {
+    maxWorkers: "100%", // on two cores the default is one, and the tests of a command line mostly wait
     projects: [
       {
         test: {
