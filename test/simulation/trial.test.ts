@@ -1,4 +1,9 @@
 import { describe, expect, it } from "vitest";
+import { CoapEndpoint } from "../../src/coap/endpoint.ts";
+import { Code, ContentFormat } from "../../src/coap/numbers.ts";
+import { Router, type ResourceHandler } from "../../src/coap/router.ts";
+import { manifestPath } from "../../src/gateway/catalogue.ts";
+import { Directive as D, Parameter as P } from "../../src/suit/keys.ts";
 import { DEFAULT_PARAMETERS } from "../../src/coap/parameters.ts";
 import { nobleCrypto } from "../../src/crypto/noble-crypto.ts";
 import { signEnvelope } from "../../src/suit/author.ts";
@@ -8,7 +13,7 @@ import { toHex } from "../../src/util/bytes.ts";
 import { Mote, type MoteParts } from "../../simulator/mote/mote.ts";
 import { GATEWAY, StorySite } from "../../simulator/story/site.ts";
 import { keyRecord } from "../../src/lifecycle/classes.ts";
-import { AUTHOR, CLASS, VENDOR } from "../support/suit-build.ts";
+import { AUTHOR, CLASS, envelopeOf, map, suitDigest, VENDOR } from "../support/suit-build.ts";
 import { makeImage } from "../support/gateway.ts";
 import { nrf52840 } from "../support/simulation.ts";
 
@@ -60,7 +65,67 @@ function site(parts: Partial<MoteParts> = {}, known = true): { site: StorySite; 
   return { site: story, mote, boot };
 }
 
+/** A mote beside a gateway that gives one envelope for all that is asked under /m, and one image for all else. */
+function besideAFake(manifest: Uint8Array, body: Uint8Array): Mote {
+  const { site: story, mote, boot } = site({ credential: undefined });
+  const get = (bytes: Uint8Array): ResourceHandler => ({
+    get: () => ({
+      code: Code.CONTENT,
+      body: { bytes, etag: Uint8Array.of(1), contentFormat: ContentFormat.OCTET_STREAM },
+    }),
+  });
+  const router = new Router(2, nobleCrypto.sha256.bind(nobleCrypto));
+  router.add(manifestPath(CLASS, "00"), get(manifest));
+  router.add(["i", "AAAAAAAA"], get(body));
+  const endpoint = new CoapEndpoint({ random: story.random.fork("fake"), handler: router });
+  story.attach(GATEWAY.address, {
+    handleDatagram: (nowUs, bytes, peer) => void endpoint.handleDatagram(nowUs, bytes, peer),
+    handleTimeout: (nowUs) => endpoint.handleTimeout(nowUs),
+    pollTransmit: () => endpoint.pollTransmit(),
+    pollTimeout: () => endpoint.pollTimeout(),
+  });
+  boot();
+  story.settle(HOUR_US);
+  return mote;
+}
+
 const numberOf = (mote: Mote): number | undefined => mote.agent.booted?.info.sequenceNumber;
+
+describe("whatever the manifest leaves out", () => {
+  /** The gateway's images are all one, which is none that was signed. */
+  const bare = (): Uint8Array => {
+    const image = [
+      D.OVERRIDE_PARAMETERS,
+      map([
+        [P.IMAGE_DIGEST, suitDigest(good)],
+        [P.IMAGE_SIZE, good.length],
+        [P.URI, "/i/AAAAAAAA"],
+      ]),
+    ];
+    return envelopeOf({ components: [["\0"]], sequenceNumber: 2, sections: { 20: [...image, D.FETCH, 15] } });
+  };
+  const good = makeImage(62, 640);
+
+  it("an image is not booted whose digest nobody asked for and that is another one", () => {
+    const mote = besideAFake(bare(), makeImage(63, 640));
+    expect([numberOf(mote), mote.agent.failure]).toEqual([1, "operation-failed: the image is not what was signed"]);
+  });
+
+  it("a manifest that is offered as software names no keys, and a hand-over fetches none", () => {
+    const trust = [
+      12,
+      0,
+      20,
+      map([[P.CONTENT, encodeTransfer({ epoch: 1, authorities: [AUTHOR.publicKey] })]]),
+      D.WRITE,
+      15,
+    ];
+    const names = ["blockferry", "trust"];
+    const envelope = envelopeOf({ components: [names], sequenceNumber: 2, sections: { 20: trust.slice(2) } });
+    const mote = besideAFake(envelope, good);
+    expect([mote.agent.trust.epoch, mote.agent.failure]).toEqual([0, expect.stringContaining("component-unsupported")]);
+  });
+});
 
 describe("a new image proves itself, or the old one comes back", () => {
   it("by a fresh nonce that the gateway answers under the device's credential", () => {

@@ -286,6 +286,22 @@ describe("several components (section 6.5)", () => {
       ok: true,
     });
     expect(names(one)).toEqual(["B", "B"]);
+    // A swap changes its source too: who may not change that may not swap.
+    const options = {
+      permits: (_: unknown, [name]: readonly Uint8Array[], code: number) => code !== D.SWAP || name![0] === 0x61,
+    };
+    expect(
+      run({ components: two, shared: both, sections: { [INSTALL]: swap } }, device(), "update", options),
+    ).toMatchObject({
+      reason: "component-unauthorised",
+    });
+  });
+
+  it("a component is selected once", () => {
+    const twice = [D.SET_COMPONENT_INDEX, [0, 0], ...write("x")];
+    expect(run({ components: two, shared: both, sections: { [INSTALL]: twice } })).toMatchObject({
+      reason: "cbor-parse",
+    });
   });
 
   it("override-multiple sets parameters by index and leaves the last one selected; copy-params takes them over", () => {

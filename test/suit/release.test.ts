@@ -43,6 +43,17 @@ describe("a release", () => {
     expect(reasonOf(twice, [es256.publicKey])).toBe("signature-invalid");
   });
 
+  it("k of n are k keys: one that is listed twice, or signs twice, is one", () => {
+    const twice = signEnvelope(nodeCrypto, es256, signEnvelope(nodeCrypto, es256, unsigned));
+    const doubled = [es256.publicKey, { ...es256.publicKey, bytes: es256.publicKey.bytes.slice() }];
+    const two = (envelope: Uint8Array): string => {
+      const result = openRelease(nodeCrypto, envelope, { anchors: [...doubled, ed25519.publicKey], atLeast: 2 });
+      return result.ok ? "ok" : result.reason;
+    };
+    expect(two(twice)).toBe("too-few-signatures");
+    expect(two(signEnvelope(nodeCrypto, ed25519, twice))).toBe("ok");
+  });
+
   it("is refused unsigned, wrongly signed, or with no anchor at all", () => {
     expect(reasonOf(unsigned)).toBe("unsigned");
     expect(reasonOf(signEnvelope(nodeCrypto, stranger, unsigned))).toBe("signature-invalid");

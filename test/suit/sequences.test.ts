@@ -66,6 +66,15 @@ describe("try-each and run-sequence (sections 8.4.8.15, 8.4.10.2, 8.4.10.8)", ()
     });
   });
 
+  it("what a sequence has set that failed softly is as it was before", () => {
+    const set = (text: string): CborValue[] => [D.OVERRIDE_PARAMETERS, map([[P.CONTENT, utf8(text)]])];
+    const act = [D.WRITE, 15];
+    const branches = [seq(...set("failed"), ...none), seq(...act)];
+    expect(outcomeOf(...set("before"), D.TRY_EACH, branches).written).toEqual(["before"]);
+    const halting = seq(...soft(true), ...set("failed"), ...none);
+    expect(outcomeOf(...set("before"), D.RUN_SEQUENCE, halting, ...act).written).toEqual(["before"]);
+  });
+
   it("soft-failure is not inherited, and ends with its sequence", () => {
     const inner = seq(D.RUN_SEQUENCE, seq(...none), ...w("after"));
     // The inner sequence's failure is a condition's, so the outer one that is soft halts on it.
@@ -128,6 +137,13 @@ describe("dependencies (trust-domains)", () => {
     const device = newDevice();
     expect(run(parent([12, 1, D.PROCESS_DEPENDENCY, 15]), device)).toMatchObject({ ok: true });
     expect(Buffer.from(device.components.get("63")!).toString()).toBe("child");
+  });
+
+  it("must be processed in each section that it has", () => {
+    expect(run(parent(write("own").toSpliced(0, 0, 12, 0)), newDevice())).toMatchObject({
+      reason: "operation-failed",
+      detail: /was not processed/,
+    });
   });
 
   it("its set-parameters yield to what the dependent set, for all else it persists", () => {
