@@ -94,7 +94,7 @@ const numberOf = (mote: Mote): number | undefined => mote.agent.booted?.info.seq
 describe("whatever the manifest leaves out", () => {
   /** The gateway's images are all one, which is none that was signed. */
   const bare = (): Uint8Array => {
-    const image = [
+    const fetching = [
       D.OVERRIDE_PARAMETERS,
       map([
         [P.IMAGE_DIGEST, suitDigest(good)],
@@ -102,7 +102,7 @@ describe("whatever the manifest leaves out", () => {
         [P.URI, "/i/AAAAAAAA"],
       ]),
     ];
-    return envelopeOf({ components: [["\0"]], sequenceNumber: 2, sections: { 20: [...image, D.FETCH, 15] } });
+    return envelopeOf({ components: [["\0"]], sequenceNumber: 2, sections: { 20: [...fetching, D.FETCH, 15] } });
   };
   const good = makeImage(62, 640);
 
@@ -121,8 +121,8 @@ describe("whatever the manifest leaves out", () => {
       15,
     ];
     const names = ["blockferry", "trust"];
-    const envelope = envelopeOf({ components: [names], sequenceNumber: 2, sections: { 20: trust.slice(2) } });
-    const mote = besideAFake(envelope, good);
+    const naming = envelopeOf({ components: [names], sequenceNumber: 2, sections: { 20: trust.slice(2) } });
+    const mote = besideAFake(naming, good);
     expect([mote.agent.trust.epoch, mote.agent.failure]).toEqual([0, expect.stringContaining("component-unsupported")]);
   });
 });
