@@ -90,6 +90,23 @@ describe("a plan shows what a device does, or there is none", () => {
     expect(reasonOf(...choices, ...image(good), ...fetch)).toBe("not-processable");
   });
 
+  it("each payload is named once: by URI, digest and size", () => {
+    const slots = [good, good, evil].map((bytes, i) => seq(...slot(i), ...image(bytes)));
+    const opened = openRelease(
+      nodeCrypto,
+      envelopeOf({ sections: { [INSTALL]: [D.TRY_EACH, slots, ...fetch] } }),
+      trust,
+    );
+    expect(opened).toMatchObject({ ok: true, release: { images: [{ size: good.length }, { size: evil.length }] } });
+    expect(opened.ok && opened.release.images.map(({ encrypted }) => encrypted)).toEqual([false, false]);
+  });
+
+  it("all ways that turn the device away are a refusal, and one that fails behind an act is too", () => {
+    expect(reasonOf(C.ABORT, 15)).toBe("not-processable");
+    const late = [D.TRY_EACH, [seq(...slot(0)), seq(...slot(1), ...fetch, C.ABORT, 15)]];
+    expect(reasonOf(...image(good), ...late, ...fetch)).toBe("not-processable");
+  });
+
   it("has each command counted", () => {
     const many = Array.from({ length: PLAN_LIMITS.maxCommands }, () => [C.IMAGE_MATCH, 15]).flat();
     many.unshift(...(image(good) as number[]));

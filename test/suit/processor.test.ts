@@ -297,6 +297,31 @@ describe("several components (section 6.5)", () => {
     });
   });
 
+  it.each<[string, CborValue[], string]>([
+    ["wait without events", [12, 0, D.WAIT, 15], "operation-failed"],
+    ["fetch without a URI", [12, 0, D.FETCH, 15], "operation-failed"],
+    ["write without content", [12, 0, D.WRITE, 15], "operation-failed"],
+    ["copy from nowhere", [12, 0, D.COPY, 15], "operation-failed"],
+    ["copy from itself", [12, 0, ...write("A"), 20, map([[P.SOURCE_COMPONENT, 0]]), D.COPY, 15], "operation-failed"],
+    ["override-multiple of nothing", [D.OVERRIDE_MULTIPLE, map([])], "cbor-parse"],
+    ["override-multiple of no map", [D.OVERRIDE_MULTIPLE, [0]], "cbor-parse"],
+    ["override-multiple by a name", [D.OVERRIDE_MULTIPLE, map([["a", map([[P.URI, "/i"]])]])], "cbor-parse"],
+    ["copy-params of nothing", [12, 0, D.COPY_PARAMS, map([])], "cbor-parse"],
+    ["copy-params of no map", [12, 0, D.COPY_PARAMS, [1]], "cbor-parse"],
+    ["copy-params of no list", [12, 0, D.COPY_PARAMS, map([[1, P.URI]])], "cbor-parse"],
+    ["copy-params by a name", [12, 0, D.COPY_PARAMS, map([[1, ["uri"]]])], "cbor-parse"],
+    ["copy-params of what a sequence has", [12, 0, D.COPY_PARAMS, map([[1, [P.SOFT_FAILURE]]])], "cbor-parse"],
+  ])("%s ends it", (_, commands, reason) => {
+    const outcome = run({ components: two, shared: both, sections: { [INSTALL]: commands } }, device());
+    expect(outcome).toMatchObject({ ok: false, reason });
+  });
+
+  it("waiting and starting need no identity, and change nothing that is known", () => {
+    const shared: CborValue[] = [];
+    const sections = { 9: [D.INVOKE, 15] };
+    expect(run({ shared, sections }, device(), "invocation")).toMatchObject({ ok: true });
+  });
+
   it("a component is selected once", () => {
     const twice = [D.SET_COMPONENT_INDEX, [0, 0], ...write("x")];
     expect(run({ components: two, shared: both, sections: { [INSTALL]: twice } })).toMatchObject({
