@@ -17,7 +17,7 @@ import {
 import { utf8 } from "../../src/util/bytes.ts";
 
 const key = (n: number): Verifier => ({ algorithm: "Ed25519", bytes: new Uint8Array(32).fill(n) });
-const [author, other, escrow, q1, q2, q3, operator, stranger] = [1, 2, 3, 4, 5, 6, 7, 8].map(key) as Verifier[];
+const [author, other, escrow, q1, q2, q3, operator, stranger] = [1, 2, 3, 4, 5, 6, 7, 8].map(key);
 const base: DeviceTrust = {
   epoch: 4,
   authorities: [author!, other!],
