@@ -16,12 +16,13 @@ const ALLOWED = {
   "src/image": ["src/codec"],
   "src/transfer": ["src/coap", "src/codec"],
   "src/lwm2m": ["src/coap", "src/codec"],
-  "src/gateway": ["src/lifecycle", "src/transfer", "src/lwm2m", "src/suit", "src/image", "src/coap", "src/codec"],
+  "src/rollout": ["src/lwm2m"],
+  "src/gateway": ["src/rollout", "src/lifecycle", "src/transfer", "src/lwm2m", "src/suit", "src/image", "src/coap", "src/codec"],
   "src/host": [],
   "src/adapters": [],
-  "src/http": ["src/gateway", "src/lifecycle", "src/lwm2m", "src/suit"],
+  "src/http": ["src/gateway", "src/rollout", "src/lifecycle", "src/lwm2m", "src/suit"],
   "src/cli": ["src", "simulator"],
-  simulator: ["gateway", "lifecycle", "host", "coap", "codec", "crypto", "lwm2m", "suit", "transfer"].map(
+  simulator: ["gateway", "lifecycle", "host", "coap", "codec", "crypto", "lwm2m", "rollout", "suit", "transfer"].map(
     (layer) => `src/${layer}`,
   ),
 };

@@ -16,7 +16,7 @@ import type { Reading } from "../lwm2m/reading.ts";
 import type { Registration } from "../lwm2m/registration.ts";
 import { Registry, REGISTRATION_PREFIX, type RegistryEvent, type RegistryParts } from "../lwm2m/registry.ts";
 import { Timelines, TIMELINE_PREFIX } from "../lwm2m/timeline.ts";
-import { UPDATE_PREFIX } from "../lwm2m/update/job.ts";
+import { UPDATE_PREFIX, type UpdateJob } from "../lwm2m/update/job.ts";
 import { Updates, type Packages } from "../lwm2m/update/updates.ts";
 import { ContentError, toText } from "../lwm2m/values.ts";
 import type { PeerAddress } from "../ports/datagram.ts";
@@ -49,6 +49,12 @@ export interface DevicesParts extends Omit<RegistryParts, "respond" | "store"> {
   readonly unixMs: (nowUs: number) => number;
   /** Told when a client registers, and when it says that it is still there. */
   readonly heard?: ((nowUs: number, endpoint: string) => void) | undefined;
+  /** Told what clients say of themselves, however it was asked. */
+  readonly learn?: ((nowUs: number, endpoint: string, readings: readonly Reading[]) => void) | undefined;
+  /** Told of the answer to what the owner `fleet` has asked. */
+  readonly answered?: ((nowUs: number, outcome: OperationOutcome) => void) | undefined;
+  /** Told of updates that have ended, or wait for their release. */
+  readonly updateChanged?: ((job: UpdateJob) => void) | undefined;
   /** How long a client in Queue Mode hears after its last message, where that is configured. */
   readonly awakeUs: (endpoint: string) => number | undefined;
   readonly store: (ops: readonly StoreOp[], durability: Durability) => number;
@@ -215,7 +221,10 @@ export class Devices {
     }
     for (let outcome = this.#queues.pollOutcome(); outcome !== undefined; outcome = this.#queues.pollOutcome())
       this.#conclude(nowUs, outcome);
+    for (let job = this.updates.pollHeld(); job !== undefined; job = this.updates.pollHeld())
+      this.#parts.updateChanged?.(job);
     for (let job = this.updates.pollEnded(); job !== undefined; job = this.updates.pollEnded()) {
+      this.#parts.updateChanged?.(job);
       const { endpoint, state, reason, detail } = job;
       const level = state === "failed" ? "warn" : "info";
       this.#parts.log.event(level, `update-${state}`, { endpoint, reason: reason ?? "", detail: detail ?? "" });
@@ -224,6 +233,9 @@ export class Devices {
 
   #conclude(nowUs: number, outcome: OperationOutcome): void {
     const { endpoint, operation, result, owner } = outcome;
+    if (result.kind === "done" && result.readings !== undefined)
+      this.#parts.learn?.(nowUs, endpoint, result.readings);
+    if (owner === "fleet") return this.#parts.answered?.(nowUs, outcome);
     if (owner === "update") return this.updates.handleOutcome(nowUs, outcome);
     if (owner === "probe") return this.probes.handleOutcome(nowUs, outcome);
     this.operations.ended(outcome);
@@ -259,6 +271,7 @@ export class Devices {
   #report(nowUs: number, report: Report): void {
     const { endpoint, readings, by } = report;
     this.#parts.metrics.count("lwm2m_reports", by);
+    this.#parts.learn?.(nowUs, endpoint, readings);
     // What an update observes is told by the update.
     const others = readings.filter(({ path }) => path[0] !== FIRMWARE_OBJECT && path[0] !== ADVANCED_FIRMWARE_OBJECT);
     if (others.length > 0) this.timelines.note(nowUs, endpoint, by, shownReadings(others));

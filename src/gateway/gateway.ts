@@ -1,24 +1,16 @@
 import { BlockPath } from "../coap/blockwise/block-path.ts";
-import type { Szx } from "../coap/blockwise/block.ts";
 import { CoapEndpoint } from "../coap/endpoint.ts";
-import { DEFAULT_PARAMETERS, type TransmissionParameters } from "../coap/parameters.ts";
+import { DEFAULT_PARAMETERS } from "../coap/parameters.ts";
 import { Router } from "../coap/router.ts";
-import type { Verifier } from "../codec/cose.ts";
 import { ImageCache, type ImageState, type CacheEvent } from "../image/image-cache.ts";
-import type { CacheBudget } from "../image/limits.ts";
-import type { BlobInfo } from "../ports/blob-store.ts";
 import type { Updates } from "../lwm2m/update/updates.ts";
 import type { Command, CommandEvent } from "../ports/commands.ts";
-import type { Crypto } from "../ports/crypto.ts";
 import type { PeerAddress, Transmit } from "../ports/datagram.ts";
-import type { Log } from "../ports/log.ts";
-import type { Metrics } from "../ports/metrics.ts";
-import type { Random } from "../ports/random.ts";
 import type { Durability, StoreOp } from "../ports/store.ts";
-import type { Admission } from "../transfer/admission.ts";
 import type { Transfer } from "../transfer/transfer.ts";
-import type { Quirks } from "../lwm2m/quirks.ts";
 import { registerKeptUs } from "../lwm2m/registration.ts";
+import { FleetDesk } from "./fleet-desk.ts";
+import type { GatewayParts, Recovered } from "./parts.ts";
 import { DeviceTimer } from "./device-timer.ts";
 import { Devices } from "./devices.ts";
 import { TransferTable } from "../transfer/transfer-table.ts";
@@ -35,47 +27,14 @@ import {
 } from "./catalogue.ts";
 import { imagePackages } from "./packages.ts";
 import { recoverDevices, recoverImages, removeStrays } from "./recovery.ts";
-import { Proxying, type ProxySettings } from "./proxying.ts";
+import { Proxying } from "./proxying.ts";
 import { Publications, type Publication, type PublishOutcome, type PublishRequest } from "./publications.ts";
 import { RefusalLog } from "./refusal-log.ts";
 import { LifecycleDesk } from "./lifecycle-desk.ts";
 import { Offers } from "./offers.ts";
 import { ServedImages } from "./resources.ts";
 
-export interface GatewayParts {
-  readonly crypto: Crypto;
-  readonly random: Random;
-  readonly log: Log;
-  readonly metrics: Metrics;
-  readonly budget: CacheBudget;
-  /** Keys whose signatures are trusted. */
-  readonly anchors: readonly Verifier[];
-  /** Block size for clients that name none (RFC 7959 section 2.3). */
-  readonly preferredSzx: Szx;
-  readonly parameters?: TransmissionParameters;
-  /** Addresses that nobody outside can forge; all when absent (RFC 9175 section 2.4). */
-  readonly isTrusted?: (address: string) => boolean;
-  /** Address and port of ours that a peer can reach, as in a URI; where it is unknown, no client is told to fetch. */
-  readonly ownAddress?: (peer: PeerAddress) => string | undefined;
-  /** What families of LwM2M clients do otherwise than the standard has it. */
-  readonly profiles?: readonly Quirks[];
-  /** How long a client in Queue Mode hears after its last message, where that is configured. */
-  readonly awakeUs?: (endpoint: string) => number | undefined;
-  /** Where all devices share one channel: images are served to a few of them at a time. */
-  readonly admission?: Admission | undefined;
-  /** Requests are forwarded for clients that ask so; not at all when absent. */
-  readonly proxy?: ProxySettings;
-}
-
-/** What the disk held when the gateway was started. */
-export interface Recovered {
-  readonly entries: Iterable<readonly [key: string, value: Uint8Array]>;
-  readonly blobs: readonly BlobInfo[];
-  /** The time by the clock that all calls are made by; 0 when absent. */
-  readonly nowUs?: number;
-  /** Milliseconds since 1970 at that time; for what operators read only. */
-  readonly unixMs?: number;
-}
+export type { GatewayParts, Recovered } from "./parts.ts";
 
 /**
  * The gateway without its sockets and disks: datagrams, time and the outcome of commands go in;
@@ -100,6 +59,8 @@ export class Gateway {
   readonly #offers: Offers;
   /** Who may do what to which devices, from factory to scrapyard. */
   readonly desk: LifecycleDesk;
+  /** The fleet, and the rollouts over it. */
+  readonly fleet: FleetDesk;
   #nextId = 1;
 
   constructor(parts: GatewayParts, recovered: Recovered) {
@@ -149,6 +110,12 @@ export class Gateway {
     const [catalogue, served, router, desk] = [this.#catalogue, this.#served, this.#router, this.desk];
     const updates = (): Updates => this.#devices.updates;
     this.#offers = new Offers({ crypto, log, metrics, catalogue, served, router, desk, updates });
+    const { maxConcurrentUpdates: maxConcurrent = 100, name = "gateway" } = parts;
+    const [devices, fleetRandom] = [(): Devices => this.#devices, parts.random.fork("rollout")];
+    const store = (ops: readonly StoreOp[], durability: Durability): number => this.#store(ops, durability);
+    const fleetParts = { crypto, log, metrics, desk, devices, unixMs, store, maxConcurrent, name };
+    this.fleet = new FleetDesk({ ...fleetParts, random: fleetRandom });
+    const { fleet } = this;
     const { ownAddress = () => undefined, profiles = [], awakeUs = () => undefined } = parts;
     this.#devices = new Devices(
       {
@@ -160,8 +127,14 @@ export class Gateway {
         awakeUs,
         packages: imagePackages({ catalogue, cache: this.#cache, served, transfers: this.#transfers, ownAddress }),
         unixMs,
-        heard: (nowUs, endpoint) => this.desk.heard(nowUs, endpoint, this.#devices.updates.runs(endpoint)),
-        store: (ops, durability) => this.#store(ops, durability),
+        heard: (nowUs, endpoint) => {
+          this.desk.heard(nowUs, endpoint, this.#devices.updates.runs(endpoint));
+          fleet.heard(nowUs, endpoint);
+        },
+        learn: fleet.learn.bind(fleet),
+        answered: fleet.handleOutcome.bind(fleet),
+        updateChanged: fleet.updateChanged.bind(fleet),
+        store,
       },
       this.#router,
     );
@@ -199,6 +172,7 @@ export class Gateway {
     this.#endpoint.handleTimeout(nowUs);
     this.#cache.handleTimeout(nowUs);
     this.#devices.handleTimeout(nowUs);
+    this.fleet.rollouts.handleTimeout(nowUs);
     const flushUs = this.#transfers.nextFlushUs;
     if (flushUs !== undefined && flushUs <= nowUs) this.#storeCheckpoints(this.#transfers.takeWrites(nowUs));
     this.#settle(nowUs);
@@ -267,7 +241,8 @@ export class Gateway {
   }
 
   pollTimeout(): number | undefined {
-    const next = earlier(this.#devices.pollTimeout(), earlier(this.#cache.pollTimeout(), this.#transfers.nextFlushUs));
+    const devices = earlier(this.#devices.pollTimeout(), this.fleet.rollouts.pollTimeout());
+    const next = earlier(devices, earlier(this.#cache.pollTimeout(), this.#transfers.nextFlushUs));
     return earlier(this.#endpoint.pollTimeout(), next);
   }
 
@@ -285,10 +260,11 @@ export class Gateway {
     const listings = recoverImages(recovery, records);
     for (const image of catalogue.images()) this.#offers.serveImage(image.digest);
     for (const listing of listings) this.#offers.offer(nowUs, listing);
-    recoverDevices(recovery, this.#devices, nowUs, records);
+    recoverDevices(recovery, { devices: this.#devices, fleet: this.fleet }, nowUs, records);
     removeStrays(recovery);
     this.#devices.begin(nowUs);
     this.#offers.sweep(nowUs);
+    this.fleet.rollouts.begin(nowUs);
   }
 
   #settle(nowUs: number): void {
@@ -296,6 +272,7 @@ export class Gateway {
     this.#devices.settle(nowUs);
     for (let event = this.#endpoint.pollEvent(); event !== undefined; event = this.#endpoint.pollEvent())
       if (!this.#devices.handleEvent(nowUs, event)) this.#proxying?.handleClientEvent(nowUs, event);
+    this.fleet.rollouts.settle(nowUs);
     this.#devices.settle(nowUs);
     this.#endpoint.drainHandlers(nowUs);
     for (let event = this.#cache.pollEvent(); event !== undefined; event = this.#cache.pollEvent())
@@ -350,6 +327,7 @@ export class Gateway {
       this.#parts.metrics.count("store_write_failed", event.reason);
     }
     this.#devices.stored(nowUs, id, event.kind === "done");
+    this.fleet.stored(nowUs, id, event.kind === "done", event.kind === "failed" ? event.detail : "");
     this.desk.stored(nowUs, id, event.kind === "done", event.kind === "failed" ? event.detail : "");
     if (publication === undefined) return;
     if (event.kind === "failed") this.#endRefused(publication, event.reason, event.detail);
@@ -391,6 +369,7 @@ export class Gateway {
       this.#catalogue.isCurrent(digest) ||
       this.#publications.needsImage(digest) ||
       this.#devices.updates.needs(digest) ||
+      this.fleet.needs(digest) ||
       this.#transfers.hasUnfinished(nowUs, digest)
     );
   }

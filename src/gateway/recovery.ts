@@ -15,6 +15,7 @@ import {
   type Listing,
 } from "./catalogue.ts";
 import type { Devices } from "./devices.ts";
+import type { FleetDesk } from "./fleet-desk.ts";
 
 /** What is filled from the store after a restart. */
 export interface RecoveryParts {
@@ -51,9 +52,14 @@ export function recoverImages(parts: RecoveryParts, entries: Entries): Listing[]
 }
 
 /** Takes back what concerns devices; the images must be there by then. */
-export function recoverDevices(parts: RecoveryParts, devices: Devices, nowUs: number, entries: Entries): void {
+export function recoverDevices(
+  parts: RecoveryParts,
+  { devices, fleet }: { readonly devices: Devices; readonly fleet: FleetDesk },
+  nowUs: number,
+  entries: Entries,
+): void {
   for (const [key, value] of entries)
-    if (devices.recover(nowUs, key, value) === false) tellDamaged(parts, key, "record-damaged");
+    if ((devices.recover(nowUs, key, value) ?? fleet.recover(key, value)) === false) tellDamaged(parts, key, "record-damaged");
 }
 
 /** Removes images that no record names, unless it is the records that are gone. */

@@ -15,7 +15,7 @@ import { Wakefulness } from "./wakefulness.ts";
 const MAX_WAITING = 64;
 
 /** Who asked: an operator, or a part of the gateway by its name. */
-export type Owner = "operator" | "update" | "probe";
+export type Owner = "operator" | "update" | "probe" | "fleet";
 
 export interface SubmitOptions {
   readonly owner?: Owner;

@@ -92,6 +92,18 @@ export class Timelines {
     this.#touch(nowUs, chunk!);
   }
 
+  /** Share of the blocks to and from a device that were sent more than once; undefined before any was. */
+  lossOf(endpoint: string): number | undefined {
+    let [sent, again] = [0, 0];
+    for (const { entries } of this.#byEndpoint.get(endpoint) ?? [])
+      for (const entry of entries)
+        if (entry.kind === "blocks") {
+          sent += entry.blocks + entry.retransmissions;
+          again += entry.repeats + entry.retransmissions;
+        }
+    return sent === 0 ? undefined : Math.min(1, again / sent);
+  }
+
   of(endpoint: string): TimelineEntry[] {
     return (this.#byEndpoint.get(endpoint) ?? []).flatMap(({ entries }) => entries);
   }

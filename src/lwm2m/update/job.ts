@@ -42,6 +42,8 @@ export interface UpdatePolicy {
   readonly restarts?: boolean | undefined;
   /** Update a client that runs the version already. */
   readonly force: boolean;
+  /** What is downloaded waits for `Updates.release` before it is applied. */
+  readonly hold?: boolean | undefined;
 }
 
 export const DEFAULT_POLICY: UpdatePolicy = {
@@ -61,6 +63,10 @@ export interface UpdateJob {
   readonly components: readonly Component[];
   readonly policy: UpdatePolicy;
   readonly startedMs: number;
+  /** Who asked for it, in the asker's own words; undefined for an operator. */
+  readonly origin: string | undefined;
+  /** Until when it may be applied, where it is held; undefined while it may not. */
+  releasedUntilMs: number | undefined;
   state: UpdateState;
   /** Which component is at it. */
   component: number;
@@ -105,6 +111,7 @@ export function newJob(
   components: readonly Component[],
   policy: UpdatePolicy,
   startedMs: number,
+  origin?: string,
 ): UpdateJob {
   return {
     id,
@@ -112,6 +119,7 @@ export function newJob(
     components,
     policy,
     startedMs,
+    origin,
     state: UPDATE.initial,
     component: 0,
     tried: [],
@@ -125,6 +133,7 @@ export function newJob(
 }
 
 const NOTHING_YET = {
+  releasedUntilMs: undefined,
   lifetimeS: undefined,
   method: undefined,
   location: undefined,

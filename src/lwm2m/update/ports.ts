@@ -23,6 +23,7 @@ export interface UpdatePorts {
   /** The package is begun anew, by a way of which nothing has arrived. */
   restart(digest: string): void;
   record(nowUs: number, digest: string, offset: number, length: number): void;
+  isAwake(nowUs: number): boolean;
   /** Microseconds between two times that it can be reached. */
   intervalUs(activeIntervalUs: number): number;
   quirks(evidence: Evidence): Quirks;

@@ -7,6 +7,7 @@ import type { Reading } from "../reading.ts";
 import { toText } from "../values.ts";
 import { UPDATE, type UpdateEvent } from "../states.ts";
 import { Delivery } from "./delivery.ts";
+import { isHeld, mayApply } from "./hold.ts";
 import { Inspection, stateNote, versionPaths, type InspectionContext } from "./inspection.ts";
 import { Installation, type InstallationContext } from "./installation.ts";
 import { hasEnded, type Component, type UpdateJob } from "./job.ts";
@@ -309,11 +310,16 @@ export class UpdateRun implements InstallationContext, InspectionContext {
   }
 
   #nextComponent(nowUs: number): void {
-    if (this.job.component + 1 >= this.job.components.length) return this.#installation.execute(nowUs);
+    if (this.job.component + 1 >= this.job.components.length)
+      return mayApply(this, nowUs) ? this.#installation.execute(nowUs) : undefined;
     this.job.component++;
     Object.assign(this.job, { method: undefined, tried: [], versionBefore: undefined, token: undefined });
     this.facts = {};
     if (this.step(nowUs, "component")) this.#inspection.begin();
+  }
+
+  get isHeld(): boolean {
+    return isHeld(this.job);
   }
 
   #gone(nowUs: number): void {

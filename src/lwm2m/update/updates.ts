@@ -73,6 +73,8 @@ interface Entry {
   timerUs: number | undefined;
   /** Its end has been told. */
   closed: boolean;
+  /** That it waits for its release has been told. */
+  held: boolean;
 }
 
 export type StartRefusal = "update-under-way" | "too-many-updates";
@@ -83,6 +85,7 @@ export class Updates {
   readonly #entries = new Map<string, Entry>();
   readonly #writes = new Map<number, Stored | undefined>();
   readonly #ended: UpdateJob[] = [];
+  readonly #held: UpdateJob[] = [];
 
   constructor(parts: UpdatesParts) {
     this.#parts = parts;
@@ -95,6 +98,7 @@ export class Updates {
     components: readonly Component[],
     policy: UpdatePolicy,
     then: (done: boolean) => void,
+    origin?: string,
   ): UpdateJob | StartRefusal {
     const before = this.#entries.get(endpoint);
     if (before !== undefined && !hasEnded(before.run.job)) return "update-under-way";
@@ -105,6 +109,7 @@ export class Updates {
       components,
       policy,
       this.#parts.unixMs(nowUs),
+      origin,
     );
     const what = components
       .map(({ version, size, digest }) => `${version}, ${size} bytes, ${digest.slice(0, 12)}`)
@@ -128,6 +133,19 @@ export class Updates {
     const done = entry.run.cancel(nowUs, (_now, written) => then(written));
     this.#after(entry);
     return done;
+  }
+
+  /** What is held may be applied, until so many milliseconds since 1970; false where nothing is held. `then`: it is on the disk. */
+  release(endpoint: string, untilMs: number, then: (done: boolean) => void = () => {}): boolean {
+    const entry = this.#entries.get(endpoint);
+    if (entry === undefined || !entry.run.isHeld) return false;
+    entry.run.job.releasedUntilMs = untilMs;
+    this.#write(entry.run.job, (now, done) => {
+      if (done) this.#on(endpoint, (run) => run.advance(now));
+      else if (!hasEnded(entry.run.job)) entry.run.job.releasedUntilMs = undefined;
+      then(done);
+    });
+    return true;
   }
 
   /** The version that a client runs, as far as its last update showed. */
@@ -216,6 +234,11 @@ export class Updates {
     return this.#ended.shift();
   }
 
+  /** Updates that have come to wait for their release. */
+  pollHeld(): UpdateJob | undefined {
+    return this.#held.shift();
+  }
+
   #on(endpoint: string, action: (run: UpdateRun) => void): void {
     const entry = this.#entries.get(endpoint);
     if (entry === undefined || hasEnded(entry.run.job)) return;
@@ -229,6 +252,7 @@ export class Updates {
       timer: undefined,
       timerUs: undefined,
       closed: hasEnded(job),
+      held: false,
     };
     this.#entries.get(job.endpoint)?.timer?.cancel();
     this.#entries.set(job.endpoint, entry);
@@ -243,6 +267,10 @@ export class Updates {
     const { job } = entry.run;
     const dueUs = hasEnded(job) ? undefined : entry.run.dueUs;
     if (dueUs !== entry.timerUs) this.#setTimer(entry, dueUs);
+    if (entry.run.isHeld !== entry.held) {
+      entry.held = entry.run.isHeld;
+      if (entry.held) this.#held.push(job);
+    }
     if (hasEnded(job) && !entry.closed) {
       entry.closed = true;
       this.#parts.packages.withdraw(job.id, job.components.length);
@@ -338,6 +366,7 @@ export class Updates {
       progress: (digest) => packages.progress(endpoint, digest),
       restart: (digest) => packages.restart(endpoint, digest),
       record: (nowUs, digest, offset, length) => void this.#record(nowUs, job, "push", digest, offset, length),
+      isAwake: (nowUs) => queues.isAwake(nowUs, endpoint),
       intervalUs: (activeUs) => {
         const known = registration(endpoint);
         return (known && queues.wakefulness(endpoint)?.intervalUs(known, activeUs)) ?? activeUs;

@@ -1,0 +1,189 @@
+import type { OperationOutcome } from "../lwm2m/device-queue.ts";
+import type { Reading } from "../lwm2m/reading.ts";
+import { hasEnded, type UpdateJob } from "../lwm2m/update/job.ts";
+import { isHeld } from "../lwm2m/update/hold.ts";
+import type { Crypto } from "../ports/crypto.ts";
+import type { Log } from "../ports/log.ts";
+import type { Metrics } from "../ports/metrics.ts";
+import type { Random } from "../ports/random.ts";
+import type { Durability, StoreOp } from "../ports/store.ts";
+import type { Fleet, FleetDevice, Order, Verdict } from "../rollout/fleet.ts";
+import { Rollouts } from "../rollout/rollouts.ts";
+import { toHex, utf8 } from "../util/bytes.ts";
+import { randomId } from "../util/random.ts";
+import type { Devices } from "./devices.ts";
+import { BATTERY_PATH, Inventory, INVENTORY_PREFIX, type OperatorFacts } from "./inventory.ts";
+import type { LifecycleDesk } from "./lifecycle-desk.ts";
+
+export interface FleetDeskParts {
+  readonly crypto: Crypto;
+  readonly random: Random;
+  readonly log: Log;
+  readonly metrics: Metrics;
+  readonly name: string;
+  readonly maxConcurrent: number;
+  readonly devices: () => Devices;
+  readonly desk: LifecycleDesk;
+  readonly unixMs: (nowUs: number) => number;
+  readonly store: (ops: readonly StoreOp[], durability: Durability) => number;
+}
+
+const ID_DIGITS = 8;
+const APPLYING: ReadonlySet<string> = new Set(["applying", "deferred", "verifying", "soaking"]);
+
+/** The devices of a gateway as rollouts see them, and the rollouts. */
+export class FleetDesk implements Fleet {
+  readonly #parts: FleetDeskParts;
+  readonly inventory: Inventory;
+  readonly rollouts: Rollouts;
+  /** Devices that were asked for their battery, and have not answered yet. */
+  readonly #asked = new Map<number, string>();
+  readonly #asking = new Set<string>();
+  readonly #describing = new Map<number, (done: boolean) => void>();
+
+  constructor(parts: FleetDeskParts) {
+    this.#parts = parts;
+    this.inventory = new Inventory(parts.store);
+    const { crypto, log, metrics, unixMs, maxConcurrent, random } = parts;
+    this.rollouts = new Rollouts({
+      fleet: this,
+      log,
+      metrics,
+      unixMs,
+      maxConcurrent,
+      store: (ops) => parts.store(ops, "durable"),
+      newId: () => randomId(random, ID_DIGITS),
+      order: (rollout, endpoint) => toHex(crypto.sha256(utf8(`${rollout}/${endpoint}`)).subarray(0, 8)),
+    });
+  }
+
+  recover(key: string, record: Uint8Array): boolean | undefined {
+    return key.startsWith(INVENTORY_PREFIX) ? this.inventory.recover(key, record) : this.rollouts.recover(key, record);
+  }
+
+  *devices(): Iterable<FleetDevice> {
+    const seen = new Set<string>();
+    for (const { registration } of this.#parts.devices().all()) {
+      seen.add(registration.endpoint);
+      yield this.#view(registration.endpoint);
+    }
+    for (const endpoint of this.inventory.endpoints()) if (!seen.has(endpoint)) yield this.#view(endpoint);
+  }
+
+  device(endpoint: string): FleetDevice | undefined {
+    const isKnown = this.#parts.devices().get(endpoint) !== undefined || this.inventory.has(endpoint);
+    return isKnown ? this.#view(endpoint) : undefined;
+  }
+
+  #view(endpoint: string): FleetDevice {
+    const { desk, name, devices } = this.#parts;
+    const { lifecycle } = desk;
+    const entry = this.inventory.get(endpoint);
+    const made = lifecycle.state.byEndpoint(endpoint);
+    const className = made === undefined ? entry.class : lifecycle.state.classes.get(made.classId)?.name;
+    const registration = devices().get(endpoint);
+    const { tags, version, battery, batteryAtMs, linkQuality, lastSeenMs, hops } = entry;
+    return {
+      endpoint,
+      class: className,
+      version,
+      tags,
+      battery,
+      batteryAtMs,
+      linkQuality,
+      hops,
+      lastSeenMs,
+      gateway: name,
+      loss: devices().timelines.lossOf(endpoint),
+      registered: registration !== undefined,
+      queueMode: registration?.queueMode,
+      held: made?.state === "quarantined" || made?.state === "decommissioned",
+    };
+  }
+
+  start(nowUs: number, { endpoint, origin, components, policy }: Order): string | undefined {
+    const { desk, devices } = this.#parts;
+    const held = components.find(({ digest }) => !desk.mayHave("", endpoint, digest));
+    if (held !== undefined) return "it is in quarantine";
+    const told = (done: boolean): void => {
+      if (!done) this.rollouts.refused(nowUs, origin, endpoint, "its update could not be written");
+    };
+    const job = devices().updates.start(nowUs, endpoint, components, policy, told, origin);
+    return typeof job === "string" ? job : undefined;
+  }
+
+  cancel(nowUs: number, endpoint: string): void {
+    this.#parts.devices().updates.cancel(nowUs, endpoint);
+  }
+
+  release(_nowUs: number, endpoint: string, untilMs: number): void {
+    this.#parts.devices().updates.release(endpoint, untilMs);
+  }
+
+  isBusy(endpoint: string): boolean {
+    const job = this.#parts.devices().updates.get(endpoint);
+    return job !== undefined && !hasEnded(job);
+  }
+
+  verdict(endpoint: string): Verdict | undefined {
+    const job = this.#parts.devices().updates.get(endpoint);
+    return job && verdictOf(job);
+  }
+
+  refresh(nowUs: number, endpoint: string): void {
+    if (this.#asking.has(endpoint)) return;
+    const id = this.#parts.devices().submit(nowUs, endpoint, { kind: "read", path: BATTERY_PATH }, { owner: "fleet" });
+    if (id === undefined) return;
+    this.#asking.add(endpoint);
+    this.#asked.set(id, endpoint);
+  }
+
+  /** What a device answered to what this desk has asked. */
+  handleOutcome(nowUs: number, { id, result }: OperationOutcome): void {
+    const endpoint = this.#asked.get(id);
+    if (endpoint === undefined) return;
+    this.#asked.delete(id);
+    this.#asking.delete(endpoint);
+    const nowMs = this.#parts.unixMs(nowUs);
+    if (result.kind === "refused") this.inventory.hasNoBattery(nowMs, endpoint);
+    this.rollouts.looked(endpoint);
+  }
+
+  heard(nowUs: number, endpoint: string): void {
+    this.inventory.heard(this.#parts.unixMs(nowUs), endpoint);
+  }
+
+  learn(nowUs: number, endpoint: string, readings: readonly Reading[]): void {
+    this.inventory.learn(this.#parts.unixMs(nowUs), endpoint, readings);
+  }
+
+  /** An update has ended, or waits for its release. */
+  updateChanged(job: UpdateJob): void {
+    if (job.versionAfter !== undefined) this.inventory.runs(job.endpoint, job.versionAfter);
+    if (job.origin !== undefined) this.rollouts.takeVerdict(verdictOf(job));
+  }
+
+  /** What an operator says of a device; `tell` once it is on the disk. */
+  describe(endpoint: string, facts: OperatorFacts, tell: (done: boolean) => void): void {
+    this.#describing.set(this.inventory.describe(endpoint, facts), tell);
+  }
+
+  stored(nowUs: number, write: number, done: boolean, detail: string): boolean {
+    const tell = this.#describing.get(write);
+    this.#describing.delete(write);
+    tell?.(done);
+    return tell !== undefined || this.rollouts.stored(nowUs, write, done, detail);
+  }
+
+  needs(digest: string): boolean {
+    return this.rollouts.needs(digest);
+  }
+}
+
+function verdictOf(job: UpdateJob): Verdict {
+  const { endpoint, origin = "operator", startedMs, reason, detail, state } = job;
+  const fixed = { endpoint, origin, startedMs, reason, detail };
+  if (state === "succeeded" || state === "failed" || state === "cancelled") return { ...fixed, state };
+  if (isHeld(job)) return { ...fixed, state: "held" };
+  return { ...fixed, state: APPLYING.has(state) ? "applying" : "under-way" };
+}

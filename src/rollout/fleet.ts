@@ -1,0 +1,60 @@
+import type { Component, UpdatePolicy } from "../lwm2m/update/job.ts";
+
+/** A device as a filter sees it. */
+export interface FleetDevice {
+  readonly endpoint: string;
+  /** Name of its class, where one is defined. */
+  readonly class?: string | undefined;
+  readonly version?: string | undefined;
+  readonly tags: readonly string[];
+  /** Percent; null for one that has no battery level to tell. */
+  readonly battery?: number | null | undefined;
+  readonly batteryAtMs?: number | undefined;
+  /** Radio signal strength in dBm (object 4, resource 2). */
+  readonly linkQuality?: number | undefined;
+  /** Share of our messages to it that were sent again. */
+  readonly loss?: number | undefined;
+  readonly hops?: number | undefined;
+  readonly lastSeenMs?: number | undefined;
+  readonly gateway: string;
+  readonly registered: boolean;
+  /** In quarantine, or decommissioned: it may not have this. */
+  readonly held?: boolean | undefined;
+  readonly queueMode?: boolean | undefined;
+}
+
+/** What became of the update of a device that a rollout asked for. */
+export interface Verdict {
+  readonly endpoint: string;
+  /** Whose it is: `Order.origin`. */
+  readonly origin: string;
+  readonly state: "under-way" | "held" | "applying" | "succeeded" | "failed" | "cancelled";
+  readonly reason?: string | undefined;
+  readonly detail?: string | undefined;
+  readonly startedMs: number;
+}
+
+export interface Order {
+  readonly endpoint: string;
+  /** Rollout, and which attempt: the same for the same command, whenever it is given. */
+  readonly origin: string;
+  readonly components: readonly Component[];
+  readonly policy: UpdatePolicy;
+}
+
+/** What rollouts need of the gateway. */
+export interface Fleet {
+  devices(): Iterable<FleetDevice>;
+  device(endpoint: string): FleetDevice | undefined;
+  /** Has the device updated; a text says why not now. */
+  start(nowUs: number, order: Order): string | undefined;
+  cancel(nowUs: number, endpoint: string): void;
+  /** Lets it apply what it has downloaded, until then. */
+  release(nowUs: number, endpoint: string, untilMs: number): void;
+  /** Of its newest update, whoever asked for it. */
+  verdict(endpoint: string): Verdict | undefined;
+  /** An update is under way. */
+  isBusy(endpoint: string): boolean;
+  /** Asks it how its battery is. */
+  refresh(nowUs: number, endpoint: string): void;
+}

@@ -1,0 +1,45 @@
+import { matches, parseFilter } from "./filter.ts";
+import type { FleetDevice } from "./fleet.ts";
+import { ROLLOUT_LIMITS } from "./limits.ts";
+import type { GroupSpec, RolloutSpec } from "./spec.ts";
+
+/** Devices that a rollout is for, by what is known of them now. */
+export function targetsOf(spec: RolloutSpec, devices: Iterable<FleetDevice>, nowMs: number): FleetDevice[] {
+  const filter = parseFilter(spec.target);
+  const named = spec.endpoints === undefined ? undefined : new Set(spec.endpoints);
+  const out: FleetDevice[] = [];
+  for (const device of devices) {
+    const isMeant = named?.has(device.endpoint) ?? matches(filter, device, nowMs) === true;
+    if (isMeant && out.length < ROLLOUT_LIMITS.maxMembers) out.push(device);
+  }
+  return out;
+}
+
+/**
+ * Puts devices into groups, one group after the other: a filter takes what it matches of those that are left, a size so
+ * many, a percentage its share of all, rounded up; a group with none of these takes the rest. In the order of a hash of
+ * their names, so that neighbours in a list (which are neighbours on a wall) are not all in the canary.
+ */
+export function planGroups(
+  groups: readonly GroupSpec[],
+  devices: readonly FleetDevice[],
+  nowMs: number,
+  order: (endpoint: string) => string,
+): string[][] {
+  let left = devices
+    .map((device) => ({ device, key: order(device.endpoint) }))
+    .toSorted((a, b) => (a.key < b.key ? -1 : 1))
+    .map(({ device }) => device);
+  return groups.map(({ filter, size, percent }) => {
+    const parsed = filter === undefined ? undefined : parseFilter(filter);
+    const count =
+      size ?? (percent === undefined ? Number.POSITIVE_INFINITY : Math.ceil((percent / 100) * devices.length));
+    const taken: string[] = [];
+    left = left.filter((device) => {
+      if (taken.length >= count || (parsed !== undefined && matches(parsed, device, nowMs) !== true)) return true;
+      taken.push(device.endpoint);
+      return false;
+    });
+    return taken;
+  });
+}

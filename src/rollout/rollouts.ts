@@ -1,0 +1,404 @@
+import type { Log } from "../ports/log.ts";
+import type { Metrics } from "../ports/metrics.ts";
+import type { StoreOp } from "../ports/store.ts";
+import type { Fleet, Order, Verdict } from "./fleet.ts";
+import { ROLLOUT_LIMITS } from "./limits.ts";
+import { applyCommand, type RolloutCommand, type RolloutRefusal } from "./operator.ts";
+import {
+  decisionKey,
+  hasEnded,
+  memberKey,
+  rolloutKey,
+  type Decision,
+  type Member,
+  type RolloutRecord,
+} from "./record.ts";
+import { RecoveredRollouts } from "./recovered.ts";
+import { Rollout, type RolloutFacts } from "./rollout.ts";
+import type { RolloutSpec } from "./spec.ts";
+import { Step } from "./step.ts";
+
+export type RolloutResult =
+  { readonly ok: true; readonly record: RolloutRecord } | ({ readonly ok: false } & RolloutRefusal);
+type Tell = (result: RolloutResult) => void;
+
+type Input =
+  | { readonly kind: "verdict"; readonly verdict: Verdict }
+  | { readonly kind: "busy"; readonly endpoint: string; readonly why: string }
+  | { readonly kind: "reconcile" }
+  | {
+      readonly kind: "command";
+      readonly command: RolloutCommand;
+      readonly by: string;
+      readonly why: string;
+      /** The revision that the operator has seen; undefined for whatever it is. */
+      readonly revision: number | undefined;
+      readonly tell: Tell;
+    };
+
+/** A rollout, and the one write of it that is under way. */
+interface Lane {
+  readonly rollout: Rollout;
+  readonly decisions: Decision[];
+  inputs: Input[];
+  writing: { readonly write: number; readonly step: Step; readonly inputs: readonly Input[] } | undefined;
+  /** Something has changed that it may care for. */
+  stirred: boolean;
+  /** After a write that failed. */
+  notBeforeUs: number;
+}
+
+/** A decision, and whose. */
+export interface RolloutNews {
+  readonly rollout: string;
+  readonly name: string;
+  readonly decision: Decision;
+}
+
+export interface RolloutsParts {
+  readonly fleet: Fleet;
+  /** Has records written durably, all or none; `stored` is told what became of it. */
+  readonly store: (ops: readonly StoreOp[]) => number;
+  readonly unixMs: (nowUs: number) => number;
+  readonly log: Log;
+  readonly metrics: Metrics;
+  readonly newId: () => string;
+  /** Orders the devices of a rollout by something that is not their name. */
+  readonly order: (rollout: string, endpoint: string) => string;
+  /** Devices that are updated at the same time, in all rollouts. */
+  readonly maxConcurrent: number;
+}
+
+/** All rollouts. What an operator is told, and what devices are commanded, is on the disk before. */
+export class Rollouts {
+  readonly #parts: RolloutsParts;
+  readonly #lanes = new Map<string, Lane>();
+  readonly #news: RolloutNews[] = [];
+  readonly #creating = new Map<number, { readonly lane: Lane; readonly tell: Tell }>();
+  readonly #removing = new Map<number, Tell>();
+  readonly #recovered = new RecoveredRollouts();
+  #dueUs: number | undefined;
+
+  constructor(parts: RolloutsParts) {
+    this.#parts = parts;
+  }
+
+  *all(): Iterable<Rollout> {
+    for (const { rollout } of this.#lanes.values()) yield rollout;
+  }
+
+  get(id: string): Rollout | undefined {
+    return this.#lanes.get(id)?.rollout;
+  }
+
+  decisions(id: string): readonly Decision[] {
+    return this.#lanes.get(id)?.decisions ?? [];
+  }
+
+  /** Decisions that are on the disk since. */
+  pollNews(): RolloutNews | undefined {
+    return this.#news.shift();
+  }
+
+  create(nowUs: number, spec: RolloutSpec, by: string, tell: Tell): void {
+    if (this.#lanes.size >= ROLLOUT_LIMITS.maxRollouts)
+      return tell({ ok: false, reason: "too-many-rollouts", detail: "delete some that have ended" });
+    const id = this.#parts.newId();
+    const groups = spec.groups.map(() => ({ state: "scheduled", passed: false, tolerated: 0 }) as const);
+    const fixed = { id, spec, groups, createdBy: by, createdMs: this.#parts.unixMs(nowUs), revision: 0, decisions: 0 };
+    const lane = newLane(new Rollout({ ...fixed, state: "created", reason: "created" }));
+    const step = new Step(lane.rollout, this.#parts.unixMs(nowUs));
+    step.decide(by, "created", spec.name);
+    if (spec.approval) step.move("ask", "rollout", "waiting-for-approval", "another person has to approve it");
+    else step.move("approve", "rollout", "ready", "nobody has to approve it");
+    const write = this.#parts.store(step.ops(ROLLOUT_LIMITS.maxDecisions));
+    lane.writing = { write, step, inputs: [] };
+    this.#creating.set(write, { lane, tell });
+    return undefined;
+  }
+
+  command(
+    nowUs: number,
+    id: string,
+    asked: Omit<Input & { kind: "command" }, "kind" | "tell">,
+    tell: Tell,
+  ): void {
+    const lane = this.#lanes.get(id);
+    if (lane === undefined) return tell({ ok: false, reason: "no-such-rollout", detail: `there is no rollout ${id}` });
+    lane.inputs.push({ kind: "command", ...asked, tell });
+    lane.notBeforeUs = 0;
+    this.settle(nowUs);
+    return undefined;
+  }
+
+  /** Forgets one that has ended. */
+  remove(id: string, revision: number | undefined, tell: Tell): void {
+    const lane = this.#lanes.get(id);
+    if (lane === undefined) return tell({ ok: false, reason: "no-such-rollout", detail: `there is no rollout ${id}` });
+    const { record, members } = lane.rollout;
+    if (revision !== undefined && revision !== record.revision) return tell(changed(record));
+    if (lane.writing !== undefined || !(hasEnded(record) || record.state === "ready"))
+      return tell({ ok: false, reason: "wrong-state", detail: `it is ${record.state}: stop it first` });
+    this.#lanes.delete(id);
+    const keys = [
+      rolloutKey(id),
+      ...[...members.all()].map(({ endpoint }) => memberKey(id, endpoint)),
+      ...lane.decisions.map(({ number }) => decisionKey(id, number)),
+    ];
+    const write = this.#parts.store(keys.map((key) => ({ kind: "delete", key })));
+    this.#removing.set(write, (result) => {
+      if (!result.ok) this.#lanes.set(id, lane);
+      tell(result.ok ? { ok: true, record } : result);
+    });
+    return undefined;
+  }
+
+  /** The update of a device has ended, or waits to be applied. */
+  takeVerdict(verdict: Verdict): void {
+    const lane = this.#lanes.get(verdict.origin.split("/")[1] ?? "");
+    lane?.inputs.push({ kind: "verdict", verdict });
+  }
+
+  /** A device could not be commanded after all, though it is written that it is. */
+  refused(nowUs: number, origin: string, endpoint: string, why: string): void {
+    const lane = this.#lanes.get(origin.split("/")[1] ?? "");
+    lane?.inputs.push({ kind: "busy", endpoint, why });
+    this.settle(nowUs);
+  }
+
+  /** A device has told what was asked of it. */
+  looked(endpoint: string): void {
+    for (const lane of this.#lanes.values())
+      if (lane.rollout.members.get(endpoint)?.state === "pending") lane.stirred = lane.rollout.lookAgain();
+  }
+
+  /** Whether an image is still to get somewhere. */
+  needs(digest: string): boolean {
+    for (const { rollout } of this.#lanes.values())
+      if (!hasEnded(rollout.record) && rollout.record.spec.components.some((one) => one.digest === digest)) return true;
+    return false;
+  }
+
+  /** Devices have turned up, or told of themselves. */
+  stir(): void {
+    for (const lane of this.#lanes.values()) lane.stirred = true;
+  }
+
+  stored(nowUs: number, write: number, done: boolean, detail: string): boolean {
+    const failed: RolloutResult = { ok: false, reason: "store-write-failed", detail };
+    const created = this.#creating.get(write);
+    if (created !== undefined) {
+      this.#creating.delete(write);
+      const { lane, tell } = created;
+      if (done) this.#lanes.set(lane.rollout.id, lane);
+      if (done) this.#publish(lane);
+      lane.writing = undefined;
+      tell(done ? { ok: true, record: lane.rollout.record } : failed);
+      return true;
+    }
+    const removed = this.#removing.get(write);
+    if (removed !== undefined) {
+      this.#removing.delete(write);
+      removed(done ? ({ ok: true } as RolloutResult) : failed);
+      return true;
+    }
+    for (const lane of this.#lanes.values()) {
+      if (lane.writing?.write !== write) continue;
+      if (done) this.#written(nowUs, lane);
+      else this.#notWritten(nowUs, lane, failed);
+      this.settle(nowUs);
+      return true;
+    }
+    return false;
+  }
+
+  /** Takes a record of the store back; undefined when it is of another kind, false when it is damaged. */
+  recover(key: string, record: Uint8Array): boolean | undefined {
+    return this.#recovered.take(key, record);
+  }
+
+  /** Goes on with what was under way before a restart, once all records and all updates are there. */
+  begin(nowUs: number): void {
+    for (const { record, members, decisions } of this.#recovered.all()) {
+      const lane = newLane(new Rollout(record, members));
+      lane.decisions.push(...decisions);
+      lane.inputs.push({ kind: "reconcile" });
+      this.#lanes.set(record.id, lane);
+    }
+    this.settle(nowUs);
+  }
+
+  handleTimeout(nowUs: number): void {
+    const nowMs = this.#parts.unixMs(nowUs);
+    for (const lane of this.#lanes.values()) {
+      const dueMs = lane.rollout.dueMs(nowMs - 1);
+      if (dueMs !== undefined && dueMs <= nowMs) lane.stirred = true;
+    }
+    this.settle(nowUs);
+    this.#dueUs = this.#due(nowUs);
+  }
+
+  pollTimeout(): number | undefined {
+    return this.#dueUs;
+  }
+
+  #due(nowUs: number): number | undefined {
+    const nowMs = this.#parts.unixMs(nowUs);
+    let nextUs: number | undefined;
+    for (const { rollout, writing, inputs, notBeforeUs } of this.#lanes.values()) {
+      if (writing !== undefined) continue; // what comes of it wakes it
+      const dueMs = rollout.dueMs(nowMs);
+      let atUs = dueMs === undefined ? undefined : nowUs + Math.max(1_000, Math.ceil((dueMs - nowMs) * 1_000));
+      if (inputs.length > 0 || (atUs !== undefined && atUs < notBeforeUs)) atUs = Math.max(notBeforeUs, nowUs + 1_000);
+      if (atUs !== undefined && (nextUs === undefined || atUs < nextUs)) nextUs = atUs;
+    }
+    return nextUs;
+  }
+
+  /** Goes on with each rollout that has something to do: security before features, then the older one. */
+  settle(nowUs: number): void {
+    const lanes = [...this.#lanes.values()].filter(
+      (lane) => lane.writing === undefined && (lane.stirred || lane.inputs.length > 0) && lane.notBeforeUs <= nowUs,
+    );
+    if (lanes.length === 0) return;
+    const rank = ({ rollout }: Lane): number => (rollout.record.spec.priority === "security" ? 0 : 1);
+    for (const lane of lanes.toSorted((a, b) => rank(a) - rank(b))) this.#run(nowUs, lane);
+    this.#dueUs = this.#due(nowUs);
+  }
+
+  #run(nowUs: number, lane: Lane): void {
+    const { rollout } = lane;
+    const step = new Step(rollout, this.#parts.unixMs(nowUs));
+    const inputs = lane.inputs.splice(0);
+    lane.stirred = false;
+    const refresh = new Set<string>();
+    const facts = this.#factsFor(lane, step.nowMs, refresh);
+    const taken = inputs.filter((input) => this.#take(step, lane, input, facts));
+    rollout.advance(step, facts);
+    for (const endpoint of refresh) this.#parts.fleet.refresh(nowUs, endpoint);
+    if (!step.isEmpty) {
+      const write = this.#parts.store(step.ops(ROLLOUT_LIMITS.maxDecisions));
+      lane.writing = { write, step, inputs: taken };
+      return;
+    }
+    this.#act(nowUs, lane, step);
+    for (const input of taken) if (input.kind === "command") input.tell({ ok: true, record: rollout.record });
+  }
+
+  /** False for a command that was refused at once. */
+  #take(step: Step, { rollout }: Lane, input: Input, facts: RolloutFacts): boolean {
+    if (input.kind === "verdict") rollout.takeVerdict(step, input.verdict);
+    else if (input.kind === "busy") rollout.takeBusy(step, input.endpoint, input.why);
+    else if (input.kind === "reconcile") rollout.reconcile(step, facts);
+    else {
+      const { record } = rollout;
+      const isChanged = input.revision !== undefined && input.revision !== record.revision;
+      const refusal = isChanged ? changed(record) : applyCommand(rollout, step, input);
+      if (refusal === undefined) return true;
+      input.tell({ ok: false, reason: refusal.reason, detail: refusal.detail });
+      return false;
+    }
+    return true;
+  }
+
+  #factsFor(lane: Lane, nowMs: number, refresh: Set<string>): RolloutFacts {
+    const { fleet, order, maxConcurrent } = this.#parts;
+    let underWay = 0;
+    const first: Lane[] = [];
+    for (const other of this.#lanes.values()) {
+      underWay += other.rollout.members.count("commanded");
+      const { record } = other.rollout;
+      if (other !== lane && record.state === "running" && record.spec.priority === "security") first.push(other);
+    }
+    const isFeature = lane.rollout.record.spec.priority !== "security";
+    const wants = (rollout: Rollout, endpoint: string): boolean =>
+      ["pending", "commanded", "downloaded"].includes(rollout.members.get(endpoint)?.state ?? "");
+    return {
+      nowMs,
+      fleet,
+      free: maxConcurrent - underWay,
+      order: (endpoint) => order(lane.rollout.id, endpoint),
+      refresh: (endpoint) => void refresh.add(endpoint),
+      wantedBy: (endpoint) =>
+        isFeature ? first.find(({ rollout }) => wants(rollout, endpoint))?.rollout.record.spec.name : undefined,
+      stateIn: (id, endpoint) => this.get(id)?.members.get(endpoint)?.state,
+    };
+  }
+
+  #written(nowUs: number, lane: Lane): void {
+    const { step, inputs } = lane.writing!;
+    lane.writing = undefined;
+    lane.decisions.push(...step.decisions);
+    lane.decisions.splice(0, lane.decisions.length - ROLLOUT_LIMITS.maxDecisions);
+    for (const decision of step.decisions) this.#tellOf(lane, decision);
+    for (const input of inputs)
+      if (input.kind === "command") input.tell({ ok: true, record: lane.rollout.record });
+    this.#act(nowUs, lane, step);
+    // Others may have waited for what has become free.
+    this.stir();
+  }
+
+  #publish(lane: Lane): void {
+    lane.decisions.push(...lane.writing!.step.decisions);
+    for (const decision of lane.writing!.step.decisions) this.#tellOf(lane, decision);
+  }
+
+  #tellOf({ rollout }: Lane, decision: Decision): void {
+    const { name } = rollout.record.spec;
+    const { what, why, by } = decision;
+    const failed = what === "group-failed" || what.endsWith("-threshold");
+    this.#parts.log.event(failed ? "warn" : "info", "rollout", { id: rollout.id, name, what, reason: why, by });
+    this.#parts.metrics.count("rollout_decisions", what);
+    this.#news.push({ rollout: rollout.id, name, decision });
+    if (this.#news.length > ROLLOUT_LIMITS.maxDecisions) this.#news.shift();
+  }
+
+  /** What operators asked for is told to have failed; what devices did is taken once more. */
+  #notWritten(nowUs: number, lane: Lane, failed: RolloutResult): void {
+    const { step, inputs } = lane.writing!;
+    lane.writing = undefined;
+    step.undo();
+    for (const input of inputs)
+      if (input.kind === "command") input.tell(failed);
+      else lane.inputs.push(input);
+    lane.stirred = true;
+    lane.notBeforeUs = nowUs + ROLLOUT_LIMITS.retryUs;
+    this.#dueUs = this.#due(nowUs);
+  }
+
+  #act(nowUs: number, lane: Lane, { effects }: Step): void {
+    const { fleet } = this.#parts;
+    const { rollout } = lane;
+    for (const effect of effects) {
+      if (effect.kind === "cancel") fleet.cancel(nowUs, effect.endpoint);
+      else if (effect.kind === "release") fleet.release(nowUs, effect.endpoint, effect.untilMs);
+      else {
+        const why = fleet.start(nowUs, orderOf(rollout, effect.member));
+        if (why !== undefined) lane.inputs.push({ kind: "busy", endpoint: effect.member.endpoint, why });
+      }
+    }
+  }
+}
+
+const newLane = (rollout: Rollout): Lane => ({
+  rollout,
+  decisions: [],
+  inputs: [],
+  writing: undefined,
+  stirred: true,
+  notBeforeUs: 0,
+});
+
+const changed = ({ revision }: RolloutRecord): RolloutResult & { ok: false } => ({
+  ok: false,
+  reason: "changed-meanwhile",
+  detail: `it is at revision ${revision} by now: look at it again`,
+});
+
+function orderOf(rollout: Rollout, member: Member): Order {
+  const { components, policy, barrier, window } = rollout.record.spec;
+  const { endpoint } = member;
+  // What is held must not be given up for its age by the update itself: the rollout's deadline is for that.
+  const hold = barrier || window !== undefined;
+  return { endpoint, components, origin: rollout.originOf(member), policy: { ...policy, hold, deadlineS: undefined } };
+}
