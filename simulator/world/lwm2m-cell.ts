@@ -1,5 +1,6 @@
 import { szxOf } from "../../src/coap/blockwise/block.ts";
 import { nobleCrypto } from "../../src/crypto/noble-crypto.ts";
+import type { Gateway } from "../../src/gateway/gateway.ts";
 import type { Quirks } from "../../src/lwm2m/quirks.ts";
 import { DEFAULT_POLICY, type UpdateJob } from "../../src/lwm2m/update/job.ts";
 import { toHex } from "../../src/util/bytes.ts";
@@ -34,6 +35,21 @@ export interface SimClient {
   finishedUs: number | undefined;
 }
 
+/** One client otherwise than the scenario has them all. */
+export interface ClientPlan {
+  readonly name: string;
+  readonly behaviour: string;
+  readonly lifetimeS: number;
+  readonly queue: { readonly wakeIntervalS: number; readonly awakeS: number } | undefined;
+}
+
+/** What a cell does in place of updating each client once it is there. */
+export interface CellPlan {
+  readonly clients: readonly ClientPlan[];
+  /** Called every few seconds, with the gateway that runs. */
+  readonly direct: (core: Gateway, nowUs: number, cell: Lwm2mCell) => void;
+}
+
 /** An update is told to each client once it is registered; until then it is looked for this often. */
 const LOOK_US = 5_000_000;
 
@@ -43,21 +59,43 @@ export class Lwm2mCell {
   readonly mesh: Mesh;
   readonly motes: SimClient[] = [];
   readonly gateway: GatewayNode;
-  readonly #factory: Uint8Array;
+  /** What they run at first. */
+  readonly factory: Uint8Array;
+  readonly #plan: CellPlan | undefined;
 
-  constructor(run: Case, profile: ChipProfile, seed: number, options: RunOptions, quirks: readonly Quirks[]) {
+  constructor(
+    run: Case,
+    profile: ChipProfile,
+    seed: number,
+    options: RunOptions,
+    quirks: readonly Quirks[],
+    plan?: CellPlan,
+  ) {
+    this.#plan = plan;
     this.air = openAir(run, seed, options);
     const ledgers = newLedgers(run, profile);
     this.mesh = new Mesh(this.air, (id) => ledgers[id]);
     const content = this.air.random.fork("content");
     this.gateway = new GatewayNode(this.air, this.mesh, content, quirks);
-    this.#factory = randomBytes(content, 2048);
+    this.factory = randomBytes(content, 2048);
     const behaviours = run.lwm2m.clients.flatMap(({ behaviour, count }) =>
       Array.from({ length: count }, () => behaviour),
     );
     for (let id = 1; id <= run.motes; id++)
       if (id === (run.only ?? id))
-        this.motes.push(this.#addMote(id, behaviours[id - 1] ?? "good", profile, ledgers[id]!));
+        this.motes.push(
+          this.#addMote(
+            id,
+            plan?.clients[id - 1] ?? {
+              name: `mote-${id}`,
+              behaviour: behaviours[id - 1] ?? "good",
+              lifetimeS: run.lwm2m.lifetimeS,
+              queue: run.lwm2m.queue,
+            },
+            profile,
+            ledgers[id]!,
+          ),
+        );
     this.gateway.scheduleFaults();
     inject(this.air, this.motes);
   }
@@ -67,8 +105,9 @@ export class Lwm2mCell {
     const { engine, run } = this.air;
     this.mesh.start();
     // Their wakes are spread over the interval: a fleet does not wake as one.
-    const spreadUs = (run.lwm2m.queue?.wakeIntervalS ?? 1) * 1e6;
     for (const sim of this.motes) {
+      const queue = this.#plan === undefined ? run.lwm2m.queue : this.#plan.clients[sim.id - 1]?.queue;
+      const spreadUs = (queue?.wakeIntervalS ?? 1) * 1e6;
       sim.startedUs = startUs(this.air, sim.id) + Math.floor(((sim.id - 1) * spreadUs) / run.motes);
       engine.at(sim.startedUs, () => {
         sim.node.router.start?.();
@@ -88,7 +127,7 @@ export class Lwm2mCell {
     const violations: string[] = [];
     for (const { id, mote, outcome, behaviour } of this.motes) {
       const runs = mote.runs(this.gateway.image);
-      const booted = { sequenceNumber: mote.sequenceNumber, runsTarget: runs, runsFactory: mote.runs(this.#factory) };
+      const booted = { sequenceNumber: mote.sequenceNumber, runsTarget: runs, runsFactory: mote.runs(this.factory) };
       violations.push(...checkBoot(id, booted, FACTORY_SEQUENCE, false));
       if (outcome.startsWith("updated") !== runs && !mote.gone)
         violations.push(`mote ${id}: ${outcome}, but it ${runs ? "runs" : "does not run"} the image`);
@@ -101,6 +140,8 @@ export class Lwm2mCell {
 
   /** Tells clients to update that have registered since, and takes the gateway's verdicts. */
   #look(): void {
+    const plan = this.#plan;
+    if (plan !== undefined) return this.gateway.call((core, nowUs) => plan.direct(core, nowUs, this));
     const { image, digest } = this.gateway;
     const version = `${TARGET_SEQUENCE}.0.0`;
     const target = { object: [5, 0], digest: toHex(digest), size: image.length, version };
@@ -109,7 +150,7 @@ export class Lwm2mCell {
       const { devices } = core;
       for (const sim of this.motes) {
         const job = devices.updates.get(sim.name);
-        if (job?.endedMs !== undefined && sim.finishedUs === undefined) this.#finish(sim, job);
+        if (job?.endedMs !== undefined && sim.finishedUs === undefined) this.finish(sim, outcomeOf(job));
         if (job === undefined && devices.get(sim.name) !== undefined)
           devices.updates.start(nowUs, sim.name, [target], policy, () => {});
       }
@@ -117,8 +158,9 @@ export class Lwm2mCell {
     });
   }
 
-  #finish(sim: SimClient, { state, reason, method }: UpdateJob): void {
-    sim.outcome = state === "succeeded" ? `updated by ${method}` : `${state}: ${reason}`;
+  /** What the run was about is over for this client. */
+  finish(sim: SimClient, outcome: string): void {
+    sim.outcome = outcome;
     const { engine } = this.air;
     sim.finishedUs = engine.nowUs();
     engine.trace.note(Trace.STATE, engine.nowUs(), sim.id, sim.outcome.length);
@@ -126,10 +168,11 @@ export class Lwm2mCell {
     restUnlessRouter(this.air, this.mesh, sim.node);
   }
 
-  #addMote(id: number, behaviour: string, profile: ChipProfile, ledger: EnergyLedger): SimClient {
+  #addMote(id: number, client: ClientPlan, profile: ChipProfile, ledger: EnergyLedger): SimClient {
+    const { name, behaviour, lifetimeS, queue } = client;
     const { random, run, scope } = this.air;
     const node = this.mesh.nodes[id]!;
-    const { blockBytes, lwm2m } = run;
+    const { blockBytes } = run;
     const { classId, author, image } = this.gateway;
     const mote = new Lwm2mMote({
       profile,
@@ -139,27 +182,30 @@ export class Lwm2mCell {
       anchors: [author.publicKey],
       random: random.fork(`mote-${id}`),
       server: nodeAddress(GATEWAY_ID, scope),
-      endpointName: `mote-${id}`,
-      lifetimeS: lwm2m.lifetimeS,
+      endpointName: name,
+      lifetimeS,
       version: "1.1",
-      queueMode: lwm2m.queue,
+      queueMode: queue,
       object: [5, 0],
       behaviour: BEHAVIOURS[behaviour]!,
       szx: szxOf(blockBytes)!,
       parameters: parametersOf(run),
       policy: { backoffUs: 5e6, maxBackoffUs: 3e8, maxFailures: 10_000 },
       maxImageBytes: Math.max(image.length, 4096),
-      factoryImage: { bytes: this.#factory, sequenceNumber: FACTORY_SEQUENCE },
+      factoryImage: { bytes: this.factory, sequenceNumber: FACTORY_SEQUENCE },
       onBusy: (state, us) => ledger.spend(state, us),
       onRadio: (_nowUs, on) => (on ? node.mac.turnOn() : node.mac.turnOff()),
     });
     const log = new ArrivalLog(image.length);
     node.onSettled = () => log.note(this.air.engine.nowUs(), mote.imageBytesReceived, mote.boots);
     const outcome = isCutOff(this.air, this.mesh, id) ? "unreachable" : "unfinished";
-    const fixed = { id, name: `mote-${id}`, behaviour, mote, node, ledger, log };
+    const fixed = { id, name, behaviour, mote, node, ledger, log };
     return { ...fixed, outcome, startedUs: 0, finishedUs: undefined };
   }
 }
+
+export const outcomeOf = ({ state, reason, method }: UpdateJob): string =>
+  state === "succeeded" ? `updated by ${method}` : `${state}: ${reason}`;
 
 /** What the gateway has to find out of a client, whatever that says of itself; a good one is updated by either way. */
 const EXPECTED: Readonly<Record<string, string>> = {

@@ -70,6 +70,17 @@ export interface Config {
     /** Seconds that a client in Queue Mode hears after its last message, by its name or `beginning*`; learnt for the others. */
     readonly awakeS: Readonly<Record<string, number>>;
   };
+  /** The API over the network, beside the socket in the state folder; off when `listen` is absent. */
+  readonly api: {
+    readonly listen?: string | undefined;
+    /** PEM files; read again on SIGHUP. */
+    readonly tls?: { readonly cert: string; readonly key: string } | undefined;
+    readonly requestsPerMinute: number;
+    readonly webhooks: readonly { readonly url: string; readonly secretFile: string; readonly kinds?: string[] | undefined }[];
+  };
+  /** What this gateway is called where there are several. */
+  readonly name: string;
+  readonly rollouts: { readonly maxConcurrent: number };
   readonly log: { readonly level: "debug" | "info" | "warn" | "error" | "silent" };
 }
 
@@ -130,6 +141,28 @@ const KeysSchema = z.strictObject({
       awakeS: z.record(z.string().min(1).max(255), z.number().positive().max(86_400)).default({}),
     })
     .prefault({}),
+  api: z
+    .strictObject({
+      listen: listenAddress.optional(),
+      tls: z.strictObject({ cert: z.string().min(1), key: z.string().min(1) }).optional(),
+      requestsPerMinute: z.int().min(1).max(1_000_000).default(1_200),
+      webhooks: z
+        .array(
+          z.strictObject({
+            url: z.url({ protocol: /^https?$/ }),
+            secretFile: z.string().min(1),
+            kinds: z.array(z.enum(["rollout", "update", "device"])).optional(),
+          }),
+        )
+        .max(8)
+        .default([]),
+    })
+    .prefault({}),
+  name: z
+    .string()
+    .regex(/^[\w.:-]{1,64}$/)
+    .default("gateway"),
+  rollouts: z.strictObject({ maxConcurrent: z.int().min(1).max(10_000).default(100) }).prefault({}),
   log: z.strictObject({ level: z.enum(["debug", "info", "warn", "error", "silent"]).default("info") }).prefault({}),
 });
 
@@ -155,6 +188,7 @@ export interface ConfigOverrides {
   readonly trust?: string[] | undefined;
   readonly blockSize?: number | undefined;
   readonly ackTimeoutMs?: number | undefined;
+  readonly apiListen?: string | undefined;
   readonly logLevel?: string | undefined;
 }
 
@@ -196,6 +230,8 @@ function merge(file: Record<string, unknown>, overrides: ConfigOverrides, base: 
   if (typeof out["state"] === "string") out["state"] = resolve(base, out["state"]);
   const lwm2m = out["lwm2m"] as { profiles?: unknown } | null | undefined;
   if (typeof lwm2m?.profiles === "string") out["lwm2m"] = { ...lwm2m, profiles: resolve(base, lwm2m.profiles) };
+  const api = out["api"] as { tls?: Record<string, unknown>; webhooks?: unknown } | null | undefined;
+  if (typeof api === "object" && api !== null) out["api"] = resolveApi(api, base);
   if (Array.isArray(out["trust"]))
     out["trust"] = out["trust"].map((path) => (typeof path === "string" ? resolve(base, path) : path));
   if (overrides.listen !== undefined) out["listen"] = overrides.listen;
@@ -206,8 +242,20 @@ function merge(file: Record<string, unknown>, overrides: ConfigOverrides, base: 
   };
   section("coap", "blockSize", overrides.blockSize);
   section("coap", "ackTimeoutMs", overrides.ackTimeoutMs);
+  section("api", "listen", overrides.apiListen);
   section("log", "level", overrides.logLevel);
   return out;
+}
+
+function resolveApi(api: { tls?: unknown; webhooks?: unknown }, base: string): object {
+  const path = (value: unknown): unknown => (typeof value === "string" ? resolve(base, value) : value);
+  const tls = api.tls as Record<string, unknown> | undefined;
+  const hooks = api.webhooks as Record<string, unknown>[] | undefined;
+  return {
+    ...api,
+    ...(typeof tls === "object" ? { tls: { ...tls, cert: path(tls["cert"]), key: path(tls["key"]) } } : {}),
+    ...(Array.isArray(hooks) ? { webhooks: hooks.map((one) => ({ ...one, secretFile: path(one["secretFile"]) })) } : {}),
+  };
 }
 
 function configError(where: string, error: z.ZodError): Error {

@@ -1,4 +1,4 @@
-import { mkdirSync, accessSync, constants } from "node:fs";
+import { mkdirSync, accessSync, constants, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { coapSource } from "../adapters/coap-source.ts";
 import { Counters } from "../util/counters.ts";
@@ -15,6 +15,8 @@ import { SecretStore } from "../adapters/secret-store.ts";
 import { AUDIT_PREFIX, CREDENTIAL_PREFIX } from "../gateway/lifecycle-desk.ts";
 import { RELEASE_PREFIX } from "../gateway/catalogue.ts";
 import { Gateway } from "../gateway/gateway.ts";
+import type { WebhookTarget } from "../gateway/webhooks.ts";
+import { EventLog } from "../http/event-log.ts";
 import type { OperationOutcome } from "../lwm2m/device-queue.ts";
 import type { OperationSpec } from "../lwm2m/operation-spec.ts";
 import type { ProbeReport } from "../lwm2m/probe.ts";
@@ -36,6 +38,8 @@ import { Sockets } from "./sockets.ts";
 export class GatewayHost {
   readonly gateway: Gateway;
   readonly counters: Counters;
+  /** What happens, for whoever listens. */
+  readonly events: EventLog = new EventLog(Date.now().toString(36));
   readonly #loop: RunLoop;
   readonly #store: Store;
   readonly #executor: StoreExecutor;
@@ -94,6 +98,9 @@ export class GatewayHost {
           parameters: { ...DEFAULT_PARAMETERS, ackTimeoutUs },
           isTrusted: provenAddresses(config.coap.provenNetworks),
           ...(await proxySettings(config)),
+          name: config.name,
+          maxConcurrentUpdates: config.rollouts.maxConcurrent,
+          webhooks: config.api.webhooks.map(webhookOf),
           profiles: readQuirks(config.lwm2m.profiles),
           awakeUs: awakeTimes(config.lwm2m.awakeS),
           ownAddress: (peer) => ownAddress(config.lwm2m.address, bound.addresses, peer),
@@ -180,11 +187,26 @@ export class GatewayHost {
       this.#waiting.get(outcome.operation)?.(outcome);
       this.#waiting.delete(outcome.operation);
     }
-    const { devices } = this.gateway;
+    const { devices, fleet, webhooks } = this.gateway;
+    for (let news = fleet.pollNews(); news !== undefined; news = fleet.pollNews()) {
+      const told = news;
+      this.events.add(told.kind, told.data);
+      this.#loop.call((nowUs) => webhooks.add(nowUs, told));
+    }
     for (let outcome = devices.pollOutcome(); outcome !== undefined; outcome = devices.pollOutcome()) {
       this.#asked.get(outcome.id)?.(outcome);
       this.#asked.delete(outcome.id);
     }
+  }
+}
+
+function webhookOf({ url, secretFile, kinds }: Config["api"]["webhooks"][number]): WebhookTarget {
+  try {
+    const secret = new Uint8Array(Buffer.from(readFileSync(secretFile, "utf8").trim(), "utf8"));
+    if (secret.length < 16) throw new Error("write at least 16 characters into it");
+    return { url, secret, kinds };
+  } catch (error) {
+    throw environmentError("webhook-secret", `${secretFile}: ${(error as Error).message}`);
   }
 }
 

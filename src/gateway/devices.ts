@@ -53,6 +53,8 @@ export interface DevicesParts extends Omit<RegistryParts, "respond" | "store"> {
   readonly learn?: ((nowUs: number, endpoint: string, readings: readonly Reading[]) => void) | undefined;
   /** Told of the answer to what the owner `fleet` has asked. */
   readonly answered?: ((nowUs: number, outcome: OperationOutcome) => void) | undefined;
+  /** Told when clients register, deregister or expire. */
+  readonly registered?: ((endpoint: string, kind: string) => void) | undefined;
   /** Told of updates that have ended, or wait for their release. */
   readonly updateChanged?: ((job: UpdateJob) => void) | undefined;
   /** How long a client in Queue Mode hears after its last message, where that is configured. */
@@ -105,7 +107,7 @@ export class Devices {
   }
 
   /** Takes a record of the store back; undefined when it is of another kind, false when it is damaged. */
-  recover(nowUs: number, key: string, record: Uint8Array): boolean | undefined {
+  recover(key: string, record: Uint8Array, nowUs: number): boolean | undefined {
     if (key.startsWith(TIMELINE_PREFIX)) return this.timelines.recover(key, record);
     if (key.startsWith(UPDATE_PREFIX)) return this.updates.recover(nowUs, record);
     if (key.startsWith(OPERATION_PREFIX)) return this.operations.recover(record);
@@ -145,6 +147,12 @@ export class Devices {
 
   waiting(endpoint: string): ReturnType<DeviceQueues["waiting"]> {
     return this.#queues.waiting(endpoint);
+  }
+
+  /** Seconds between two wakes of a client in Queue Mode. */
+  intervalS(registration: Registration): number | undefined {
+    const wakefulness = this.#queues.wakefulness(registration.endpoint);
+    return wakefulness && wakefulness.intervalUs(registration, 0) / 1_000_000;
   }
 
   isAwake(nowUs: number, endpoint: string): boolean {
@@ -285,6 +293,7 @@ export class Devices {
     this.#parts.metrics.count("lwm2m_registrations", kind);
     if (kind === "registered" || kind === "updated") this.#parts.heard?.(nowUs, endpoint);
     if (kind === "updated") return; // each lifetime has some
+    this.#parts.registered?.(endpoint, kind);
     const fields = { endpoint, peer: peerKey(peer), version, lifetimeS, queueMode };
     this.#parts.log.event(kind === "expired" ? "warn" : "info", `lwm2m-${kind}`, fields);
     const text = `${peerKey(peer)}, LwM2M ${version}, lifetime ${lifetimeS} s${queueMode ? ", Queue Mode" : ""}`;

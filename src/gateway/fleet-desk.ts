@@ -28,6 +28,13 @@ export interface FleetDeskParts {
   readonly store: (ops: readonly StoreOp[], durability: Durability) => number;
 }
 
+/** Something that happened. */
+export interface FleetNews {
+  readonly kind: string;
+  readonly data: Readonly<Record<string, string | number | undefined>>;
+}
+
+const MAX_NEWS = 5_000;
 const ID_DIGITS = 8;
 const APPLYING: ReadonlySet<string> = new Set(["applying", "deferred", "verifying", "soaking"]);
 
@@ -39,6 +46,7 @@ export class FleetDesk implements Fleet {
   /** Devices that were asked for their battery, and have not answered yet. */
   readonly #asked = new Map<number, string>();
   readonly #asking = new Set<string>();
+  readonly #news: FleetNews[] = [];
   readonly #describing = new Map<number, (done: boolean) => void>();
 
   constructor(parts: FleetDeskParts) {
@@ -62,12 +70,16 @@ export class FleetDesk implements Fleet {
   }
 
   *devices(): Iterable<FleetDevice> {
+    for (const endpoint of this.names()) yield this.#view(endpoint);
+  }
+
+  *names(): Iterable<string> {
     const seen = new Set<string>();
     for (const { registration } of this.#parts.devices().all()) {
       seen.add(registration.endpoint);
-      yield this.#view(registration.endpoint);
+      yield registration.endpoint;
     }
-    for (const endpoint of this.inventory.endpoints()) if (!seen.has(endpoint)) yield this.#view(endpoint);
+    for (const endpoint of this.inventory.endpoints()) if (!seen.has(endpoint)) yield endpoint;
   }
 
   device(endpoint: string): FleetDevice | undefined {
@@ -97,6 +109,8 @@ export class FleetDesk implements Fleet {
       loss: devices().timelines.lossOf(endpoint),
       registered: registration !== undefined,
       queueMode: registration?.queueMode,
+      lifetimeS: registration?.lifetimeS,
+      wakeIntervalS: registration?.queueMode === true ? devices().intervalS(registration) : undefined,
       held: made?.state === "quarantined" || made?.state === "decommissioned",
     };
   }
@@ -161,11 +175,35 @@ export class FleetDesk implements Fleet {
   updateChanged(job: UpdateJob): void {
     if (job.versionAfter !== undefined) this.inventory.runs(job.endpoint, job.versionAfter);
     if (job.origin !== undefined) this.rollouts.takeVerdict(verdictOf(job));
+    const { endpoint, id, state, reason, detail, origin, versionBefore, versionAfter } = job;
+    if (hasEnded(job)) this.#tell("update", { endpoint, id, state, reason, detail, origin, versionBefore, versionAfter });
+  }
+
+  /** A client has registered, or is gone. */
+  registered(endpoint: string, kind: string): void {
+    this.#tell("device", { endpoint, state: kind });
+  }
+
+  #tell(kind: string, data: FleetNews["data"]): void {
+    this.#news.push({ kind, data });
+    if (this.#news.length > MAX_NEWS) this.#news.shift();
+  }
+
+  /** What happened, for whoever listens. */
+  pollNews(): FleetNews | undefined {
+    const news = this.rollouts.pollNews();
+    if (news === undefined) return this.#news.shift();
+    const { rollout, name, decision } = news;
+    return { kind: "rollout", data: { rollout, name, ...decision } };
   }
 
   /** What an operator says of a device; `tell` once it is on the disk. */
   describe(endpoint: string, facts: OperatorFacts, tell: (done: boolean) => void): void {
-    this.#describing.set(this.inventory.describe(endpoint, facts), tell);
+    const before = this.inventory.get(endpoint);
+    this.#describing.set(this.inventory.describe(endpoint, facts), (done) => {
+      if (!done) this.inventory.restore(endpoint, before);
+      tell(done);
+    });
   }
 
   stored(nowUs: number, write: number, done: boolean, detail: string): boolean {

@@ -9,6 +9,8 @@ import type { PeerAddress, Transmit } from "../ports/datagram.ts";
 import type { Durability, StoreOp } from "../ports/store.ts";
 import type { Transfer } from "../transfer/transfer.ts";
 import { registerKeptUs } from "../lwm2m/registration.ts";
+import { AccessTokens } from "./access.ts";
+import { Webhooks } from "./webhooks.ts";
 import { FleetDesk } from "./fleet-desk.ts";
 import type { GatewayParts, Recovered } from "./parts.ts";
 import { DeviceTimer } from "./device-timer.ts";
@@ -59,6 +61,10 @@ export class Gateway {
   readonly #offers: Offers;
   /** Who may do what to which devices, from factory to scrapyard. */
   readonly desk: LifecycleDesk;
+  /** Who may use the API over the network. */
+  readonly access: AccessTokens;
+  /** Who is told of what happens. */
+  readonly webhooks: Webhooks;
   /** The fleet, and the rollouts over it. */
   readonly fleet: FleetDesk;
   #nextId = 1;
@@ -116,6 +122,15 @@ export class Gateway {
     const fleetParts = { crypto, log, metrics, desk, devices, unixMs, store, maxConcurrent, name };
     this.fleet = new FleetDesk({ ...fleetParts, random: fleetRandom });
     const { fleet } = this;
+    const durably = (ops: readonly StoreOp[]): number => this.#store(ops, "durable");
+    this.access = new AccessTokens({ crypto, random: parts.random.fork("access"), unixMs, store: durably });
+    const { webhooks: targets = [] } = parts;
+    const send = (command: Omit<Command & { kind: "http" }, "id">): number => {
+      const id = this.#nextId++;
+      this.#commands.push({ ...command, id });
+      return id;
+    };
+    this.webhooks = new Webhooks({ crypto, log, metrics, unixMs, targets, send, store: durably });
     const { ownAddress = () => undefined, profiles = [], awakeUs = () => undefined } = parts;
     this.#devices = new Devices(
       {
@@ -133,6 +148,7 @@ export class Gateway {
         },
         learn: fleet.learn.bind(fleet),
         answered: fleet.handleOutcome.bind(fleet),
+        registered: fleet.registered.bind(fleet),
         updateChanged: fleet.updateChanged.bind(fleet),
         store,
       },
@@ -173,12 +189,14 @@ export class Gateway {
     this.#cache.handleTimeout(nowUs);
     this.#devices.handleTimeout(nowUs);
     this.fleet.rollouts.handleTimeout(nowUs);
+    this.webhooks.handleTimeout(nowUs);
     const flushUs = this.#transfers.nextFlushUs;
     if (flushUs !== undefined && flushUs <= nowUs) this.#storeCheckpoints(this.#transfers.takeWrites(nowUs));
     this.#settle(nowUs);
   }
 
   handleEvent(nowUs: number, id: number, event: CommandEvent): void {
+    if (this.webhooks.handleEvent(nowUs, id, event)) return this.#settle(nowUs);
     if (this.#proxying?.handleEvent(nowUs, id, event) === true) return this.#settle(nowUs);
     if (this.#storeWrites.has(id)) this.#onStored(nowUs, id, event);
     else this.#cache.handleEvent(nowUs, id, event);
@@ -241,7 +259,10 @@ export class Gateway {
   }
 
   pollTimeout(): number | undefined {
-    const devices = earlier(this.#devices.pollTimeout(), this.fleet.rollouts.pollTimeout());
+    const devices = earlier(
+      this.#devices.pollTimeout(),
+      earlier(this.fleet.rollouts.pollTimeout(), this.webhooks.pollTimeout()),
+    );
     const next = earlier(devices, earlier(this.#cache.pollTimeout(), this.#transfers.nextFlushUs));
     return earlier(this.#endpoint.pollTimeout(), next);
   }
@@ -260,11 +281,12 @@ export class Gateway {
     const listings = recoverImages(recovery, records);
     for (const image of catalogue.images()) this.#offers.serveImage(image.digest);
     for (const listing of listings) this.#offers.offer(nowUs, listing);
-    recoverDevices(recovery, { devices: this.#devices, fleet: this.fleet }, nowUs, records);
+    recoverDevices(recovery, [this.#devices, this.fleet, this.access, this.webhooks], nowUs, records);
     removeStrays(recovery);
     this.#devices.begin(nowUs);
     this.#offers.sweep(nowUs);
     this.fleet.rollouts.begin(nowUs);
+    this.webhooks.handleTimeout(nowUs);
   }
 
   #settle(nowUs: number): void {
@@ -327,6 +349,7 @@ export class Gateway {
       this.#parts.metrics.count("store_write_failed", event.reason);
     }
     this.#devices.stored(nowUs, id, event.kind === "done");
+    this.access.stored(id, event.kind === "done");
     this.fleet.stored(nowUs, id, event.kind === "done", event.kind === "failed" ? event.detail : "");
     this.desk.stored(nowUs, id, event.kind === "done", event.kind === "failed" ? event.detail : "");
     if (publication === undefined) return;

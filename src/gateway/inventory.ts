@@ -104,6 +104,11 @@ export class Inventory {
     return this.#store([{ kind: "put", key: keyOf(endpoint), value: utf8(JSON.stringify(entry)) }], "durable");
   }
 
+  /** What was said of it could not be written. */
+  restore(endpoint: string, { tags, class: named, hops, revision }: InventoryEntry): void {
+    this.#entries.set(endpoint, { ...this.get(endpoint), tags, class: named, hops, revision });
+  }
+
   #put(endpoint: string, entry: InventoryEntry, write: boolean): void {
     if (!this.#entries.has(endpoint) && this.#entries.size >= MAX_DEVICES) this.#forgetOne();
     this.#entries.set(endpoint, entry);

@@ -161,6 +161,16 @@ export class LifecycleDesk {
     this.#writer.submit({ unixMs: this.#parts.unixMs(nowUs), actor, event, extra, done });
   }
 
+  /** Somebody changed something by the API; the lifecycle's own changes are entries already. */
+  noteOperator(
+    nowUs: number,
+    actor: string,
+    { path, ...about }: { readonly method: string; readonly path: string; readonly role: string; readonly status: number },
+  ): void {
+    if (about.status >= 400 || path.startsWith("/v1/lifecycle/")) return;
+    this.submit(nowUs, actor, { kind: "operator-action", path: path.slice(0, 256), ...about }, () => {});
+  }
+
   /** A device that the factory made, with the key that answers it. */
   provision(
     nowUs: number,

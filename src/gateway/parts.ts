@@ -11,6 +11,7 @@ import type { Metrics } from "../ports/metrics.ts";
 import type { Random } from "../ports/random.ts";
 import type { Admission } from "../transfer/admission.ts";
 import type { ProxySettings } from "./proxying.ts";
+import type { WebhookTarget } from "./webhooks.ts";
 
 export interface GatewayParts {
   readonly crypto: Crypto;
@@ -37,6 +38,8 @@ export interface GatewayParts {
   readonly maxConcurrentUpdates?: number | undefined;
   /** What this gateway is called where there are several. */
   readonly name?: string | undefined;
+  /** Who is told of what happens, by signed POSTs. */
+  readonly webhooks?: readonly WebhookTarget[] | undefined;
   /** Requests are forwarded for clients that ask so; not at all when absent. */
   readonly proxy?: ProxySettings;
 }

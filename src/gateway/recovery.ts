@@ -14,8 +14,6 @@ import {
   type Catalogue,
   type Listing,
 } from "./catalogue.ts";
-import type { Devices } from "./devices.ts";
-import type { FleetDesk } from "./fleet-desk.ts";
 
 /** What is filled from the store after a restart. */
 export interface RecoveryParts {
@@ -51,15 +49,24 @@ export function recoverImages(parts: RecoveryParts, entries: Entries): Listing[]
   return [...listings.values()];
 }
 
+/** Whoever keeps records: undefined for one that is not its own, false for one that is damaged. */
+export interface RecordOwner {
+  recover(key: string, record: Uint8Array, nowUs: number): boolean | undefined;
+}
+
 /** Takes back what concerns devices; the images must be there by then. */
 export function recoverDevices(
   parts: RecoveryParts,
-  { devices, fleet }: { readonly devices: Devices; readonly fleet: FleetDesk },
+  owners: readonly RecordOwner[],
   nowUs: number,
   entries: Entries,
 ): void {
   for (const [key, value] of entries)
-    if ((devices.recover(nowUs, key, value) ?? fleet.recover(key, value)) === false) tellDamaged(parts, key, "record-damaged");
+    for (const owner of owners) {
+      const taken = owner.recover(key, value, nowUs);
+      if (taken === false) tellDamaged(parts, key, "record-damaged");
+      if (taken !== undefined) break;
+    }
 }
 
 /** Removes images that no record names, unless it is the records that are gone. */

@@ -65,29 +65,45 @@ const OperationBody = z.strictObject({
   wait: z.boolean().default(true),
 });
 
+const Endpoint = z.object({ endpoint: z.string().min(1).max(255) });
 type Named = { Params: { endpoint: string } };
 
 export function addDeviceRoutes(app: FastifyInstance, control: DevicesControl): void {
   const { devices } = control;
   const unknown = "is not registered, or too much waits for it: see blockferry devices";
-  app.get("/v1/devices", () => {
-    const out: DeviceView[] = [];
-    control.call((nowUs) => {
-      for (const one of devices.all()) out.push(viewOf(devices, nowUs, one));
-    });
-    return out;
-  });
-  app.get<Named>("/v1/devices/:endpoint/timeline", (request) => devices.timelines.of(request.params.endpoint));
-  app.get<Named>("/v1/devices/:endpoint/operations", (request) =>
-    devices.waiting(request.params.endpoint).map(({ id, operation, running }) => ({
-      id,
-      operation: operation.kind,
-      path: pathText(operation.path),
-      running,
-    })),
+  app.get(
+    "/v1/devices",
+    { schema: { summary: "LwM2M clients that are registered" }, config: { access: "read" } },
+    () => {
+      const out: DeviceView[] = [];
+      control.call((nowUs) => {
+        for (const one of devices.all()) out.push(viewOf(devices, nowUs, one));
+      });
+      return out;
+    },
+  );
+  app.get<Named>(
+    "/v1/devices/:endpoint/timeline",
+    { schema: { summary: "What happened to a device", params: Endpoint }, config: { access: "read" } },
+    (request) => devices.timelines.of(request.params.endpoint),
+  );
+  app.get<Named>(
+    "/v1/devices/:endpoint/operations",
+    { schema: { summary: "What waits for a device", params: Endpoint }, config: { access: "read" } },
+    (request) =>
+      devices.waiting(request.params.endpoint).map(({ id, operation, running }) => ({
+        id,
+        operation: operation.kind,
+        path: pathText(operation.path),
+        running,
+      })),
   );
   app.delete<{ Params: { endpoint: string; id: string } }>(
     "/v1/devices/:endpoint/operations/:id",
+    {
+      schema: { summary: "Takes an operation back", params: Endpoint.extend({ id: z.coerce.number().int().min(0) }) },
+      config: { access: "operate" },
+    },
     async (request, reply) => {
       const { endpoint, id } = request.params;
       let done = false;
@@ -100,31 +116,42 @@ export function addDeviceRoutes(app: FastifyInstance, control: DevicesControl): 
         : refuse(reply, 404, "no-such-operation", `no operation ${id} waits for ${endpoint}`);
     },
   );
-  app.post<Named>("/v1/devices/:endpoint/operations", async (request, reply) => {
-    const body = OperationBody.safeParse(request.body);
-    if (!body.success) return refuse(reply, 400, "bad-request", z.prettifyError(body.error));
-    const { wait, priority, deadlineS, ...spec } = body.data;
-    const meant = operationOf(spec);
-    if (typeof meant === "string") return refuse(reply, 400, "bad-request", meant);
-    const { endpoint } = request.params;
-    const taken = await control.operate(endpoint, spec, { priority, deadlineS });
-    if (taken === undefined) return refuse(reply, 404, "no-such-device", `${endpoint} ${unknown}`);
-    if (!wait) return reply.code(202).send({ id: taken.id });
-    const { result } = await taken.outcome;
-    if (result.kind === "refused") return refuse(reply, 422, "device-refused", outcomeText(result));
-    if (result.kind === "failed") return refuse(reply, 504, "device-failed", result.reason);
-    return {
-      id: taken.id,
-      code: result.code,
-      readings: result.readings?.map(({ path, value }) => ({ path: pathText(path), value: plain(value) })) ?? [],
-      links: result.links ?? [],
-    };
-  });
-  app.post<Named>("/v1/devices/:endpoint/probe", async (request, reply) => {
-    const { endpoint } = request.params;
-    const report = await control.probe(endpoint);
-    return report ?? refuse(reply, 404, "no-such-device", `${endpoint} ${unknown}, or it is being probed already`);
-  });
+  app.post<Named>(
+    "/v1/devices/:endpoint/operations",
+    {
+      schema: { summary: "Has a device read, written, executed and so on", params: Endpoint, body: OperationBody },
+      config: { access: "operate" },
+    },
+    async (request, reply) => {
+      const body = OperationBody.safeParse(request.body);
+      if (!body.success) return refuse(reply, 400, "bad-request", z.prettifyError(body.error));
+      const { wait, priority, deadlineS, ...spec } = body.data;
+      const meant = operationOf(spec);
+      if (typeof meant === "string") return refuse(reply, 400, "bad-request", meant);
+      const { endpoint } = request.params;
+      const taken = await control.operate(endpoint, spec, { priority, deadlineS });
+      if (taken === undefined) return refuse(reply, 404, "no-such-device", `${endpoint} ${unknown}`);
+      if (!wait) return reply.code(202).send({ id: taken.id });
+      const { result } = await taken.outcome;
+      if (result.kind === "refused") return refuse(reply, 422, "device-refused", outcomeText(result));
+      if (result.kind === "failed") return refuse(reply, 504, "device-failed", result.reason);
+      return {
+        id: taken.id,
+        code: result.code,
+        readings: result.readings?.map(({ path, value }) => ({ path: pathText(path), value: plain(value) })) ?? [],
+        links: result.links ?? [],
+      };
+    },
+  );
+  app.post<Named>(
+    "/v1/devices/:endpoint/probe",
+    { schema: { summary: "Finds out what a device can do", params: Endpoint }, config: { access: "operate" } },
+    async (request, reply) => {
+      const { endpoint } = request.params;
+      const report = await control.probe(endpoint);
+      return report ?? refuse(reply, 404, "no-such-device", `${endpoint} ${unknown}, or it is being probed already`);
+    },
+  );
 }
 
 function plain(value: ResourceValue): string | number | boolean {

@@ -1,4 +1,4 @@
-import type { FastifyInstance, FastifyReply } from "fastify";
+import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { z } from "zod";
 import type { DeskResult, LifecycleDesk } from "../gateway/lifecycle-desk.ts";
 import { SUIT_LIMITS } from "../suit/envelope.ts";
@@ -88,6 +88,9 @@ const TransferBody = z.strictObject({
   names: z.array(z.string().min(1).max(64)).max(8).default([]),
 });
 
+/** Over the network it is the token's name that counts. */
+const whoOf = ({ caller }: FastifyRequest, named: string): string => (caller.local ? named : caller.name);
+
 /** Who may do what to which devices; each change is in the audit log before it is answered. */
 export function addLifecycleRoutes(app: FastifyInstance, control: LifecycleControl): void {
   const { desk, call, unixMs } = control;
@@ -98,42 +101,81 @@ export function addLifecycleRoutes(app: FastifyInstance, control: LifecycleContr
     const status = result.reason === "store-write-failed" ? 507 : 409;
     return refuse(reply, status, result.reason, result.detail);
   };
-  app.get("/v1/lifecycle", () => stateOf(desk, unixMs()));
-  app.post("/v1/lifecycle/events", async (request, reply) => {
-    const body = SubmitBody.safeParse(request.body);
-    if (!body.success) return refuse(reply, 400, "bad-request", z.prettifyError(body.error));
-    const { actor: who, event } = body.data;
-    return answer(reply, await settled((nowUs, done) => desk.submit(nowUs, who, event, done)));
-  });
-  app.post("/v1/lifecycle/devices", async (request, reply) => {
-    const body = ProvisionBody.safeParse(request.body);
-    if (!body.success) return refuse(reply, 400, "bad-request", z.prettifyError(body.error));
-    const { actor: who, key: secret, ...about } = body.data;
-    const event = { kind: "device-provisioned", stage: 2, ...about } as const;
-    return answer(reply, await settled((nowUs, done) => desk.provision(nowUs, who, event, fromHex(secret)!, done)));
-  });
-  app.post("/v1/lifecycle/transfers", async (request, reply) => {
-    const body = TransferBody.safeParse(request.body);
-    if (!body.success) return refuse(reply, 400, "bad-request", z.prettifyError(body.error));
-    const { actor: who, classId: id, envelope, names } = body.data;
-    const bytes = new Uint8Array(Buffer.from(envelope, "base64"));
-    return answer(reply, await settled((nowUs, done) => desk.transfer(nowUs, who, id, bytes, names, done)));
-  });
-  app.delete<{ Params: { device: string } }>("/v1/lifecycle/devices/:device", async (request, reply) => {
-    const id = request.params.device;
-    const who = actor.safeParse((request.query as { actor?: string }).actor);
-    if (!who.success) return refuse(reply, 400, "bad-request", z.prettifyError(who.error));
-    return answer(reply, await settled((nowUs, done) => desk.decommission(nowUs, who.data, id, done)));
-  });
-  app.get("/v1/audit", () => ({
+  app.get(
+    "/v1/lifecycle",
+    { schema: { summary: "Classes, authorities, orphans, what is held" }, config: { access: "read" } },
+    () => stateOf(desk, unixMs()),
+  );
+  app.post(
+    "/v1/lifecycle/events",
+    { schema: { summary: "A change of the lifecycle", body: SubmitBody }, config: { access: "administer" } },
+    async (request, reply) => {
+      const body = SubmitBody.safeParse(request.body);
+      if (!body.success) return refuse(reply, 400, "bad-request", z.prettifyError(body.error));
+      const { event } = body.data;
+      const who = whoOf(request, body.data.actor);
+      return answer(reply, await settled((nowUs, done) => desk.submit(nowUs, who, event, done)));
+    },
+  );
+  app.post(
+    "/v1/lifecycle/devices",
+    {
+      schema: { summary: "A device that the factory made, with its credential", body: ProvisionBody },
+      config: { access: "administer" },
+    },
+    async (request, reply) => {
+      const body = ProvisionBody.safeParse(request.body);
+      if (!body.success) return refuse(reply, 400, "bad-request", z.prettifyError(body.error));
+      const { actor: named, key: secret, ...about } = body.data;
+      const who = whoOf(request, named);
+      const event = { kind: "device-provisioned", stage: 2, ...about } as const;
+      return answer(reply, await settled((nowUs, done) => desk.provision(nowUs, who, event, fromHex(secret)!, done)));
+    },
+  );
+  app.post(
+    "/v1/lifecycle/transfers",
+    {
+      schema: { summary: "Hands a class over to new authorities", body: TransferBody },
+      config: { access: "administer" },
+    },
+    async (request, reply) => {
+      const body = TransferBody.safeParse(request.body);
+      if (!body.success) return refuse(reply, 400, "bad-request", z.prettifyError(body.error));
+      const { actor: named, classId: id, envelope, names } = body.data;
+      const who = whoOf(request, named);
+      const bytes = new Uint8Array(Buffer.from(envelope, "base64"));
+      return answer(reply, await settled((nowUs, done) => desk.transfer(nowUs, who, id, bytes, names, done)));
+    },
+  );
+  app.delete<{ Params: { device: string } }>(
+    "/v1/lifecycle/devices/:device",
+    {
+      schema: {
+        summary: "Retires a device; its credential is erased",
+        params: z.object({ device: z.string().max(64) }),
+      },
+      config: { access: "administer" },
+    },
+    async (request, reply) => {
+      const id = request.params.device;
+      const who = actor.safeParse((request.query as { actor?: string }).actor);
+      if (!who.success) return refuse(reply, 400, "bad-request", z.prettifyError(who.error));
+      return answer(reply, await settled((nowUs, done) => desk.decommission(nowUs, whoOf(request, who.data), id, done)));
+    },
+  );
+  app.get("/v1/audit", { schema: { summary: "The hash-chained log" }, config: { access: "audit" } }, () => ({
     head: desk.lifecycle.head ?? null,
     tampered: desk.tampered ?? null,
     lines: desk.lines,
   }));
-  app.get<{ Querystring: { days?: string } }>("/v1/census", (request) => {
-    const days = Number(request.query.days ?? 30);
-    return desk.census(unixMs(), Number.isFinite(days) && days >= 0 ? days : 30);
-  });
+  app.get<{ Querystring: { days?: string } }>(
+    "/v1/census",
+    { schema: { summary: "Which versions run where, in counts" }, config: { access: "read" } },
+    (request) => {
+      const days = Number(request.query.days ?? 30);
+      return desk.census(unixMs(), Number.isFinite(days) && days >= 0 ? days : 30);
+    },
+  );
 }
 
 /** What `blockferry orphan` and the like show. */

@@ -3,7 +3,7 @@ import { z } from "zod";
 import type { Gateway } from "../gateway/gateway.ts";
 import { imagePath, type Listing } from "../gateway/catalogue.ts";
 import { parsePath, pathText, type Path } from "../lwm2m/path.ts";
-import { DEFAULT_POLICY, type Component, type UpdateJob } from "../lwm2m/update/job.ts";
+import { DEFAULT_POLICY, type Component, type UpdateJob, type UpdatePolicy } from "../lwm2m/update/job.ts";
 import type { StartRefusal } from "../lwm2m/update/updates.ts";
 import { fromHex } from "../util/bytes.ts";
 import { refuse } from "./problem.ts";
@@ -30,7 +30,14 @@ const lwm2mPath = z
   .string()
   .max(64)
   .refine((text) => parsePath(text) !== undefined, "write a path such as /3/0/3");
-const component = z.strictObject({
+export interface ComponentInput {
+  image: string;
+  version?: string | undefined;
+  object: string;
+  versionPath?: string | undefined;
+}
+
+export const ComponentSchema: z.ZodType<ComponentInput> = z.strictObject({
   /** Key, digest (or its beginning), or version of a published image. */
   image: z.string().min(1).max(256),
   /** What the version resource has to read afterwards; the release's version when absent. */
@@ -40,8 +47,7 @@ const component = z.strictObject({
   versionPath: lwm2mPath.optional(),
 });
 const seconds = z.number().min(0).max(31_536_000);
-const UpdateBody = z.strictObject({
-  components: z.array(component).min(1).max(16),
+const policyShape = {
   methods: z
     .array(z.enum(["pull", "push", "trigger"]))
     .min(1)
@@ -54,75 +60,97 @@ const UpdateBody = z.strictObject({
   soakS: seconds.default(DEFAULT_POLICY.soakS),
   severity: z.int().min(0).max(2).optional(),
   maxDeferS: seconds.optional(),
-  deadlineS: seconds.optional(),
   restarts: z.boolean().optional(),
   force: z.boolean().default(false),
+};
+/** How a device is updated, whoever asks for it. */
+export const PolicySchema: z.ZodType<Omit<UpdatePolicy, "deadlineS" | "hold">> = z.strictObject(policyShape);
+
+const UpdateBody = z.strictObject({
+  components: z.array(ComponentSchema).min(1).max(16),
+  ...policyShape,
+  deadlineS: seconds.optional(),
 });
 
+const Endpoint = z.object({ endpoint: z.string().min(1).max(255) });
 type Named = { Params: { endpoint: string } };
 
 export function addUpdateRoutes(app: FastifyInstance, control: UpdatesControl): void {
   const { gateway } = control;
   const call = (action: (nowUs: number) => void): void => control.call(action);
   const { updates } = gateway.devices;
-  app.get("/v1/updates", () => [...updates.all()].map((job) => viewOf(gateway, job)));
-  app.get<Named>("/v1/devices/:endpoint/update", async (request, reply) => {
-    const job = updates.get(request.params.endpoint);
-    return job === undefined
-      ? refuse(reply, 404, "no-update", "it has not been updated by this gateway")
-      : viewOf(gateway, job);
-  });
-  app.post<Named>("/v1/devices/:endpoint/update", async (request, reply) => {
-    const body = UpdateBody.safeParse(request.body);
-    if (!body.success) return refuse(reply, 400, "bad-request", z.prettifyError(body.error));
-    const { components, ...policy } = body.data;
-    const targets = components.map((one) => targetOf(gateway, one));
-    const wrong = targets.find((target) => typeof target === "string");
-    if (wrong !== undefined) return refuse(reply, 422, "no-such-image", wrong);
-    const { endpoint } = request.params;
-    const held = (targets as Component[]).find(({ digest }) => !gateway.desk.mayHave("", endpoint, digest));
-    if (held !== undefined)
-      return refuse(reply, 409, "quarantined", `${endpoint} may have the current image or the recovery image only`);
-    const job = await new Promise<UpdateJob | StartRefusal | "not-stored">((resolve) =>
-      call((nowUs) => {
-        const told = (done: boolean): void => resolve(done ? started : "not-stored");
-        const started = updates.start(nowUs, endpoint, targets as Component[], policy, told);
-        if (typeof started === "string") resolve(started);
-        gateway.devices.settle(nowUs);
-      }),
-    );
-    if (job === "not-stored")
+  app.get("/v1/updates", { schema: { summary: "The newest update of each client" }, config: { access: "read" } }, () =>
+    [...updates.all()].map((job) => viewOf(gateway, job)),
+  );
+  app.get<Named>(
+    "/v1/devices/:endpoint/update",
+    { schema: { summary: "How the newest update of a device is", params: Endpoint }, config: { access: "read" } },
+    async (request, reply) => {
+      const job = updates.get(request.params.endpoint);
+      return job === undefined
+        ? refuse(reply, 404, "no-update", "it has not been updated by this gateway")
+        : viewOf(gateway, job);
+    },
+  );
+  app.post<Named>(
+    "/v1/devices/:endpoint/update",
+    { schema: { summary: "Updates a device", params: Endpoint, body: UpdateBody }, config: { access: "operate" } },
+    async (request, reply) => {
+      const body = UpdateBody.safeParse(request.body);
+      if (!body.success) return refuse(reply, 400, "bad-request", z.prettifyError(body.error));
+      const { components, ...policy } = body.data;
+      const targets = components.map((one) => targetOf(gateway, one));
+      const wrong = targets.find((target) => typeof target === "string");
+      if (wrong !== undefined) return refuse(reply, 422, "no-such-image", wrong);
+      const { endpoint } = request.params;
+      const held = (targets as Component[]).find(({ digest }) => !gateway.desk.mayHave("", endpoint, digest));
+      if (held !== undefined)
+        return refuse(reply, 409, "quarantined", `${endpoint} may have the current image or the recovery image only`);
+      const job = await new Promise<UpdateJob | StartRefusal | "not-stored">((resolve) =>
+        call((nowUs) => {
+          const told = (done: boolean): void => resolve(done ? started : "not-stored");
+          const started = updates.start(nowUs, endpoint, targets as Component[], policy, told);
+          if (typeof started === "string") resolve(started);
+          gateway.devices.settle(nowUs);
+        }),
+      );
+      if (job === "not-stored")
+        return refuse(
+          reply,
+          507,
+          job,
+          "the update could not be written: see the gateway's log, and free some disk space",
+        );
+      if (typeof job !== "string") return reply.code(202).send(viewOf(gateway, job));
       return refuse(
         reply,
-        507,
+        409,
         job,
-        "the update could not be written: see the gateway's log, and free some disk space",
+        `${endpoint}: wait for the update under way, or cancel it with: blockferry update ${endpoint} --cancel`,
       );
-    if (typeof job !== "string") return reply.code(202).send(viewOf(gateway, job));
-    return refuse(
-      reply,
-      409,
-      job,
-      `${endpoint}: wait for the update under way, or cancel it with: blockferry update ${endpoint} --cancel`,
-    );
-  });
-  app.delete<Named>("/v1/devices/:endpoint/update", async (request, reply) => {
-    const { endpoint } = request.params;
-    const done = await new Promise<boolean>((resolve) =>
-      call((nowUs) => {
-        if (!updates.cancel(nowUs, endpoint, () => resolve(true))) resolve(false);
-        gateway.devices.settle(nowUs);
-      }),
-    );
-    const job = updates.get(endpoint);
-    if (done) return viewOf(gateway, job!);
-    const why = job === undefined ? "nothing is under way" : `it is ${job.state}, and too late`;
-    return refuse(reply, 409, "cannot-cancel", `${endpoint}: ${why}`);
-  });
+    },
+  );
+  app.delete<Named>(
+    "/v1/devices/:endpoint/update",
+    { schema: { summary: "Cancels the update under way", params: Endpoint }, config: { access: "operate" } },
+    async (request, reply) => {
+      const { endpoint } = request.params;
+      const done = await new Promise<boolean>((resolve) =>
+        call((nowUs) => {
+          if (!updates.cancel(nowUs, endpoint, () => resolve(true))) resolve(false);
+          gateway.devices.settle(nowUs);
+        }),
+      );
+      const job = updates.get(endpoint);
+      if (done) return viewOf(gateway, job!);
+      const why = job === undefined ? "nothing is under way" : `it is ${job.state}, and too late`;
+      return refuse(reply, 409, "cannot-cancel", `${endpoint}: ${why}`);
+    },
+  );
 }
 
 /** The component that is meant, or what is wrong with it. */
-function targetOf(gateway: Gateway, given: z.infer<typeof component>): Component | string {
+export function targetOf(gateway: Gateway, given: ComponentInput): Component | string {
   const { image } = given;
   const listings = [...gateway.listings()];
   const found = listings.filter((listing) => isNamed(listing, image));
@@ -142,7 +170,7 @@ function isNamed({ release, digest, alias }: Listing, image: string): boolean {
   return release.key === image || digest.startsWith(image.toLowerCase()) || [path, last, alias].includes(bare);
 }
 
-function componentOf({ release, digest }: Listing, given: z.infer<typeof component>): Component | string {
+function componentOf({ release, digest }: Listing, given: ComponentInput): Component | string {
   const version = given.version ?? release.version;
   if (version === undefined)
     return `the manifest of ${release.key} has no version: say with --expect what the device is to read afterwards`;

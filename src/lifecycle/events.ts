@@ -27,6 +27,14 @@ export type LifecycleEvent =
   | { readonly kind: "policy-set"; readonly classId: string; readonly policy: OperatorPolicy }
   | { readonly kind: "recovery-set"; readonly classId: string; readonly digest: string }
   | { readonly kind: "device-decommissioned"; readonly device: string; readonly erased: readonly string[] }
+  /** What somebody did by the API, besides all the above. */
+  | {
+      readonly kind: "operator-action";
+      readonly method: string;
+      readonly path: string;
+      readonly role: string;
+      readonly status: number;
+    }
   | {
       readonly kind: "release-admitted";
       readonly classId: string;

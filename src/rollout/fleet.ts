@@ -21,6 +21,9 @@ export interface FleetDevice {
   /** In quarantine, or decommissioned: it may not have this. */
   readonly held?: boolean | undefined;
   readonly queueMode?: boolean | undefined;
+  readonly lifetimeS?: number | undefined;
+  /** Between two wakes of one in Queue Mode: learnt, or what its lifetime has it keep. */
+  readonly wakeIntervalS?: number | undefined;
 }
 
 /** What became of the update of a device that a rollout asked for. */

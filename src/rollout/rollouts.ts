@@ -100,10 +100,12 @@ export class Rollouts {
     return this.#news.shift();
   }
 
-  create(nowUs: number, spec: RolloutSpec, by: string, tell: Tell): void {
+  /** `id`: what it is to be called; one that is there already is what was asked for before. */
+  create(nowUs: number, spec: RolloutSpec, by: string, tell: Tell, id: string = this.#parts.newId()): void {
+    const known = this.#lanes.get(id);
+    if (known !== undefined) return tell({ ok: true, record: known.rollout.record });
     if (this.#lanes.size >= ROLLOUT_LIMITS.maxRollouts)
       return tell({ ok: false, reason: "too-many-rollouts", detail: "delete some that have ended" });
-    const id = this.#parts.newId();
     const groups = spec.groups.map(() => ({ state: "scheduled", passed: false, tolerated: 0 }) as const);
     const fixed = { id, spec, groups, createdBy: by, createdMs: this.#parts.unixMs(nowUs), revision: 0, decisions: 0 };
     const lane = newLane(new Rollout({ ...fixed, state: "created", reason: "created" }));

@@ -1,10 +1,12 @@
 import { describe, expect, it } from "vitest";
 import { createApi } from "../../src/http/api.ts";
+import { EventLog } from "../../src/http/event-log.ts";
 import { GatewayBench, makeImage, sign } from "../support/gateway.ts";
 
-function setUp() {
+async function setUp() {
   const bench = new GatewayBench();
-  const api = createApi({
+  const api = await createApi({
+    events: new EventLog("t"),
     unixMs: () => Date.now(),
     gateway: bench.gateway,
     addresses: ["127.0.0.1:5683"],
@@ -18,14 +20,14 @@ function setUp() {
   return { bench, api };
 }
 
-const post = (api: ReturnType<typeof createApi>, payload: string | object) =>
+const post = (api: Awaited<ReturnType<typeof createApi>>, payload: string | object) =>
   api.inject({ method: "POST", url: "/v1/images", headers: { "content-type": "application/json" }, payload });
 
 describe("the operator's API", () => {
   const image = makeImage(1, 3_000);
 
   it("publishes, and lists what is offered, how far devices are, and what was counted", async () => {
-    const { bench, api } = setUp();
+    const { bench, api } = await setUp();
     bench.disk.upstream.set("sim:1", image);
     const created = await post(api, {
       envelope: Buffer.from(sign(image, 1)).toString("base64"),
@@ -41,7 +43,7 @@ describe("the operator's API", () => {
   });
 
   it("shows a publication while its image is fetched", async () => {
-    const { bench, api } = setUp();
+    const { bench, api } = await setUp();
     bench.disk.upstream.set("sim:1", image);
     bench.loop.call((nowUs) => bench.gateway.publish(nowUs, 9, { envelope: sign(image, 1), source: "sim:1" }));
     expect((await api.inject("/v1/publications")).json()).toMatchObject([
@@ -59,7 +61,7 @@ describe("the operator's API", () => {
     ["a list", "[]"],
     ["an envelope beyond the limit", { envelope: "A".repeat(100_000) }],
   ])("%s is a problem document, not a crash", async (_what, payload) => {
-    const { api } = setUp();
+    const { api } = await setUp();
     const response = await post(api, payload);
     expect(response.statusCode).toBe(400);
     expect(response.headers["content-type"]).toMatch(/application\/problem\+json/);
@@ -67,12 +69,12 @@ describe("the operator's API", () => {
   });
 
   it("a body larger than any envelope is refused unread", async () => {
-    const { api } = setUp();
+    const { api } = await setUp();
     expect((await post(api, { envelope: "A".repeat(1_100_000) })).statusCode).toBe(413);
   });
 
   it("a refusal carries its reason as title", async () => {
-    const { api } = setUp();
+    const { api } = await setUp();
     const response = await post(api, { envelope: Buffer.from("nonsense").toString("base64"), source: "sim:1" });
     expect(response.statusCode).toBe(422);
     expect(response.json()).toMatchObject({ title: "malformed" });

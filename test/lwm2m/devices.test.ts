@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { createApi } from "../../src/http/api.ts";
+import { EventLog } from "../../src/http/event-log.ts";
 import type { OperationOutcome } from "../../src/lwm2m/device-queue.ts";
 import { chooseQuirks, parseQuirks, STANDARD, type Evidence } from "../../src/lwm2m/quirks.ts";
 import { operationOf } from "../../src/lwm2m/operation-spec.ts";
@@ -218,7 +219,8 @@ describe("the API for devices", () => {
     site.addMote("m", BEHAVIOURS["push-only"]);
     site.bench.run(2);
     const { bench } = site;
-    const api = createApi({
+    const api = await createApi({
+      events: new EventLog("t"),
       unixMs: () => Date.now(),
       gateway: bench.gateway,
       addresses: [],

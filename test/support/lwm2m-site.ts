@@ -15,7 +15,7 @@ import type { Timer } from "../../src/util/timer-queue.ts";
 import { SeededRandom } from "../../simulator/engine/random.ts";
 import { GOOD, type Behaviour } from "../../simulator/mote/lwm2m/behaviour.ts";
 import { Lwm2mMote, type Lwm2mMoteParts } from "../../simulator/mote/lwm2m/lwm2m-mote.ts";
-import { parseProfile } from "../../simulator/mote/profile.ts";
+import { parseProfile, type ChipProfile } from "../../simulator/mote/profile.ts";
 import { decoded } from "./coap-get.ts";
 import { author, classId, GatewayBench, makeImage } from "./gateway.ts";
 import { SERVER } from "./pair.ts";
@@ -25,7 +25,7 @@ export const PROFILES: readonly Quirks[] = readdirSync(fileURLToPath(folder))
   .filter((name) => name.endsWith(".json"))
   .map((name) => parseQuirks(JSON.parse(readFileSync(new URL(name, folder), "utf8"))));
 
-const CHIP = parseProfile(
+export const CHIP: ChipProfile = parseProfile(
   JSON.parse(readFileSync(new URL("../../simulator/profiles/nrf52840.json", import.meta.url), "utf8")),
 );
 const DELAY_US = 5_000;

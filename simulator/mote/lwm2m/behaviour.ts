@@ -8,6 +8,8 @@ export interface Behaviour {
   readonly bootsOld: boolean;
   /** Once told to update it is never heard of again. */
   readonly vanishes: boolean;
+  /** The new image boots, and never reaches its server: the watchdog has it tried until the boot loader goes back. */
+  readonly neverConfirms: boolean;
   /** State and Result are as new after each restart. */
   readonly forgets: boolean;
   /** Its user puts the first update off. */
@@ -20,6 +22,7 @@ export const GOOD: Behaviour = {
   stubState: false,
   bootsOld: false,
   vanishes: false,
+  neverConfirms: false,
   forgets: false,
   defers: false,
   manufacturer: "blockferry",
@@ -34,4 +37,5 @@ export const BEHAVIOURS: Readonly<Record<string, Behaviour>> = {
   "boots-old": { ...GOOD, bootsOld: true },
   defers: { ...GOOD, defers: true },
   vanishes: { ...GOOD, vanishes: true },
+  "never-confirms": { ...GOOD, neverConfirms: true },
 };

@@ -26,6 +26,9 @@ export interface Lwm2mMoteParts extends FixedParts {
   readonly bootUs?: number;
 }
 
+/** After so long an image that hangs is reset. */
+const WATCHDOG_US = 120_000_000;
+
 /** A LwM2M client over its whole life: flash that stays, a client per boot. */
 export class Lwm2mMote {
   readonly flash: Flash;
@@ -79,7 +82,9 @@ export class Lwm2mMote {
 
   start(nowUs: number): void {
     this.boots++;
-    this.#client.start(nowUs);
+    const isDead = this.#parts.behaviour.neverConfirms && this.#client.booted?.onTrial === true;
+    if (isDead) this.#bootAtUs = nowUs + WATCHDOG_US;
+    else this.#client.start(nowUs);
   }
 
   /** Power cut or reset: RAM is gone, flash stays. */

@@ -6,7 +6,7 @@ import { resolve } from "node:path";
 import type { Command } from "commander";
 import { z } from "zod";
 import { nodeCrypto } from "../../adapters/node-crypto.ts";
-import type { ImageView } from "../../http/api.ts";
+import type { ImageView } from "../../http/images.ts";
 import { openRelease } from "../../suit/release.ts";
 import { DIALECTS } from "../../suit/dialect.ts";
 import { toHex } from "../../util/bytes.ts";

@@ -1,5 +1,5 @@
 import type { Command } from "commander";
-import type { ImageView } from "../../http/api.ts";
+import type { ImageView } from "../../http/images.ts";
 import { callGateway } from "../control-client.ts";
 import { formatTable } from "../table.ts";
 

@@ -2,7 +2,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import type { Command } from "commander";
-import type { ImageView } from "../../http/api.ts";
+import type { ImageView } from "../../http/images.ts";
 import { nodeCrypto } from "../../adapters/node-crypto.ts";
 import { toHex } from "../../util/bytes.ts";
 import { readInput } from "../authoring/update-file.ts";

@@ -1,11 +1,11 @@
-import { rmSync } from "node:fs";
+import { join } from "node:path";
 import type { Command } from "commander";
 import { pinoLog } from "../../adapters/pino-log.ts";
-import { createApi } from "../../http/api.ts";
-import { loadConfig, type Config, type ConfigOverrides } from "../config.ts";
-import { controlSocket } from "../control-client.ts";
-import { environmentError } from "../errors.ts";
+import { UploadFolder } from "../../adapters/upload-folder.ts";
+import { openApis } from "../api-listeners.ts";
+import { loadConfig, type ConfigOverrides } from "../config.ts";
 import { GatewayHost } from "../gateway-host.ts";
+import { simulatedPredictor } from "../prediction/predictor.ts";
 
 /** A stop that takes longer than this is given up: the checkpoints cost at most their last second. */
 const STOP_TIMEOUT_MS = 1_800;
@@ -27,6 +27,7 @@ export function addServe(program: Command): void {
     .option("--trust <file...>", "public keys (PEM) whose signatures are trusted; <state>/trust/*.pem are too")
     .option("--block-size <bytes>", "for clients that name none (64)")
     .option("--ack-timeout-ms <ms>", "ACK_TIMEOUT of RFC 7252 section 4.8 (2000)")
+    .option("--api-listen <address>", "the API over the network as well, such as 127.0.0.1:8080; needs tokens")
     .option("--log-level <level>", "debug, info, warn, error or silent (info)")
     .option("--json", "print one JSON line when ready")
     .addHelpText(
@@ -51,43 +52,40 @@ async function serve(options: ServeOptions): Promise<void> {
   for (const stream of [process.stdout, process.stderr]) stream.on("error", () => {});
   const log = pinoLog(config.log.level, process.stderr);
   const host = await GatewayHost.start(config, log);
-  const api = createApi({
+  const predict = simulatedPredictor(host.gateway, config.state, config.coap.blockSize);
+  const apis = await openApis(config, log, {
     unixMs: () => Date.now(),
     gateway: host.gateway,
     addresses: host.addresses,
+    events: host.events,
+    predict,
+    uploads: new UploadFolder(join(config.state, "uploads"), config.limits.maxImageBytes),
     publish: async (request) => host.publish(request),
     call: (action) => host.call(action),
     operate: async (endpoint, spec, how) => host.operate(endpoint, spec, how),
     probe: async (endpoint) => host.probe(endpoint),
     metrics: () => host.counters.snapshot(),
-  });
-  await listenApi(api, config).catch(async (error: unknown) => {
+  }).catch(async (error: unknown) => {
     await host.stop();
     throw error;
   });
   log.event("info", "serving", { addresses: host.addresses.join(" "), state: config.state });
   if (options.json === true)
-    console.log(JSON.stringify({ event: "serving", addresses: host.addresses, state: config.state, pid: process.pid }));
+    console.log(
+      JSON.stringify({
+        event: "serving",
+        addresses: host.addresses,
+        api: apis.address ?? null,
+        state: config.state,
+        pid: process.pid,
+      }),
+    );
   const signal = await nextSignal();
   log.event("info", "stopping", { reason: signal });
   setTimeout(() => process.exit(0), STOP_TIMEOUT_MS).unref();
   await host.stop();
-  await api.close();
+  await apis.close();
   log.event("info", "stopped");
-}
-
-async function listenApi(api: ReturnType<typeof createApi>, config: Config): Promise<void> {
-  const path = controlSocket(config.state);
-  try {
-    // The store's lock is ours, so a socket that is there was left by a gateway that died.
-    rmSync(path, { force: true });
-    await api.listen({ path });
-  } catch (error) {
-    throw environmentError(
-      "control-socket",
-      `cannot open ${path}: ${(error as Error).message}; choose another --state`,
-    );
-  }
 }
 
 async function nextSignal(): Promise<string> {

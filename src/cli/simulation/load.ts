@@ -92,7 +92,7 @@ export function readProfile(name: string): ChipProfile {
   return readShipped(name, "profiles", parseProfile);
 }
 
-function readBattery(name: string): Battery {
+export function readBattery(name: string): Battery {
   return readShipped(name, "profiles/batteries", parseBattery);
 }
 

@@ -1,0 +1,99 @@
+import type { FleetDevice } from "../../src/rollout/fleet.ts";
+import type { Random } from "../../src/ports/random.ts";
+import { uintBelow } from "../../src/util/random.ts";
+import { parseCase } from "../scenarios/schema.ts";
+import type { Case } from "../scenarios/case.ts";
+import type { ClientPlan } from "../world/lwm2m-cell.ts";
+
+/** A device as a run needs it. */
+export interface ModelDevice extends ClientPlan {
+  readonly tags: readonly string[];
+  readonly class?: string | undefined;
+  readonly hops: number;
+  /** Loss of the longest frame on each hop. */
+  readonly per: number;
+  readonly battery?: number | null | undefined;
+}
+
+export interface FleetModel {
+  readonly devices: readonly ModelDevice[];
+  /** What is assumed because it was never measured. */
+  readonly assumptions: readonly string[];
+}
+
+/** What is assumed of a device of which it is not known. */
+export const ASSUMED = { hops: 1, per: 0.1, lifetimeS: 3_600, wakeIntervalS: 300, awakeS: 10 } as const;
+/** macMaxFrameRetries (IEEE 802.15.4): so often a frame is sent again before CoAP has to. */
+const MAC_TRIES = 4;
+
+/**
+ * Loss of a frame, from the share of messages that had to be sent again: a message and its answer each take every hop,
+ * and a hop fails when the frame was lost as often as the MAC tries.
+ */
+export function frameLoss(resent: number, hops: number): number {
+  const perHop = 1 - (1 - Math.min(0.95, resent)) ** (1 / (2 * hops));
+  return Math.min(0.9, perHop ** (1 / MAC_TRIES));
+}
+
+/** A fleet as it was measured. */
+export function modelOf(devices: readonly FleetDevice[]): FleetModel {
+  const unknown = { hops: 0, loss: 0, awake: 0 };
+  const model = devices.map((device): ModelDevice => {
+    const { endpoint: name, tags, class: named, loss, queueMode, lifetimeS = ASSUMED.lifetimeS, battery } = device;
+    const { hops = ASSUMED.hops, wakeIntervalS = ASSUMED.wakeIntervalS } = device;
+    if (device.hops === undefined) unknown.hops++;
+    if (loss === undefined) unknown.loss++;
+    if (queueMode === true) unknown.awake++;
+    const { awakeS } = ASSUMED;
+    const queue =
+      queueMode === true ? { wakeIntervalS: Math.max(wakeIntervalS, awakeS + 1), awakeS } : undefined;
+    const per = loss === undefined ? ASSUMED.per : frameLoss(loss, hops);
+    return { name, tags, class: named, hops, per, queue, lifetimeS: Math.max(60, lifetimeS), battery, behaviour: "good" };
+  });
+  const assumptions = [
+    ...(unknown.hops > 0 ? [`${unknown.hops} devices are taken to be at ${ASSUMED.hops} hop: say it with their hops`] : []),
+    ...(unknown.loss > 0 ? [`${unknown.loss} devices have had no blocks yet: a frame loss of ${ASSUMED.per} is assumed`] : []),
+    ...(unknown.awake > 0 ? [`${unknown.awake} devices in Queue Mode are taken to hear for ${ASSUMED.awakeS} s`] : []),
+    "no device is taken to fail for reasons of its own: what is at risk is at risk by its link",
+  ];
+  return { devices: model, assumptions };
+}
+
+/** Siblings that a node hears, so that it does not talk into what they say. */
+const HEARD_SIBLINGS = 8;
+
+/** The links of a fleet: a tree with each device at its hops, and neighbours that hear each other without getting a word. */
+export function edgesOf(devices: readonly ModelDevice[], random: Random): string {
+  const lines = ["from,to,per"];
+  const byDepth: number[][] = [[0]];
+  const order = devices.map((device, i) => ({ device, id: i + 1 })).toSorted((a, b) => a.device.hops - b.device.hops);
+  for (const { device, id } of order) {
+    // One that sleeps forwards for nobody; where all do, a device is nearer than was said.
+    let depth = Math.min(device.hops, byDepth.length);
+    while (depth > 1 && (byDepth[depth - 1]?.length ?? 0) === 0) depth--;
+    const parents = byDepth[depth - 1]!;
+    const parent = parents[uintBelow(random, parents.length)]!;
+    lines.push(`${parent},${id},${device.per}`, `${id},${parent},${device.per}`);
+    if (device.queue === undefined) (byDepth[depth] ??= []).push(id);
+    for (let i = 0; i < HEARD_SIBLINGS && devices.length > 1; i++) {
+      const other = 1 + uintBelow(random, devices.length);
+      if (other !== id && other !== parent) lines.push(`${id},${other},1`, `${other},${id},1`);
+    }
+  }
+  return lines.join("\n");
+}
+
+/** A case of the simulator with so many motes, over the links of a file called `fleet`. */
+export function caseOf(
+  devices: readonly ModelDevice[],
+  about: { readonly imageBytes: number; readonly blockBytes: number; readonly profile: string; readonly maxHours: number },
+): Case {
+  return parseCase({
+    name: "rollout",
+    transport: "lwm2m",
+    motes: devices.length,
+    link: { model: "edges", file: "fleet" },
+    startWithinS: 10,
+    ...about,
+  });
+}

@@ -1,0 +1,165 @@
+import type { Gateway } from "../../src/gateway/gateway.ts";
+import type { Quirks } from "../../src/lwm2m/quirks.ts";
+import { hasEnded } from "../../src/rollout/record.ts";
+import type { RolloutSpec } from "../../src/rollout/spec.ts";
+import { toHex } from "../../src/util/bytes.ts";
+import { SeededRandom } from "../engine/random.ts";
+import type { ChipProfile } from "../mote/profile.ts";
+import { TARGET_SEQUENCE } from "../world/gateway-node.ts";
+import { Lwm2mCell, type SimClient } from "../world/lwm2m-cell.ts";
+import { caseOf, edgesOf, type ModelDevice } from "./fleet-model.ts";
+
+export interface RolloutRunParts {
+  readonly profile: ChipProfile;
+  readonly quirks: readonly Quirks[];
+  readonly blockBytes: number;
+  readonly maxHours: number;
+  readonly onProgress?: ((finished: number, nowUs: number) => void) | undefined;
+  /** Called every few seconds once it runs: for what an operator, or a test, does meanwhile. */
+  readonly meanwhile?: ((core: Gateway, nowUs: number, rollout: string) => void) | undefined;
+}
+
+/** What became of a device. Times in s from the start of the rollout. */
+export interface DeviceOutcome {
+  readonly endpoint: string;
+  readonly state: string;
+  readonly reason: string;
+  readonly doneS: number | undefined;
+  readonly energyMj: number;
+  /** The image that it runs is the new one, the one from the factory, or none. */
+  readonly runs: "new" | "old" | "nothing";
+  readonly boots: number;
+}
+
+export interface RolloutOutcome {
+  readonly state: string;
+  readonly reason: string;
+  readonly durationS: number;
+  readonly airtimeS: number;
+  readonly devices: readonly DeviceOutcome[];
+  readonly decisions: readonly { readonly what: string; readonly why: string }[];
+  readonly violations: readonly string[];
+}
+
+/** Runs a rollout over a fleet; its images are as long as those of the spec, and its devices as the model has them. */
+export function runRollout(
+  spec: RolloutSpec,
+  devices: readonly ModelDevice[],
+  seed: number,
+  parts: RolloutRunParts,
+): RolloutOutcome {
+  const imageBytes = Math.max(64, spec.components.reduce((sum, { size }) => sum + size, 0));
+  const { profile, blockBytes, maxHours, quirks } = parts;
+  const run = caseOf(devices, { imageBytes, blockBytes, profile: profile.name, maxHours });
+  const files = { fleet: edgesOf(devices, new SeededRandom(seed, "fleet-links")) };
+  const director = new Director(spec, devices, parts);
+  const plan = { clients: devices, direct: director.direct.bind(director) };
+  const cell = new Lwm2mCell(run, profile, seed, { files }, quirks, plan);
+  cell.runAll(parts.onProgress);
+  return director.outcome(cell);
+}
+
+/** Creates the rollout in the simulated gateway once its devices are there, and watches it. */
+class Director {
+  readonly #spec: RolloutSpec;
+  readonly #devices: readonly ModelDevice[];
+  readonly #parts: RolloutRunParts;
+  #id: string | undefined;
+  #startedUs = 0;
+  readonly #energyBefore = new Map<number, number>();
+  #airtimeBefore = 0;
+  #endedUs: number | undefined;
+  #waitedLooks = 0;
+
+  constructor(spec: RolloutSpec, devices: readonly ModelDevice[], parts: RolloutRunParts) {
+    this.#spec = spec;
+    this.#devices = devices;
+    this.#parts = parts;
+  }
+
+  direct(core: Gateway, nowUs: number, cell: Lwm2mCell): void {
+    const { rollouts } = core.fleet;
+    if (this.#id === undefined) return this.#begin(core, nowUs, cell);
+    const rollout = rollouts.get(this.#id);
+    if (rollout === undefined) return; // its record is on its way
+    this.#parts.meanwhile?.(core, nowUs, this.#id);
+    const { record, members } = rollout;
+    const isOver = hasEnded(record) || (record.state === "paused" && members.count("commanded") === 0);
+    if (isOver && this.#endedUs === undefined) this.#endedUs = nowUs;
+    // Those that were touched are watched to the end of what they were told, though the rollout is over for the others.
+    const rests = this.#endedUs !== undefined && nowUs - this.#endedUs > AFTERWARDS_US;
+    for (const sim of cell.motes) {
+      const member = members.get(sim.name);
+      const done = member?.endedMs !== undefined || member === undefined;
+      if (sim.finishedUs === undefined && ((done && member?.state === "succeeded") || rests))
+        cell.finish(sim, member?.state === "succeeded" ? "updated by rollout" : (member?.state ?? "in no group"));
+    }
+    return undefined;
+  }
+
+  #begin(core: Gateway, nowUs: number, cell: Lwm2mCell): void {
+    const there = this.#devices.filter(({ name }) => core.devices.get(name) !== undefined).length;
+    // One that cannot register is a device that a real rollout would wait for as well.
+    if (there < this.#devices.length && ++this.#waitedLooks < MAX_WAIT_LOOKS) return;
+    if (core.listings().length === 0) return;
+    const { image, digest } = cell.gateway;
+    for (const { name, tags, class: named, hops } of this.#devices)
+      core.fleet.describe(name, { tags, class: named, hops }, () => {});
+    const target = { object: [5, 0], digest: toHex(digest), size: image.length, version: `${TARGET_SEQUENCE}.0.0` };
+    const spec = { ...this.#spec, components: [target], approval: false, startAtMs: undefined, after: undefined };
+    this.#id = "predicted";
+    this.#startedUs = nowUs;
+    this.#airtimeBefore = cell.air.medium.counters.airtimeUs;
+    for (const sim of cell.motes) this.#energyBefore.set(sim.id, energyOf(sim, nowUs));
+    core.fleet.rollouts.create(
+      nowUs,
+      spec,
+      "simulator",
+      (told) => {
+        if (!told.ok) throw new Error(told.detail);
+        const ask = { command: "start", by: "simulator", why: "", revision: undefined } as const;
+        core.fleet.rollouts.command(nowUs, told.record.id, ask, () => {});
+      },
+      this.#id,
+    );
+  }
+
+  outcome(cell: Lwm2mCell): RolloutOutcome {
+    const { engine, medium } = cell.air;
+    const rollouts = cell.gateway.core?.fleet.rollouts;
+    const rollout = this.#id === undefined ? undefined : rollouts?.get(this.#id);
+    const devices = cell.motes.map((sim): DeviceOutcome => {
+      const member = rollout?.members.get(sim.name);
+      const runs = sim.mote.runs(cell.gateway.image) ? "new" : sim.mote.runs(cell.factory) ? "old" : "nothing";
+      const doneS = member?.state === "succeeded" ? member.endedMs! / 1e3 - this.#startedUs / 1e6 : undefined;
+      const energyMj = (energyOf(sim, engine.nowUs()) - (this.#energyBefore.get(sim.id) ?? 0)) / 1_000;
+      const { state = "in no group", reason = "" } = member ?? {};
+      return { endpoint: sim.name, state, reason, doneS, energyMj, runs, boots: sim.mote.boots };
+    });
+    const ended = rollout?.record.endedMs;
+    return {
+      state: rollout?.record.state ?? "not started",
+      reason: rollout?.record.reason ?? "",
+      durationS: (ended === undefined ? engine.nowUs() / 1e6 : ended / 1e3) - this.#startedUs / 1e6,
+      airtimeS: (medium.counters.airtimeUs - this.#airtimeBefore) / 1e6,
+      devices,
+      decisions: (this.#id === undefined ? [] : (rollouts?.decisions(this.#id) ?? [])).map(({ what, why }) => ({ what, why })),
+      // The verdict has to be what the flash says; one that is gone nobody can ask.
+      violations: devices.flatMap(({ endpoint, state, runs }, i) =>
+        (state === "succeeded") === (runs === "new") || cell.motes[i]!.mote.gone
+          ? []
+          : [`${endpoint}: ${state}, and it runs the ${runs} image`],
+      ),
+    };
+  }
+}
+
+/** How long devices are watched behind the end of their rollout: a trial that is not confirmed has to go back. */
+const AFTERWARDS_US = 900e6;
+const MAX_WAIT_LOOKS = 720;
+
+function energyOf({ ledger, node }: SimClient, nowUs: number): number {
+  node.mac.settle?.(nowUs);
+  ledger.setRadio(nowUs, ledger.radio);
+  return ledger.totalUj();
+}

@@ -1,0 +1,102 @@
+import { createHash } from "node:crypto";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { availableParallelism } from "node:os";
+import { join } from "node:path";
+import { Worker } from "node:worker_threads";
+import { LRUCache } from "lru-cache";
+import { modelOf } from "../../../simulator/rollout/fleet-model.ts";
+import { predict } from "../../../simulator/rollout/predict.ts";
+import type { RolloutOutcome } from "../../../simulator/rollout/rollout-run.ts";
+import type { Gateway } from "../../gateway/gateway.ts";
+import type { Prediction, Predictor } from "../../http/prediction.ts";
+import { targetsOf } from "../../rollout/group-plan.ts";
+import type { RolloutRecord } from "../../rollout/record.ts";
+import type { RolloutSpec } from "../../rollout/spec.ts";
+import { readQuirks } from "../lwm2m-policy.ts";
+import { readBattery, readProfile } from "../simulation/load.ts";
+import type { PredictionWork } from "./worker.ts";
+
+/** Runs of one prediction, with seeds 1 to this. */
+const RUNS = 8;
+const MAX_HOURS = 24 * 14;
+const PROFILE = "nrf52840";
+const BATTERY = "aa2";
+/** Devices of one prediction: more would take longer than anybody waits. */
+export const MAX_PREDICTED = 1_000;
+
+/** Predicts rollouts over the fleet of this gateway, and keeps what it said in the state folder. */
+export function simulatedPredictor(gateway: Gateway, state: string, blockBytes: number): Predictor {
+  const folder = join(state, "predictions");
+  const kept = new LRUCache<string, Prediction>({ max: 100 });
+  const nameOf = (spec: RolloutSpec): string =>
+    createHash("sha256").update(JSON.stringify(spec)).digest("hex").slice(0, 32);
+  let queue: Promise<unknown> = Promise.resolve();
+  return {
+    plan: async (spec) => {
+      // One after the other: a border router has other things to do as well.
+      const mine = queue.then(async () => predictOne(gateway, spec, blockBytes));
+      queue = mine.catch(() => {});
+      const prediction = await mine;
+      kept.set(nameOf(spec), prediction);
+      mkdirSync(folder, { recursive: true });
+      writeFileSync(join(folder, `${nameOf(spec)}.json`), JSON.stringify(prediction));
+      return prediction;
+    },
+    of: ({ spec }: RolloutRecord) => {
+      const name = nameOf(spec);
+      const known = kept.get(name) ?? readKept(join(folder, `${name}.json`));
+      if (known !== undefined) kept.set(name, known);
+      return known;
+    },
+  };
+}
+
+function readKept(file: string): Prediction | undefined {
+  try {
+    return JSON.parse(readFileSync(file, "utf8")) as Prediction;
+  } catch {
+    return undefined;
+  }
+}
+
+async function predictOne(gateway: Gateway, spec: RolloutSpec, blockBytes: number): Promise<Prediction> {
+  const targets = targetsOf(spec, gateway.fleet.devices(), Date.now());
+  const { devices, assumptions } = modelOf(targets.slice(0, MAX_PREDICTED));
+  const more = targets.length - devices.length;
+  const told = [
+    ...assumptions,
+    `chip ${PROFILE}, battery ${BATTERY}`,
+    ...(more > 0 ? [`${more} devices more than ${MAX_PREDICTED} are left out: the rollout will take longer`] : []),
+  ];
+  if (devices.length === 0) return predict([], readBattery(BATTERY), ["no device matches"]);
+  const profile = readProfile(PROFILE);
+  const parts = { profile, blockBytes, quirks: readQuirks(undefined), maxHours: MAX_HOURS };
+  const outcomes = await runAll({ spec, devices, parts });
+  return predict(outcomes, readBattery(BATTERY), told);
+}
+
+async function runAll(work: PredictionWork): Promise<RolloutOutcome[]> {
+  const outcomes: RolloutOutcome[] = [];
+  let next = 1;
+  const one = async (): Promise<void> =>
+    new Promise((resolve, reject) => {
+      const worker = new Worker(new URL("./worker.js", import.meta.url), { workerData: work });
+      let seed = 0;
+      const give = (): void => {
+        seed = next++;
+        // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a worker thread, not a window
+        if (seed <= RUNS) worker.postMessage(seed);
+        else void worker.terminate().then(() => resolve());
+      };
+      worker.on("message", (outcome: RolloutOutcome) => {
+        outcomes[seed - 1] = outcome;
+        give();
+      });
+      worker.on("error", reject);
+      give();
+    });
+  // One core stays for the gateway, where there is more than one.
+  const threads = Math.max(1, Math.min(4, availableParallelism() - 1));
+  await Promise.all(Array.from({ length: threads }, one));
+  return outcomes;
+}

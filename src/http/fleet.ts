@@ -1,0 +1,81 @@
+import type { FastifyInstance } from "fastify";
+import { z } from "zod";
+import type { Gateway } from "../gateway/gateway.ts";
+import { FilterError, matches, parseFilter, type Filter } from "../rollout/filter.ts";
+import { pageOf, PAGE_QUERY } from "./page.ts";
+import { refuse } from "./problem.ts";
+import { etagOf, revisionOf } from "./rollouts.ts";
+
+export interface FleetControl {
+  readonly gateway: Gateway;
+  call(action: (nowUs: number) => void): void;
+  readonly unixMs: () => number;
+}
+
+const FleetQuery = z.strictObject({ ...PAGE_QUERY, filter: z.string().max(2_000).default("") });
+const FactsBody = z.strictObject({
+  tags: z
+    .array(z.string().regex(/^[\w.:-]{1,64}$/))
+    .max(32)
+    .optional(),
+  /** What class it is of, where the factory has not said so. */
+  class: z.string().min(1).max(64).optional(),
+  /** Hops to it, for predictions. */
+  hops: z.int().min(1).max(64).optional(),
+});
+const Named = z.object({ endpoint: z.string().min(1).max(255) });
+
+/** Devices with all that is known of them, as rollouts see them. */
+export function addFleetRoutes(app: FastifyInstance, { gateway, call, unixMs }: FleetControl): void {
+  const { fleet } = gateway;
+  app.get<{ Querystring: z.infer<typeof FleetQuery> }>(
+    "/v1/fleet",
+    {
+      schema: { summary: "Devices that match a filter, by name", querystring: FleetQuery },
+      config: { access: "read" },
+    },
+    async ({ query }, reply) => {
+      let filter: Filter;
+      try {
+        filter = parseFilter(query.filter);
+      } catch (error) {
+        if (error instanceof FilterError) return refuse(reply, 400, "bad-filter", error.message);
+        throw error;
+      }
+      const nowMs = unixMs();
+      const meant = [...fleet.devices()].filter((device) => matches(filter, device, nowMs) === true);
+      const page = pageOf(meant, ({ endpoint }) => endpoint, query);
+      if (page === undefined) return refuse(reply, 400, "bad-cursor", "cursor is what `next` of the page before was");
+      return reply.send({ ...page, total: meant.length });
+    },
+  );
+  app.get<{ Params: { endpoint: string } }>(
+    "/v1/fleet/:endpoint",
+    { schema: { summary: "One device", params: Named }, config: { access: "read" } },
+    async ({ params: { endpoint } }, reply) => {
+      const device = fleet.device(endpoint);
+      if (device === undefined) return refuse(reply, 404, "no-such-device", `nothing is known of ${endpoint}`);
+      return reply.header("etag", etagOf(fleet.inventory.get(endpoint))).send(device);
+    },
+  );
+  app.patch<{ Params: { endpoint: string }; Body: z.infer<typeof FactsBody> }>(
+    "/v1/fleet/:endpoint",
+    {
+      schema: { summary: "Says what a device is", params: Named, body: FactsBody },
+      config: { access: "operate" },
+    },
+    async (request, reply) => {
+      const { endpoint } = request.params;
+      const before = fleet.inventory.get(endpoint);
+      const revision = revisionOf(request);
+      if (revision === "bad") return refuse(reply, 400, "bad-if-match", "If-Match is an ETag as a GET has given it");
+      if (revision !== undefined && revision !== before.revision)
+        return refuse(reply, 412, "changed-meanwhile", `it is at revision ${before.revision} by now`);
+      const { tags = before.tags, class: named = before.class, hops = before.hops } = request.body;
+      const facts = { tags: [...new Set(tags)], class: named, hops };
+      const done = await new Promise<boolean>((resolve) => call(() => fleet.describe(endpoint, facts, resolve)));
+      if (!done) return refuse(reply, 507, "not-stored", "it could not be written: free some disk space");
+      return reply.header("etag", etagOf(fleet.inventory.get(endpoint))).send(fleet.device(endpoint));
+    },
+  );
+}

@@ -1,0 +1,145 @@
+import type { FastifyInstance } from "fastify";
+import { z } from "zod";
+import { componentOf, imagePath, manifestPath, type Listing } from "../gateway/catalogue.ts";
+import type { Gateway } from "../gateway/gateway.ts";
+import type { PublishOutcome, PublishRequest } from "../gateway/publications.ts";
+import { SUIT_LIMITS } from "../suit/envelope.ts";
+import { fromHex, toHex } from "../util/bytes.ts";
+import { refuse } from "./problem.ts";
+import type { Uploads } from "./uploads.ts";
+
+export interface ImagesControl {
+  readonly gateway: Gateway;
+  readonly uploads: Uploads | undefined;
+  publish(request: PublishRequest): Promise<PublishOutcome>;
+}
+
+export interface ImageView {
+  readonly key: string;
+  readonly vendor: string;
+  readonly class: string;
+  readonly sequenceNumber: number;
+  readonly version: string | null;
+  readonly digest: string;
+  readonly bytes: number;
+  readonly source: string | null;
+  readonly state: string;
+  readonly fetchedBytes: number | null;
+  readonly manifestPath: string;
+  readonly imagePath: string;
+  readonly aliasPath: string | null;
+}
+
+const uri = z.string().max(2_048);
+const PublishBody = z.strictObject({
+  /** The envelope, base64. */
+  envelope: z.base64().max(Math.ceil(SUIT_LIMITS.maxEnvelopeBytes / 3) * 4 + 8),
+  /** Where the image comes from: http(s), coap, `upload:` and its name, or a file for who is on this machine. */
+  source: uri.optional(),
+  /** URIs of images by SHA-256 in hex, where the manifest has several. */
+  sources: z.record(z.string().regex(/^[0-9a-f]{64}$/), uri).optional(),
+  alias: z.string().max(64).optional(),
+  dialect: z.enum(["draft-37", "riot-09"]).optional(),
+  /** Signed tables of images' sectors, base64. */
+  tables: z.array(z.base64().max(100_000)).max(16).optional(),
+});
+
+/** Images and their manifests. */
+export function addImageRoutes(app: FastifyInstance, control: ImagesControl): void {
+  const { gateway, uploads } = control;
+  app.get("/v1/images", { schema: { summary: "Releases on offer" }, config: { access: "read" } }, () =>
+    gateway.listings().map((listing) => viewOf(gateway, listing)),
+  );
+  app.get<{ Params: { key: string } }>(
+    "/v1/images/:key/manifest",
+    {
+      schema: {
+        summary: "The signed manifest of a release, as it is served",
+        params: z.object({ key: z.string().max(256) }),
+      },
+      config: { access: "read" },
+    },
+    async ({ params: { key } }, reply) => {
+      const found = gateway.listings().find(({ release, digest }) => release.key === key || digest === key);
+      if (found === undefined) return refuse(reply, 404, "no-such-image", `no release on offer is ${key}`);
+      return reply.type("application/suit-envelope+cose").send(Buffer.from(found.release.envelope));
+    },
+  );
+  app.get(
+    "/v1/publications",
+    { schema: { summary: "Releases whose image is on its way" }, config: { access: "read" } },
+    () => [...gateway.publications()].map(({ listing }) => viewOf(gateway, listing)),
+  );
+  app.get("/v1/transfers", { schema: { summary: "How far devices are" }, config: { access: "read" } }, () =>
+    [...gateway.transfers()].map(
+      ({ device, digest, size, blocks, bytes, retransmissions, attempts, served, finished }) => ({
+        device,
+        digest,
+        size,
+        blocks,
+        bytes,
+        retransmissions,
+        attempts,
+        finished,
+        servedBytes: served.covered,
+        firstMissing: finished ? null : served.firstGap(0),
+      }),
+    ),
+  );
+  app.post<{ Body: z.infer<typeof PublishBody> }>(
+    "/v1/images",
+    {
+      schema: { summary: "Publishes a signed manifest and its images", body: PublishBody },
+      config: { access: "operate" },
+    },
+    async (request, reply) => {
+      const { body, caller } = request;
+      const sources = [body.source, ...Object.values(body.sources ?? {})].filter((one) => one !== undefined);
+      if (!caller.local && sources.some((one) => one.startsWith("file:")))
+        return refuse(
+          reply,
+          403,
+          "not-allowed",
+          "files of the gateway's machine are for who is on it: upload the image",
+        );
+      const read = (text: string): string | undefined =>
+        text.startsWith("upload:") ? uploads?.uriOf(text.slice(7)) : text;
+      const missing = sources.find((one) => read(one) === undefined);
+      if (missing !== undefined) return refuse(reply, 422, "no-such-upload", `${missing} is not there, or not whole`);
+      const envelope = new Uint8Array(Buffer.from(body.envelope, "base64"));
+      const tables = body.tables?.map((text) => new Uint8Array(Buffer.from(text, "base64")));
+      const found = Object.entries(body.sources ?? {}).map(([digest, text]) => [digest, read(text)!] as const);
+      const outcome = await control.publish({
+        ...body,
+        envelope,
+        tables,
+        ...(body.source === undefined ? {} : { source: read(body.source)! }),
+        ...(body.sources === undefined ? {} : { sources: Object.fromEntries(found) }),
+      });
+      if (outcome.kind === "published") return reply.code(201).send(viewOf(gateway, outcome.listing));
+      const { reason, detail } = outcome;
+      const status = reason === "disk-full" || reason === "cache-full" ? 507 : 422;
+      return refuse(reply, status, reason, detail);
+    },
+  );
+}
+
+function viewOf(gateway: Gateway, listing: Listing): ImageView {
+  const { release, digest, source, alias } = listing;
+  const { state, fetched } = gateway.imageState(digest);
+  return {
+    key: release.key,
+    vendor: toHex(release.vendorId),
+    class: toHex(release.classId),
+    sequenceNumber: release.sequenceNumber,
+    version: release.version ?? null,
+    digest,
+    bytes: release.imageSize,
+    source: source ?? null,
+    state,
+    fetchedBytes: fetched ?? null,
+    manifestPath: `/${manifestPath(release.classId, componentOf(release)).join("/")}`,
+    imagePath: `/${imagePath(fromHex(digest)!).join("/")}`,
+    aliasPath: alias === undefined ? null : `/${alias}`,
+  };
+}

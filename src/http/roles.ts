@@ -1,0 +1,30 @@
+/** What a route is for; each role may do some of it. */
+export type Access = "open" | "read" | "operate" | "audit" | "administer";
+export const ROLES = ["admin", "operator", "viewer", "auditor"] as const;
+export type Role = (typeof ROLES)[number];
+
+const ALLOWED: Readonly<Record<Role, readonly Access[]>> = {
+  admin: ["open", "read", "operate", "audit", "administer"],
+  operator: ["open", "read", "operate"],
+  viewer: ["open", "read"],
+  auditor: ["open", "read", "audit"],
+};
+
+export const mayUse = (role: Role, access: Access): boolean => ALLOWED[role].includes(access);
+
+/** Who asks. */
+export interface Caller {
+  readonly name: string;
+  readonly role: Role;
+  /** Through the socket in the state folder, which only its owner can open. */
+  readonly local: boolean;
+}
+
+declare module "fastify" {
+  interface FastifyRequest {
+    caller: Caller;
+  }
+  interface FastifyContextConfig {
+    access?: Access;
+  }
+}

@@ -1,0 +1,153 @@
+import { createHash } from "node:crypto";
+import rateLimit from "@fastify/rate-limit";
+import swagger from "@fastify/swagger";
+import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
+import { jsonSchemaTransform, validatorCompiler } from "fastify-type-provider-zod";
+import { LRUCache } from "lru-cache";
+import type { TokenRecord } from "../gateway/access.ts";
+import { refuse } from "./problem.ts";
+import { mayUse, ROLES, type Caller, type Role } from "./roles.ts";
+
+export const HTTP_LIMITS = {
+  maxBodyBytes: 1_048_576,
+  /** Answers that are kept for those who ask once more by the same `Idempotency-Key`. */
+  idempotencyKeys: 2_000,
+  idempotencyMs: 86_400_000,
+  requestsPerMinute: 1_200,
+} as const;
+
+/** How a server is reached. */
+export interface ServerOptions {
+  /** Through the socket in the state folder: who can open it may do everything. */
+  readonly local: boolean;
+  readonly tls?: { readonly cert: Buffer; readonly key: Buffer } | undefined;
+  readonly requestsPerMinute?: number | undefined;
+}
+
+export interface ServerParts {
+  readonly token: (secret: string) => TokenRecord | undefined;
+  /** Told of each change that was asked for, and what became of it. */
+  readonly audit: (caller: Caller, method: string, path: string, status: number) => void;
+}
+
+/** An empty API: it knows who asks, checks what is asked against its schema, and says what is wrong in one form. */
+export async function createServer(options: ServerOptions, parts: ServerParts): Promise<FastifyInstance> {
+  const { tls, local, requestsPerMinute = HTTP_LIMITS.requestsPerMinute } = options;
+  const app = (
+    tls === undefined
+      ? fastify({ bodyLimit: HTTP_LIMITS.maxBodyBytes, logger: false })
+      : fastify({ bodyLimit: HTTP_LIMITS.maxBodyBytes, logger: false, https: tls })
+  ) as FastifyInstance;
+  app.setValidatorCompiler(validatorCompiler);
+  app.setSerializerCompiler(() => (value) => JSON.stringify(value));
+  app.setErrorHandler<Error & { statusCode?: number; code?: string }>(async (error, _request, reply) => {
+    const status = error.statusCode ?? 500;
+    const reason = status === 429 ? "too-many-requests" : status >= 500 ? "internal-error" : "bad-request";
+    return refuse(reply, status, reason, error.message);
+  });
+  app.setNotFoundHandler(async (request, reply) =>
+    refuse(reply, 404, "no-such-route", `${request.method} ${request.url.split("?")[0]}: see /v1/openapi.json`),
+  );
+  app.decorateRequest("caller");
+  app.addHook("onRequest", async (request, reply) => authenticate(request, reply, local, parts));
+  if (!local) await app.register(rateLimit, { max: requestsPerMinute, keyGenerator: rateKey });
+  await app.register(swagger, {
+    openapi: {
+      openapi: "3.1.0",
+      info: { title: "blockferry", version: "1", description: "Update gateway for constrained networks." },
+      components: { securitySchemes: { token: { type: "http", scheme: "bearer" } } },
+      security: [{ token: [] }],
+    },
+    transform: jsonSchemaTransform,
+  });
+  addIdempotency(app);
+  app.addHook("onResponse", (request, reply, done) => {
+    const { method, url } = request;
+    if (method !== "GET" && method !== "HEAD")
+      parts.audit(request.caller, method, url.split("?")[0]!, reply.statusCode);
+    done();
+  });
+  return app;
+}
+
+const rateKey = ({ headers, ip }: FastifyRequest): string => headers.authorization ?? ip;
+const NOBODY: Caller = { name: "nobody", role: "viewer", local: false };
+const isRole = (role: string): role is Role => ROLES.some((known) => known === role);
+
+async function authenticate(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  local: boolean,
+  { token }: ServerParts,
+): Promise<FastifyReply | undefined> {
+  request.caller = NOBODY;
+  const access = request.routeOptions.config.access ?? "administer";
+  if (local) {
+    const name = request.headers["blockferry-actor"];
+    request.caller = {
+      name: typeof name === "string" && name !== "" ? name.slice(0, 64) : "local",
+      role: "admin",
+      local,
+    };
+    return undefined;
+  }
+  const secret = /^Bearer (\S{1,200})$/.exec(request.headers.authorization ?? "")?.[1];
+  const record = secret === undefined ? undefined : token(secret);
+  if (record !== undefined && isRole(record.role)) request.caller = { name: record.name, role: record.role, local };
+  else if (access !== "open") {
+    void reply.header("www-authenticate", "Bearer");
+    return refuse(reply, 401, "no-token", "send Authorization: Bearer with a token of blockferry token create");
+  }
+  if (request.routeOptions.url !== undefined && !mayUse(request.caller.role, access))
+    return refuse(reply, 403, "not-allowed", `the role ${request.caller.role} may not ${access}`);
+  return undefined;
+}
+
+interface Answered {
+  readonly print: string;
+  readonly status: number;
+  readonly type: string;
+  readonly payload: string;
+}
+
+/** The same POST by the same key is answered as it was, and done once. */
+function addIdempotency(app: FastifyInstance): void {
+  const answers = new LRUCache<string, Answered | "under-way">({
+    max: HTTP_LIMITS.idempotencyKeys,
+    ttl: HTTP_LIMITS.idempotencyMs,
+  });
+  const asking = new WeakSet<FastifyRequest>();
+  const keyOf = ({ method, headers, caller, url }: FastifyRequest): string | undefined => {
+    const key = headers["idempotency-key"];
+    return method === "POST" && typeof key === "string" ? `${caller.name} ${url} ${key.slice(0, 200)}` : undefined;
+  };
+  const printOf = (body: unknown): string =>
+    createHash("sha256")
+      .update(JSON.stringify(body ?? null))
+      .digest("hex");
+  app.addHook("preHandler", async (request, reply) => {
+    const key = keyOf(request);
+    if (key === undefined) return undefined;
+    const known = answers.get(key);
+    if (known === "under-way") return refuse(reply, 409, "under-way", "the first request by this key is under way yet");
+    if (known === undefined) {
+      answers.set(key, "under-way");
+      asking.add(request);
+      return undefined;
+    }
+    if (known.print !== printOf(request.body))
+      return refuse(reply, 422, "key-reused", "this Idempotency-Key came with another body before");
+    return reply.code(known.status).type(known.type).header("idempotency-replayed", "true").send(known.payload);
+  });
+  app.addHook("onSend", async (request, reply, payload) => {
+    const key = keyOf(request);
+    if (key === undefined || !asking.has(request) || typeof payload !== "string") return payload;
+    // What failed may be tried again by the same key.
+    if (reply.statusCode >= 500) answers.delete(key);
+    else {
+      const type = String(reply.getHeader("content-type") ?? "application/json");
+      answers.set(key, { print: printOf(request.body), status: reply.statusCode, type, payload });
+    }
+    return payload;
+  });
+}
