@@ -45,14 +45,27 @@ export function modelOf(devices: readonly FleetDevice[]): FleetModel {
     if (loss === undefined) unknown.loss++;
     if (queueMode === true) unknown.awake++;
     const { awakeS } = ASSUMED;
-    const queue =
-      queueMode === true ? { wakeIntervalS: Math.max(wakeIntervalS, awakeS + 1), awakeS } : undefined;
+    const queue = queueMode === true ? { wakeIntervalS: Math.max(wakeIntervalS, awakeS + 1), awakeS } : undefined;
     const per = loss === undefined ? ASSUMED.per : frameLoss(loss, hops);
-    return { name, tags, class: named, hops, per, queue, lifetimeS: Math.max(60, lifetimeS), battery, behaviour: "good" };
+    return {
+      name,
+      tags,
+      class: named,
+      hops,
+      per,
+      queue,
+      lifetimeS: Math.max(60, lifetimeS),
+      battery,
+      behaviour: "good",
+    };
   });
   const assumptions = [
-    ...(unknown.hops > 0 ? [`${unknown.hops} devices are taken to be at ${ASSUMED.hops} hop: say it with their hops`] : []),
-    ...(unknown.loss > 0 ? [`${unknown.loss} devices have had no blocks yet: a frame loss of ${ASSUMED.per} is assumed`] : []),
+    ...(unknown.hops > 0
+      ? [`${unknown.hops} devices are taken to be at ${ASSUMED.hops} hop: say it with their hops`]
+      : []),
+    ...(unknown.loss > 0
+      ? [`${unknown.loss} devices have had no blocks yet: a frame loss of ${ASSUMED.per} is assumed`]
+      : []),
     ...(unknown.awake > 0 ? [`${unknown.awake} devices in Queue Mode are taken to hear for ${ASSUMED.awakeS} s`] : []),
     "no device is taken to fail for reasons of its own: what is at risk is at risk by its link",
   ];
@@ -86,7 +99,12 @@ export function edgesOf(devices: readonly ModelDevice[], random: Random): string
 /** A case of the simulator with so many motes, over the links of a file called `fleet`. */
 export function caseOf(
   devices: readonly ModelDevice[],
-  about: { readonly imageBytes: number; readonly blockBytes: number; readonly profile: string; readonly maxHours: number },
+  about: {
+    readonly imageBytes: number;
+    readonly blockBytes: number;
+    readonly profile: string;
+    readonly maxHours: number;
+  },
 ): Case {
   return parseCase({
     name: "rollout",

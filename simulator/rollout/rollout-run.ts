@@ -48,7 +48,10 @@ export function runRollout(
   seed: number,
   parts: RolloutRunParts,
 ): RolloutOutcome {
-  const imageBytes = Math.max(64, spec.components.reduce((sum, { size }) => sum + size, 0));
+  const imageBytes = Math.max(
+    64,
+    spec.components.reduce((sum, { size }) => sum + size, 0),
+  );
   const { profile, blockBytes, maxHours, quirks } = parts;
   const run = caseOf(devices, { imageBytes, blockBytes, profile: profile.name, maxHours });
   const files = { fleet: edgesOf(devices, new SeededRandom(seed, "fleet-links")) };
@@ -143,7 +146,10 @@ class Director {
       durationS: (ended === undefined ? engine.nowUs() / 1e6 : ended / 1e3) - this.#startedUs / 1e6,
       airtimeS: (medium.counters.airtimeUs - this.#airtimeBefore) / 1e6,
       devices,
-      decisions: (this.#id === undefined ? [] : (rollouts?.decisions(this.#id) ?? [])).map(({ what, why }) => ({ what, why })),
+      decisions: (this.#id === undefined ? [] : (rollouts?.decisions(this.#id) ?? [])).map(({ what, why }) => ({
+        what,
+        why,
+      })),
       // The verdict has to be what the flash says; one that is gone nobody can ask.
       violations: devices.flatMap(({ endpoint, state, runs }, i) =>
         (state === "succeeded") === (runs === "new") || cell.motes[i]!.mote.gone

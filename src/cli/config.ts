@@ -76,7 +76,11 @@ export interface Config {
     /** PEM files; read again on SIGHUP. */
     readonly tls?: { readonly cert: string; readonly key: string } | undefined;
     readonly requestsPerMinute: number;
-    readonly webhooks: readonly { readonly url: string; readonly secretFile: string; readonly kinds?: string[] | undefined }[];
+    readonly webhooks: readonly {
+      readonly url: string;
+      readonly secretFile: string;
+      readonly kinds?: string[] | undefined;
+    }[];
   };
   /** What this gateway is called where there are several. */
   readonly name: string;
@@ -254,7 +258,9 @@ function resolveApi(api: { tls?: unknown; webhooks?: unknown }, base: string): o
   return {
     ...api,
     ...(typeof tls === "object" ? { tls: { ...tls, cert: path(tls["cert"]), key: path(tls["key"]) } } : {}),
-    ...(Array.isArray(hooks) ? { webhooks: hooks.map((one) => ({ ...one, secretFile: path(one["secretFile"]) })) } : {}),
+    ...(Array.isArray(hooks)
+      ? { webhooks: hooks.map((one) => ({ ...one, secretFile: path(one["secretFile"]) })) }
+      : {}),
   };
 }
 

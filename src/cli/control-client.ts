@@ -19,11 +19,12 @@ const MAX_SOCKET_PATH_BYTES = 107;
 /** Calls the API of the gateway that runs on `state`; a problem document becomes a UserError. */
 export async function callGateway(
   state: string,
-  method: "GET" | "POST" | "DELETE",
+  method: "GET" | "POST" | "PATCH" | "DELETE",
   path: string,
   body?: object,
+  actor?: string,
 ): Promise<unknown> {
-  const { status, text } = await exchange(controlSocket(state), method, path, body).catch(
+  const { status, text } = await exchange(controlSocket(state), method, path, body, actor).catch(
     (error: NodeJS.ErrnoException) => {
       throw new UserError(
         ExitCode.UNREACHABLE,
@@ -32,7 +33,7 @@ export async function callGateway(
       );
     },
   );
-  const value: unknown = JSON.parse(text);
+  const value: unknown = text === "" ? undefined : JSON.parse(text);
   if (status < 400) return value;
   const { title, detail } = value as { title: string; detail: string };
   throw new UserError(ExitCode.REFUSED, title, `the gateway refused: ${title}: ${detail}`);
@@ -43,9 +44,13 @@ async function exchange(
   method: string,
   path: string,
   body?: object,
+  actor?: string,
 ): Promise<{ status: number; text: string }> {
   return await new Promise((resolve, reject) => {
-    const headers = body === undefined ? {} : { "content-type": "application/json" };
+    const headers = {
+      ...(body === undefined ? {} : { "content-type": "application/json" }),
+      ...(actor === undefined ? {} : { "blockferry-actor": actor }),
+    };
     const outgoing = request({ socketPath, method, path, headers }, (response) => {
       const parts: Buffer[] = [];
       response.on("data", (part: Buffer) => parts.push(part));

@@ -14,6 +14,9 @@ import { addLimit } from "./commands/limit.ts";
 import { addMote } from "./commands/mote.ts";
 import { addProbe } from "./commands/probe.ts";
 import { addPublish } from "./commands/publish.ts";
+import { addRollout } from "./commands/rollout.ts";
+import { addFleet } from "./commands/fleet.ts";
+import { addToken } from "./commands/token.ts";
 import { addServe } from "./commands/serve.ts";
 import { addSign } from "./commands/sign.ts";
 import { addSimulate } from "./commands/simulate.ts";
@@ -61,6 +64,9 @@ for (const add of [
   addProbe,
   addUpdate,
   addUpdates,
+  addRollout,
+  addFleet,
+  addToken,
   addMote,
   addGet,
   addSimulate,

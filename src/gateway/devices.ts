@@ -241,8 +241,7 @@ export class Devices {
 
   #conclude(nowUs: number, outcome: OperationOutcome): void {
     const { endpoint, operation, result, owner } = outcome;
-    if (result.kind === "done" && result.readings !== undefined)
-      this.#parts.learn?.(nowUs, endpoint, result.readings);
+    if (result.kind === "done" && result.readings !== undefined) this.#parts.learn?.(nowUs, endpoint, result.readings);
     if (owner === "fleet") return this.#parts.answered?.(nowUs, outcome);
     if (owner === "update") return this.updates.handleOutcome(nowUs, outcome);
     if (owner === "probe") return this.probes.handleOutcome(nowUs, outcome);

@@ -176,7 +176,8 @@ export class FleetDesk implements Fleet {
     if (job.versionAfter !== undefined) this.inventory.runs(job.endpoint, job.versionAfter);
     if (job.origin !== undefined) this.rollouts.takeVerdict(verdictOf(job));
     const { endpoint, id, state, reason, detail, origin, versionBefore, versionAfter } = job;
-    if (hasEnded(job)) this.#tell("update", { endpoint, id, state, reason, detail, origin, versionBefore, versionAfter });
+    if (hasEnded(job))
+      this.#tell("update", { endpoint, id, state, reason, detail, origin, versionBefore, versionAfter });
   }
 
   /** A client has registered, or is gone. */

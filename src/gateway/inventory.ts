@@ -112,8 +112,7 @@ export class Inventory {
   #put(endpoint: string, entry: InventoryEntry, write: boolean): void {
     if (!this.#entries.has(endpoint) && this.#entries.size >= MAX_DEVICES) this.#forgetOne();
     this.#entries.set(endpoint, entry);
-    if (write)
-      this.#store([{ kind: "put", key: keyOf(endpoint), value: utf8(JSON.stringify(entry)) }], "lazy");
+    if (write) this.#store([{ kind: "put", key: keyOf(endpoint), value: utf8(JSON.stringify(entry)) }], "lazy");
   }
 
   #forgetOne(): void {

@@ -165,7 +165,10 @@ export class LifecycleDesk {
   noteOperator(
     nowUs: number,
     actor: string,
-    { path, ...about }: { readonly method: string; readonly path: string; readonly role: string; readonly status: number },
+    {
+      path,
+      ...about
+    }: { readonly method: string; readonly path: string; readonly role: string; readonly status: number },
   ): void {
     if (about.status >= 400 || path.startsWith("/v1/lifecycle/")) return;
     this.submit(nowUs, actor, { kind: "operator-action", path: path.slice(0, 256), ...about }, () => {});

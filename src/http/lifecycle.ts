@@ -160,7 +160,10 @@ export function addLifecycleRoutes(app: FastifyInstance, control: LifecycleContr
       const id = request.params.device;
       const who = actor.safeParse((request.query as { actor?: string }).actor);
       if (!who.success) return refuse(reply, 400, "bad-request", z.prettifyError(who.error));
-      return answer(reply, await settled((nowUs, done) => desk.decommission(nowUs, whoOf(request, who.data), id, done)));
+      return answer(
+        reply,
+        await settled((nowUs, done) => desk.decommission(nowUs, whoOf(request, who.data), id, done)),
+      );
     },
   );
   app.get("/v1/audit", { schema: { summary: "The hash-chained log" }, config: { access: "audit" } }, () => ({

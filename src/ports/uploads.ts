@@ -10,7 +10,13 @@ export interface UploadInfo {
 }
 
 export type AppendResult =
-  UploadInfo | "no-such-upload" | "wrong-offset" | "too-long" | "wrong-digest" | "under-way" | "disk-full";
+  | UploadInfo
+  | "no-such-upload"
+  | "wrong-offset"
+  | "too-long"
+  | "wrong-digest"
+  | "under-way"
+  | "disk-full";
 
 /** Where uploads are kept; hashed as they come. */
 export interface Uploads {

@@ -71,7 +71,11 @@ export class Gates {
     if (!isFresh) facts.refresh(endpoint);
     if (!isFresh) return { kind: "wait", reason: "battery-unknown", detail: "it has been asked how its battery is" };
     if (device.battery! >= minBattery) return undefined;
-    return { kind: "wait", reason: "battery-low", detail: `its battery is at ${device.battery} %, under ${minBattery} %` };
+    return {
+      kind: "wait",
+      reason: "battery-low",
+      detail: `its battery is at ${device.battery} %, under ${minBattery} %`,
+    };
   }
 
   #precondition(device: FleetDevice | undefined, facts: GateFacts): Gate | undefined {

@@ -18,7 +18,10 @@ export function applyCommand(
   { command, by, why }: { readonly command: RolloutCommand; readonly by: string; readonly why: string },
 ): RolloutRefusal | undefined {
   const { record } = holder;
-  const tooLate = { reason: "wrong-state", detail: `${record.spec.name} is ${record.state}: ${command} means nothing now` };
+  const tooLate = {
+    reason: "wrong-state",
+    detail: `${record.spec.name} is ${record.state}: ${command} means nothing now`,
+  };
   const text = why === "" ? `${by} said so` : why;
   if (command === "approve" || command === "deny") {
     if (by === record.createdBy)

@@ -246,7 +246,11 @@ export class Rollout implements RolloutHolder {
     }
     const tried = member.reason === "busy" && blockedMs !== undefined && this.#isLate(blockedMs, nowMs);
     if (gate.kind !== "open" || tried) {
-      this.#block(step, member, gate.kind === "open" ? { ...gate, kind: "wait", reason: "busy", detail: member.detail! } : gate);
+      this.#block(
+        step,
+        member,
+        gate.kind === "open" ? { ...gate, kind: "wait", reason: "busy", detail: member.detail! } : gate,
+      );
       return "not-now";
     }
     const airtimeS = this.#gates.airtimeS(endpoint, facts);
@@ -258,7 +262,11 @@ export class Rollout implements RolloutHolder {
   }
 
   /** It waits, and why; one that waits on its own account for too long has failed. */
-  #block(step: Step, member: Member, gate: { readonly kind: string; readonly reason: string; readonly detail: string }): void {
+  #block(
+    step: Step,
+    member: Member,
+    gate: { readonly kind: string; readonly reason: string; readonly detail: string },
+  ): void {
     const { reason, detail, kind } = gate;
     const blockedMs = kind === "wait" ? (member.blockedMs ?? step.nowMs) : member.blockedMs;
     if (blockedMs !== undefined && kind === "wait" && this.#isLate(blockedMs, step.nowMs))

@@ -19,7 +19,8 @@ import type { RolloutSpec } from "./spec.ts";
 import { Step } from "./step.ts";
 
 export type RolloutResult =
-  { readonly ok: true; readonly record: RolloutRecord } | ({ readonly ok: false } & RolloutRefusal);
+  | { readonly ok: true; readonly record: RolloutRecord }
+  | ({ readonly ok: false } & RolloutRefusal);
 type Tell = (result: RolloutResult) => void;
 
 type Input =
@@ -119,12 +120,7 @@ export class Rollouts {
     return undefined;
   }
 
-  command(
-    nowUs: number,
-    id: string,
-    asked: Omit<Input & { kind: "command" }, "kind" | "tell">,
-    tell: Tell,
-  ): void {
+  command(nowUs: number, id: string, asked: Omit<Input & { kind: "command" }, "kind" | "tell">, tell: Tell): void {
     const lane = this.#lanes.get(id);
     if (lane === undefined) return tell({ ok: false, reason: "no-such-rollout", detail: `there is no rollout ${id}` });
     lane.inputs.push({ kind: "command", ...asked, tell });
@@ -333,8 +329,7 @@ export class Rollouts {
     lane.decisions.push(...step.decisions);
     lane.decisions.splice(0, lane.decisions.length - ROLLOUT_LIMITS.maxDecisions);
     for (const decision of step.decisions) this.#tellOf(lane, decision);
-    for (const input of inputs)
-      if (input.kind === "command") input.tell({ ok: true, record: lane.rollout.record });
+    for (const input of inputs) if (input.kind === "command") input.tell({ ok: true, record: lane.rollout.record });
     this.#act(nowUs, lane, step);
     // Others may have waited for what has become free.
     this.stir();

@@ -13,7 +13,16 @@ export type RolloutState =
   | "finished";
 
 export type RolloutEvent =
-  "ask" | "approve" | "deny" | "schedule" | "start" | "pause" | "resume" | "stop" | "over" | "retry";
+  | "ask"
+  | "approve"
+  | "deny"
+  | "schedule"
+  | "start"
+  | "pause"
+  | "resume"
+  | "stop"
+  | "over"
+  | "retry";
 
 /** One rollout (src/rollout/). */
 export const ROLLOUT: StateTable<RolloutState, RolloutEvent> = new StateTable("Rollout", "created", [
@@ -54,8 +63,7 @@ export const GROUP: StateTable<GroupState, GroupEvent> = new StateTable("Rollout
   ["error", "retry", "running", "devices of it are tried once more"],
 ]);
 
-export type MemberState =
-  "pending" | "commanded" | "downloaded" | "succeeded" | "failed" | "skipped" | "cancelled";
+export type MemberState = "pending" | "commanded" | "downloaded" | "succeeded" | "failed" | "skipped" | "cancelled";
 export type MemberEvent = "command" | "busy" | "held" | "succeed" | "fail" | "skip" | "cancel" | "retry";
 
 /** One device of a rollout. */

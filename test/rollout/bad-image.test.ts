@@ -46,6 +46,7 @@ describe("an image that boots but never confirms", () => {
   it("a good image goes to all of them", () => {
     const outcome = runRollout(spec, fleet(60, "good"), 1, parts);
     expect(outcome).toMatchObject({ state: "finished", violations: [] });
-    for (const device of outcome.devices) expect(device, device.endpoint).toMatchObject({ runs: "new", state: "succeeded" });
+    for (const device of outcome.devices)
+      expect(device, device.endpoint).toMatchObject({ runs: "new", state: "succeeded" });
   });
 });

@@ -46,25 +46,33 @@ describe("any rollout, whatever devices, disks, processes and operators do", () 
     ["with operators", commands, 150],
   ])("keeps its thresholds, commands once per attempt, and ends: %s", (_name, given, numRuns) => {
     fc.assert(
-      fc.property(plan, fc.array(group, { minLength: 1, maxLength: 4 }), fc.integer({ min: 1, max: 10 }), (p, gs, max) => {
-        const model = new RolloutModel(p as ModelPlan);
-        const groups: GroupSpec[] = [...gs, { name: "rest", successThreshold: 50, errorThreshold: 50, onSuccess: "next" }];
-        const spec = { ...SPEC_DEFAULTS, name: "p", components: [component], policy: DEFAULT_POLICY, groups };
-        const id = model.create({ ...spec, maxConcurrent: max, deadlineS: 3_600 });
-        const state = (): string => model.rollouts.get(id)?.record.state ?? "gone";
-        for (let i = 0; state() !== "running" && i < 100; i++) model.command(id, "start");
-        const isOver = (): boolean => hasEnded({ state: state() as "finished" });
-        let resumed = given.length > 0; // then failures were accepted
-        for (let i = 0; i < 3_000 && !isOver(); i++) {
-          model.step(id, i < 300 ? given : []);
-          check(model, groups, max, resumed);
-          // A rollout that has paused waits for its operator.
-          if (i % 20 !== 0 || state() !== "paused" || (given.length === 0 && i <= 400)) continue;
-          resumed = true;
-          model.command(id, "resume");
-        }
-        expect(isOver(), `${state()} after a long time`).toBe(true);
-      }),
+      fc.property(
+        plan,
+        fc.array(group, { minLength: 1, maxLength: 4 }),
+        fc.integer({ min: 1, max: 10 }),
+        (p, gs, max) => {
+          const model = new RolloutModel(p as ModelPlan);
+          const groups: GroupSpec[] = [
+            ...gs,
+            { name: "rest", successThreshold: 50, errorThreshold: 50, onSuccess: "next" },
+          ];
+          const spec = { ...SPEC_DEFAULTS, name: "p", components: [component], policy: DEFAULT_POLICY, groups };
+          const id = model.create({ ...spec, maxConcurrent: max, deadlineS: 3_600 });
+          const state = (): string => model.rollouts.get(id)?.record.state ?? "gone";
+          for (let i = 0; state() !== "running" && i < 100; i++) model.command(id, "start");
+          const isOver = (): boolean => hasEnded({ state: state() as "finished" });
+          let resumed = given.length > 0; // then failures were accepted
+          for (let i = 0; i < 3_000 && !isOver(); i++) {
+            model.step(id, i < 300 ? given : []);
+            check(model, groups, max, resumed);
+            // A rollout that has paused waits for its operator.
+            if (i % 20 !== 0 || state() !== "paused" || (given.length === 0 && i <= 400)) continue;
+            resumed = true;
+            model.command(id, "resume");
+          }
+          expect(isOver(), `${state()} after a long time`).toBe(true);
+        },
+      ),
       { numRuns, seed: 11 },
     );
   });

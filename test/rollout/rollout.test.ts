@@ -31,7 +31,12 @@ class RolloutSite extends Lwm2mSite {
     let result: RolloutResult | undefined;
     const { bench } = this;
     bench.loop.call((nowUs) =>
-      bench.gateway.fleet.rollouts.command(nowUs, id, { command, by, why, revision: undefined }, (told) => (result = told)),
+      bench.gateway.fleet.rollouts.command(
+        nowUs,
+        id,
+        { command, by, why, revision: undefined },
+        (told) => (result = told),
+      ),
     );
     bench.run(1);
     return result!;

@@ -34,6 +34,7 @@ interface MoteOptions {
   ackTimeoutMs: string;
   maxImageBytes: string;
   seed?: string;
+  count: string;
   json?: boolean;
 }
 
@@ -43,6 +44,7 @@ export function addMote(program: Command): void {
     .description("be a LwM2M device on this machine, with flash, a boot loader and a bad link, until SIGINT")
     .requiredOption("--server <uri>", "the gateway: coap://host[:port]")
     .requiredOption("--endpoint <name>", "its endpoint name")
+    .option("--count <number>", "so many of them, named <name>-1 and on", "1")
     .option("--loss <share>", "datagrams lost in each direction", "0")
     .option("--lifetime <seconds>", "of its registration", "300")
     .option("--queue <interval:awake>", "Queue Mode: it wakes every so many seconds, and hears for so many")
@@ -68,6 +70,7 @@ Its flash lives in this process: it survives the device's restarts, not this com
 
 Example:
   blockferry mote --server coap://127.0.0.1:5683 --endpoint mote-1 --loss 0.2
+  blockferry mote --server coap://127.0.0.1:5683 --endpoint mote --count 10
   blockferry mote --server coap://127.0.0.1 --endpoint sleepy --queue 60:10 --behaviour push-only`,
     )
     .action(async (options: MoteOptions) => run(options));
@@ -75,11 +78,37 @@ Example:
 
 async function run(options: MoteOptions): Promise<void> {
   const server = await resolvePeer(parseCoapUri(options.server));
-  const say = (event: string, text: string): void =>
+  const count = Number(options.count);
+  if (!(Number.isInteger(count) && count >= 1 && count <= MAX_MOTES))
+    throw usageError("bad-count", `--count is 1 to ${MAX_MOTES}`);
+  const motes: { readonly client: UdpClient; readonly mote: Lwm2mMote; readonly say: Say }[] = [];
+  for (let i = 1; i <= count; i++) {
+    const endpoint = count === 1 ? options.endpoint : `${options.endpoint}-${i}`;
+    const seed = options.seed === undefined ? undefined : `${options.seed}/${i}`;
+    motes.push(await startMote({ ...options, endpoint, ...(seed === undefined ? {} : { seed }) }, server, count > 1));
+  }
+  await new Promise<void>((resolve) => {
+    for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => resolve());
+  });
+  for (const { client, mote } of motes) client.loop.call((nowUs) => mote.client.deregister(nowUs));
+  motes[0]!.say("stopping", "it has told the gateway");
+  setTimeout(() => process.exit(0), 300);
+}
+
+const MAX_MOTES = 1_000;
+type Say = (event: string, text: string) => void;
+
+async function startMote(
+  options: MoteOptions,
+  server: { address: string; port: number },
+  several: boolean,
+): Promise<{ client: UdpClient; mote: Lwm2mMote; say: Say }> {
+  const { endpoint } = options;
+  const say: Say = (event, text) =>
     console.log(
       options.json === true
-        ? JSON.stringify({ at: new Date().toISOString(), event, text })
-        : `${new Date().toISOString().slice(11, 19)}  ${event.padEnd(12)} ${text}`,
+        ? JSON.stringify({ at: new Date().toISOString(), endpoint, event, text })
+        : `${new Date().toISOString().slice(11, 19)}  ${(several ? endpoint : event).padEnd(12)} ${text}`,
     );
   const mote = makeMote(options, server);
   const quality = { loss: share(options.loss), duplicate: 0, reorder: 0, reorderMs: 50 };
@@ -101,12 +130,7 @@ async function run(options: MoteOptions): Promise<void> {
   const host = server.address.includes(":") ? "::" : "0.0.0.0";
   const client = await UdpClient.open(mote, host, tell, new LossyLink(quality, random));
   client.loop.call((nowUs) => mote.start(nowUs));
-  await new Promise<void>((resolve) => {
-    for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => resolve());
-  });
-  client.loop.call((nowUs) => mote.client.deregister(nowUs));
-  say("stopping", "it has told the gateway");
-  setTimeout(() => process.exit(0), 300);
+  return { client, mote, say };
 }
 
 function makeMote(options: MoteOptions, server: { address: string; port: number }): Lwm2mMote {

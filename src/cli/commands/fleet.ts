@@ -1,0 +1,63 @@
+import type { Command } from "commander";
+import type { FleetDevice } from "../../rollout/fleet.ts";
+import { callGateway } from "../control-client.ts";
+import { formatTable } from "../table.ts";
+
+interface Options {
+  state: string;
+  json?: boolean;
+}
+
+/** Devices as rollouts see them. */
+export function addFleet(program: Command): void {
+  const group = program
+    .command("fleet")
+    .description("what is known of devices, registered or not, and what rollouts can ask for");
+  const onGateway = (command: Command): Command =>
+    command
+      .option("--state <folder>", "state folder of the gateway", ".blockferry")
+      .option("--json", "print one JSON object");
+  onGateway(group.command("list"))
+    .description("devices that match a filter")
+    .option("--filter <rsql>", "such as 'class==sensor-a;version=lt=2.0;tag=in=(lab,roof)'", "")
+    .action(async (options: Options & { filter: string }) => {
+      const devices: FleetDevice[] = [];
+      for (let cursor: string | null = ""; cursor !== null;) {
+        const query: string = `filter=${encodeURIComponent(options.filter)}&limit=1000${cursor === "" ? "" : `&cursor=${cursor}`}`;
+        const page = (await callGateway(options.state, "GET", `/v1/fleet?${query}`)) as {
+          items: FleetDevice[];
+          next: string | null;
+        };
+        devices.push(...page.items);
+        cursor = page.next;
+      }
+      if (options.json === true) return console.log(JSON.stringify({ devices }));
+      if (devices.length === 0) return console.log("no device matches");
+      const rows = devices.map((one) => [
+        one.endpoint,
+        one.class ?? "",
+        one.version ?? "",
+        one.tags.join(" "),
+        one.battery === undefined ? "" : one.battery === null ? "none" : `${one.battery} %`,
+        one.loss === undefined ? "" : `${(one.loss * 100).toFixed(1)} %`,
+        one.registered ? "registered" : "away",
+      ]);
+      return console.log(formatTable(["device", "class", "version", "tags", "battery", "resent", "state"], rows));
+    });
+  onGateway(group.command("describe <endpoint>"))
+    .description("say what a device is; what is not given stays")
+    .option("--tag <name...>", "its tags, in place of those before")
+    .option("--class <name>", "its class, where the factory has not said so")
+    .option("--hops <number>", "hops to it, for predictions")
+    .action(async (endpoint: string, options: Options & { tag?: string[]; class?: string; hops?: string }) => {
+      const { tag: tags, class: named, hops } = options;
+      const body = {
+        ...(tags === undefined ? {} : { tags }),
+        ...(named === undefined ? {} : { class: named }),
+        ...(hops === undefined ? {} : { hops: Number(hops) }),
+      };
+      const url = `/v1/fleet/${encodeURIComponent(endpoint)}`;
+      const device = (await callGateway(options.state, "PATCH", url, body)) as FleetDevice;
+      console.log(options.json === true ? JSON.stringify(device) : `${endpoint}: ${device.tags.join(" ")}`);
+    });
+}

@@ -1,0 +1,303 @@
+import { readFileSync } from "node:fs";
+import { setTimeout as sleep } from "node:timers/promises";
+import type { Command } from "commander";
+import { parse } from "yaml";
+import type { RolloutView } from "../../http/rollouts.ts";
+import type { Prediction } from "../../rollout/prediction.ts";
+import type { Decision, Member } from "../../rollout/record.ts";
+import { isoTime } from "../../util/iso-time.ts";
+import { callGateway } from "../control-client.ts";
+import { ExitCode, usageError, UserError } from "../errors.ts";
+import { Progress } from "../progress.ts";
+import { formatTable } from "../table.ts";
+
+interface Options {
+  state: string;
+  as: string;
+  json?: boolean;
+}
+
+interface Page<T> {
+  readonly items: readonly T[];
+  readonly next: string | null;
+}
+
+/** Rollouts of a running gateway. */
+export function addRollout(program: Command): void {
+  const group = program
+    .command("rollout")
+    .description("bring an image to a fleet group by group, and stop by itself when it goes wrong")
+    .addHelpText(
+      "after",
+      `
+config/rollout.yaml is an example with every key.
+
+Example:
+  blockferry rollout plan config/rollout.yaml --state gw      # what it would cost, and who is at risk
+  blockferry rollout start config/rollout.yaml --state gw     # create it, start it, and watch it
+  blockferry rollout show <id> --state gw
+  blockferry rollout resume <id> --state gw`,
+    );
+  addCreating(group);
+  addCommands(group);
+  addReading(group);
+}
+
+const onGateway = (command: Command): Command =>
+  command
+    .option("--state <folder>", "state folder of the gateway", ".blockferry")
+    .option("--as <name>", "who does it: it stands in the audit log, and approves", process.env["USER"] ?? "operator")
+    .option("--json", "print one JSON object");
+
+function addCreating(group: Command): void {
+  onGateway(group.command("create <file>"))
+    .description("create a rollout from a YAML file; nothing is started")
+    .action(async (file: string, options: Options) => {
+      const view = await create(file, options);
+      if (options.json === true) console.log(JSON.stringify(view));
+      else console.log(`${view.id}: ${view.name} is ${view.state}\nnext: ${nextOf(view, options)}`);
+    });
+  onGateway(group.command("start <file|id>"))
+    .description("start a rollout; a file is created first. Watches it until it is over, or pauses")
+    .option("--no-wait", "return once it is started")
+    .action(async (what: string, options: Options & { wait: boolean }) => {
+      const isFile = /\.ya?ml$|\//.test(what);
+      const id = isFile ? (await create(what, options)).id : what;
+      const view = await command(id, "start", "", options);
+      if (options.wait) await watch(id, options);
+      else print(view, options);
+    });
+  onGateway(group.command("plan <file>"))
+    .description("run a rollout in the simulator over the fleet as it was measured; nothing is changed")
+    .action(async (file: string, options: Options) => {
+      if (options.json !== true) console.error("simulating the fleet eight times, which may take a minute or two…");
+      const prediction = (await call(options, "POST", "/v1/rollouts/plan", readYaml(file))) as Prediction;
+      if (options.json === true) console.log(JSON.stringify(prediction));
+      else printPrediction(prediction);
+    });
+  onGateway(group.command("rollback <id>"))
+    .description("create a rollout that brings another image to those that this one has updated")
+    .requiredOption("--image <key|digest|version>", "what they are to run instead, published or still in the cache")
+    .option("--expect <version>", "what their version resource has to read then")
+    .action(async (id: string, options: Options & { image: string; expect?: string }) => {
+      const view = await rollback(id, options);
+      if (options.json === true) console.log(JSON.stringify(view));
+      else console.log(`${view.id}: ${view.name} is ${view.state}\nnext: ${nextOf(view, options)}`);
+    });
+}
+
+async function rollback(id: string, options: Options & { image: string; expect?: string }): Promise<RolloutView> {
+  const before = (await call(options, "GET", path(id))) as RolloutView;
+  const members = await all<Member>(options, `${path(id)}/devices?state=succeeded`);
+  if (members.length === 0) throw usageError("nothing-to-roll-back", `${before.name} has updated no device`);
+  const { maxConcurrent, policy, deadlineS, window } = before.spec;
+  const { methods, graceS, soakS } = policy;
+  return (await call(options, "POST", "/v1/rollouts", {
+    name: `rollback of ${before.name}`.slice(0, 128),
+    priority: before.priority,
+    endpoints: members.map(({ endpoint }) => endpoint),
+    components: [{ image: options.image, ...(options.expect === undefined ? {} : { version: options.expect }) }],
+    policy: { methods, graceS, soakS },
+    groups: [{ name: "all", successThreshold: 100, errorThreshold: 10 }],
+    maxConcurrent,
+    deadlineS,
+    ...(window === undefined ? {} : { window }),
+  })) as RolloutView;
+}
+
+const COMMANDS = {
+  approve: "let a rollout of somebody else be started",
+  deny: "refuse a rollout of somebody else",
+  pause: "command no device more; updates under way go on",
+  resume: "go on, and accept the failures so far; watches it",
+  stop: "command no device more, and end when the updates under way have",
+  cancel: "end now: updates that have not been applied are taken back",
+  retry: "try those that failed once more; watches it",
+} as const;
+
+function addCommands(group: Command): void {
+  for (const [name, description] of Object.entries(COMMANDS))
+    onGateway(group.command(`${name} <id>`))
+      .description(description)
+      .option("--why <text>", "stands beside the decision", "")
+      .option("--no-wait", "return at once, where it would watch")
+      .action(async (id: string, options: Options & { why: string; wait: boolean }) => {
+        const view = await command(id, name, options.why, options);
+        if (options.wait && (name === "resume" || name === "retry")) await watch(id, options);
+        else print(view, options);
+      });
+  onGateway(group.command("delete <id>"))
+    .description("forget a rollout that has ended, and its record")
+    .action(async (id: string, options: Options) => {
+      await call(options, "DELETE", path(id));
+      console.log(options.json === true ? JSON.stringify({ deleted: id }) : `${id} is forgotten`);
+    });
+}
+
+function addReading(group: Command): void {
+  onGateway(group.command("list"))
+    .description("all rollouts")
+    .action(async (options: Options) => {
+      const rollouts = await all<RolloutView>(options, "/v1/rollouts");
+      if (options.json === true) return console.log(JSON.stringify({ rollouts }));
+      if (rollouts.length === 0) return console.log("there is none: blockferry rollout create --help");
+      const rows = rollouts.map(({ id, name, state, reason, priority, devices }) => [
+        id,
+        name,
+        state,
+        reason,
+        priority,
+        `${devices.succeeded} done, ${devices.failed} failed, ${devices.pending} wait`,
+      ]);
+      return console.log(formatTable(["id", "name", "state", "why", "priority", "devices"], rows));
+    });
+  onGateway(group.command("show <id>"))
+    .description("one rollout: its groups, what it decided and why, and what was predicted beside what happened")
+    .action(async (id: string, options: Options) => {
+      const view = (await call(options, "GET", path(id))) as RolloutView;
+      const decisions = await all<Decision>(options, `${path(id)}/decisions`);
+      if (options.json === true) return console.log(JSON.stringify({ ...view, decisions }));
+      print(view, options);
+      for (const { atMs, by, what, why } of decisions)
+        console.log(`  ${isoTime(Math.floor(atMs / 1_000))}  ${what}: ${why} (${by})`);
+      if (view.prediction !== null) comparePrediction(view, view.prediction);
+      return undefined;
+    });
+  onGateway(group.command("devices <id>"))
+    .description("the devices of a rollout, and why each is where it is")
+    .option(
+      "--in <state>",
+      "only those that are pending, commanded, downloaded, succeeded, failed, skipped or cancelled",
+    )
+    .action(async (id: string, options: Options & { in?: string }) => {
+      const query = options.in === undefined ? "" : `?state=${encodeURIComponent(options.in)}`;
+      const devices = await all<Member>(options, `${path(id)}/devices${query}`);
+      if (options.json === true) return console.log(JSON.stringify({ devices }));
+      const rows = devices.map(({ endpoint, group: of, state, attempt, reason = "", detail = "" }) => [
+        endpoint,
+        String(of + 1),
+        state,
+        String(attempt),
+        reason,
+        detail,
+      ]);
+      return console.log(formatTable(["device", "group", "state", "attempt", "why", "in full"], rows));
+    });
+}
+
+const path = (id: string): string => `/v1/rollouts/${encodeURIComponent(id)}`;
+
+async function call(options: Options, method: "GET" | "POST" | "DELETE", url: string, body?: object): Promise<unknown> {
+  return callGateway(options.state, method, url, body, options.as);
+}
+
+async function all<T>(options: Options, url: string): Promise<T[]> {
+  const items: T[] = [];
+  for (let next: string | null = ""; next !== null;) {
+    const join = url.includes("?") ? "&" : "?";
+    const cursor: string = next === "" ? "" : `&cursor=${next}`;
+    const page = (await call(options, "GET", `${url}${join}limit=1000${cursor}`)) as Page<T>;
+    items.push(...page.items);
+    ({ next } = page);
+  }
+  return items;
+}
+
+async function create(file: string, options: Options): Promise<RolloutView> {
+  return (await call(options, "POST", "/v1/rollouts", readYaml(file))) as RolloutView;
+}
+
+async function command(id: string, name: string, why: string, options: Options): Promise<RolloutView> {
+  return (await call(options, "POST", `${path(id)}/commands`, { command: name, why })) as RolloutView;
+}
+
+function readYaml(file: string): object {
+  try {
+    const value: unknown = parse(readFileSync(file, "utf8"), { maxAliasCount: 10 });
+    if (typeof value === "object" && value !== null && !Array.isArray(value)) return value;
+    throw new Error("it is no map of keys; config/rollout.yaml is an example");
+  } catch (error) {
+    throw usageError("bad-rollout", `${file}: ${(error as Error).message}`);
+  }
+}
+
+/** Shows how far it is, until it is over or pauses; a failed one is exit code 1. */
+async function watch(id: string, options: Options): Promise<void> {
+  const progress = new Progress(options.json !== true);
+  let started = false;
+  let view: RolloutView;
+  for (;;) {
+    view = (await call(options, "GET", path(id))) as RolloutView;
+    const { succeeded, failed, skipped, cancelled } = view.devices;
+    const total = Object.values(view.devices).reduce((sum, count) => sum + count, 0);
+    if (!started && total > 0) progress.start(view.name, total, "devices");
+    started ||= total > 0;
+    if (started) progress.update(succeeded + failed + skipped + cancelled);
+    if (view.state !== "running" && view.state !== "stopping") break;
+    await sleep(500);
+  }
+  progress.stop();
+  print(view, options);
+  const failedBy = view.state === "paused" && view.reason !== "paused" && view.reason !== "group-done";
+  if (failedBy || view.devices.failed > 0)
+    throw new UserError(ExitCode.FAILED, view.reason, `${view.name}: ${view.reason}`);
+}
+
+function print(view: RolloutView, options: Options): void {
+  if (options.json === true) return console.log(JSON.stringify(view));
+  console.log(`${view.id}: ${view.name} is ${view.state} (${view.reason})`);
+  const rows = view.groups.map(({ name, state, total, devices }) => [
+    name,
+    state,
+    String(total),
+    ...(["succeeded", "failed", "commanded", "downloaded", "pending"] as const).map((key) => String(devices[key])),
+  ]);
+  console.log(
+    formatTable(["group", "state", "devices", "succeeded", "failed", "at it", "downloaded", "waiting"], rows),
+  );
+  const next = nextOf(view, options);
+  if (next !== "") console.log(`next: ${next}`);
+  return undefined;
+}
+
+function nextOf({ id, state }: RolloutView, options: Options): string {
+  const tail = options.state === ".blockferry" ? "" : ` --state ${options.state}`;
+  if (state === "ready") return `blockferry rollout start ${id}${tail}`;
+  if (state === "waiting-for-approval") return `somebody else: blockferry rollout approve ${id}${tail} --as <name>`;
+  if (state === "paused")
+    return `blockferry rollout devices ${id} --in failed${tail}, then resume, retry, stop or cancel it`;
+  return "";
+}
+
+const interval = ({ value, low, high }: Prediction["durationS"], unit: string): string =>
+  `${round(value)} ${unit} (90 of 100 between ${round(low)} and ${round(high)})`;
+const round = (value: number): string => (value >= 100 ? value.toFixed(0) : value.toPrecision(3));
+
+function printPrediction(prediction: Prediction): void {
+  const { devices, runs, ends, completionP50S, completionP99S, durationS, energyMj, batteryDays, airtimeS } =
+    prediction;
+  console.log(
+    `${devices} devices, simulated ${runs} times: ${Object.entries(ends)
+      .map(([end, n]) => `${n} × ${end}`)
+      .join(", ")}`,
+  );
+  console.log(`  half of them done   ${interval(completionP50S, "s")}`);
+  console.log(`  99 of 100 done      ${interval(completionP99S, "s")}`);
+  console.log(`  the rollout takes   ${interval(durationS, "s")}`);
+  console.log(`  energy of a device  ${interval(energyMj, "mJ")}`);
+  console.log(`  of its battery      ${interval(batteryDays, "days")}`);
+  console.log(`  of the channel      ${interval(airtimeS, "s")}`);
+  for (const { endpoint, failedRuns, why } of prediction.atRisk)
+    console.log(`  at risk             ${endpoint}: ${why} in ${failedRuns} of ${runs} runs`);
+  for (const text of prediction.assumptions) console.log(`  assumed             ${text}`);
+}
+
+/** What was said before, beside what happened. */
+function comparePrediction(view: RolloutView, prediction: Prediction): void {
+  const { durationS } = prediction;
+  console.log(`predicted: ${interval(durationS, "s")}, ${interval(prediction.energyMj, "mJ a device")}`);
+  if (view.startedAt === null || view.endedAt === null) return;
+  const took = (Date.parse(view.endedAt) - Date.parse(view.startedAt)) / 1_000;
+  const inside = took >= durationS.low && took <= durationS.high;
+  console.log(`happened:  ${round(took)} s, which is ${inside ? "within" : "outside"} the interval`);
+}
