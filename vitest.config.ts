@@ -1,6 +1,7 @@
 import { defineConfig, type ViteUserConfig } from "vitest/config";
 
 const interop = "test/interop/**/*.test.ts";
+const slow = "test/slow/**/*.test.ts";
 
 const config: ViteUserConfig = defineConfig({
   test: {
@@ -10,11 +11,12 @@ const config: ViteUserConfig = defineConfig({
         test: {
           name: "unit",
           include: ["test/**/*.test.ts"],
-          exclude: [interop],
+          exclude: [interop, slow],
           testTimeout: 120_000,
           execArgv: ["--expose-gc"],
         },
       },
+      { test: { name: "slow", include: [slow], testTimeout: 900_000 } },
       { test: { name: "interop", include: [interop], testTimeout: 120_000, fileParallelism: false } },
     ],
   },

@@ -67,6 +67,7 @@ export function modelOf(devices: readonly FleetDevice[]): FleetModel {
       ? [`${unknown.loss} devices have had no blocks yet: a frame loss of ${ASSUMED.per} is assumed`]
       : []),
     ...(unknown.awake > 0 ? [`${unknown.awake} devices in Queue Mode are taken to hear for ${ASSUMED.awakeS} s`] : []),
+    ...(devices.some(({ hops = 1 }) => hops > 1) ? ["which device forwards for which is a guess"] : []),
     "no device is taken to fail for reasons of its own: what is at risk is at risk by its link",
   ];
   return { devices: model, assumptions };
@@ -77,7 +78,8 @@ const HEARD_SIBLINGS = 8;
 
 /** The links of a fleet: a tree with each device at its hops, and neighbours that hear each other without getting a word. */
 export function edgesOf(devices: readonly ModelDevice[], random: Random): string {
-  const lines = ["from,to,per"];
+  const links = new Map<string, number>();
+  const heard: [number, number][] = [];
   const byDepth: number[][] = [[0]];
   const order = devices.map((device, i) => ({ device, id: i + 1 })).toSorted((a, b) => a.device.hops - b.device.hops);
   for (const { device, id } of order) {
@@ -86,14 +88,13 @@ export function edgesOf(devices: readonly ModelDevice[], random: Random): string
     while (depth > 1 && (byDepth[depth - 1]?.length ?? 0) === 0) depth--;
     const parents = byDepth[depth - 1]!;
     const parent = parents[uintBelow(random, parents.length)]!;
-    lines.push(`${parent},${id},${device.per}`, `${id},${parent},${device.per}`);
+    links.set(`${parent},${id}`, device.per).set(`${id},${parent}`, device.per);
     if (device.queue === undefined) (byDepth[depth] ??= []).push(id);
-    for (let i = 0; i < HEARD_SIBLINGS && devices.length > 1; i++) {
-      const other = 1 + uintBelow(random, devices.length);
-      if (other !== id && other !== parent) lines.push(`${id},${other},1`, `${other},${id},1`);
-    }
+    for (let i = 0; i < HEARD_SIBLINGS && devices.length > 1; i++)
+      heard.push([id, 1 + uintBelow(random, devices.length)]);
   }
-  return lines.join("\n");
+  for (const [a, b] of heard) if (a !== b && !links.has(`${a},${b}`)) links.set(`${a},${b}`, 1).set(`${b},${a}`, 1);
+  return ["from,to,per", ...[...links].map(([link, per]) => `${link},${per}`)].join("\n");
 }
 
 /** A case of the simulator with so many motes, over the links of a file called `fleet`. */
@@ -112,6 +113,7 @@ export function caseOf(
     motes: devices.length,
     link: { model: "edges", file: "fleet" },
     startWithinS: 10,
+    network: { routers: devices.filter(({ queue }) => queue === undefined).length },
     ...about,
   });
 }

@@ -15,7 +15,7 @@ export interface RolloutRunParts {
   readonly blockBytes: number;
   readonly maxHours: number;
   readonly onProgress?: ((finished: number, nowUs: number) => void) | undefined;
-  /** Called every few seconds once it runs: for what an operator, or a test, does meanwhile. */
+  /** Called twice a second once it runs: for what an operator, or a test, does meanwhile. */
   readonly meanwhile?: ((core: Gateway, nowUs: number, rollout: string) => void) | undefined;
 }
 
@@ -44,17 +44,23 @@ export interface RolloutOutcome {
 /** Runs a rollout over a fleet; its images are as long as those of the spec, and its devices as the model has them. */
 export function runRollout(
   spec: RolloutSpec,
-  devices: readonly ModelDevice[],
+  fleet: readonly ModelDevice[],
   seed: number,
   parts: RolloutRunParts,
 ): RolloutOutcome {
+  // Motes 1 to n are the ones that forward: those that never sleep.
+  const devices = [
+    ...fleet.filter(({ queue }) => queue === undefined),
+    ...fleet.filter(({ queue }) => queue !== undefined),
+  ];
   const imageBytes = Math.max(
     64,
     spec.components.reduce((sum, { size }) => sum + size, 0),
   );
   const { profile, blockBytes, maxHours, quirks } = parts;
   const run = caseOf(devices, { imageBytes, blockBytes, profile: profile.name, maxHours });
-  const files = { fleet: edgesOf(devices, new SeededRandom(seed, "fleet-links")) };
+  // The fleet is the same in each run: it is what happens to it that is drawn anew.
+  const files = { fleet: edgesOf(devices, new SeededRandom(1, "fleet-links")) };
   const director = new Director(spec, devices, parts);
   const plan = { clients: devices, direct: director.direct.bind(director) };
   const cell = new Lwm2mCell(run, profile, seed, { files }, quirks, plan);
@@ -70,7 +76,9 @@ class Director {
   #id: string | undefined;
   #startedUs = 0;
   readonly #energyBefore = new Map<number, number>();
+  readonly #energyAfter = new Map<number, number>();
   #airtimeBefore = 0;
+  #airtimeUs: number | undefined;
   #endedUs: number | undefined;
   #waitedLooks = 0;
 
@@ -87,8 +95,16 @@ class Director {
     if (rollout === undefined) return; // its record is on its way
     this.#parts.meanwhile?.(core, nowUs, this.#id);
     const { record, members } = rollout;
+    // The operator of a simulation is content with a group that did well.
+    if (record.state === "paused" && record.reason === "group-done")
+      rollouts.command(
+        nowUs,
+        record.id,
+        { command: "resume", by: "simulator", why: "", revision: undefined },
+        () => {},
+      );
     const isOver = hasEnded(record) || (record.state === "paused" && members.count("commanded") === 0);
-    if (isOver && this.#endedUs === undefined) this.#endedUs = nowUs;
+    if (isOver && this.#endedUs === undefined) this.#end(nowUs, cell);
     // Those that were touched are watched to the end of what they were told, though the rollout is over for the others.
     const rests = this.#endedUs !== undefined && nowUs - this.#endedUs > AFTERWARDS_US;
     for (const sim of cell.motes) {
@@ -98,6 +114,13 @@ class Director {
         cell.finish(sim, member?.state === "succeeded" ? "updated by rollout" : (member?.state ?? "in no group"));
     }
     return undefined;
+  }
+
+  /** What it cost is what it had cost by now. */
+  #end(nowUs: number, cell: Lwm2mCell): void {
+    this.#endedUs = nowUs;
+    this.#airtimeUs = cell.air.medium.counters.airtimeUs - this.#airtimeBefore;
+    for (const sim of cell.motes) this.#energyAfter.set(sim.id, energyOf(sim, nowUs));
   }
 
   #begin(core: Gateway, nowUs: number, cell: Lwm2mCell): void {
@@ -135,7 +158,8 @@ class Director {
       const member = rollout?.members.get(sim.name);
       const runs = sim.mote.runs(cell.gateway.image) ? "new" : sim.mote.runs(cell.factory) ? "old" : "nothing";
       const doneS = member?.state === "succeeded" ? member.endedMs! / 1e3 - this.#startedUs / 1e6 : undefined;
-      const energyMj = (energyOf(sim, engine.nowUs()) - (this.#energyBefore.get(sim.id) ?? 0)) / 1_000;
+      const after = this.#energyAfter.get(sim.id) ?? energyOf(sim, engine.nowUs());
+      const energyMj = (after - (this.#energyBefore.get(sim.id) ?? 0)) / 1_000;
       const { state = "in no group", reason = "" } = member ?? {};
       return { endpoint: sim.name, state, reason, doneS, energyMj, runs, boots: sim.mote.boots };
     });
@@ -143,8 +167,8 @@ class Director {
     return {
       state: rollout?.record.state ?? "not started",
       reason: rollout?.record.reason ?? "",
-      durationS: (ended === undefined ? engine.nowUs() / 1e6 : ended / 1e3) - this.#startedUs / 1e6,
-      airtimeS: (medium.counters.airtimeUs - this.#airtimeBefore) / 1e6,
+      durationS: (ended === undefined ? (this.#endedUs ?? engine.nowUs()) / 1e6 : ended / 1e3) - this.#startedUs / 1e6,
+      airtimeS: (this.#airtimeUs ?? medium.counters.airtimeUs - this.#airtimeBefore) / 1e6,
       devices,
       decisions: (this.#id === undefined ? [] : (rollouts?.decisions(this.#id) ?? [])).map(({ what, why }) => ({
         what,
@@ -162,7 +186,7 @@ class Director {
 
 /** How long devices are watched behind the end of their rollout: a trial that is not confirmed has to go back. */
 const AFTERWARDS_US = 900e6;
-const MAX_WAIT_LOOKS = 720;
+const MAX_WAIT_LOOKS = 7_200;
 
 function energyOf({ ledger, node }: SimClient, nowUs: number): number {
   node.mac.settle?.(nowUs);

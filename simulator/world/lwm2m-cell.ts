@@ -46,12 +46,14 @@ export interface ClientPlan {
 /** What a cell does in place of updating each client once it is there. */
 export interface CellPlan {
   readonly clients: readonly ClientPlan[];
-  /** Called every few seconds, with the gateway that runs. */
+  /** Called twice a second, with the gateway that runs. */
   readonly direct: (core: Gateway, nowUs: number, cell: Lwm2mCell) => void;
 }
 
 /** An update is told to each client once it is registered; until then it is looked for this often. */
 const LOOK_US = 5_000_000;
+/** What directs a cell sees what happens within this. */
+const DIRECT_US = 500_000;
 
 /** One cell of LwM2M clients, whose updates the gateway runs. */
 export class Lwm2mCell {
@@ -114,11 +116,12 @@ export class Lwm2mCell {
         sim.node.run(sim.mote).call((nowUs) => sim.mote.start(nowUs));
       });
     }
+    const everyUs = this.#plan === undefined ? LOOK_US : DIRECT_US;
     const look = (): void => {
       this.#look();
-      engine.after(LOOK_US, look);
+      engine.after(everyUs, look);
     };
-    engine.after(LOOK_US, look);
+    engine.after(everyUs, look);
     runUntil(this.air, this.motes, onProgress);
   }
 

@@ -15,6 +15,7 @@ import type { Timer } from "../../src/util/timer-queue.ts";
 import { SeededRandom } from "../../simulator/engine/random.ts";
 import { GOOD, type Behaviour } from "../../simulator/mote/lwm2m/behaviour.ts";
 import { Lwm2mMote, type Lwm2mMoteParts } from "../../simulator/mote/lwm2m/lwm2m-mote.ts";
+import { parseBattery, type Battery } from "../../simulator/mote/battery.ts";
 import { parseProfile, type ChipProfile } from "../../simulator/mote/profile.ts";
 import { decoded } from "./coap-get.ts";
 import { author, classId, GatewayBench, makeImage } from "./gateway.ts";
@@ -27,6 +28,9 @@ export const PROFILES: readonly Quirks[] = readdirSync(fileURLToPath(folder))
 
 export const CHIP: ChipProfile = parseProfile(
   JSON.parse(readFileSync(new URL("../../simulator/profiles/nrf52840.json", import.meta.url), "utf8")),
+);
+export const AA2: Battery = parseBattery(
+  JSON.parse(readFileSync(new URL("../../simulator/profiles/batteries/aa2.json", import.meta.url), "utf8")),
 );
 const DELAY_US = 5_000;
 

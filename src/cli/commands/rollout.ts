@@ -260,10 +260,12 @@ function print(view: RolloutView, options: Options): void {
   return undefined;
 }
 
-function nextOf({ id, state }: RolloutView, options: Options): string {
+function nextOf({ id, state, reason }: RolloutView, options: Options): string {
   const tail = options.state === ".blockferry" ? "" : ` --state ${options.state}`;
   if (state === "ready") return `blockferry rollout start ${id}${tail}`;
   if (state === "waiting-for-approval") return `somebody else: blockferry rollout approve ${id}${tail} --as <name>`;
+  if (state === "paused" && (reason === "group-done" || reason === "paused"))
+    return `blockferry rollout resume ${id}${tail}`;
   if (state === "paused")
     return `blockferry rollout devices ${id} --in failed${tail}, then resume, retry, stop or cancel it`;
   return "";

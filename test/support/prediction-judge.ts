@@ -1,0 +1,76 @@
+import { DEFAULT_POLICY } from "../../src/lwm2m/update/job.ts";
+import type { Interval } from "../../src/rollout/prediction.ts";
+import { SPEC_DEFAULTS, type RolloutSpec } from "../../src/rollout/spec.ts";
+import { uintBelow, unitFloat } from "../../src/util/random.ts";
+import { SeededRandom } from "../../simulator/engine/random.ts";
+import type { ModelDevice } from "../../simulator/rollout/fleet-model.ts";
+import { figuresOf, predict } from "../../simulator/rollout/predict.ts";
+import { runRollout } from "../../simulator/rollout/rollout-run.ts";
+import { AA2, CHIP, PROFILES } from "./lwm2m-site.ts";
+
+const RUNS = 8;
+/** Seeds of outcomes are none of the prediction's. */
+const OUTCOME_SEED = 1_001;
+
+const spec: RolloutSpec = {
+  ...SPEC_DEFAULTS,
+  name: "prediction",
+  components: [{ object: [5, 0], digest: "00", size: 65_536, version: "2.0.0" }],
+  policy: { ...DEFAULT_POLICY, graceS: 600 },
+  groups: [
+    { name: "canary", percent: 20, successThreshold: 100, errorThreshold: 50, onSuccess: "next" },
+    { name: "rest", successThreshold: 80, errorThreshold: 50, onSuccess: "next" },
+  ],
+  maxConcurrent: 10,
+  deadlineS: 86_400,
+};
+
+/** A fleet of its own for each seed: how far, how lossy, and which of them sleep. */
+function fleetOf(seed: number): ModelDevice[] {
+  const random = new SeededRandom(seed, "fleet");
+  const sleepy = seed % 3 === 0;
+  return Array.from({ length: 12 + uintBelow(random, 13) }, (_, i) => ({
+    name: `m${i}`,
+    behaviour: "good",
+    tags: [],
+    hops: sleepy ? 1 : 1 + uintBelow(random, 3),
+    per: 0.02 + 0.18 * unitFloat(random),
+    lifetimeS: 1_800,
+    queue: sleepy ? { wakeIntervalS: 120, awakeS: 10 } : undefined,
+  }));
+}
+
+export interface Judged {
+  readonly fleet: number;
+  readonly figure: "p50" | "p99" | "energy";
+  readonly predicted: Interval;
+  readonly happened: number;
+  readonly end: string;
+}
+
+/** Predicts each fleet's rollout, and runs it with another seed. */
+export function judgePredictions(fleets: readonly number[]): Judged[] {
+  const parts = { profile: CHIP, quirks: PROFILES, blockBytes: 64, maxHours: 48 };
+  return fleets.flatMap((fleet): Judged[] => {
+    const devices = fleetOf(fleet);
+    const runs = Array.from({ length: RUNS }, (_, i) => runRollout(spec, devices, i + 1, parts));
+    const said = predict(runs, AA2, []);
+    const outcome = runRollout(spec, devices, OUTCOME_SEED + fleet, parts);
+    const was = figuresOf(outcome, AA2);
+    const end = [outcome.state, ...outcome.violations].join(", ");
+    return [
+      { fleet, end, figure: "p50", predicted: said.completionP50S, happened: was.completionP50S },
+      { fleet, end, figure: "p99", predicted: said.completionP99S, happened: was.completionP99S },
+      { fleet, end, figure: "energy", predicted: said.energyMj, happened: was.energyMj },
+    ];
+  });
+}
+
+export const errorOf = ({ predicted, happened }: Judged): number => Math.abs(happened / predicted.value - 1);
+export const isCovered = ({ predicted: { low, high }, happened }: Judged): boolean =>
+  happened >= low && happened <= high;
+export const rowOf = (judged: Judged): string => {
+  const { fleet, figure, predicted, happened } = judged;
+  const { value, low, high } = predicted;
+  return `fleet ${fleet} ${figure}: ${value.toFixed(0)} [${low.toFixed(0)} ${high.toFixed(0)}], it was ${happened.toFixed(0)}`;
+};
