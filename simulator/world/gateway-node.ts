@@ -4,6 +4,7 @@ import { Gateway } from "../../src/gateway/gateway.ts";
 import type { RunLoop } from "../../src/host/run-loop.ts";
 import type { Quirks } from "../../src/lwm2m/quirks.ts";
 import { silentLog } from "../../src/ports/log.ts";
+import type { Random } from "../../src/ports/random.ts";
 import type { PrivateKey } from "../../src/ports/crypto.ts";
 import { createEnvelope, signEnvelope } from "../../src/suit/author.ts";
 import { Admission } from "../../src/transfer/admission.ts";
@@ -27,6 +28,8 @@ const BUDGET = { maxImageBytes: MIB, diskBytes: 64 * MIB, memoryBytes: 16 * MIB 
 export class GatewayNode {
   readonly counters: Counters = new Counters();
   restarts = 0;
+  /** A planted fault, from the next start on: writes are told to be done before they are. */
+  lies = false;
   readonly image: Uint8Array;
   /** SHA-256 of the image. */
   readonly digest: Uint8Array;
@@ -70,22 +73,27 @@ export class GatewayNode {
 
   scheduleFaults(): void {
     for (const { atS, downS } of this.#case.faults.gateway) {
-      this.#engine.at(atS * 1e6, () => {
-        this.#engine.trace.note(Trace.FAULT, this.#engine.nowUs(), GATEWAY_ID);
-        this.#gateway?.executor.kill();
-        this.#router.stop();
-        this.#gateway = undefined;
-      });
-      this.#engine.at((atS + downS) * 1e6, () => {
-        this.restarts++;
-        this.#start();
-      });
+      this.#engine.at(atS * 1e6, () => this.kill());
+      this.#engine.at((atS + downS) * 1e6, () => this.restart());
     }
+  }
+
+  /** The process dies; `torn`: of what it was writing the disk may have taken some. */
+  kill(torn?: Random): void {
+    this.#engine.trace.note(Trace.FAULT, this.#engine.nowUs(), GATEWAY_ID);
+    this.#gateway?.executor.kill(torn);
+    this.#router.stop();
+    this.#gateway = undefined;
+  }
+
+  restart(): void {
+    this.restarts++;
+    this.#start();
   }
 
   #start(): void {
     const { store, upstream } = this.#case.faults;
-    const faults = { store, upstream, random: this.#random.fork(`disk-${this.restarts}`) };
+    const faults = { store, upstream, random: this.#random.fork(`disk-${this.restarts}`), lies: this.lies };
     const executor = new SimExecutor(this.#engine, this.#disk, faults);
     const nowUs = this.#engine.nowUs();
     const core = new Gateway(

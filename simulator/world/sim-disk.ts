@@ -1,12 +1,15 @@
 import type { BlobInfo } from "../../src/ports/blob-store.ts";
 import type { Command, CommandEvent, CommandExecutor } from "../../src/ports/commands.ts";
+import type { StoreOp } from "../../src/ports/store.ts";
 import type { Random } from "../../src/ports/random.ts";
-import { unitFloat } from "../../src/util/random.ts";
+import { uintBelow, unitFloat } from "../../src/util/random.ts";
 import type { Engine } from "../engine/engine.ts";
 
 /** How long the gateway's disk and upstream take; they are not what a mote's transfer waits for. */
 const DISK_US = 1_000;
 const UPSTREAM_US = 50_000;
+/** How long after it was told to be done a write that was lied about is. */
+const LIE_US = 2_000_000;
 
 /** What outlives the gateway's process: store, blobs, and the upstream that images come from. */
 export class SimDisk {
@@ -29,6 +32,8 @@ export interface DiskFaults {
   readonly store: number;
   readonly upstream: number;
   readonly random: Random;
+  /** A planted fault: writes are told to be done before they are. */
+  readonly lies?: boolean | undefined;
 }
 
 /** Runs the gateway's commands on a SimDisk in virtual time. After `kill` nothing is heard of it any more. */
@@ -37,6 +42,7 @@ export class SimExecutor implements CommandExecutor {
   readonly #disk: SimDisk;
   readonly #faults: DiskFaults | undefined;
   #alive = true;
+  readonly #underWay: (readonly StoreOp[])[] = [];
 
   constructor(engine: Engine, disk: SimDisk, faults?: DiskFaults) {
     this.#engine = engine;
@@ -44,8 +50,18 @@ export class SimExecutor implements CommandExecutor {
     this.#faults = faults;
   }
 
-  kill(): void {
+  /** The process dies; `random`: of the writes that were under way the disk may have done the first ones. */
+  kill(random?: Random): void {
     this.#alive = false;
+    const done = random === undefined ? 0 : uintBelow(random, this.#underWay.length + 1);
+    for (const ops of this.#underWay.splice(0, done)) this.#write(ops);
+  }
+
+  #write(ops: readonly StoreOp[]): void {
+    for (const op of ops) {
+      if (op.kind === "put") this.#disk.entries.set(op.key, op.value);
+      else this.#disk.entries.delete(op.key);
+    }
   }
 
   execute(command: Command, emit: (event: CommandEvent) => void): void {
@@ -57,14 +73,7 @@ export class SimExecutor implements CommandExecutor {
     const disk = this.#disk;
     switch (command.kind) {
       case "store":
-        later(DISK_US, () => {
-          if (this.#fails("store")) return failed("failed", "the disk does not take it", true);
-          for (const op of command.ops) {
-            if (op.kind === "put") disk.entries.set(op.key, op.value);
-            else disk.entries.delete(op.key);
-          }
-          return { kind: "done" };
-        });
+        this.#store(command.ops, emit, later);
         return;
       case "blob-read":
         later(DISK_US, () => {
@@ -91,6 +100,25 @@ export class SimExecutor implements CommandExecutor {
       case "http":
         later(DISK_US, () => failed("failed", "no HTTP in the simulator", false));
     }
+  }
+
+  #store(
+    ops: readonly StoreOp[],
+    emit: (event: CommandEvent) => void,
+    later: (us: number, event: () => CommandEvent) => void,
+  ): void {
+    if (this.#faults?.lies === true) {
+      this.#engine.after(1, () => this.#alive && emit({ kind: "done" }));
+      this.#engine.after(LIE_US, () => this.#alive && this.#write(ops));
+      return;
+    }
+    this.#underWay.push(ops);
+    later(DISK_US, () => {
+      this.#underWay.splice(this.#underWay.indexOf(ops), 1);
+      if (this.#fails("store")) return failed("failed", "the disk does not take it", true);
+      this.#write(ops);
+      return { kind: "done" };
+    });
   }
 
   #fails(what: "store" | "upstream"): boolean {

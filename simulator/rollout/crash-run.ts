@@ -1,0 +1,196 @@
+import type { Quirks } from "../../src/lwm2m/quirks.ts";
+import type { RolloutCommand } from "../../src/rollout/operator.ts";
+import type { Gateway } from "../../src/gateway/gateway.ts";
+import { hasEnded } from "../../src/rollout/record.ts";
+import type { RolloutSpec } from "../../src/rollout/spec.ts";
+import { toHex } from "../../src/util/bytes.ts";
+import { uintBelow, unitFloat } from "../../src/util/random.ts";
+import { SeededRandom } from "../engine/random.ts";
+import type { ChipProfile } from "../mote/profile.ts";
+import { TARGET_SEQUENCE } from "../world/gateway-node.ts";
+import { Lwm2mCell } from "../world/lwm2m-cell.ts";
+import { caseOf, edgesOf, type ModelDevice } from "./fleet-model.ts";
+
+export interface CrashParts {
+  readonly profile: ChipProfile;
+  readonly quirks: readonly Quirks[];
+  readonly devices: readonly ModelDevice[];
+  /** The gateway dies so often at most. */
+  readonly kills: number;
+  /** Mean seconds between two deaths. */
+  readonly everyS: number;
+  /** Share of the store's writes that fail. */
+  readonly failing: number;
+  /** A planted fault: the disk says that it has what it has not. */
+  readonly lies: boolean;
+}
+
+export interface CrashResult {
+  readonly kills: number;
+  /** What an operator or a listener was told, and what was not so after a restart. */
+  readonly lostAcks: number;
+  readonly doubleUpdates: number;
+  readonly wrongImages: number;
+  readonly finished: boolean;
+  readonly findings: readonly string[];
+}
+
+const ID = "crashed";
+const DOWN_US = 500_000;
+
+/** A rollout whose gateway is killed all the time, on a disk whose writes fail, with an operator who pauses and resumes. */
+export function runCrashes(spec: RolloutSpec, seed: number, parts: CrashParts): CrashResult {
+  const { profile, quirks, devices } = parts;
+  const imageBytes = spec.components.reduce((sum, { size }) => sum + size, 0);
+  const base = caseOf(devices, { imageBytes, blockBytes: 64, profile: profile.name, maxHours: 72 });
+  const run = { ...base, faults: { ...base.faults, store: parts.failing } };
+  const files = { fleet: edgesOf(devices, new SeededRandom(1, "fleet-links")) };
+  const crashes = new Crashes(spec, seed, parts);
+  const cell = new Lwm2mCell(run, profile, seed, { files }, quirks, {
+    clients: devices,
+    direct: crashes.direct.bind(crashes),
+  });
+  cell.gateway.lies = parts.lies;
+  crashes.schedule(cell);
+  cell.runAll();
+  return crashes.result(cell);
+}
+
+class Crashes {
+  readonly #spec: RolloutSpec;
+  readonly #parts: CrashParts;
+  readonly #random: SeededRandom;
+  #kills = 0;
+  #core: Gateway | undefined;
+  #state: "not yet" | "creating" | "created" | "over" = "not yet";
+  /** Numbers of the decisions that listeners were told of. */
+  readonly #told = new Set<number>();
+  /** Devices whose verdict was told. */
+  readonly #ended = new Map<string, string>();
+  #paused = false;
+  #busy = false;
+  readonly #findings: string[] = [];
+
+  constructor(spec: RolloutSpec, seed: number, parts: CrashParts) {
+    this.#spec = spec;
+    this.#parts = parts;
+    this.#random = new SeededRandom(seed, "crashes");
+  }
+
+  schedule(cell: Lwm2mCell): void {
+    const { engine } = cell.air;
+    const { kills, everyS } = this.#parts;
+    const next = (): void => {
+      if (this.#kills >= kills || this.#state === "over") return;
+      const afterUs = 1 + uintBelow(this.#random, Math.round(everyS * 2e6));
+      engine.after(afterUs, () => {
+        if (this.#state === "created") this.#kill(cell);
+        next();
+      });
+    };
+    next();
+  }
+
+  #kill(cell: Lwm2mCell): void {
+    if (cell.gateway.core === undefined) return;
+    this.#kills++;
+    this.#busy = false;
+    cell.gateway.kill(this.#parts.lies ? undefined : this.#random);
+    cell.air.engine.after(DOWN_US, () => {
+      cell.gateway.restart();
+      this.#check(cell.gateway.core!);
+    });
+  }
+
+  /** After a restart: everything that somebody was told is so. */
+  #check(core: Gateway): void {
+    const { rollouts } = core.fleet;
+    const rollout = rollouts.get(ID);
+    if (rollout === undefined) return void this.#findings.push("lost: the rollout");
+    const there = new Set(rollouts.decisions(ID).map(({ number }) => number));
+    for (const number of this.#told) if (!there.has(number)) this.#findings.push(`lost: decision ${number}`);
+    for (const [endpoint, state] of this.#ended)
+      if (rollout.members.get(endpoint)?.state !== state) this.#findings.push(`lost: ${endpoint} ${state}`);
+    if (this.#paused && rollout.record.state === "running") this.#findings.push("lost: pause");
+  }
+
+  direct(core: Gateway, nowUs: number, cell: Lwm2mCell): void {
+    this.#core = core;
+    if (this.#state === "not yet") return this.#begin(core, nowUs, cell);
+    const { rollouts } = core.fleet;
+    const rollout = rollouts.get(ID);
+    if (rollout === undefined || this.#state === "creating") return;
+    for (let news = core.fleet.pollNews(); news !== undefined; news = core.fleet.pollNews())
+      if (news.kind === "rollout") this.#told.add(Number(news.data["number"]));
+    if (rollout.record.state === "paused" && !this.#busy) this.#ask(core, nowUs, "resume");
+    else if (rollout.record.state === "running" && !this.#busy && unitFloat(this.#random) < 0.01)
+      this.#ask(core, nowUs, "pause");
+    if (!hasEnded(rollout.record)) return;
+    this.#state = "over";
+    for (const sim of cell.motes)
+      if (sim.finishedUs === undefined) cell.finish(sim, rollout.members.get(sim.name)?.state ?? "in no group");
+  }
+
+  #ask(core: Gateway, nowUs: number, command: RolloutCommand): void {
+    this.#busy = true;
+    const asked = { command, by: "operator", why: "", revision: undefined };
+    core.fleet.rollouts.command(nowUs, ID, asked, (told) => {
+      this.#busy = false;
+      if (!told.ok) return;
+      this.#paused = command === "pause";
+      // What an operator who looks now sees, he has been told.
+      for (const { endpoint, state } of core.fleet.rollouts.get(ID)!.members.all())
+        if (state === "succeeded") this.#ended.set(endpoint, state);
+    });
+    if (command === "resume") this.#paused = false; // it may be so from now on
+  }
+
+  #begin(core: Gateway, nowUs: number, cell: Lwm2mCell): void {
+    const { devices } = this.#parts;
+    if (devices.some(({ name }) => core.devices.get(name) === undefined) || core.listings().length === 0) return;
+    const { image, digest } = cell.gateway;
+    const target = { object: [5, 0], digest: toHex(digest), size: image.length, version: `${TARGET_SEQUENCE}.0.0` };
+    this.#state = "creating";
+    core.fleet.rollouts.create(
+      nowUs,
+      { ...this.#spec, components: [target] },
+      "operator",
+      (told) => {
+        if (!told.ok) {
+          this.#state = "not yet";
+          return;
+        }
+        this.#start(core, nowUs);
+      },
+      ID,
+    );
+  }
+
+  #start(core: Gateway, nowUs: number): void {
+    const asked = { command: "start", by: "operator", why: "", revision: undefined } as const;
+    core.fleet.rollouts.command(nowUs, ID, asked, (told) => {
+      if (told.ok) this.#state = "created";
+      else this.#start(core, nowUs);
+    });
+  }
+
+  result(cell: Lwm2mCell): CrashResult {
+    const rollout = this.#core?.fleet.rollouts.get(ID);
+    let [doubleUpdates, wrongImages] = [0, 0];
+    for (const { mote, name } of cell.motes) {
+      // Once from the factory, once into the new image.
+      if (mote.boots > 2) doubleUpdates++;
+      const isNew = mote.runs(cell.gateway.image);
+      if (!isNew && !mote.runs(cell.factory)) wrongImages++;
+      if ((rollout?.members.get(name)?.state === "succeeded") !== isNew) wrongImages++;
+    }
+    return {
+      kills: this.#kills,
+      lostAcks: this.#findings.length,
+      doubleUpdates,
+      wrongImages,
+      finished: rollout?.record.state === "finished",
+      findings: this.#findings,
+    };
+  }
+}
