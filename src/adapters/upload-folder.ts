@@ -15,13 +15,13 @@ interface Meta {
 
 /** Uploads as files of a folder: `<id>` has the bytes, `<id>.json` what they are to be. */
 export class UploadFolder implements Uploads {
-  readonly #folder: string;
+  readonly folder: string;
   readonly #maxBytes: number;
   readonly #metas = new Map<string, Meta>();
   readonly #busy = new Set<string>();
 
   constructor(folder: string, maxBytes: number) {
-    this.#folder = folder;
+    this.folder = folder;
     this.#maxBytes = maxBytes;
     mkdirSync(folder, { recursive: true, mode: 0o700 });
     for (const name of readdirSync(folder)) {
@@ -107,7 +107,7 @@ export class UploadFolder implements Uploads {
   }
 
   #path(id: string): string {
-    return join(this.#folder, id);
+    return join(this.folder, id);
   }
 
   #size(id: string): number {

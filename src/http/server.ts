@@ -1,7 +1,12 @@
 import { createHash } from "node:crypto";
 import rateLimit from "@fastify/rate-limit";
 import swagger from "@fastify/swagger";
-import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
+import fastify, {
+  type FastifyInstance,
+  type FastifyReply,
+  type FastifyRequest,
+  type FastifyServerOptions,
+} from "fastify";
 import { jsonSchemaTransform, validatorCompiler } from "fastify-type-provider-zod";
 import { LRUCache } from "lru-cache";
 import type { TokenRecord } from "../gateway/access.ts";
@@ -33,11 +38,16 @@ export interface ServerParts {
 /** An empty API: it knows who asks, checks what is asked against its schema, and says what is wrong in one form. */
 export async function createServer(options: ServerOptions, parts: ServerParts): Promise<FastifyInstance> {
   const { tls, local, requestsPerMinute = HTTP_LIMITS.requestsPerMinute } = options;
-  const app = (
-    tls === undefined
-      ? fastify({ bodyLimit: HTTP_LIMITS.maxBodyBytes, logger: false })
-      : fastify({ bodyLimit: HTTP_LIMITS.maxBodyBytes, logger: false, https: tls })
-  ) as FastifyInstance;
+  const common: FastifyServerOptions = {
+    bodyLimit: HTTP_LIMITS.maxBodyBytes,
+    logger: false,
+    // Names of devices have 255 bytes at most, each of which may take three characters.
+    routerOptions: { maxParamLength: 800 },
+    frameworkErrors: (error, _request, reply) => {
+      void refuse(reply, error.statusCode ?? 400, "bad-request", error.message);
+    },
+  };
+  const app = (tls === undefined ? fastify(common) : fastify({ ...common, https: tls } as never)) as FastifyInstance;
   app.setValidatorCompiler(validatorCompiler);
   app.setSerializerCompiler(() => (value) => JSON.stringify(value));
   app.setErrorHandler<Error & { statusCode?: number; code?: string }>(async (error, _request, reply) => {

@@ -2,6 +2,7 @@ import { instance } from "@viz-js/viz";
 import { describe, expect, it } from "vitest";
 import { STATE_TABLES as COAP_TABLES } from "../../src/coap/states.ts";
 import { UPDATE } from "../../src/lwm2m/states.ts";
+import { ROLLOUT_TABLES } from "../../src/rollout/states.ts";
 import { StateTable } from "../../src/util/state-table.ts";
 
 /*
@@ -10,7 +11,7 @@ import { StateTable } from "../../src/util/state-table.ts";
  */
 
 type Table = (typeof COAP_TABLES)[number];
-const STATE_TABLES: readonly Table[] = [...COAP_TABLES, UPDATE];
+const STATE_TABLES: readonly Table[] = [...COAP_TABLES, UPDATE, ...ROLLOUT_TABLES];
 const FOLDER = "../../docs/state-machines";
 const fileName = ({ title }: Table): string => `${title.toLowerCase().replaceAll(" ", "-")}.svg`;
 
@@ -41,7 +42,7 @@ function pageOf(tables: readonly Table[]): string {
   return [
     "# State machines",
     "",
-    "Made from `src/coap/states.ts` and `src/lwm2m/states.ts`, the tables that the code asks: an event without a row is ignored.",
+    "Made from `states.ts` of `src/coap`, `src/lwm2m` and `src/rollout`, the tables that the code asks: an event without a row is ignored.",
     "A test fails when these pages and the tables differ.",
     "",
     sections.join("\n\n"),
