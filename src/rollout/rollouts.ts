@@ -47,6 +47,8 @@ interface Lane {
   stirred: boolean;
   /** After a write that failed. */
   notBeforeUs: number;
+  /** When it is to be looked at again. */
+  dueMs: number | undefined;
 }
 
 /** A decision, and whose. */
@@ -228,10 +230,7 @@ export class Rollouts {
 
   handleTimeout(nowUs: number): void {
     const nowMs = this.#parts.unixMs(nowUs);
-    for (const lane of this.#lanes.values()) {
-      const dueMs = lane.rollout.dueMs(nowMs - 1);
-      if (dueMs !== undefined && dueMs <= nowMs) lane.stirred = true;
-    }
+    for (const lane of this.#lanes.values()) if (lane.dueMs !== undefined && lane.dueMs <= nowMs) lane.stirred = true;
     this.settle(nowUs);
     this.#dueUs = this.#due(nowUs);
   }
@@ -243,9 +242,12 @@ export class Rollouts {
   #due(nowUs: number): number | undefined {
     const nowMs = this.#parts.unixMs(nowUs);
     let nextUs: number | undefined;
-    for (const { rollout, writing, inputs, notBeforeUs } of this.#lanes.values()) {
+    for (const lane of this.#lanes.values()) {
+      const { rollout, writing, inputs, notBeforeUs } = lane;
       if (writing !== undefined) continue; // what comes of it wakes it
-      const dueMs = rollout.dueMs(nowMs);
+      // What is to be looked at in a while is not put off by what happens meanwhile.
+      lane.dueMs ??= rollout.dueMs(nowMs);
+      const { dueMs } = lane;
       let atUs = dueMs === undefined ? undefined : nowUs + Math.max(1_000, Math.ceil((dueMs - nowMs) * 1_000));
       if (inputs.length > 0 || (atUs !== undefined && atUs < notBeforeUs)) atUs = Math.max(notBeforeUs, nowUs + 1_000);
       if (atUs !== undefined && (nextUs === undefined || atUs < nextUs)) nextUs = atUs;
@@ -269,6 +271,7 @@ export class Rollouts {
     const step = new Step(rollout, this.#parts.unixMs(nowUs));
     const inputs = lane.inputs.splice(0);
     lane.stirred = false;
+    lane.dueMs = undefined;
     const refresh = new Set<string>();
     const facts = this.#factsFor(lane, step.nowMs, refresh);
     const taken = inputs.filter((input) => this.#take(step, lane, input, facts));
@@ -354,6 +357,7 @@ export class Rollouts {
   #notWritten(nowUs: number, lane: Lane, failed: RolloutResult): void {
     const { step, inputs } = lane.writing!;
     lane.writing = undefined;
+    lane.dueMs = undefined;
     step.undo();
     for (const input of inputs)
       if (input.kind === "command") input.tell(failed);
@@ -384,6 +388,7 @@ const newLane = (rollout: Rollout): Lane => ({
   writing: undefined,
   stirred: true,
   notBeforeUs: 0,
+  dueMs: undefined,
 });
 
 const changed = ({ revision }: RolloutRecord): RolloutResult & { ok: false } => ({
