@@ -78,6 +78,6 @@ function atRisk(outcomes: readonly RolloutOutcome[]): Prediction["atRisk"] {
       entry.failedRuns++;
       failed.set(endpoint, entry);
     }
-  const all = [...failed].map(([endpoint, entry]) => ({ endpoint, ...entry }));
+  const all = [...failed].map(([endpoint, { failedRuns, why }]) => ({ endpoint, failedRuns, why }));
   return all.toSorted((a, b) => b.failedRuns - a.failedRuns).slice(0, MAX_AT_RISK);
 }

@@ -128,9 +128,7 @@ export class UploadFolder implements Uploads {
 function readMeta(file: string): Meta | undefined {
   try {
     const { bytes, sha256, complete } = JSON.parse(readFileSync(file, "utf8")) as Meta;
-    return Number.isInteger(bytes) && /^[0-9a-f]{64}$/.test(sha256)
-      ? { bytes, sha256, complete: complete === true }
-      : undefined;
+    return Number.isInteger(bytes) && /^[0-9a-f]{64}$/.test(sha256) ? { bytes, sha256, complete } : undefined;
   } catch {
     return undefined;
   }

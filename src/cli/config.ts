@@ -259,7 +259,7 @@ function resolveApi(api: { tls?: unknown; webhooks?: unknown }, base: string): o
     ...api,
     ...(typeof tls === "object" ? { tls: { ...tls, cert: path(tls["cert"]), key: path(tls["key"]) } } : {}),
     ...(Array.isArray(hooks)
-      ? { webhooks: hooks.map((one) => ({ ...one, secretFile: path(one["secretFile"]) })) }
+      ? { webhooks: hooks.map((one) => Object.assign({}, one, { secretFile: path(one["secretFile"]) })) }
       : {}),
   };
 }

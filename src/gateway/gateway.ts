@@ -1,16 +1,15 @@
 import { BlockPath } from "../coap/blockwise/block-path.ts";
 import { CoapEndpoint } from "../coap/endpoint.ts";
-import { DEFAULT_PARAMETERS } from "../coap/parameters.ts";
+import { DEFAULT_PARAMETERS, type TransmissionParameters } from "../coap/parameters.ts";
 import { Router } from "../coap/router.ts";
 import { ImageCache, type ImageState, type CacheEvent } from "../image/image-cache.ts";
-import type { Updates } from "../lwm2m/update/updates.ts";
 import type { Command, CommandEvent } from "../ports/commands.ts";
 import type { PeerAddress, Transmit } from "../ports/datagram.ts";
 import type { Durability, StoreOp } from "../ports/store.ts";
 import type { Transfer } from "../transfer/transfer.ts";
 import { registerKeptUs } from "../lwm2m/registration.ts";
 import { AccessTokens } from "./access.ts";
-import { Webhooks } from "./webhooks.ts";
+import { Webhooks, type WebhooksParts } from "./webhooks.ts";
 import { FleetDesk } from "./fleet-desk.ts";
 import type { GatewayParts, Recovered } from "./parts.ts";
 import { DeviceTimer } from "./device-timer.ts";
@@ -81,24 +80,7 @@ export class Gateway {
     const random = parts.random.fork("proxy");
     const proxyParts = { local: this.#router, parameters, random, metrics, digest: sha256, preferredSzx };
     this.#proxying = parts.proxy && new Proxying(parts.proxy, proxyParts, () => this.#nextId++);
-    this.#endpoint = new CoapEndpoint({
-      random: parts.random.fork("coap"),
-      handler: this.#router,
-      blockPath,
-      keptUs: registerKeptUs,
-      preferredSzx,
-      metrics,
-      parameters,
-      ...(this.#proxying === undefined ? {} : { proxy: this.#proxying.handler }),
-      ...(parts.isTrusted === undefined ? {} : { isTrusted: parts.isTrusted }),
-      retransmission: (peer) => {
-        const name = this.#devices.at(peer);
-        return name === undefined
-          ? undefined
-          : new DeviceTimer(parameters, () => this.#devices.updates.quirksOf(name)?.ackTimeoutMs);
-      },
-      onRetransmission: (nowUs, peer) => this.#devices.handleRetransmission(nowUs, peer),
-    });
+    this.#endpoint = this.#newEndpoint(blockPath, parameters);
     this.#proxying?.attach(this.#endpoint);
     const isPinned = (nowUs: number, digest: string): boolean => this.#isPinned(nowUs, digest);
     const cacheParts = { crypto, random: parts.random.fork("fetch"), log, metrics, budget, isPinned };
@@ -114,23 +96,20 @@ export class Gateway {
     this.desk = this.#newDesk(unixMs);
     this.#publications = new Publications(crypto, parts.anchors, this.#catalogue, this.desk);
     const [catalogue, served, router, desk] = [this.#catalogue, this.#served, this.#router, this.desk];
-    const updates = (): Updates => this.#devices.updates;
-    this.#offers = new Offers({ crypto, log, metrics, catalogue, served, router, desk, updates });
-    const { maxConcurrentUpdates: maxConcurrent = 100, name = "gateway" } = parts;
-    const [devices, fleetRandom] = [(): Devices => this.#devices, parts.random.fork("rollout")];
+    const offered = { catalogue, served, router, desk, updates: () => this.#devices.updates };
+    this.#offers = new Offers({ crypto, log, metrics, ...offered });
     const store = (ops: readonly StoreOp[], durability: Durability): number => this.#store(ops, durability);
-    const fleetParts = { crypto, log, metrics, desk, devices, unixMs, store, maxConcurrent, name };
-    this.fleet = new FleetDesk({ ...fleetParts, random: fleetRandom });
-    const { fleet } = this;
-    const durably = (ops: readonly StoreOp[]): number => this.#store(ops, "durable");
+    const { maxConcurrentUpdates: maxConcurrent = 100, name = "gateway", webhooks: targets = [] } = parts;
+    const shared = { crypto, log, metrics, unixMs };
+    const fleetParts = { ...shared, desk, devices: () => this.#devices, store, maxConcurrent, name };
+    this.fleet = new FleetDesk({ ...fleetParts, random: parts.random.fork("rollout") });
+    const durably = (ops: readonly StoreOp[]): number => store(ops, "durable");
     this.access = new AccessTokens({ crypto, random: parts.random.fork("access"), unixMs, store: durably });
-    const { webhooks: targets = [] } = parts;
-    const send = (command: Omit<Command & { kind: "http" }, "id">): number => {
-      const id = this.#nextId++;
-      this.#commands.push({ ...command, id });
-      return id;
+    const send: WebhooksParts["send"] = (command) => {
+      this.#commands.push({ ...command, id: this.#nextId });
+      return this.#nextId++;
     };
-    this.webhooks = new Webhooks({ crypto, log, metrics, unixMs, targets, send, store: durably });
+    this.webhooks = new Webhooks({ ...shared, targets, send, store: durably });
     const { ownAddress = () => undefined, profiles = [], awakeUs = () => undefined } = parts;
     this.#devices = new Devices(
       {
@@ -144,17 +123,38 @@ export class Gateway {
         unixMs,
         heard: (nowUs, endpoint) => {
           this.desk.heard(nowUs, endpoint, this.#devices.updates.runs(endpoint));
-          fleet.heard(nowUs, endpoint);
+          this.fleet.heard(nowUs, endpoint);
         },
-        learn: fleet.learn.bind(fleet),
-        answered: fleet.handleOutcome.bind(fleet),
-        registered: fleet.registered.bind(fleet),
-        updateChanged: fleet.updateChanged.bind(fleet),
+        learn: this.fleet.learn.bind(this.fleet),
+        answered: this.fleet.handleOutcome.bind(this.fleet),
+        registered: this.fleet.registered.bind(this.fleet),
+        updateChanged: this.fleet.updateChanged.bind(this.fleet),
         store,
       },
       this.#router,
     );
     this.#recover(recovered.nowUs ?? 0, recovered.entries);
+  }
+
+  #newEndpoint(blockPath: BlockPath, parameters: TransmissionParameters): CoapEndpoint {
+    return new CoapEndpoint({
+      random: this.#parts.random.fork("coap"),
+      handler: this.#router,
+      blockPath,
+      keptUs: registerKeptUs,
+      preferredSzx: this.#parts.preferredSzx,
+      metrics: this.#refusals,
+      parameters,
+      ...(this.#proxying && { proxy: this.#proxying.handler }),
+      ...(this.#parts.isTrusted && { isTrusted: this.#parts.isTrusted }),
+      retransmission: (peer) => {
+        const name = this.#devices.at(peer);
+        return name === undefined
+          ? undefined
+          : new DeviceTimer(parameters, () => this.#devices.updates.quirksOf(name)?.ackTimeoutMs);
+      },
+      onRetransmission: (nowUs, peer) => this.#devices.handleRetransmission(nowUs, peer),
+    });
   }
 
   #newDesk(unixMs: (nowUs: number) => number): LifecycleDesk {

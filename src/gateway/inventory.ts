@@ -74,16 +74,15 @@ export class Inventory {
   }
 
   learn(nowMs: number, endpoint: string, readings: readonly Reading[]): void {
-    let entry = this.get(endpoint);
-    const before = entry;
+    const told: { version?: string; battery?: number; batteryAtMs?: number; linkQuality?: number } = {};
     for (const { path, value } of readings) {
       const at = pathText(path);
-      if (at === VERSION) entry = { ...entry, version: toText(value).slice(0, 255) };
+      if (at === VERSION) told.version = toText(value).slice(0, 255);
       else if (at === BATTERY && isPercent(Number(value)))
-        entry = { ...entry, battery: Number(value), batteryAtMs: nowMs };
-      else if (at === SIGNAL && Number.isFinite(Number(value))) entry = { ...entry, linkQuality: Number(value) };
+        Object.assign(told, { battery: Number(value), batteryAtMs: nowMs });
+      else if (at === SIGNAL && Number.isFinite(Number(value))) told.linkQuality = Number(value);
     }
-    if (entry !== before) this.#put(endpoint, entry, true);
+    if (Object.keys(told).length > 0) this.#put(endpoint, { ...this.get(endpoint), ...told }, true);
   }
 
   runs(endpoint: string, version: string): void {

@@ -26,7 +26,7 @@ export interface WebhookTarget {
   readonly kinds?: readonly string[] | undefined;
 }
 
-interface WebhooksParts {
+export interface WebhooksParts {
   readonly crypto: Crypto;
   readonly log: Log;
   readonly metrics: Metrics;

@@ -7,7 +7,7 @@ import { ROLES } from "./roles.ts";
 
 export interface AccessControl {
   readonly access: AccessTokens;
-  call(action: (nowUs: number) => void): void;
+  readonly call: (action: (nowUs: number) => void) => void;
   readonly unixMs: () => number;
 }
 

@@ -70,7 +70,6 @@ type Named = { Params: { endpoint: string } };
 
 export function addDeviceRoutes(app: FastifyInstance, control: DevicesControl): void {
   const { devices } = control;
-  const unknown = "is not registered, or too much waits for it: see blockferry devices";
   app.get(
     "/v1/devices",
     { schema: { summary: "LwM2M clients that are registered" }, config: { access: "read" } },
@@ -98,6 +97,12 @@ export function addDeviceRoutes(app: FastifyInstance, control: DevicesControl): 
         running,
       })),
   );
+  addOperationRoutes(app, control);
+}
+
+function addOperationRoutes(app: FastifyInstance, control: DevicesControl): void {
+  const { devices } = control;
+  const unknown = "is not registered, or too much waits for it: see blockferry devices";
   app.delete<{ Params: { endpoint: string; id: string } }>(
     "/v1/devices/:endpoint/operations/:id",
     {

@@ -8,7 +8,7 @@ import { etagOf, revisionOf } from "./rollouts.ts";
 
 export interface FleetControl {
   readonly gateway: Gateway;
-  call(action: (nowUs: number) => void): void;
+  readonly call: (action: (nowUs: number) => void) => void;
   readonly unixMs: () => number;
 }
 

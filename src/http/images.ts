@@ -46,7 +46,7 @@ const PublishBody = z.strictObject({
 
 /** Images and their manifests. */
 export function addImageRoutes(app: FastifyInstance, control: ImagesControl): void {
-  const { gateway, uploads } = control;
+  const { gateway } = control;
   app.get("/v1/images", { schema: { summary: "Releases on offer" }, config: { access: "read" } }, () =>
     gateway.listings().map((listing) => viewOf(gateway, listing)),
   );
@@ -86,6 +86,11 @@ export function addImageRoutes(app: FastifyInstance, control: ImagesControl): vo
       }),
     ),
   );
+  addPublishing(app, control);
+}
+
+function addPublishing(app: FastifyInstance, control: ImagesControl): void {
+  const { gateway, uploads } = control;
   app.post<{ Body: z.infer<typeof PublishBody> }>(
     "/v1/images",
     {

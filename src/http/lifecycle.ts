@@ -91,16 +91,20 @@ const TransferBody = z.strictObject({
 /** Over the network it is the token's name that counts. */
 const whoOf = ({ caller }: FastifyRequest, named: string): string => (caller.local ? named : caller.name);
 
+const settled = async (
+  { call }: LifecycleControl,
+  action: (nowUs: number, done: (result: DeskResult) => void) => void,
+): Promise<DeskResult> => await new Promise((resolve) => call((nowUs) => action(nowUs, resolve)));
+
+async function answer(reply: FastifyReply, result: DeskResult): Promise<FastifyReply> {
+  if (result.ok) return reply.code(201).send({ number: result.entry.number, hash: result.entry.hash });
+  const status = result.reason === "store-write-failed" ? 507 : 409;
+  return refuse(reply, status, result.reason, result.detail);
+}
+
 /** Who may do what to which devices; each change is in the audit log before it is answered. */
 export function addLifecycleRoutes(app: FastifyInstance, control: LifecycleControl): void {
-  const { desk, call, unixMs } = control;
-  const settled = async (action: (nowUs: number, done: (result: DeskResult) => void) => void): Promise<DeskResult> =>
-    await new Promise((resolve) => call((nowUs) => action(nowUs, resolve)));
-  const answer = async (reply: FastifyReply, result: DeskResult): Promise<FastifyReply> => {
-    if (result.ok) return reply.code(201).send({ number: result.entry.number, hash: result.entry.hash });
-    const status = result.reason === "store-write-failed" ? 507 : 409;
-    return refuse(reply, status, result.reason, result.detail);
-  };
+  const { desk, unixMs } = control;
   app.get(
     "/v1/lifecycle",
     { schema: { summary: "Classes, authorities, orphans, what is held" }, config: { access: "read" } },
@@ -114,22 +118,7 @@ export function addLifecycleRoutes(app: FastifyInstance, control: LifecycleContr
       if (!body.success) return refuse(reply, 400, "bad-request", z.prettifyError(body.error));
       const { event } = body.data;
       const who = whoOf(request, body.data.actor);
-      return answer(reply, await settled((nowUs, done) => desk.submit(nowUs, who, event, done)));
-    },
-  );
-  app.post(
-    "/v1/lifecycle/devices",
-    {
-      schema: { summary: "A device that the factory made, with its credential", body: ProvisionBody },
-      config: { access: "administer" },
-    },
-    async (request, reply) => {
-      const body = ProvisionBody.safeParse(request.body);
-      if (!body.success) return refuse(reply, 400, "bad-request", z.prettifyError(body.error));
-      const { actor: named, key: secret, ...about } = body.data;
-      const who = whoOf(request, named);
-      const event = { kind: "device-provisioned", stage: 2, ...about } as const;
-      return answer(reply, await settled((nowUs, done) => desk.provision(nowUs, who, event, fromHex(secret)!, done)));
+      return answer(reply, await settled(control, (nowUs, done) => desk.submit(nowUs, who, event, done)));
     },
   );
   app.post(
@@ -144,7 +133,32 @@ export function addLifecycleRoutes(app: FastifyInstance, control: LifecycleContr
       const { actor: named, classId: id, envelope, names } = body.data;
       const who = whoOf(request, named);
       const bytes = new Uint8Array(Buffer.from(envelope, "base64"));
-      return answer(reply, await settled((nowUs, done) => desk.transfer(nowUs, who, id, bytes, names, done)));
+      return answer(reply, await settled(control, (nowUs, done) => desk.transfer(nowUs, who, id, bytes, names, done)));
+    },
+  );
+  addFactoryRoutes(app, control);
+  addLifecycleReports(app, control);
+}
+
+/** Where devices come from, and where they go to. */
+function addFactoryRoutes(app: FastifyInstance, control: LifecycleControl): void {
+  const { desk } = control;
+  app.post(
+    "/v1/lifecycle/devices",
+    {
+      schema: { summary: "A device that the factory made, with its credential", body: ProvisionBody },
+      config: { access: "administer" },
+    },
+    async (request, reply) => {
+      const body = ProvisionBody.safeParse(request.body);
+      if (!body.success) return refuse(reply, 400, "bad-request", z.prettifyError(body.error));
+      const { actor: named, key: secret, ...about } = body.data;
+      const who = whoOf(request, named);
+      const event = { kind: "device-provisioned", stage: 2, ...about } as const;
+      return answer(
+        reply,
+        await settled(control, (nowUs, done) => desk.provision(nowUs, who, event, fromHex(secret)!, done)),
+      );
     },
   );
   app.delete<{ Params: { device: string } }>(
@@ -162,10 +176,13 @@ export function addLifecycleRoutes(app: FastifyInstance, control: LifecycleContr
       if (!who.success) return refuse(reply, 400, "bad-request", z.prettifyError(who.error));
       return answer(
         reply,
-        await settled((nowUs, done) => desk.decommission(nowUs, whoOf(request, who.data), id, done)),
+        await settled(control, (nowUs, done) => desk.decommission(nowUs, whoOf(request, who.data), id, done)),
       );
     },
   );
+}
+
+function addLifecycleReports(app: FastifyInstance, { desk, unixMs }: LifecycleControl): void {
   app.get("/v1/audit", { schema: { summary: "The hash-chained log" }, config: { access: "audit" } }, () => ({
     head: desk.lifecycle.head ?? null,
     tampered: desk.tampered ?? null,

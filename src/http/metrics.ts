@@ -9,7 +9,7 @@ import { refuse } from "./problem.ts";
 export interface MetricsControl {
   readonly gateway: Gateway;
   readonly addresses: readonly string[];
-  metrics(): Record<string, number>;
+  readonly metrics: () => Record<string, number>;
   readonly unixMs: () => number;
 }
 

@@ -3,7 +3,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { z } from "zod";
 import type { Gateway } from "../gateway/gateway.ts";
 import { ROLLOUT_COMMANDS } from "../rollout/operator.ts";
-import type { Decision, GroupRecord, Member, RolloutRecord } from "../rollout/record.ts";
+import type { Decision, GroupRecord, Member } from "../rollout/record.ts";
 import { MEMBER, ROLLOUT } from "../rollout/states.ts";
 import type { Counts } from "../rollout/members.ts";
 import type { Rollout } from "../rollout/rollout.ts";
@@ -38,7 +38,7 @@ export interface RolloutView {
 
 export interface RolloutsControl {
   readonly gateway: Gateway;
-  call(action: (nowUs: number) => void): void;
+  readonly call: (action: (nowUs: number) => void) => void;
   /** Runs a rollout in the simulator; absent where there is none. */
   readonly predict?: Predictor | undefined;
 }
@@ -67,52 +67,40 @@ const STATUS: Readonly<Record<string, number>> = {
 
 /** Rollouts: who gets what, when, how fast, and what became of it. */
 export function addRolloutRoutes(app: FastifyInstance, control: RolloutsControl): void {
-  const { gateway } = control;
-  const { rollouts } = gateway.fleet;
-  const told = async (ask: (nowUs: number, tell: (result: RolloutResult) => void) => void): Promise<RolloutResult> =>
-    await new Promise((resolve) => control.call((nowUs) => ask(nowUs, resolve)));
-  const answer = async (reply: FastifyReply, status: number, result: RolloutResult): Promise<FastifyReply> => {
-    if (!result.ok) return refuse(reply, STATUS[result.reason] ?? 409, result.reason, result.detail);
-    const rollout = rollouts.get(result.record.id);
-    if (rollout === undefined) return reply.code(204).send();
-    return reply.code(status).header("etag", etagOf(rollout.record)).send(viewOf(rollout, control.predict));
-  };
-  const unknown = async (reply: FastifyReply, id: string): Promise<FastifyReply> =>
-    refuse(reply, 404, "no-such-rollout", `there is no rollout ${id}`);
+  addLists(app, control);
+  addChanges(app, control);
+  addPlanning(app, control);
+}
 
+const told = async (
+  { call }: RolloutsControl,
+  ask: (nowUs: number, tell: (result: RolloutResult) => void) => void,
+): Promise<RolloutResult> => await new Promise((resolve) => call((nowUs) => ask(nowUs, resolve)));
+
+async function answer(
+  { gateway, predict }: RolloutsControl,
+  reply: FastifyReply,
+  status: number,
+  result: RolloutResult,
+): Promise<FastifyReply> {
+  if (!result.ok) return refuse(reply, STATUS[result.reason] ?? 409, result.reason, result.detail);
+  const rollout = gateway.fleet.rollouts.get(result.record.id);
+  if (rollout === undefined) return reply.code(204).send();
+  return reply.code(status).header("etag", etagOf(rollout.record)).send(viewOf(rollout, predict));
+}
+
+const unknown = async (reply: FastifyReply, id: string): Promise<FastifyReply> =>
+  refuse(reply, 404, "no-such-rollout", `there is no rollout ${id}`);
+
+function addLists(app: FastifyInstance, { gateway, predict }: RolloutsControl): void {
+  const { rollouts } = gateway.fleet;
   app.get<{ Querystring: z.infer<typeof ListQuery> }>(
     "/v1/rollouts",
     { schema: { summary: "Rollouts, the oldest first", querystring: ListQuery }, config: { access: "read" } },
     async ({ query }, reply) => {
       const all = [...rollouts.all()].filter(({ record }) => query.state === undefined || record.state === query.state);
       const key = ({ record }: Rollout): string => `${String(record.createdMs).padStart(16, "0")}/${record.id}`;
-      return paged(reply, all, key, query, (one) => viewOf(one, control.predict));
-    },
-  );
-  app.post<{ Body: unknown; Headers: { "idempotency-key"?: string } }>(
-    "/v1/rollouts",
-    { schema: { summary: "Creates a rollout; nothing is started", body: RolloutBody }, config: { access: "operate" } },
-    async (request, reply) => {
-      const spec = specOf(gateway, request.body);
-      if (typeof spec === "string") return refuse(reply, 422, "no-such-image", spec);
-      const by = request.caller.name;
-      // The same key names the same rollout, behind a restart of the gateway too.
-      const key = request.headers["idempotency-key"];
-      const id = key === undefined ? undefined : createHash("sha256").update(`${by} ${key}`).digest("hex").slice(0, 12);
-      return answer(reply, 201, await told((nowUs, tell) => rollouts.create(nowUs, spec, by, tell, id)));
-    },
-  );
-  app.post<{ Body: unknown }>(
-    "/v1/rollouts/plan",
-    {
-      schema: { summary: "What a rollout would cost, by the simulator; nothing is changed", body: RolloutBody },
-      config: { access: "read" },
-    },
-    async (request, reply) => {
-      const spec = specOf(gateway, request.body);
-      if (typeof spec === "string") return refuse(reply, 422, "no-such-image", spec);
-      if (control.predict === undefined) return refuse(reply, 501, "no-simulator", "this gateway has no simulator");
-      return control.predict.plan(spec);
+      return paged(reply, all, key, query, (one) => viewOf(one, predict));
     },
   );
   app.get<Named>(
@@ -121,34 +109,7 @@ export function addRolloutRoutes(app: FastifyInstance, control: RolloutsControl)
     async ({ params: { id } }, reply) => {
       const rollout = rollouts.get(id);
       if (rollout === undefined) return unknown(reply, id);
-      return reply.header("etag", etagOf(rollout.record)).send(viewOf(rollout, control.predict));
-    },
-  );
-  app.post<Named & { Body: z.infer<typeof CommandBody> }>(
-    "/v1/rollouts/:id/commands",
-    {
-      schema: {
-        summary: "approve, deny, start, pause, resume, stop, cancel or retry",
-        params: Id,
-        body: CommandBody,
-        headers: IfMatch,
-      },
-      config: { access: "operate" },
-    },
-    async (request, reply) => {
-      const revision = revisionOf(request);
-      if (revision === "bad") return refuse(reply, 400, "bad-if-match", "If-Match is an ETag as a GET has given it");
-      const asked = { ...request.body, by: request.caller.name, revision };
-      return answer(reply, 200, await told((nowUs, tell) => rollouts.command(nowUs, request.params.id, asked, tell)));
-    },
-  );
-  app.delete<Named>(
-    "/v1/rollouts/:id",
-    { schema: { summary: "Forgets one that has ended", params: Id, headers: IfMatch }, config: { access: "operate" } },
-    async (request, reply) => {
-      const revision = revisionOf(request);
-      if (revision === "bad") return refuse(reply, 400, "bad-if-match", "If-Match is an ETag as a GET has given it");
-      return answer(reply, 204, await told((_nowUs, tell) => rollouts.remove(request.params.id, revision, tell)));
+      return reply.header("etag", etagOf(rollout.record)).send(viewOf(rollout, predict));
     },
   );
   app.get<Named & { Querystring: z.infer<typeof DevicesQuery> }>(
@@ -187,13 +148,89 @@ export function addRolloutRoutes(app: FastifyInstance, control: RolloutsControl)
   );
 }
 
+function addChanges(app: FastifyInstance, control: RolloutsControl): void {
+  const { gateway } = control;
+  const { rollouts } = gateway.fleet;
+  app.post<{ Body: unknown; Headers: { "idempotency-key"?: string } }>(
+    "/v1/rollouts",
+    { schema: { summary: "Creates a rollout; nothing is started", body: RolloutBody }, config: { access: "operate" } },
+    async (request, reply) => {
+      const spec = specOf(gateway, request.body);
+      if (typeof spec === "string") return refuse(reply, 422, "no-such-image", spec);
+      const by = request.caller.name;
+      // The same key names the same rollout, behind a restart of the gateway too.
+      const key = request.headers["idempotency-key"];
+      const id = key === undefined ? undefined : createHash("sha256").update(`${by} ${key}`).digest("hex").slice(0, 12);
+      return answer(
+        control,
+        reply,
+        201,
+        await told(control, (nowUs, tell) => rollouts.create(nowUs, spec, by, tell, id)),
+      );
+    },
+  );
+  app.post<Named & { Body: z.infer<typeof CommandBody> }>(
+    "/v1/rollouts/:id/commands",
+    {
+      schema: {
+        summary: "approve, deny, start, pause, resume, stop, cancel or retry",
+        params: Id,
+        body: CommandBody,
+        headers: IfMatch,
+      },
+      config: { access: "operate" },
+    },
+    async (request, reply) => {
+      const revision = revisionOf(request);
+      if (revision === "bad") return refuse(reply, 400, "bad-if-match", "If-Match is an ETag as a GET has given it");
+      const asked = { ...request.body, by: request.caller.name, revision };
+      return answer(
+        control,
+        reply,
+        200,
+        await told(control, (nowUs, tell) => rollouts.command(nowUs, request.params.id, asked, tell)),
+      );
+    },
+  );
+  app.delete<Named>(
+    "/v1/rollouts/:id",
+    { schema: { summary: "Forgets one that has ended", params: Id, headers: IfMatch }, config: { access: "operate" } },
+    async (request, reply) => {
+      const revision = revisionOf(request);
+      if (revision === "bad") return refuse(reply, 400, "bad-if-match", "If-Match is an ETag as a GET has given it");
+      return answer(
+        control,
+        reply,
+        204,
+        await told(control, (_nowUs, tell) => rollouts.remove(request.params.id, revision, tell)),
+      );
+    },
+  );
+}
+
+function addPlanning(app: FastifyInstance, { gateway, predict }: RolloutsControl): void {
+  app.post<{ Body: unknown }>(
+    "/v1/rollouts/plan",
+    {
+      schema: { summary: "What a rollout would cost, by the simulator; nothing is changed", body: RolloutBody },
+      config: { access: "read" },
+    },
+    async (request, reply) => {
+      const spec = specOf(gateway, request.body);
+      if (typeof spec === "string") return refuse(reply, 422, "no-such-image", spec);
+      if (predict === undefined) return refuse(reply, 501, "no-simulator", "this gateway has no simulator");
+      return predict.plan(spec);
+    },
+  );
+}
+
 /** Sends a page, or says that the cursor is none. */
-export async function paged<T, V>(
+async function paged<T>(
   reply: FastifyReply,
   all: Iterable<T>,
   keyOf: (item: T) => string,
   query: PageOptions,
-  view: (item: T) => V,
+  view: (item: T) => unknown,
 ): Promise<FastifyReply> {
   const page = pageOf(all, keyOf, query);
   if (page === undefined) return refuse(reply, 400, "bad-cursor", "cursor is what `next` of the page before was");
@@ -238,6 +275,6 @@ function viewOf(rollout: Rollout, predict: Predictor | undefined): RolloutView {
       devices: { ...members.counts(i) },
     })),
     spec,
-    prediction: predict?.of(record as RolloutRecord) ?? null,
+    prediction: predict?.of(record) ?? null,
   };
 }

@@ -79,19 +79,7 @@ export function addUpdateRoutes(app: FastifyInstance, control: UpdatesControl): 
   const { gateway } = control;
   const call = (action: (nowUs: number) => void): void => control.call(action);
   const { updates } = gateway.devices;
-  app.get("/v1/updates", { schema: { summary: "The newest update of each client" }, config: { access: "read" } }, () =>
-    [...updates.all()].map((job) => viewOf(gateway, job)),
-  );
-  app.get<Named>(
-    "/v1/devices/:endpoint/update",
-    { schema: { summary: "How the newest update of a device is", params: Endpoint }, config: { access: "read" } },
-    async (request, reply) => {
-      const job = updates.get(request.params.endpoint);
-      return job === undefined
-        ? refuse(reply, 404, "no-update", "it has not been updated by this gateway")
-        : viewOf(gateway, job);
-    },
-  );
+  addUpdateReports(app, gateway);
   app.post<Named>(
     "/v1/devices/:endpoint/update",
     { schema: { summary: "Updates a device", params: Endpoint, body: UpdateBody }, config: { access: "operate" } },
@@ -145,6 +133,23 @@ export function addUpdateRoutes(app: FastifyInstance, control: UpdatesControl): 
       if (done) return viewOf(gateway, job!);
       const why = job === undefined ? "nothing is under way" : `it is ${job.state}, and too late`;
       return refuse(reply, 409, "cannot-cancel", `${endpoint}: ${why}`);
+    },
+  );
+}
+
+function addUpdateReports(app: FastifyInstance, gateway: Gateway): void {
+  const { updates } = gateway.devices;
+  app.get("/v1/updates", { schema: { summary: "The newest update of each client" }, config: { access: "read" } }, () =>
+    [...updates.all()].map((job) => viewOf(gateway, job)),
+  );
+  app.get<Named>(
+    "/v1/devices/:endpoint/update",
+    { schema: { summary: "How the newest update of a device is", params: Endpoint }, config: { access: "read" } },
+    async (request, reply) => {
+      const job = updates.get(request.params.endpoint);
+      return job === undefined
+        ? refuse(reply, 404, "no-update", "it has not been updated by this gateway")
+        : viewOf(gateway, job);
     },
   );
 }

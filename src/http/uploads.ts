@@ -57,7 +57,7 @@ export function addUploadRoutes(app: FastifyInstance, uploads: Uploads): void {
       const payload = request.body as Readable | undefined;
       if (payload === undefined || typeof payload.pipe !== "function")
         return refuse(reply, 415, "wrong-content-type", "send application/offset+octet-stream");
-      const result = await uploads.append(id, Number(request.headers["upload-offset"]), payload);
+      const result = await uploads.append(id, request.headers["upload-offset"], payload);
       if (typeof result !== "string") return tell(reply, 200, result);
       const [status, detail] = STATUS[result];
       return refuse(reply, status, result, detail);

@@ -174,10 +174,10 @@ function valuesOf(device: FleetDevice, attribute: Attribute, nowMs: number): rea
 export function matches(filter: Filter, device: FleetDevice, nowMs: number): boolean | undefined {
   if (filter.kind === "all") return true;
   if (filter.kind === "compare") return compare(filter, device, nowMs);
-  const results = filter.parts.map((part) => matches(part, device, nowMs));
+  const results = new Set(filter.parts.map((part) => matches(part, device, nowMs)));
   const decisive = filter.kind === "or";
-  if (results.includes(decisive)) return decisive;
-  return results.includes(undefined) ? undefined : !decisive;
+  if (results.has(decisive)) return decisive;
+  return results.has(undefined) ? undefined : !decisive;
 }
 
 function compare(filter: Filter & { kind: "compare" }, device: FleetDevice, nowMs: number): boolean | undefined {

@@ -70,7 +70,7 @@ export class Gates {
       device?.battery !== undefined && facts.nowMs - (device.batteryAtMs ?? 0) < ROLLOUT_LIMITS.batteryFreshMs;
     if (!isFresh) facts.refresh(endpoint);
     if (!isFresh) return { kind: "wait", reason: "battery-unknown", detail: "it has been asked how its battery is" };
-    if (device.battery! >= minBattery) return undefined;
+    if ((device.battery ?? 0) >= minBattery) return undefined;
     return {
       kind: "wait",
       reason: "battery-low",

@@ -74,7 +74,7 @@ function letGoOn({ record, members }: RolloutHolder, step: Step): void {
 function retry(holder: RolloutHolder, step: Step): void {
   const { record, members } = holder;
   const again = new Set<number>();
-  for (const member of [...members.all()]) {
+  for (const member of members.all()) {
     const change = {
       attempt: member.attempt + 1,
       commandedMs: undefined,
@@ -86,17 +86,16 @@ function retry(holder: RolloutHolder, step: Step): void {
     if (step.moveMember(member, "retry", change) !== undefined) again.add(member.group);
     else if (!isOver(member)) again.add(member.group);
   }
-  const groups = record.groups.map((group, i) =>
-    again.has(i) && group.state !== "scheduled"
-      ? { ...group, state: GROUP.next(group.state, "retry") ?? group.state, tolerated: 0 }
-      : group,
-  );
+  const groups = record.groups.map((group, i) => {
+    if (!again.has(i) || group.state === "scheduled") return group;
+    return Object.assign({}, group, { state: GROUP.next(group.state, "retry") ?? group.state, tolerated: 0 });
+  });
   step.change({ groups, endedMs: undefined, barrierFellMs: undefined });
 }
 
 /** Those that wait are not commanded; the updates of the others are cancelled where it is not too late. */
 function takeBack({ members }: RolloutHolder, step: Step, by: string): void {
-  for (const member of [...members.all()]) {
+  for (const member of members.all()) {
     if (member.state === "pending")
       step.moveMember(member, "cancel", { reason: "cancelled", detail: `${by} cancelled it`, endedMs: step.nowMs });
     else if (!isOver(member)) step.effects.push({ kind: "cancel", endpoint: member.endpoint });

@@ -36,7 +36,7 @@ export class Rollout implements RolloutHolder {
     this.record = record;
     this.members = new Members(record.spec.groups.length);
     const sinceMs = ({ releasedMs, commandedMs }: Member): number => releasedMs ?? commandedMs ?? 0;
-    for (const member of [...members].toSorted((a, b) => sinceMs(a) - sinceMs(b)))
+    for (const member of Array.from(members).toSorted((a, b) => sinceMs(a) - sinceMs(b)))
       if (member.group < record.groups.length) this.members.put(member);
     this.#gates = new Gates(record.spec);
   }
@@ -73,7 +73,7 @@ export class Rollout implements RolloutHolder {
   /** After a restart of the gateway: how the updates that it had begun are now. */
   reconcile(step: Step, { fleet }: Pick<RolloutFacts, "fleet">): void {
     const { state, reason } = this.record;
-    for (const member of [...this.members.all()]) {
+    for (const member of this.members.all()) {
       if (isOver(member) || member.state === "pending") continue;
       const { endpoint, commandedMs = 0 } = member;
       const verdict = fleet.verdict(endpoint);
@@ -224,7 +224,7 @@ export class Rollout implements RolloutHolder {
     );
     for (let i = 0; i < groups.length; i++) {
       if (groups[i]!.state !== "running") continue;
-      for (const endpoint of [...this.members.pending(i)]) {
+      for (const endpoint of Array.from(this.members.pending(i))) {
         if (free <= 0) return;
         const done = this.#try(step, this.members.get(endpoint)!, facts);
         if (done === "no-air") return;
@@ -303,7 +303,7 @@ export class Rollout implements RolloutHolder {
     }
     if (window?.open === false) return;
     const untilMs = window?.changesMs ?? step.nowMs + spec.deadlineS * 1_000;
-    for (const member of [...this.members.all()]) {
+    for (const member of this.members.all()) {
       const told = this.#releasedUntil.get(member.endpoint) ?? 0;
       if (member.state !== "downloaded" || (window === undefined ? told > step.nowMs : told === untilMs)) continue;
       this.#releasedUntil.set(member.endpoint, untilMs);
@@ -314,7 +314,7 @@ export class Rollout implements RolloutHolder {
 
   #deadlines(step: Step, { fleet }: RolloutFacts): void {
     const deadlineMs = this.record.spec.deadlineS * 1_000;
-    for (const [endpoint, sinceMs] of [...this.members.atIt()]) {
+    for (const [endpoint, sinceMs] of Array.from(this.members.atIt())) {
       const ageMs = step.nowMs - sinceMs;
       if (ageMs < deadlineMs) break; // the others began later
       const member = this.members.get(endpoint)!;
@@ -347,7 +347,9 @@ export class Rollout implements RolloutHolder {
     if (!step.move("over", BY, state === "stopping" ? "stopped" : "finished", text)) return;
     step.change({
       endedMs: step.nowMs,
-      groups: this.record.groups.map((group) => ({ ...group, state: GROUP.next(group.state, "over") ?? group.state })),
+      groups: this.record.groups.map((group) =>
+        Object.assign({}, group, { state: GROUP.next(group.state, "over") ?? group.state }),
+      ),
     });
   }
 }

@@ -1,55 +1,17 @@
 import type { Log } from "../ports/log.ts";
 import type { Metrics } from "../ports/metrics.ts";
 import type { StoreOp } from "../ports/store.ts";
-import type { Fleet, Order, Verdict } from "./fleet.ts";
+import type { Fleet, Verdict } from "./fleet.ts";
 import { ROLLOUT_LIMITS } from "./limits.ts";
-import { applyCommand, type RolloutCommand, type RolloutRefusal } from "./operator.ts";
-import {
-  decisionKey,
-  hasEnded,
-  memberKey,
-  rolloutKey,
-  type Decision,
-  type Member,
-  type RolloutRecord,
-} from "./record.ts";
+import { applyCommand } from "./operator.ts";
+import { decisionKey, hasEnded, memberKey, rolloutKey, type Decision, type RolloutRecord } from "./record.ts";
+import { newLane, orderOf, type Input, type Lane, type RolloutResult, type Tell } from "./lane.ts";
 import { RecoveredRollouts } from "./recovered.ts";
 import { Rollout, type RolloutFacts } from "./rollout.ts";
 import type { RolloutSpec } from "./spec.ts";
 import { Step } from "./step.ts";
 
-export type RolloutResult =
-  | { readonly ok: true; readonly record: RolloutRecord }
-  | ({ readonly ok: false } & RolloutRefusal);
-type Tell = (result: RolloutResult) => void;
-
-type Input =
-  | { readonly kind: "verdict"; readonly verdict: Verdict }
-  | { readonly kind: "busy"; readonly endpoint: string; readonly why: string }
-  | { readonly kind: "reconcile" }
-  | {
-      readonly kind: "command";
-      readonly command: RolloutCommand;
-      readonly by: string;
-      readonly why: string;
-      /** The revision that the operator has seen; undefined for whatever it is. */
-      readonly revision: number | undefined;
-      readonly tell: Tell;
-    };
-
-/** A rollout, and the one write of it that is under way. */
-interface Lane {
-  readonly rollout: Rollout;
-  readonly decisions: Decision[];
-  inputs: Input[];
-  writing: { readonly write: number; readonly step: Step; readonly inputs: readonly Input[] } | undefined;
-  /** Something has changed that it may care for. */
-  stirred: boolean;
-  /** After a write that failed. */
-  notBeforeUs: number;
-  /** When it is to be looked at again. */
-  dueMs: number | undefined;
-}
+export type { RolloutResult } from "./lane.ts";
 
 /** A decision, and whose. */
 export interface RolloutNews {
@@ -381,26 +343,8 @@ export class Rollouts {
   }
 }
 
-const newLane = (rollout: Rollout): Lane => ({
-  rollout,
-  decisions: [],
-  inputs: [],
-  writing: undefined,
-  stirred: true,
-  notBeforeUs: 0,
-  dueMs: undefined,
-});
-
 const changed = ({ revision }: RolloutRecord): RolloutResult & { ok: false } => ({
   ok: false,
   reason: "changed-meanwhile",
   detail: `it is at revision ${revision} by now: look at it again`,
 });
-
-function orderOf(rollout: Rollout, member: Member): Order {
-  const { components, policy, barrier, window } = rollout.record.spec;
-  const { endpoint } = member;
-  // What is held must not be given up for its age by the update itself: the rollout's deadline is for that.
-  const hold = barrier || window !== undefined;
-  return { endpoint, components, origin: rollout.originOf(member), policy: { ...policy, hold, deadlineS: undefined } };
-}

@@ -5,7 +5,7 @@ import type { GroupSpec } from "../../src/rollout/spec.ts";
 import { SPEC_DEFAULTS } from "../../src/rollout/spec.ts";
 import { hasEnded } from "../../src/rollout/record.ts";
 import type { RolloutCommand } from "../../src/rollout/operator.ts";
-import { RolloutModel, type ModelPlan } from "../support/rollout-model.ts";
+import { RolloutModel } from "../support/rollout-model.ts";
 
 const component = { object: [5, 0], digest: "00", size: 1_000, version: "2" };
 const share = fc.constantFrom(0, 0.1, 0.3, 0.9);
@@ -51,7 +51,7 @@ describe("any rollout, whatever devices, disks, processes and operators do", () 
         fc.array(group, { minLength: 1, maxLength: 4 }),
         fc.integer({ min: 1, max: 10 }),
         (p, gs, max) => {
-          const model = new RolloutModel(p as ModelPlan);
+          const model = new RolloutModel(p);
           const groups: GroupSpec[] = [
             ...gs,
             { name: "rest", successThreshold: 50, errorThreshold: 50, onSuccess: "next" },

@@ -63,10 +63,10 @@ export class ApiBench {
       headers: { ...content, ...token, ...headers },
       ...(payload === undefined ? {} : { payload }),
     });
-    let open = true;
-    const answer = asked.finally(() => (open = false));
+    const state = { open: true };
+    const answer = asked.finally(() => (state.open = false));
     // What waits for the disk needs time to pass.
-    while (open) {
+    while (state.open) {
       await new Promise((resolve) => setImmediate(resolve));
       this.site.bench.run(0.01);
     }

@@ -98,7 +98,8 @@ export class RolloutModel implements Fleet {
 
   create(spec: RolloutSpec): string {
     let id = "";
-    for (let i = 0; id === "" && i < 50; i++) {
+    for (let i = 0; i < 50; i++) {
+      if (id !== "") break;
       this.rollouts.create(this.nowUs, spec, "ann", (told) => (id = told.ok ? told.record.id : ""));
       this.#finishWrites(0);
     }

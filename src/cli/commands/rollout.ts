@@ -63,7 +63,7 @@ function addCreating(group: Command): void {
     .action(async (what: string, options: Options & { wait: boolean }) => {
       const isFile = /\.ya?ml$|\//.test(what);
       const id = isFile ? (await create(what, options)).id : what;
-      const view = await command(id, "start", "", options);
+      const view = await tellIt(id, "start", "", options);
       if (options.wait) await watch(id, options);
       else print(view, options);
     });
@@ -122,7 +122,7 @@ function addCommands(group: Command): void {
       .option("--why <text>", "stands beside the decision", "")
       .option("--no-wait", "return at once, where it would watch")
       .action(async (id: string, options: Options & { why: string; wait: boolean }) => {
-        const view = await command(id, name, options.why, options);
+        const view = await tellIt(id, name, options.why, options);
         if (options.wait && (name === "resume" || name === "retry")) await watch(id, options);
         else print(view, options);
       });
@@ -207,7 +207,7 @@ async function create(file: string, options: Options): Promise<RolloutView> {
   return (await call(options, "POST", "/v1/rollouts", readYaml(file))) as RolloutView;
 }
 
-async function command(id: string, name: string, why: string, options: Options): Promise<RolloutView> {
+async function tellIt(id: string, name: string, why: string, options: Options): Promise<RolloutView> {
   return (await call(options, "POST", `${path(id)}/commands`, { command: name, why })) as RolloutView;
 }
 
