@@ -1,4 +1,5 @@
 import { blocks, blocksText, packetRow } from "./blocks.ts";
+import { apiRows, fleetRow } from "./fleet.ts";
 import { codecRows } from "./codec.ts";
 import { profileRows } from "./profile.ts";
 import { MACHINE } from "./site.ts";
@@ -14,6 +15,8 @@ import { transfersRow } from "./transfers.ts";
 // npm run bench -- simulator [--json]: case D of ns-3's lr-wpan benchmark at 100, 500 and 2,000 nodes.
 // npm run bench -- transfers [--json]: heap and timers of 10,000 transfers at once.
 // npm run bench -- suit [--json]: verify and plan a manifest, beside the bare signature check of node:crypto.
+// npm run bench -- api [--json]: the API by autocannon, with 10,000 registered devices.
+// npm run bench -- fleet [--json]: 10,000 registered devices, 1,000 transfers at once from another process.
 // The ratio is what counts; the absolute figures are this machine's.
 
 const [what, ...flags] = process.argv.slice(2);
@@ -41,12 +44,22 @@ else if (what === "codec") {
     const text = `${row.manifest}, ${row.algorithm}, ${row.bytes} bytes: ${row.usPerManifest} us to verify and plan, ${row.timesBare} times one bare signature check (${row.bareVerifyUs} us)`;
     show({ ...row, machine: MACHINE }, `${text} (${MACHINE})`);
   }
+} else if (what === "fleet") {
+  const row = await fleetRow();
+  const speed = `${row.blocksPerS} blocks/s, p99 ${row.p99Ms.toFixed(2)} ms, ${row.lost} lost, ${Math.round(row.rssMb)} MiB`;
+  const text = `${row.devices} devices (${row.registrationsPerS} registrations/s), ${row.transfers} transfers: ${speed}; Leshan is not here`;
+  show({ ...row, machine: MACHINE }, `${text} (${MACHINE})`);
+} else if (what === "api") {
+  await apiRows((row) => {
+    const text = `${row.route}: ${row.requestsPerS} requests/s, p99 ${row.p99Ms} ms, ${row.kibPerAnswer} KiB each, ${row.not2xx} failed`;
+    show({ ...row, machine: MACHINE }, `${text} (${MACHINE})`);
+  });
 } else if (what === "profile") {
   for (const row of profileRows()) {
     const text = `${row.block} B: ${row.nsPerBlock} ns up to ${row.layer} (${row.nsOfItsOwn} ns of its own)`;
     show({ ...row, machine: MACHINE }, text);
   }
 } else {
-  console.error("usage: npm run bench -- blocks|packet|profile|codec|transfers|simulator|suit [--json]");
+  console.error("usage: npm run bench -- blocks|packet|profile|codec|transfers|simulator|suit|api|fleet [--json]");
   process.exitCode = 2;
 }

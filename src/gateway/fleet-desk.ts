@@ -12,6 +12,7 @@ import { Rollouts } from "../rollout/rollouts.ts";
 import { toHex, utf8 } from "../util/bytes.ts";
 import { randomId } from "../util/random.ts";
 import type { Devices } from "./devices.ts";
+import { DeviceView } from "./device-view.ts";
 import { BATTERY_PATH, Inventory, INVENTORY_PREFIX, type OperatorFacts } from "./inventory.ts";
 import type { LifecycleDesk } from "./lifecycle-desk.ts";
 
@@ -46,6 +47,8 @@ export class FleetDesk implements Fleet {
   /** Devices that were asked for their battery, and have not answered yet. */
   readonly #asked = new Map<number, string>();
   readonly #asking = new Set<string>();
+  #sorted: readonly string[] | undefined;
+  #sortedAt = 0;
   readonly #news: FleetNews[] = [];
   readonly #describing = new Map<number, (done: boolean) => void>();
 
@@ -70,16 +73,18 @@ export class FleetDesk implements Fleet {
   }
 
   *devices(): Iterable<FleetDevice> {
-    for (const endpoint of this.names()) yield this.#view(endpoint);
+    for (const endpoint of this.sortedNames()) yield this.#view(endpoint);
   }
 
-  *names(): Iterable<string> {
-    const seen = new Set<string>();
-    for (const { registration } of this.#parts.devices().all()) {
-      seen.add(registration.endpoint);
-      yield registration.endpoint;
+  /** Each device that is known, registered or not; sorted when one has come or gone, not each time. */
+  sortedNames(): readonly string[] {
+    const { changes } = this.inventory;
+    if (this.#sorted === undefined || this.#sortedAt !== changes) {
+      const registered = Array.from(this.#parts.devices().all(), ({ registration }) => registration.endpoint);
+      this.#sorted = [...new Set([...registered, ...this.inventory.endpoints()])].toSorted();
+      this.#sortedAt = changes;
     }
-    for (const endpoint of this.inventory.endpoints()) if (!seen.has(endpoint)) yield endpoint;
+    return this.#sorted;
   }
 
   device(endpoint: string): FleetDevice | undefined {
@@ -88,31 +93,7 @@ export class FleetDesk implements Fleet {
   }
 
   #view(endpoint: string): FleetDevice {
-    const { desk, name, devices } = this.#parts;
-    const { lifecycle } = desk;
-    const entry = this.inventory.get(endpoint);
-    const made = lifecycle.state.byEndpoint(endpoint);
-    const className = made === undefined ? entry.class : lifecycle.state.classes.get(made.classId)?.name;
-    const registration = devices().get(endpoint);
-    const { tags, version, battery, batteryAtMs, linkQuality, lastSeenMs, hops } = entry;
-    return {
-      endpoint,
-      class: className,
-      version,
-      tags,
-      battery,
-      batteryAtMs,
-      linkQuality,
-      hops,
-      lastSeenMs,
-      gateway: name,
-      loss: devices().timelines.lossOf(endpoint),
-      registered: registration !== undefined,
-      queueMode: registration?.queueMode,
-      lifetimeS: registration?.lifetimeS,
-      wakeIntervalS: registration?.queueMode === true ? devices().intervalS(registration) : undefined,
-      held: made?.state === "quarantined" || made?.state === "decommissioned",
-    };
+    return new DeviceView(endpoint, this.inventory.get(endpoint), this.#parts);
   }
 
   start(nowUs: number, { endpoint, origin, components, policy }: Order): string | undefined {
@@ -182,6 +163,7 @@ export class FleetDesk implements Fleet {
 
   /** A client has registered, or is gone. */
   registered(endpoint: string, kind: string): void {
+    this.#sorted = undefined;
     this.#tell("device", { endpoint, state: kind });
   }
 

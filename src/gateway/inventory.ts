@@ -36,6 +36,8 @@ const SIGNAL = "/4/0/2";
 /** What devices have told of themselves, and operators of them. */
 export class Inventory {
   readonly #entries = new Map<string, InventoryEntry>();
+  /** Counts devices that have come or gone. */
+  changes = 0;
   readonly #store: (ops: readonly StoreOp[], durability: "durable" | "lazy") => number;
 
   constructor(store: (ops: readonly StoreOp[], durability: "durable" | "lazy") => number) {
@@ -60,6 +62,7 @@ export class Inventory {
       const value = JSON.parse(fromUtf8(record) ?? "") as InventoryEntry;
       if (endpoint === undefined || !Array.isArray(value.tags) || !Number.isInteger(value.revision)) return false;
       this.#entries.set(endpoint, value);
+      this.changes++;
       return true;
     } catch {
       return false;
@@ -99,6 +102,7 @@ export class Inventory {
   describe(endpoint: string, facts: OperatorFacts): number {
     const before = this.get(endpoint);
     const entry = { ...before, ...facts, revision: before.revision + 1 };
+    this.changes++;
     this.#entries.set(endpoint, entry);
     return this.#store([{ kind: "put", key: keyOf(endpoint), value: utf8(JSON.stringify(entry)) }], "durable");
   }
@@ -109,7 +113,9 @@ export class Inventory {
   }
 
   #put(endpoint: string, entry: InventoryEntry, write: boolean): void {
-    if (!this.#entries.has(endpoint) && this.#entries.size >= MAX_DEVICES) this.#forgetOne();
+    const isNew = !this.#entries.has(endpoint);
+    if (isNew) this.changes++;
+    if (isNew && this.#entries.size >= MAX_DEVICES) this.#forgetOne();
     this.#entries.set(endpoint, entry);
     if (write) this.#store([{ kind: "put", key: keyOf(endpoint), value: utf8(JSON.stringify(entry)) }], "lazy");
   }
@@ -118,6 +124,7 @@ export class Inventory {
     for (const [endpoint, { tags }] of this.#entries) {
       if (tags.length > 0) continue;
       this.#entries.delete(endpoint);
+      this.changes++;
       this.#store([{ kind: "delete", key: keyOf(endpoint) }], "lazy");
       return;
     }

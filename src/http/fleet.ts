@@ -2,7 +2,8 @@ import type { FastifyInstance } from "fastify";
 import { z } from "zod";
 import type { Gateway } from "../gateway/gateway.ts";
 import { FilterError, matches, parseFilter, type Filter } from "../rollout/filter.ts";
-import { pageOf, PAGE_QUERY } from "./page.ts";
+import type { FleetDevice } from "../rollout/fleet.ts";
+import { pageOfSorted, PAGE_QUERY } from "./page.ts";
 import { refuse } from "./problem.ts";
 import { etagOf, revisionOf } from "./rollouts.ts";
 
@@ -43,10 +44,13 @@ export function addFleetRoutes(app: FastifyInstance, { gateway, call, unixMs }: 
         throw error;
       }
       const nowMs = unixMs();
-      const meant = [...fleet.devices()].filter((device) => matches(filter, device, nowMs) === true);
-      const page = pageOf(meant, ({ endpoint }) => endpoint, query);
+      const make = (endpoint: string): FleetDevice | undefined => {
+        const device = fleet.device(endpoint);
+        return device !== undefined && matches(filter, device, nowMs) === true ? device : undefined;
+      };
+      const page = pageOfSorted(fleet.sortedNames(), make, query);
       if (page === undefined) return refuse(reply, 400, "bad-cursor", "cursor is what `next` of the page before was");
-      return reply.send({ ...page, total: meant.length });
+      return reply.send(page);
     },
   );
   app.get<{ Params: { endpoint: string } }>(

@@ -89,7 +89,7 @@ function figuresOf(gateway: Gateway, unixMs: number): Record<string, number | Re
   for (const { state } of devices.updates.all()) add(updates, state);
   return {
     devices: [...devices.all()].length,
-    fleet: [...fleet.names()].length,
+    fleet: fleet.sortedNames().length,
     releases: gateway.listings().length,
     rollouts,
     rollout_devices: members,

@@ -57,8 +57,8 @@ describe("rollouts by HTTP", () => {
     };
     expect(decisions.items.map(({ what }) => what)).toContain("group-done");
     for (const { why } of decisions.items) expect(why).not.toBe("");
-    const fleet = (await api.ask("GET", "/v1/fleet?filter=version%3D%3D2.0.0")).json as { total: number };
-    expect(fleet.total).toBe(4);
+    const fleet = (await api.ask("GET", "/v1/fleet?filter=version%3D%3D2.0.0")).json as { items: object[] };
+    expect(fleet.items.length).toBe(4);
   });
 
   it("needs another person where it says so", async () => {
@@ -157,6 +157,6 @@ describe("rollouts by HTTP", () => {
     api.site.bench.restart();
     await api.start();
     const found = (await api.ask("GET", `/v1/fleet?filter=${encodeURIComponent("tag==roof;hops=gt=2")}`)).json;
-    expect(found).toMatchObject({ total: 1, items: [{ endpoint: "m1" }] });
+    expect(found).toEqual({ items: [expect.objectContaining({ endpoint: "m1" })], next: null });
   });
 });
