@@ -1,5 +1,7 @@
+import { existsSync } from "node:fs";
 import { request } from "node:http";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { environmentError, ExitCode, UserError } from "./errors.ts";
 
 /** The operator's socket of the gateway on a state folder. */
@@ -24,20 +26,36 @@ export async function callGateway(
   body?: object,
   actor?: string,
 ): Promise<unknown> {
-  const { status, text } = await exchange(controlSocket(state), method, path, body, actor).catch(
-    (error: NodeJS.ErrnoException) => {
-      throw new UserError(
-        ExitCode.UNREACHABLE,
-        "no-gateway",
-        `no gateway answers on the state folder ${state} (${error.code ?? error.message}). Start one with: blockferry serve --state ${state}`,
-      );
-    },
-  );
+  const { status, text } = await patiently(controlSocket(state), async (socket) =>
+    exchange(socket, method, path, body, actor),
+  ).catch((error: NodeJS.ErrnoException) => {
+    throw new UserError(
+      ExitCode.UNREACHABLE,
+      "no-gateway",
+      `no gateway answers on the state folder ${state} (${error.code ?? error.message}). Start one with: blockferry serve --state ${state}`,
+    );
+  });
   const value: unknown = text === "" ? undefined : JSON.parse(text);
   if (status < 400) return value;
   const { title, detail } = value as { title: string; detail: string };
   throw new UserError(ExitCode.REFUSED, title, `the gateway refused: ${title}: ${detail}`);
 }
+
+/** A gateway that is just being started is waited for: its folder is there, its socket not yet. */
+async function patiently<T>(socket: string, ask: (socket: string) => Promise<T>): Promise<T> {
+  for (let tries = 0; ; tries++)
+    try {
+      return await ask(socket);
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException;
+      const starting = (code === "ENOENT" || code === "ECONNREFUSED") && existsSync(dirname(socket));
+      if (!starting || tries >= START_TRIES) throw error;
+      await sleep(START_MS);
+    }
+}
+
+const START_TRIES = 10;
+const START_MS = 200;
 
 async function exchange(
   socketPath: string,

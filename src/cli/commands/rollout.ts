@@ -30,13 +30,13 @@ export function addRollout(program: Command): void {
     .addHelpText(
       "after",
       `
-config/rollout.yaml is an example with every key.
+config/rollout.yaml is an example with every key. In place of an id, \`last\` is the newest.
 
 Example:
   blockferry rollout plan config/rollout.yaml --state gw      # what it would cost, and who is at risk
   blockferry rollout start config/rollout.yaml --state gw     # create it, start it, and watch it
-  blockferry rollout show <id> --state gw
-  blockferry rollout resume <id> --state gw`,
+  blockferry rollout show last --state gw
+  blockferry rollout resume last --state gw`,
     );
   addCreating(group);
   addCommands(group);
@@ -60,9 +60,11 @@ function addCreating(group: Command): void {
   onGateway(group.command("start <file|id>"))
     .description("start a rollout; a file is created first. Watches it until it is over, or pauses")
     .option("--no-wait", "return once it is started")
-    .action(async (what: string, options: Options & { wait: boolean }) => {
+    .option("--wait-for <devices>", "first wait until so many devices match, for a minute at most")
+    .action(async (what: string, options: Options & { wait: boolean; waitFor?: string }) => {
       const isFile = /\.ya?ml$|\//.test(what);
-      const id = isFile ? (await create(what, options)).id : what;
+      const { id, spec } = isFile ? await create(what, options) : await find(what, options);
+      if (options.waitFor !== undefined) await waitFor(Number(options.waitFor), spec.target, options);
       const view = await tellIt(id, "start", "", options);
       if (options.wait) await watch(id, options);
       else print(view, options);
@@ -121,7 +123,8 @@ function addCommands(group: Command): void {
       .description(description)
       .option("--why <text>", "stands beside the decision", "")
       .option("--no-wait", "return at once, where it would watch")
-      .action(async (id: string, options: Options & { why: string; wait: boolean }) => {
+      .action(async (given: string, options: Options & { why: string; wait: boolean }) => {
+        const { id } = await find(given, options);
         const view = await tellIt(id, name, options.why, options);
         if (options.wait && (name === "resume" || name === "retry")) await watch(id, options);
         else print(view, options);
@@ -153,8 +156,9 @@ function addReading(group: Command): void {
     });
   onGateway(group.command("show <id>"))
     .description("one rollout: its groups, what it decided and why, and what was predicted beside what happened")
-    .action(async (id: string, options: Options) => {
-      const view = (await call(options, "GET", path(id))) as RolloutView;
+    .action(async (given: string, options: Options) => {
+      const view = await find(given, options);
+      const { id } = view;
       const decisions = await all<Decision>(options, `${path(id)}/decisions`);
       if (options.json === true) return console.log(JSON.stringify({ ...view, decisions }));
       print(view, options);
@@ -169,7 +173,8 @@ function addReading(group: Command): void {
       "--in <state>",
       "only those that are pending, commanded, downloaded, succeeded, failed, skipped or cancelled",
     )
-    .action(async (id: string, options: Options & { in?: string }) => {
+    .action(async (given: string, options: Options & { in?: string }) => {
+      const { id } = await find(given, options);
       const query = options.in === undefined ? "" : `?state=${encodeURIComponent(options.in)}`;
       const devices = await all<Member>(options, `${path(id)}/devices${query}`);
       if (options.json === true) return console.log(JSON.stringify({ devices }));
@@ -206,6 +211,31 @@ async function all<T>(options: Options, url: string): Promise<T[]> {
 async function create(file: string, options: Options): Promise<RolloutView> {
   return (await call(options, "POST", "/v1/rollouts", readYaml(file))) as RolloutView;
 }
+
+/** A rollout by its id, or the newest by the word `last`. */
+async function find(id: string, options: Options): Promise<RolloutView> {
+  if (id !== "last") return (await call(options, "GET", path(id))) as RolloutView;
+  const newest = (await all<RolloutView>(options, "/v1/rollouts")).at(-1);
+  if (newest === undefined) throw usageError("no-rollout", "there is none yet: blockferry rollout create --help");
+  return newest;
+}
+
+async function waitFor(count: number, target: string, options: Options): Promise<void> {
+  if (!(Number.isInteger(count) && count > 0)) throw usageError("bad-number", "--wait-for is a number of devices");
+  for (let i = 0; i < WAIT_LOOKS; i++) {
+    const there = await all(options, `/v1/fleet?filter=${encodeURIComponent(target)}`);
+    if (there.length >= count) return;
+    await sleep(500);
+  }
+  const what = target === "" ? "devices" : `devices that match ${target}`;
+  throw new UserError(
+    ExitCode.FAILED,
+    "too-few-devices",
+    `there are fewer than ${count} ${what}: see blockferry fleet list`,
+  );
+}
+
+const WAIT_LOOKS = 120;
 
 async function tellIt(id: string, name: string, why: string, options: Options): Promise<RolloutView> {
   return (await call(options, "POST", `${path(id)}/commands`, { command: name, why })) as RolloutView;
