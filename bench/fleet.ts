@@ -16,6 +16,7 @@ const BLOCK_MS = 50;
 const API_SECONDS = 4;
 const CONNECTIONS = 10;
 const BIN = fileURLToPath(new URL("../../bin/blockferry.js", import.meta.url));
+const ECHO = fileURLToPath(new URL("./echo.js", import.meta.url));
 const LOAD = fileURLToPath(new URL("./fleet-load.js", import.meta.url));
 
 interface FleetSite {
@@ -70,24 +71,34 @@ export interface FleetRow {
   readonly p50Ms: number;
   readonly p99Ms: number;
   readonly maxMs: number;
+  /** The same generator against a bare echo: what of it is the generator's own. */
+  readonly echoP99Ms: number;
   readonly rssMb: number;
   /** Leshan's demo server is not on this machine. */
   readonly leshan: null;
 }
 
+type Served = Pick<FleetRow, "blocksPerS" | "lost" | "p50Ms" | "p99Ms" | "maxMs"> & { readonly registerS: number };
+
+async function load(port: number, mode = "go"): Promise<Served> {
+  const args = [port, DEVICES, TRANSFERS, SECONDS, BLOCK_MS].map(String);
+  const child = spawn(process.execPath, [LOAD, ...args, mode], { stdio: ["ignore", "pipe", "inherit"] });
+  const out = lines(child);
+  const registered = JSON.parse((await out.next()).value as string) as object;
+  return { ...registered, ...(JSON.parse((await out.next()).value as string) as object) } as Served;
+}
+
 export async function fleetRow(): Promise<FleetRow> {
   let row: FleetRow | undefined;
   await withGateway(async ({ port, pid }) => {
-    const args = [port, DEVICES, TRANSFERS, SECONDS, BLOCK_MS].map(String);
-    const child = spawn(process.execPath, [LOAD, ...args], { stdio: ["ignore", "pipe", "inherit"] });
-    const out = lines(child);
-    const { registerS } = JSON.parse((await out.next()).value as string) as { registerS: number };
-    const served = JSON.parse((await out.next()).value as string) as Pick<
-      FleetRow,
-      "blocksPerS" | "lost" | "p50Ms" | "p99Ms" | "maxMs"
-    >;
+    const { registerS, ...served } = await load(port);
+    const rss = rssMb(pid);
     const registrationsPerS = Math.round(DEVICES / registerS);
-    row = { devices: DEVICES, transfers: TRANSFERS, registrationsPerS, ...served, rssMb: rssMb(pid), leshan: null };
+    const echo = spawn(process.execPath, [ECHO], { stdio: ["ignore", "pipe", "inherit"] });
+    const bare = await load((JSON.parse(await firstLine(echo)) as { port: number }).port, "echo");
+    echo.kill("SIGKILL");
+    const fixed = { devices: DEVICES, transfers: TRANSFERS, registrationsPerS };
+    row = { ...fixed, ...served, echoP99Ms: bare.p99Ms, rssMb: rss, leshan: null };
   });
   return row!;
 }

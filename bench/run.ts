@@ -46,7 +46,7 @@ else if (what === "codec") {
   }
 } else if (what === "fleet") {
   const row = await fleetRow();
-  const speed = `${row.blocksPerS} blocks/s, p99 ${row.p99Ms.toFixed(2)} ms, ${row.lost} lost, ${Math.round(row.rssMb)} MiB`;
+  const speed = `${row.blocksPerS} blocks/s, p99 ${row.p99Ms} ms (an echo: ${row.echoP99Ms} ms), ${row.lost} lost, ${Math.round(row.rssMb)} MiB`;
   const text = `${row.devices} devices (${row.registrationsPerS} registrations/s), ${row.transfers} transfers: ${speed}; Leshan is not here`;
   show({ ...row, machine: MACHINE }, `${text} (${MACHINE})`);
 } else if (what === "api") {
