@@ -92,10 +92,11 @@ const datagrams = Array.from({ length: transfers }, () => Buffer.from(request));
 function ask(i: number, now: number): void {
   if (at[i]! > 0) lost++;
   const bytes = datagrams[i]!;
-  numbers[i] = (numbers[i]! + 1) % BLOCKS;
-  bytes.writeUInt16BE((i * 7 + numbers[i]!) & 0xffff, 2);
+  const num = (numbers[i]! + 1) % BLOCKS;
+  numbers[i] = num;
+  bytes.writeUInt16BE((i * 7 + num) & 0xffff, 2);
   // Three bytes of option value: number, no more, size.
-  bytes.writeUIntBE((numbers[i]! << 4) | SZX, bytes.length - 3, 3);
+  bytes.writeUIntBE((num << 4) | SZX, bytes.length - 3, 3);
   at[i] = now;
   sockets[i]!.send(bytes, port, HOST);
 }

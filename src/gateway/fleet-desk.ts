@@ -112,7 +112,10 @@ export class FleetDesk implements Fleet {
   }
 
   release(_nowUs: number, endpoint: string, untilMs: number): void {
-    this.#parts.devices().updates.release(endpoint, untilMs);
+    const told = (done: boolean): void => {
+      if (!done) this.rollouts.notReleased(endpoint);
+    };
+    this.#parts.devices().updates.release(endpoint, untilMs, told);
   }
 
   isBusy(endpoint: string): boolean {

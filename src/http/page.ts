@@ -31,8 +31,9 @@ export function pageOf<T>(
   keyOf: (item: T) => string,
   { limit, cursor }: PageOptions,
 ): Page<T> | undefined {
-  const after = afterOf(cursor);
-  if (after === "bad") return undefined;
+  const from = afterOf(cursor);
+  if (from === "bad") return undefined;
+  const after = from.key;
   const behind = [...all]
     .map((item) => [keyOf(item), item] as const)
     .filter(([key]) => after === undefined || key > after);
@@ -47,11 +48,11 @@ export function pageOf<T>(
 
 const cursorOf = (key: string): string => Buffer.from(key, "utf8").toString("base64url");
 
-/** The key that a cursor names; undefined for none. */
-function afterOf(cursor: string | undefined): string | undefined | "bad" {
-  if (cursor === undefined) return undefined;
+/** The key that a cursor names. */
+function afterOf(cursor: string | undefined): { readonly key: string | undefined } | "bad" {
+  if (cursor === undefined) return { key: undefined };
   const key = Buffer.from(cursor, "base64url").toString("utf8");
-  return cursorOf(key) === cursor ? key : "bad";
+  return cursorOf(key) === cursor ? { key } : "bad";
 }
 
 /** The same where the keys are sorted already, and what they name is made only for the page: for lists that are long. */
@@ -60,8 +61,9 @@ export function pageOfSorted<T>(
   make: (key: string) => T | undefined,
   { limit, cursor }: PageOptions,
 ): Page<T> | undefined {
-  const after = afterOf(cursor);
-  if (after === "bad") return undefined;
+  const from = afterOf(cursor);
+  if (from === "bad") return undefined;
+  const after = from.key;
   const items: T[] = [];
   let last = "";
   for (let i = after === undefined ? 0 : firstBehind(keys, after); i < keys.length; i++) {

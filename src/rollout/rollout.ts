@@ -98,6 +98,12 @@ export class Rollout implements RolloutHolder {
     this.#lookMs = step.nowMs + ROLLOUT_LIMITS.lookUs / 1_000;
   }
 
+  /** That it may apply what it has could not be written. */
+  notReleased(endpoint: string): true {
+    this.#releasedUntil.delete(endpoint);
+    return true;
+  }
+
   /** Something is known now that was not. */
   lookAgain(): true {
     this.#lookMs = 0;

@@ -128,6 +128,12 @@ export class Rollouts {
     this.settle(nowUs);
   }
 
+  /** A device could not be let apply what it has: it is tried once more. */
+  notReleased(endpoint: string): void {
+    for (const lane of this.#lanes.values())
+      if (lane.rollout.members.get(endpoint)?.state === "downloaded") lane.stirred = lane.rollout.notReleased(endpoint);
+  }
+
   /** A device has told what was asked of it. */
   looked(endpoint: string): void {
     for (const lane of this.#lanes.values())

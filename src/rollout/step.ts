@@ -80,9 +80,13 @@ export class Step {
   /** The writes of this step; what is there no longer by then is left out. */
   ops(keepDecisions: number): StoreOp[] {
     const { record, members } = this.#holder;
-    this.change({ revision: this.#recordBefore.revision + 1 });
     const { id } = record;
-    const ops: StoreOp[] = [{ kind: "put", key: rolloutKey(id), value: encodeRecord(this.#holder.record) }];
+    const ops: StoreOp[] = [];
+    // A revision is what an operator has seen of the rollout: what one device does is none.
+    if (record !== this.#recordBefore) {
+      this.change({ revision: this.#recordBefore.revision + 1 });
+      ops.push({ kind: "put", key: rolloutKey(id), value: encodeRecord(this.#holder.record) });
+    }
     for (const endpoint of this.#membersBefore.keys())
       ops.push({ kind: "put", key: memberKey(id, endpoint), value: encodeRecord(members.get(endpoint)!) });
     for (const decision of this.decisions) {

@@ -5,6 +5,7 @@ import { SPEC_DEFAULTS, type RolloutSpec } from "../../src/rollout/spec.ts";
 import type { RolloutCommand } from "../../src/rollout/operator.ts";
 import type { Rollout } from "../../src/rollout/rollout.ts";
 import type { RolloutResult } from "../../src/rollout/rollouts.ts";
+import { fromUtf8 } from "../../src/util/bytes.ts";
 import { Lwm2mSite } from "../support/lwm2m-site.ts";
 
 const canary = { name: "canary", percent: 20, successThreshold: 100, errorThreshold: 0, onSuccess: "next" } as const;
@@ -125,6 +126,25 @@ describe("what holds a device back", () => {
       const line = site.timeline(`m${i}`).find((text) => text.includes(" applying "))!;
       expect(Number(line.split(" ")[0]) * 1_000 + 100).toBeGreaterThanOrEqual(fell.atMs); // it tells tenths
     }
+  });
+
+  it("one that could not be let go, because the disk did not take it, is let go once more", () => {
+    const site = siteOf(2);
+    const id = site.start({ barrier: true, groups: [all] });
+    let failures = 0;
+    site.bench.intercept = (command) => {
+      const isRelease =
+        command.kind === "store" &&
+        command.ops.some(
+          (op) => op.kind === "put" && op.key === "update/m0" && fromUtf8(op.value)!.includes('"releasedUntilMs":'),
+        );
+      if (!isRelease || failures >= 3) return undefined;
+      failures++;
+      return { kind: "failed", reason: "disk-full", detail: "no space", retryable: true };
+    };
+    site.bench.run(3_600);
+    expect(failures).toBe(3);
+    expect(site.states(id)).toEqual({ succeeded: 2 });
   });
 
   it("a barrier falls without those that fail", () => {
