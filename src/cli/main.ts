@@ -75,6 +75,13 @@ for (const add of [
 ])
   add(program);
 
+// Whoever reads our output may stop (`| head`); a gateway goes on all the same.
+if (process.argv[2] !== "serve")
+  process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+    if (error.code === "EPIPE") process.exit(ExitCode.OK);
+    throw error;
+  });
+
 try {
   await program.parseAsync();
 } catch (error) {

@@ -39,9 +39,12 @@ export const lastJson = (stdout: string): Record<string, unknown> =>
 export class Served {
   readonly child: ChildProcess;
   readonly port: number;
+  /** Where the API listens on the network. */
+  readonly api: string | undefined;
   readonly #exited: Promise<number | null>;
 
-  private constructor(child: ChildProcess, port: number, exited: Promise<number | null>) {
+  private constructor(child: ChildProcess, port: number, exited: Promise<number | null>, api: string | undefined) {
+    this.api = api;
     this.child = child;
     this.port = port;
     this.#exited = exited;
@@ -77,8 +80,8 @@ export class Served {
       createInterface({ input: child.stdout }).once("line", resolve);
       void exited.then((code) => reject(new Error(`serve ended with ${code}: ${stderr}`)));
     });
-    const { addresses } = JSON.parse(line) as { addresses: string[] };
-    return new Served(child, Number(addresses[0]!.split(":").at(-1)), exited);
+    const { addresses, api } = JSON.parse(line) as { addresses: string[]; api: string | null };
+    return new Served(child, Number(addresses[0]!.split(":").at(-1)), exited, api ?? undefined);
   }
 
   async kill(): Promise<void> {

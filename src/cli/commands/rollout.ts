@@ -79,7 +79,7 @@ function addCreating(group: Command): void {
     });
   onGateway(group.command("rollback <id>"))
     .description("create a rollout that brings another image to those that this one has updated")
-    .requiredOption("--image <key|digest|version>", "what they are to run instead, published or still in the cache")
+    .requiredOption("--image <key|digest|version>", "what they are to run instead: a published image")
     .option("--expect <version>", "what their version resource has to read then")
     .action(async (id: string, options: Options & { image: string; expect?: string }) => {
       const view = await rollback(id, options);
@@ -88,8 +88,9 @@ function addCreating(group: Command): void {
     });
 }
 
-async function rollback(id: string, options: Options & { image: string; expect?: string }): Promise<RolloutView> {
-  const before = (await call(options, "GET", path(id))) as RolloutView;
+async function rollback(given: string, options: Options & { image: string; expect?: string }): Promise<RolloutView> {
+  const before = await find(given, options);
+  const { id } = before;
   const members = await all<Member>(options, `${path(id)}/devices?state=succeeded`);
   if (members.length === 0) throw usageError("nothing-to-roll-back", `${before.name} has updated no device`);
   const { maxConcurrent, policy, deadlineS, window } = before.spec;
@@ -131,7 +132,8 @@ function addCommands(group: Command): void {
       });
   onGateway(group.command("delete <id>"))
     .description("forget a rollout that has ended, and its record")
-    .action(async (id: string, options: Options) => {
+    .action(async (given: string, options: Options) => {
+      const { id } = await find(given, options);
       await call(options, "DELETE", path(id));
       console.log(options.json === true ? JSON.stringify({ deleted: id }) : `${id} is forgotten`);
     });
