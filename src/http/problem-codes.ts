@@ -39,6 +39,7 @@ export const PROBLEMS: Readonly<Record<string, readonly [status: number, meaning
   "no-simulator": [501, "This gateway has no simulator."],
   "audit-log-tampered": [503, "The audit log on disk does not make sense; `detail` says where."],
   "not-listening": [503, "No address is bound yet."],
+  "simulator-busy": [503, "As many plans wait for the simulator as may."],
   "too-many-listeners": [503, "As many listen to events as may."],
   "device-failed": [504, "The device has not answered, or is gone."],
   "not-stored": [507, "It could not be written: free some disk space."],

@@ -213,13 +213,16 @@ function addPlanning(app: FastifyInstance, { gateway, predict }: RolloutsControl
     "/v1/rollouts/plan",
     {
       schema: { summary: "What a rollout would cost, by the simulator; nothing is changed", body: RolloutBody },
-      config: { access: "read" },
+      config: { access: "operate" },
     },
     async (request, reply) => {
       const spec = specOf(gateway, request.body);
       if (typeof spec === "string") return refuse(reply, 422, "no-such-image", spec);
       if (predict === undefined) return refuse(reply, 501, "no-simulator", "this gateway has no simulator");
-      return predict.plan(spec);
+      const prediction = await predict.plan(spec);
+      return prediction === "busy"
+        ? refuse(reply, 503, "simulator-busy", "it simulates other rollouts just now: ask again later")
+        : prediction;
     },
   );
 }

@@ -59,8 +59,13 @@ export async function createServer(options: ServerOptions, parts: ServerParts): 
     refuse(reply, 404, "no-such-route", `${request.method} ${request.url.split("?")[0]}: see /v1/openapi.json`),
   );
   app.decorateRequest("caller");
+  if (!local) {
+    await app.register(rateLimit, { global: false });
+    // Before anything else is done: those without a token are counted by their address.
+    const keyGenerator = (request: FastifyRequest): string => tokenOf(request, parts)?.id ?? request.ip;
+    app.addHook("onRequest", app.rateLimit({ max: requestsPerMinute, keyGenerator }));
+  }
   app.addHook("onRequest", async (request, reply) => authenticate(request, reply, local, parts));
-  if (!local) await app.register(rateLimit, { max: requestsPerMinute, keyGenerator: rateKey });
   await app.register(swagger, {
     openapi: {
       openapi: "3.1.0",
@@ -80,7 +85,11 @@ export async function createServer(options: ServerOptions, parts: ServerParts): 
   return app;
 }
 
-const rateKey = ({ headers, ip }: FastifyRequest): string => headers.authorization ?? ip;
+function tokenOf({ headers }: FastifyRequest, { token }: ServerParts): TokenRecord | undefined {
+  const secret = /^Bearer (\S{1,200})$/.exec(headers.authorization ?? "")?.[1];
+  return secret === undefined ? undefined : token(secret);
+}
+
 const NOBODY: Caller = { name: "nobody", role: "viewer", local: false };
 const isRole = (role: string): role is Role => ROLES.some((known) => known === role);
 
@@ -88,7 +97,7 @@ async function authenticate(
   request: FastifyRequest,
   reply: FastifyReply,
   local: boolean,
-  { token }: ServerParts,
+  parts: ServerParts,
 ): Promise<FastifyReply | undefined> {
   request.caller = NOBODY;
   const access = request.routeOptions.config.access ?? "administer";
@@ -101,8 +110,7 @@ async function authenticate(
     };
     return undefined;
   }
-  const secret = /^Bearer (\S{1,200})$/.exec(request.headers.authorization ?? "")?.[1];
-  const record = secret === undefined ? undefined : token(secret);
+  const record = tokenOf(request, parts);
   if (record !== undefined && isRole(record.role)) request.caller = { name: record.name, role: record.role, local };
   else if (access !== "open") {
     void reply.header("www-authenticate", "Bearer");

@@ -56,6 +56,11 @@ describe("the API over the network", () => {
       await new Promise((resolve) => setTimeout(resolve, 200));
       expect(await shown(port)).toBe("gateway-b");
       expect((await get(port, "/v1/rollouts")).status).toBe(401);
+      // Whoever has no token is counted by his address, whatever he says that his token is.
+      const guesses = await Promise.all(
+        Array.from({ length: 30 }, async (_, i) => get(port, "/v1/rollouts", `bf_${i}`)),
+      );
+      expect(guesses.some(({ status }) => status === 429)).toBe(true);
       const made = await cli("token", "create", "ann", "--role", "viewer", "--state", state, "--json");
       const { token } = lastJson(made.stdout) as { token: string };
       expect((await get(port, "/v1/rollouts", token)).status).toBe(200);

@@ -31,7 +31,7 @@ const ROUTES: Readonly<Record<string, Access>> = {
   "PATCH /v1/fleet/{endpoint}": "operate",
   "GET /v1/rollouts": "read",
   "POST /v1/rollouts": "operate",
-  "POST /v1/rollouts/plan": "read",
+  "POST /v1/rollouts/plan": "operate",
   "GET /v1/rollouts/{id}": "read",
   "DELETE /v1/rollouts/{id}": "operate",
   "POST /v1/rollouts/{id}/commands": "operate",

@@ -21,6 +21,7 @@ const RUNS = 8;
 const MAX_HOURS = 24 * 14;
 const PROFILE = "nrf52840";
 const BATTERY = "aa2";
+const MAX_WAITING = 4;
 /** Devices of one prediction: more would take longer than anybody waits. */
 export const MAX_PREDICTED = 1_000;
 
@@ -31,10 +32,13 @@ export function simulatedPredictor(gateway: Gateway, state: string, blockBytes: 
   const nameOf = (spec: RolloutSpec): string =>
     createHash("sha256").update(JSON.stringify(spec)).digest("hex").slice(0, 32);
   let queue: Promise<unknown> = Promise.resolve();
+  let waiting = 0;
   return {
     plan: async (spec) => {
+      if (waiting >= MAX_WAITING) return "busy";
+      waiting++;
       // One after the other: a border router has other things to do as well.
-      const mine = queue.then(async () => predictOne(gateway, spec, blockBytes));
+      const mine = queue.then(async () => predictOne(gateway, spec, blockBytes)).finally(() => waiting--);
       queue = mine.catch(() => {});
       const prediction = await mine;
       kept.set(nameOf(spec), prediction);
