@@ -41,15 +41,16 @@ export async function callGateway(
   throw new UserError(ExitCode.REFUSED, title, `the gateway refused: ${title}: ${detail}`);
 }
 
-/** A gateway that is just being started is waited for: its folder is there, its socket not yet. */
+/** A gateway that is just being started is waited for: a second, or two when its folder is there already. */
 async function patiently<T>(socket: string, ask: (socket: string) => Promise<T>): Promise<T> {
   for (let tries = 0; ; tries++)
     try {
       return await ask(socket);
     } catch (error) {
       const { code } = error as NodeJS.ErrnoException;
-      const starting = (code === "ENOENT" || code === "ECONNREFUSED") && existsSync(dirname(socket));
-      if (!starting || tries >= START_TRIES) throw error;
+      const starting = code === "ENOENT" || code === "ECONNREFUSED";
+      const most = existsSync(dirname(socket)) ? START_TRIES : START_TRIES / 2;
+      if (!starting || tries >= most) throw error;
       await sleep(START_MS);
     }
 }

@@ -26,6 +26,8 @@ export interface GatewayControl {
   readonly call: DevicesControl["call"];
   /** Milliseconds since 1970. */
   readonly unixMs: () => number;
+  /** Counts what the API answers. */
+  readonly count?: ((name: string, label: string) => void) | undefined;
   readonly events: EventLog;
   readonly predict?: Predictor | undefined;
   readonly uploads?: Uploads | undefined;
@@ -40,6 +42,7 @@ export async function createApi(
   const call = (action: (nowUs: number) => void): void => control.call(action);
   const app = await createServer(options, {
     token: (secret) => gateway.access.check(secret, unixMs()),
+    count: (status) => control.count?.("http_requests", String(status)),
     audit: (caller, method, path, status) =>
       call((nowUs) => gateway.desk.noteOperator(nowUs, caller.name, { method, path, status, role: caller.role })),
   });

@@ -25,7 +25,7 @@ export const COUNTERS: Readonly<Record<string, MetricName>> = {
   confirmation_refused: counter("Confirmations of new images that were not authentic.", "reason"),
   confirmations: counter("New images that proved themselves."),
   fetch_failed: counter("Fetches of images that failed.", "reason"),
-  http_requests: counter("Requests to the API by the class of their answer.", "status"),
+  http_requests: counter("Requests to the API by the status of their answer.", "status"),
   image_unavailable: counter("Requests for an image that could not be had.", "reason"),
   lifecycle: counter("Changes of the lifecycle, by their kind.", "kind"),
   lwm2m_expired: counter("Registrations whose lifetime is over."),

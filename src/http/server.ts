@@ -31,6 +31,8 @@ export interface ServerOptions {
 
 export interface ServerParts {
   readonly token: (secret: string) => TokenRecord | undefined;
+  /** Told of each answer. */
+  readonly count: (status: number) => void;
   /** Told of each change that was asked for, and what became of it. */
   readonly audit: (caller: Caller, method: string, path: string, status: number) => void;
 }
@@ -78,6 +80,7 @@ export async function createServer(options: ServerOptions, parts: ServerParts): 
   addIdempotency(app);
   app.addHook("onResponse", (request, reply, done) => {
     const { method, url } = request;
+    parts.count(reply.statusCode);
     if (method !== "GET" && method !== "HEAD")
       parts.audit(request.caller, method, url.split("?")[0]!, reply.statusCode);
     done();

@@ -64,6 +64,7 @@ async function serve(options: ServeOptions): Promise<void> {
     call: (action) => host.call(action),
     operate: async (endpoint, spec, how) => host.operate(endpoint, spec, how),
     probe: async (endpoint) => host.probe(endpoint),
+    count: (name, label) => host.counters.count(name, label),
     metrics: () => host.counters.snapshot(),
   }).catch(async (error: unknown) => {
     await host.stop();
