@@ -1,4 +1,5 @@
 import type { OperationOutcome } from "../lwm2m/device-queue.ts";
+import { samePaths, type Path } from "../lwm2m/path.ts";
 import type { Reading } from "../lwm2m/reading.ts";
 import { hasEnded, type UpdateJob } from "../lwm2m/update/job.ts";
 import { isHeld } from "../lwm2m/update/hold.ts";
@@ -129,21 +130,28 @@ export class FleetDesk implements Fleet {
   }
 
   refresh(nowUs: number, endpoint: string): void {
-    if (this.#asking.has(endpoint)) return;
-    const id = this.#parts.devices().submit(nowUs, endpoint, { kind: "read", path: BATTERY_PATH }, { owner: "fleet" });
-    if (id === undefined) return;
+    this.ask(nowUs, endpoint, BATTERY_PATH);
+  }
+
+  /** Reads something of a device, which is learnt from the answer; false when it is asked already, or not registered. */
+  ask(nowUs: number, endpoint: string, path: Path): boolean {
+    if (this.#asking.has(endpoint)) return false;
+    const id = this.#parts.devices().submit(nowUs, endpoint, { kind: "read", path }, { owner: "fleet" });
+    if (id === undefined) return false;
     this.#asking.add(endpoint);
     this.#asked.set(id, endpoint);
+    return true;
   }
 
   /** What a device answered to what this desk has asked. */
-  handleOutcome(nowUs: number, { id, result }: OperationOutcome): void {
+  handleOutcome(nowUs: number, { id, result, operation }: OperationOutcome): void {
     const endpoint = this.#asked.get(id);
     if (endpoint === undefined) return;
     this.#asked.delete(id);
     this.#asking.delete(endpoint);
     const nowMs = this.#parts.unixMs(nowUs);
-    if (result.kind === "refused") this.inventory.hasNoBattery(nowMs, endpoint);
+    if (result.kind === "refused" && samePaths([operation.path], [BATTERY_PATH]))
+      this.inventory.hasNoBattery(nowMs, endpoint);
     this.rollouts.looked(endpoint);
   }
 

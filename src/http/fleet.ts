@@ -24,6 +24,8 @@ const FactsBody = z.strictObject({
   /** Hops to it, for predictions. */
   hops: z.int().min(1).max(64).optional(),
 });
+const RefreshBody = z.strictObject({ filter: z.string().max(2_000).default("") });
+const DEVICE_OBJECT = [3, 0] as const;
 const Named = z.object({ endpoint: z.string().min(1).max(255) });
 
 /** Devices with all that is known of them, as rollouts see them. */
@@ -36,13 +38,8 @@ export function addFleetRoutes(app: FastifyInstance, { gateway, call, unixMs }: 
       config: { access: "read" },
     },
     async ({ query }, reply) => {
-      let filter: Filter;
-      try {
-        filter = parseFilter(query.filter);
-      } catch (error) {
-        if (error instanceof FilterError) return refuse(reply, 400, "bad-filter", error.message);
-        throw error;
-      }
+      const filter = filterOf(query.filter);
+      if (typeof filter === "string") return refuse(reply, 400, "bad-filter", filter);
       const nowMs = unixMs();
       const make = (endpoint: string): FleetDevice | undefined => {
         const device = fleet.device(endpoint);
@@ -51,6 +48,24 @@ export function addFleetRoutes(app: FastifyInstance, { gateway, call, unixMs }: 
       const page = pageOfSorted(fleet.sortedNames(), make, query);
       if (page === undefined) return refuse(reply, 400, "bad-cursor", "cursor is what `next` of the page before was");
       return reply.send(page);
+    },
+  );
+  app.post<{ Body: z.infer<typeof RefreshBody> }>(
+    "/v1/fleet/refresh",
+    {
+      schema: { summary: "Asks devices that match a filter for version and battery (object 3)", body: RefreshBody },
+      config: { access: "operate" },
+    },
+    async ({ body }, reply) => {
+      const filter = filterOf(body.filter);
+      if (typeof filter === "string") return refuse(reply, 400, "bad-filter", filter);
+      let asked = 0;
+      call((nowUs) => {
+        for (const device of fleet.devices())
+          if (matches(filter, device, unixMs()) === true && fleet.ask(nowUs, device.endpoint, DEVICE_OBJECT)) asked++;
+        gateway.devices.settle(nowUs);
+      });
+      return reply.code(202).send({ asked });
     },
   );
   app.get<{ Params: { endpoint: string } }>(
@@ -82,4 +97,14 @@ export function addFleetRoutes(app: FastifyInstance, { gateway, call, unixMs }: 
       return reply.header("etag", etagOf(fleet.inventory.get(endpoint))).send(fleet.device(endpoint));
     },
   );
+}
+
+/** The filter, or what is wrong with it. */
+function filterOf(text: string): Filter | string {
+  try {
+    return parseFilter(text);
+  } catch (error) {
+    if (error instanceof FilterError) return error.message;
+    throw error;
+  }
 }

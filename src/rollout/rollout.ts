@@ -29,6 +29,8 @@ export class Rollout implements RolloutHolder {
   #airtime: { readonly atMs: number; readonly airtimeS: number }[] | undefined;
   /** All that wait are blocked: they are not looked at again before. */
   #lookMs = 0;
+  /** Devices that have turned up are not looked for again before. */
+  #joinMs = 0;
   /** Until when devices were told that they may, so that they are told once for each window. */
   readonly #releasedUntil = new Map<string, number>();
 
@@ -164,7 +166,8 @@ export class Rollout implements RolloutHolder {
   /** Devices that have turned up since, into the last group. */
   #join(step: Step, { fleet }: RolloutFacts): void {
     const { spec } = this.record;
-    if (spec.dynamicUntilMs === undefined || step.nowMs >= spec.dynamicUntilMs) return;
+    if (spec.dynamicUntilMs === undefined || step.nowMs >= spec.dynamicUntilMs || step.nowMs < this.#joinMs) return;
+    this.#joinMs = step.nowMs + ROLLOUT_LIMITS.lookUs / 1_000;
     const group = spec.groups.length - 1;
     const names: string[] = [];
     for (const { endpoint } of targetsOf(spec, fleet.devices(), step.nowMs)) {

@@ -19,7 +19,7 @@ export interface WindowState {
 
 /** Throws an Error whose message says what is wrong with schedule or zone. */
 export function checkWindow({ schedule, timeZone }: MaintenanceWindow): void {
-  cronOf(schedule, timeZone).nextRun(new Date(0));
+  if (cronOf(schedule, timeZone).nextRun(new Date(0)) === null) throw new Error(`${schedule} never comes`);
 }
 
 /** Pure arithmetic on what is given: the pattern makes no timer of its own. */

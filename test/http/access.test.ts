@@ -27,6 +27,7 @@ const ROUTES: Readonly<Record<string, Access>> = {
   "DELETE /v1/devices/{endpoint}/update": "operate",
   "GET /v1/updates": "read",
   "GET /v1/fleet": "read",
+  "POST /v1/fleet/refresh": "operate",
   "GET /v1/fleet/{endpoint}": "read",
   "PATCH /v1/fleet/{endpoint}": "operate",
   "GET /v1/rollouts": "read",

@@ -131,6 +131,11 @@ describe("rollouts by HTTP", () => {
       { window: { schedule: "99 2 * * *", durationS: 60, timeZone: "UTC" } },
       "no such window",
     ],
+    [
+      "a window that never comes",
+      { window: { schedule: "0 2 30 2 *", durationS: 60, timeZone: "UTC" } },
+      "never comes",
+    ],
     ["an unknown key", { colour: "red" }, "colour"],
     ["percent and size", { groups: [{ name: "a", percent: 1, size: 2 }] }, "not both"],
   ])("%s is refused with what is wrong", async (_what, change, detail) => {
@@ -147,6 +152,16 @@ describe("rollouts by HTTP", () => {
   it("the example of config/ is a rollout", async () => {
     const example: unknown = parse(readFileSync(new URL("../../config/rollout.yaml", import.meta.url), "utf8"));
     expect((await api.ask("POST", "/v1/rollouts", example)).status).toBe(201);
+  });
+
+  it("devices tell their version and battery when they are asked", async () => {
+    const other = await setUp(2);
+    expect((await other.ask("GET", "/v1/fleet/m0")).json).not.toHaveProperty("version");
+    expect((await other.ask("POST", "/v1/fleet/refresh", { filter: "endpoint==m0" })).json).toEqual({ asked: 1 });
+    other.site.bench.run(5);
+    expect((await other.ask("GET", "/v1/fleet/m0")).json).toMatchObject({ version: "1.0.0", battery: 90 });
+    expect((await other.ask("GET", "/v1/fleet/m1")).json).not.toHaveProperty("version");
+    expect((await other.ask("POST", "/v1/fleet/refresh", { filter: "(" })).status).toBe(400);
   });
 
   it("tags outlive the gateway, and a stale write is refused", async () => {

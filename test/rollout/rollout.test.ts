@@ -5,6 +5,7 @@ import { SPEC_DEFAULTS, type RolloutSpec } from "../../src/rollout/spec.ts";
 import type { RolloutCommand } from "../../src/rollout/operator.ts";
 import type { Rollout } from "../../src/rollout/rollout.ts";
 import type { RolloutResult } from "../../src/rollout/rollouts.ts";
+import { Code } from "../../src/coap/numbers.ts";
 import { fromUtf8 } from "../../src/util/bytes.ts";
 import { Lwm2mSite } from "../support/lwm2m-site.ts";
 
@@ -216,6 +217,15 @@ describe("what holds a device back", () => {
     expect(site.states(id)).toEqual({ failed: 2 });
     const other = site.start({ minBattery: 80, groups: [all] });
     expect(site.until(other, ["finished"])).toBe("finished");
+  });
+
+  it("one that has no battery to tell of passes the gate", () => {
+    const site = siteOf(1);
+    site.answer((path) => (path === "/3/0/9" ? { code: Code.NOT_FOUND } : undefined));
+    const id = site.start({ minBattery: 80, groups: [all] });
+    expect(site.until(id, ["finished"])).toBe("finished");
+    expect(site.states(id)).toEqual({ succeeded: 1 });
+    expect(site.bench.gateway.fleet.device("m0")?.battery).toBe(null);
   });
 
   it("a precondition skips those that it does not hold for, and says why", () => {

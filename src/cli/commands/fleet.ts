@@ -44,6 +44,15 @@ export function addFleet(program: Command): void {
       ]);
       return console.log(formatTable(["device", "class", "version", "tags", "battery", "resent", "state"], rows));
     });
+  onGateway(group.command("refresh"))
+    .description("ask devices for version and battery, each when it is awake next; costs each of them one answer")
+    .option("--filter <rsql>", "which of them; all when absent", "")
+    .action(async (options: Options & { filter: string }) => {
+      const { asked } = (await callGateway(options.state, "POST", "/v1/fleet/refresh", { filter: options.filter })) as {
+        asked: number;
+      };
+      console.log(options.json === true ? JSON.stringify({ asked }) : `${asked} devices are asked`);
+    });
   onGateway(group.command("describe <endpoint>"))
     .description("say what a device is; what is not given stays")
     .option("--tag <name...>", "its tags, in place of those before")
