@@ -13,7 +13,7 @@ import { isoTime } from "../util/iso-time.ts";
 import { pageOf, PAGE_QUERY, type PageOptions } from "./page.ts";
 import { refuse } from "./problem.ts";
 import { RolloutBody, specOf } from "./rollout-schema.ts";
-import type { Prediction, Predictor } from "./prediction.ts";
+import type { Prediction, Predictor, SimulatorRun } from "./prediction.ts";
 
 export interface RolloutView {
   readonly id: string;
@@ -209,6 +209,17 @@ function addChanges(app: FastifyInstance, control: RolloutsControl): void {
 }
 
 function addPlanning(app: FastifyInstance, { gateway, predict }: RolloutsControl): void {
+  app.get<{ Querystring: PageOptions }>(
+    "/v1/simulations",
+    {
+      schema: { summary: "Plans that the simulator was asked for, the oldest first", querystring: PageOnly },
+      config: { access: "read" },
+    },
+    async ({ query }, reply) => {
+      const key = ({ atMs, id }: SimulatorRun): string => `${String(Math.floor(atMs)).padStart(16, "0")}/${id}`;
+      return paged(reply, predict?.runs() ?? [], key, query, (one) => one);
+    },
+  );
   app.post<{ Body: unknown }>(
     "/v1/rollouts/plan",
     {

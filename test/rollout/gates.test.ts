@@ -117,6 +117,15 @@ describe("what holds a device back", () => {
     expect(site.states(id)).toEqual({ succeeded: 1 });
   });
 
+  it("while the backhaul is down it works from the cache, behind a restart too", () => {
+    const site = siteOf(3);
+    site.bench.disk.upstream.clear();
+    site.bench.restart();
+    const id = site.start({ groups: [all] });
+    expect(site.until(id, ["finished"])).toBe("finished");
+    expect(site.states(id)).toEqual({ succeeded: 3 });
+  });
+
   it("a precondition skips those that it does not hold for, and says why", () => {
     const site = siteOf(3);
     site.bench.loop.call(() =>

@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { Worker } from "node:worker_threads";
@@ -8,7 +8,7 @@ import { modelOf } from "../../../simulator/rollout/fleet-model.ts";
 import { predict } from "../../../simulator/rollout/predict.ts";
 import type { RolloutOutcome } from "../../../simulator/rollout/rollout-run.ts";
 import type { Gateway } from "../../gateway/gateway.ts";
-import type { Prediction, Predictor } from "../../http/prediction.ts";
+import type { Prediction, Predictor, SimulatorRun } from "../../http/prediction.ts";
 import { targetsOf } from "../../rollout/group-plan.ts";
 import type { RolloutRecord } from "../../rollout/record.ts";
 import type { RolloutSpec } from "../../rollout/spec.ts";
@@ -22,13 +22,15 @@ const MAX_HOURS = 24 * 14;
 const PROFILE = "nrf52840";
 const BATTERY = "aa2";
 const MAX_WAITING = 4;
+/** Plans that are kept. */
+const MAX_KEPT = 100;
 /** Devices of one prediction: more would take longer than anybody waits. */
 export const MAX_PREDICTED = 1_000;
 
 /** Predicts rollouts over the fleet of this gateway, and keeps what it said in the state folder. */
 export function simulatedPredictor(gateway: Gateway, state: string, blockBytes: number): Predictor {
   const folder = join(state, "predictions");
-  const kept = new LRUCache<string, Prediction>({ max: 100 });
+  const kept = new LRUCache<string, SimulatorRun>({ max: MAX_KEPT });
   const nameOf = (spec: RolloutSpec): string =>
     createHash("sha256").update(JSON.stringify(spec)).digest("hex").slice(0, 32);
   let queue: Promise<unknown> = Promise.resolve();
@@ -41,23 +43,43 @@ export function simulatedPredictor(gateway: Gateway, state: string, blockBytes: 
       const mine = queue.then(async () => predictOne(gateway, spec, blockBytes)).finally(() => waiting--);
       queue = mine.catch(() => {});
       const prediction = await mine;
-      kept.set(nameOf(spec), prediction);
+      const run = { id: nameOf(spec), name: spec.name, atMs: Date.now(), prediction };
+      kept.set(run.id, run);
       mkdirSync(folder, { recursive: true });
-      writeFileSync(join(folder, `${nameOf(spec)}.json`), JSON.stringify(prediction));
+      writeFileSync(join(folder, `${run.id}.json`), JSON.stringify(run));
+      forgetOldest(folder);
       return prediction;
     },
     of: ({ spec }: RolloutRecord) => {
       const name = nameOf(spec);
       const known = kept.get(name) ?? readKept(join(folder, `${name}.json`));
       if (known !== undefined) kept.set(name, known);
-      return known;
+      return known?.prediction;
     },
+    runs: () => namesIn(folder).flatMap((name) => readKept(join(folder, name)) ?? []),
   };
 }
 
-function readKept(file: string): Prediction | undefined {
+function namesIn(folder: string): string[] {
   try {
-    return JSON.parse(readFileSync(file, "utf8")) as Prediction;
+    return readdirSync(folder).filter((name) => name.endsWith(".json"));
+  } catch {
+    return []; // nobody has asked yet
+  }
+}
+
+/** The disk of a border router is small: the plans of long ago go. */
+function forgetOldest(folder: string): void {
+  const byAge = namesIn(folder)
+    .map((name) => ({ path: join(folder, name), atMs: statSync(join(folder, name)).mtimeMs }))
+    .toSorted((a, b) => b.atMs - a.atMs);
+  for (const { path } of byAge.slice(MAX_KEPT)) rmSync(path, { force: true });
+}
+
+function readKept(file: string): SimulatorRun | undefined {
+  try {
+    const run = JSON.parse(readFileSync(file, "utf8")) as SimulatorRun;
+    return typeof run.id === "string" && Number.isFinite(run.atMs) ? run : undefined;
   } catch {
     return undefined;
   }
