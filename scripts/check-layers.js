@@ -29,7 +29,7 @@ const ALLOWED = {
   ],
   "src/host": [],
   "src/adapters": [],
-  "src/http": ["src/gateway", "src/rollout", "src/lifecycle", "src/lwm2m", "src/suit"],
+  "src/http": ["src/gateway", "src/rollout", "src/transfer", "src/lifecycle", "src/lwm2m", "src/suit"],
   "src/cli": ["src", "simulator"],
   simulator: ["gateway", "lifecycle", "host", "coap", "codec", "crypto", "lwm2m", "rollout", "suit", "transfer"].map(
     (layer) => `src/${layer}`,

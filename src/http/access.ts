@@ -2,6 +2,7 @@ import type { FastifyInstance } from "fastify";
 import { z } from "zod";
 import type { AccessTokens, TokenRecord } from "../gateway/access.ts";
 import { isoTime } from "../util/iso-time.ts";
+import { ListQuery, sendList } from "./page.ts";
 import { refuse } from "./problem.ts";
 import { ROLES } from "./roles.ts";
 
@@ -22,8 +23,17 @@ const Id = z.object({ id: z.string().max(64) });
 /** Tokens: their secrets are shown once, and kept nowhere. */
 export function addAccessRoutes(app: FastifyInstance, { access, call, unixMs }: AccessControl): void {
   const administer = { config: { access: "administer" } } as const;
-  app.get("/v1/tokens", { schema: { summary: "Tokens, without their secrets" }, ...administer }, () =>
-    [...access.all()].map((one) => viewOf(one, unixMs())),
+  app.get(
+    "/v1/tokens",
+    { schema: { summary: "Tokens, without their secrets", querystring: ListQuery }, ...administer },
+    async (request, reply) =>
+      sendList(
+        request,
+        reply,
+        access.all(),
+        ({ id }) => id,
+        (one) => viewOf(one, unixMs()),
+      ),
   );
   app.post<{ Body: z.infer<typeof TokenBody> }>(
     "/v1/tokens",

@@ -10,6 +10,7 @@ import type { Registration } from "../lwm2m/registration.ts";
 import { isObjectLink, linkText, type ResourceValue } from "../lwm2m/values.ts";
 import { toBase64Url } from "../util/bytes.ts";
 import { peerKey } from "../util/peer.ts";
+import { ListQuery, sendList } from "./page.ts";
 import { refuse } from "./problem.ts";
 
 export interface DeviceView {
@@ -72,13 +73,15 @@ export function addDeviceRoutes(app: FastifyInstance, control: DevicesControl): 
   const { devices } = control;
   app.get(
     "/v1/devices",
-    { schema: { summary: "LwM2M clients that are registered" }, config: { access: "read" } },
-    () => {
-      const out: DeviceView[] = [];
-      control.call((nowUs) => {
-        for (const one of devices.all()) out.push(viewOf(devices, nowUs, one));
-      });
-      return out;
+    {
+      schema: { summary: "LwM2M clients that are registered, by name", querystring: ListQuery },
+      config: { access: "read" },
+    },
+    async (request, reply) => {
+      let nowUs = 0;
+      control.call((now) => (nowUs = now));
+      const nameOf = ({ registration }: { registration: Registration }): string => registration.endpoint;
+      return sendList(request, reply, devices.all(), nameOf, (one) => viewOf(devices, nowUs, one));
     },
   );
   app.get<Named>(

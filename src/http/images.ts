@@ -5,6 +5,8 @@ import type { Gateway } from "../gateway/gateway.ts";
 import type { PublishOutcome, PublishRequest } from "../gateway/publications.ts";
 import { SUIT_LIMITS } from "../suit/envelope.ts";
 import { fromHex, toHex } from "../util/bytes.ts";
+import type { Transfer } from "../transfer/transfer.ts";
+import { ListQuery, sendList } from "./page.ts";
 import { refuse } from "./problem.ts";
 import type { Uploads } from "./uploads.ts";
 
@@ -70,21 +72,14 @@ export function addImageRoutes(app: FastifyInstance, control: ImagesControl): vo
     { schema: { summary: "Releases whose image is on its way" }, config: { access: "read" } },
     () => [...gateway.publications()].map(({ listing }) => viewOf(gateway, listing)),
   );
-  app.get("/v1/transfers", { schema: { summary: "How far devices are" }, config: { access: "read" } }, () =>
-    [...gateway.transfers()].map(
-      ({ device, digest, size, blocks, bytes, retransmissions, attempts, served, finished }) => ({
-        device,
-        digest,
-        size,
-        blocks,
-        bytes,
-        retransmissions,
-        attempts,
-        finished,
-        servedBytes: served.covered,
-        firstMissing: finished ? null : served.firstGap(0),
-      }),
-    ),
+  app.get(
+    "/v1/transfers",
+    {
+      schema: { summary: "How far devices are, by device and image", querystring: ListQuery },
+      config: { access: "read" },
+    },
+    async (request, reply) =>
+      sendList(request, reply, gateway.transfers(), ({ device, digest }) => `${device} ${digest}`, transferView),
   );
   addPublishing(app, control);
 }
@@ -147,4 +142,11 @@ function viewOf(gateway: Gateway, listing: Listing): ImageView {
     imagePath: `/${imagePath(fromHex(digest)!).join("/")}`,
     aliasPath: alias === undefined ? null : `/${alias}`,
   };
+}
+
+function transferView(transfer: Transfer): object {
+  const { device, digest, size, blocks, bytes, retransmissions, attempts, served, finished } = transfer;
+  const firstMissing = finished ? null : served.firstGap(0);
+  const figures = { size, blocks, bytes, retransmissions, attempts, finished };
+  return { device, digest, ...figures, servedBytes: served.covered, firstMissing };
 }

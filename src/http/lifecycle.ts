@@ -73,6 +73,11 @@ const EventBody = z.discriminatedUnion("kind", [
   }),
   z.strictObject({ kind: z.literal("recovery-set"), classId, digest: hex(32) }),
 ]);
+/** `after`: the number of the last entry that is known. */
+const AuditQuery = z.strictObject({
+  after: z.coerce.number().int().min(0).default(0),
+  limit: z.coerce.number().int().min(1).max(10_000).optional(),
+});
 const SubmitBody = z.strictObject({ actor, event: EventBody });
 const ProvisionBody = z.strictObject({
   actor,
@@ -183,11 +188,18 @@ function addFactoryRoutes(app: FastifyInstance, control: LifecycleControl): void
 }
 
 function addLifecycleReports(app: FastifyInstance, { desk, unixMs }: LifecycleControl): void {
-  app.get("/v1/audit", { schema: { summary: "The hash-chained log" }, config: { access: "audit" } }, () => ({
-    head: desk.lifecycle.head ?? null,
-    tampered: desk.tampered ?? null,
-    lines: desk.lines,
-  }));
+  app.get<{ Querystring: z.infer<typeof AuditQuery> }>(
+    "/v1/audit",
+    {
+      schema: { summary: "The hash-chained log, whole or behind an entry", querystring: AuditQuery },
+      config: { access: "audit" },
+    },
+    ({ query: { after, limit } }) => ({
+      head: desk.lifecycle.head ?? null,
+      tampered: desk.tampered ?? null,
+      lines: desk.lines.slice(after, limit === undefined ? undefined : after + limit),
+    }),
+  );
   app.get<{ Querystring: { days?: string } }>(
     "/v1/census",
     { schema: { summary: "Which versions run where, in counts" }, config: { access: "read" } },

@@ -1,4 +1,6 @@
+import type { FastifyReply, FastifyRequest } from "fastify";
 import { z } from "zod";
+import { refuse } from "./problem.ts";
 
 const MAX_LIMIT = 1_000;
 
@@ -84,4 +86,31 @@ function firstBehind(keys: readonly string[], after: string): number {
     else high = middle;
   }
   return low;
+}
+
+export interface ListOptions {
+  readonly limit?: number | undefined;
+  readonly cursor?: string | undefined;
+}
+
+/** What a list that is an array may be asked: a page of it, where `limit` is given. */
+export const ListQuery: z.ZodType<ListOptions> = z.strictObject({
+  limit: z.coerce.number().int().min(1).max(MAX_LIMIT).optional(),
+  cursor: PAGE_QUERY.cursor,
+});
+
+/** Sends an array: all of it, or a page with a `Link` to the next one (RFC 8288). */
+export async function sendList<T>(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  all: Iterable<T>,
+  keyOf: (item: T) => string,
+  view: (item: T) => unknown,
+): Promise<FastifyReply> {
+  const { limit, cursor } = request.query as ListOptions;
+  const page = pageOf(all, keyOf, { limit: limit ?? Number.POSITIVE_INFINITY, cursor });
+  if (page === undefined) return refuse(reply, 400, "bad-cursor", "cursor is what the Link of the page before had");
+  const path = request.url.split("?")[0]!;
+  if (page.next !== null) void reply.header("link", `<${path}?limit=${limit}&cursor=${page.next}>; rel="next"`);
+  return reply.send(page.items.map(view));
 }

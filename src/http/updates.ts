@@ -6,6 +6,7 @@ import { parsePath, pathText, type Path } from "../lwm2m/path.ts";
 import { DEFAULT_POLICY, type Component, type UpdateJob, type UpdatePolicy } from "../lwm2m/update/job.ts";
 import type { StartRefusal } from "../lwm2m/update/updates.ts";
 import { fromHex } from "../util/bytes.ts";
+import { ListQuery, sendList } from "./page.ts";
 import { refuse } from "./problem.ts";
 
 export interface UpdateView extends Omit<UpdateJob, "components"> {
@@ -139,8 +140,20 @@ export function addUpdateRoutes(app: FastifyInstance, control: UpdatesControl): 
 
 function addUpdateReports(app: FastifyInstance, gateway: Gateway): void {
   const { updates } = gateway.devices;
-  app.get("/v1/updates", { schema: { summary: "The newest update of each client" }, config: { access: "read" } }, () =>
-    [...updates.all()].map((job) => viewOf(gateway, job)),
+  app.get(
+    "/v1/updates",
+    {
+      schema: { summary: "The newest update of each client, by name", querystring: ListQuery },
+      config: { access: "read" },
+    },
+    async (request, reply) =>
+      sendList(
+        request,
+        reply,
+        updates.all(),
+        ({ endpoint }) => endpoint,
+        (job) => viewOf(gateway, job),
+      ),
   );
   app.get<Named>(
     "/v1/devices/:endpoint/update",

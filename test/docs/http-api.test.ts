@@ -123,7 +123,8 @@ curl -H "Authorization: Bearer $TOKEN" http://127.0.0.1:8080/v1/rollouts
 
 - **Roles**: \`viewer\` reads; \`operator\` publishes, updates, runs rollouts; \`auditor\` reads, and the audit log; \`admin\`
   does everything, tokens and the lifecycle too. Tokens expire, and only a hash of them is kept.
-- **Lists** of rollouts, their devices and decisions, and of the fleet come in pages: \`{"items": […], "next": "…"}\`; \`cursor\` takes the \`next\`.
+- **Lists** of rollouts, their devices and decisions, and of the fleet come in pages: \`{"items": […], "next": "…"}\`; \`cursor\` takes the \`next\`. Devices, updates,
+  transfers and tokens are arrays, whole or with \`limit\` and a \`Link\` to the next page; the audit log takes \`after\` and \`limit\`.
 - **Writes** of what has an \`ETag\` take it as \`If-Match\`; 412 means that somebody else was there first.
 - **\`Idempotency-Key\`** on a POST: the same key gets the same answer for a day, and the thing is done once. Keys are kept
   in memory; a rollout's key holds behind a restart too.

@@ -117,6 +117,9 @@ describe("who may do what", () => {
     api.site.bench.run(1);
     const { lines } = (await api.ask("GET", "/v1/audit", undefined, { as: "auditor" })).json as { lines: string[] };
     const entry = lines.map((line) => JSON.parse(line) as { actor: string; event: object }).at(-1)!;
+    const tail = (await api.ask("GET", `/v1/audit?after=${lines.length - 1}&limit=5`, undefined, { as: "auditor" }))
+      .json;
+    expect((tail as { lines: string[] }).lines).toEqual(lines.slice(-1));
     expect(entry).toMatchObject({
       actor: "operator-name",
       event: { kind: "operator-action", method: "PATCH", path: "/v1/fleet/m1", role: "operator" satisfies Role },

@@ -164,6 +164,20 @@ describe("rollouts by HTTP", () => {
     expect((await other.ask("POST", "/v1/fleet/refresh", { filter: "(" })).status).toBe(400);
   });
 
+  it("a list that is an array has a Link to its next page, and is whole where nobody asks for less", async () => {
+    const whole = (await api.ask("GET", "/v1/devices")).json as { endpoint: string }[];
+    expect(whole.map(({ endpoint }) => endpoint)).toEqual(["m0", "m1", "m2", "m3"]);
+    const names: string[] = [];
+    for (let url: string | undefined = "/v1/devices?limit=3"; url !== undefined;) {
+      const page = await api.ask("GET", url);
+      names.push(...(page.json as typeof whole).map(({ endpoint }) => endpoint));
+      url = /^<([^>]+)>; rel="next"$/.exec((page.headers["link"] as string | undefined) ?? "")?.[1];
+    }
+    expect(names).toEqual(["m0", "m1", "m2", "m3"]);
+    expect((await api.ask("GET", "/v1/updates?limit=0")).status).toBe(400);
+    expect((await api.ask("GET", "/v1/tokens?limit=1&cursor=!")).status).toBe(400);
+  });
+
   it("tags outlive the gateway, and a stale write is refused", async () => {
     expect((await api.ask("PATCH", "/v1/fleet/m1", { tags: ["roof"], hops: 3 })).json).toMatchObject({
       tags: ["roof"],
