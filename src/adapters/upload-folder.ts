@@ -1,5 +1,15 @@
 import { createHash, randomBytes, type Hash } from "node:crypto";
-import { createReadStream, existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import {
+  createReadStream,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { open, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
@@ -29,6 +39,9 @@ export class UploadFolder implements Uploads {
       const meta = id === undefined ? undefined : readMeta(join(folder, name));
       if (meta !== undefined) this.#metas.set(id!, meta);
     }
+    // What no record stands for is of no use to anybody.
+    for (const name of readdirSync(folder))
+      if (!this.#metas.has(name.slice(0, 16))) rmSync(join(folder, name), { force: true });
   }
 
   async create(bytes: number, sha256: string): Promise<UploadInfo | "too-many-uploads" | "too-long"> {
@@ -82,6 +95,7 @@ export class UploadFolder implements Uploads {
         await this.remove(id);
         return "wrong-digest";
       }
+      if (this.#metas.get(id) !== meta) return "no-such-upload"; // it was thrown away meanwhile
       meta.complete = true;
       this.#keep(id, meta);
     }
@@ -116,7 +130,9 @@ export class UploadFolder implements Uploads {
   }
 
   #keep(id: string, meta: Meta): void {
-    writeFileSync(`${this.#path(id)}.json`, JSON.stringify(meta), { flush: true });
+    const path = `${this.#path(id)}.json`;
+    writeFileSync(`${path}.new`, JSON.stringify(meta), { flush: true });
+    renameSync(`${path}.new`, path);
     this.#metas.set(id, meta);
   }
 

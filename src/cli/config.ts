@@ -253,13 +253,15 @@ function merge(file: Record<string, unknown>, overrides: ConfigOverrides, base: 
 
 function resolveApi(api: { tls?: unknown; webhooks?: unknown }, base: string): object {
   const path = (value: unknown): unknown => (typeof value === "string" ? resolve(base, value) : value);
-  const tls = api.tls as Record<string, unknown> | undefined;
-  const hooks = api.webhooks as Record<string, unknown>[] | undefined;
+  const tls = api.tls as Record<string, unknown> | null | undefined;
+  const hooks = api.webhooks as (Record<string, unknown> | null)[] | undefined;
   return {
     ...api,
-    ...(typeof tls === "object" ? { tls: { ...tls, cert: path(tls["cert"]), key: path(tls["key"]) } } : {}),
+    ...(typeof tls === "object" && tls !== null
+      ? { tls: { ...tls, cert: path(tls["cert"]), key: path(tls["key"]) } }
+      : {}),
     ...(Array.isArray(hooks)
-      ? { webhooks: hooks.map((one) => Object.assign({}, one, { secretFile: path(one["secretFile"]) })) }
+      ? { webhooks: hooks.map((one) => Object.assign({}, one, { secretFile: path(one?.["secretFile"]) })) }
       : {}),
   };
 }

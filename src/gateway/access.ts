@@ -58,8 +58,11 @@ export class AccessTokens {
     { name, role, days }: { readonly name: string; readonly role: string; readonly days: number },
     tell: (token: { readonly record: TokenRecord; readonly secret: string } | "too-many-tokens" | "not-stored") => void,
   ): void {
-    if (this.#tokens.size >= ACCESS_LIMITS.maxTokens) return tell("too-many-tokens");
     const { random, unixMs, store } = this.#parts;
+    // Those that have expired make room.
+    for (const { id, expiresMs } of this.#tokens.values())
+      if (this.#tokens.size >= ACCESS_LIMITS.maxTokens && unixMs(nowUs) >= expiresMs) this.revoke(id, () => {});
+    if (this.#tokens.size >= ACCESS_LIMITS.maxTokens) return tell("too-many-tokens");
     const id = randomId(random, ACCESS_LIMITS.idDigits);
     const secret = `bf_${id}_${toHex(randomBytes(random, ACCESS_LIMITS.secretBytes))}`;
     const createdMs = unixMs(nowUs);
@@ -90,6 +93,12 @@ export class AccessTokens {
     const token = id === undefined ? undefined : this.#tokens.get(id);
     if (token === undefined || unixMs >= token.expiresMs) return undefined;
     return constantTimeEqual(utf8(this.#hash(secret)), utf8(token.hash)) ? token : undefined;
+  }
+
+  /** Whether the token has neither expired nor been revoked. */
+  isValid(id: string, unixMs: number): boolean {
+    const token = this.#tokens.get(id);
+    return token !== undefined && unixMs < token.expiresMs;
   }
 
   stored(write: number, done: boolean): boolean {

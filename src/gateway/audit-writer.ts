@@ -53,7 +53,8 @@ export class AuditWriter {
     // A mirror may tell of a key once more: the store's own word comes first.
     for (const [key, value] of entries)
       if (key.startsWith(AUDIT_PREFIX) && !lines.has(key)) lines.set(key, fromUtf8(value) ?? "");
-    this.#lines.push(...[...lines].toSorted(([a], [b]) => (a < b ? -1 : 1)).map(([, line]) => line));
+    // One by one: a call takes some 100,000 arguments at most.
+    for (const [, line] of [...lines].toSorted(([a], [b]) => (a < b ? -1 : 1))) this.#lines.push(line);
     this.tampered = this.#parts.lifecycle.recover(this.#lines);
   }
 

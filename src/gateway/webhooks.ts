@@ -62,9 +62,9 @@ export class Webhooks {
 
   constructor(parts: WebhooksParts) {
     this.#parts = parts;
-    this.#lanes = parts.targets.map((target) => ({
+    this.#lanes = parts.targets.map((target, i) => ({
       target,
-      name: toHex(parts.crypto.sha256(utf8(target.url)).subarray(0, 6)),
+      name: toHex(parts.crypto.sha256(utf8(`${i} ${target.url}`)).subarray(0, 6)),
       waiting: [],
       sending: undefined,
       failures: 0,
@@ -76,7 +76,7 @@ export class Webhooks {
     const atMs = this.#parts.unixMs(nowUs);
     for (const lane of this.#lanes) {
       if (lane.target.kinds?.includes(kind) === false) continue;
-      const key = `${WEBHOOK_PREFIX}${lane.name}/${String(Math.floor(atMs)).padStart(15, "0")}-${this.#number++}`;
+      const key = `${WEBHOOK_PREFIX}${lane.name}/${String(Math.floor(atMs)).padStart(15, "0")}-${String(this.#number++).padStart(9, "0")}`;
       const body = JSON.stringify({ id: key.slice(key.lastIndexOf("/") + 1), kind, at: atMs, data });
       const ops: StoreOp[] = [{ kind: "put", key, value: utf8(body) }];
       lane.waiting.push({ key, atMs, body });
@@ -111,7 +111,10 @@ export class Webhooks {
       this.#parts.metrics.count("webhooks", "told");
     } else {
       const reason = event.kind === "failed" ? event.detail : `status ${status}`;
-      this.#failed(nowUs, lane, reason);
+      // A target that says that it never takes this must not keep the others waiting.
+      const isFinal = status >= 400 && status < 500 && ![408, 425, 429].includes(status);
+      if (isFinal) this.#parts.store([this.#drop(lane, "refused")]);
+      else this.#failed(nowUs, lane, reason);
     }
     this.#go(nowUs, lane);
     return true;

@@ -57,8 +57,9 @@ export async function createApi(
     addRolloutRoutes(scope, { gateway, call, predict });
     addLifecycleRoutes(scope, { desk: gateway.desk, call, unixMs });
     addAccessRoutes(scope, { access: gateway.access, call, unixMs });
-    addEventRoutes(scope, events);
-    if (uploads !== undefined) addUploadRoutes(scope, uploads);
+    addEventRoutes(scope, events, ({ local, id }) => local || gateway.access.isValid(id, unixMs()));
+    // In a scope of their own: nothing else takes a body as a stream.
+    if (uploads !== undefined) await scope.register(async (own) => Promise.resolve(addUploadRoutes(own, uploads)));
     scope.get(
       "/v1/openapi.json",
       { schema: { summary: "This API, as OpenAPI 3.1 has it" }, config: { access: "open" } },

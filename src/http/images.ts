@@ -46,6 +46,9 @@ const PublishBody = z.strictObject({
   tables: z.array(z.base64().max(100_000)).max(16).optional(),
 });
 
+/** What may be named over the network: any spelling of another scheme is none of these. */
+const FROM_AFAR = /^(?:https?:\/\/|coap:\/\/|upload:)/;
+
 /** Images and their manifests. */
 export function addImageRoutes(app: FastifyInstance, control: ImagesControl): void {
   const { gateway } = control;
@@ -95,12 +98,12 @@ function addPublishing(app: FastifyInstance, control: ImagesControl): void {
     async (request, reply) => {
       const { body, caller } = request;
       const sources = [body.source, ...Object.values(body.sources ?? {})].filter((one) => one !== undefined);
-      if (!caller.local && sources.some((one) => one.startsWith("file:")))
+      if (!caller.local && !sources.every((one) => FROM_AFAR.test(one)))
         return refuse(
           reply,
           403,
           "not-allowed",
-          "files of the gateway's machine are for who is on it: upload the image",
+          "over the network a source is http:, https:, coap: or upload:; files of the gateway's machine are for who is on it",
         );
       const read = (text: string): string | undefined =>
         text.startsWith("upload:") ? uploads?.uriOf(text.slice(7)) : text;

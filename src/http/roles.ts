@@ -14,6 +14,8 @@ export const mayUse = (role: Role, access: Access): boolean => ALLOWED[role].inc
 
 /** Who asks. */
 export interface Caller {
+  /** Of the token: names may be given twice. */
+  readonly id: string;
   readonly name: string;
   readonly role: Role;
   /** Through the socket in the state folder, which only its owner can open. */

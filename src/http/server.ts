@@ -18,6 +18,11 @@ export const HTTP_LIMITS = {
   /** Answers that are kept for those who ask once more by the same `Idempotency-Key`. */
   idempotencyKeys: 2_000,
   idempotencyMs: 86_400_000,
+  idempotencyBytes: 16_777_216,
+  /** Longer answers are not kept: they are given anew. */
+  idempotencyAnswerBytes: 262_144,
+  /** Over the network: a connection on which nothing comes or goes is closed. */
+  idleMs: 120_000,
   requestsPerMinute: 1_200,
 } as const;
 
@@ -43,6 +48,20 @@ export async function createServer(options: ServerOptions, parts: ServerParts): 
   const common: FastifyServerOptions = {
     bodyLimit: HTTP_LIMITS.maxBodyBytes,
     logger: false,
+    ...(local ? {} : { connectionTimeout: HTTP_LIMITS.idleMs }),
+    // What is no HTTP at all is told so too.
+    clientErrorHandler: (error, socket) => {
+      const status = error.code === "HPE_HEADER_OVERFLOW" ? 431 : 400;
+      const body = JSON.stringify({
+        type: "urn:blockferry:bad-request",
+        title: "bad-request",
+        status,
+        detail: "it is no HTTP request",
+      });
+      const head = `HTTP/1.1 ${status} Bad Request\r\ncontent-type: application/problem+json\r\ncontent-length: ${body.length}\r\nconnection: close\r\n\r\n`;
+      if (socket.writable) socket.end(head + body);
+      else socket.destroy();
+    },
     // Names of devices have 255 bytes at most, each of which may take three characters.
     routerOptions: { maxParamLength: 800 },
     frameworkErrors: (error, _request, reply) => {
@@ -54,13 +73,16 @@ export async function createServer(options: ServerOptions, parts: ServerParts): 
   app.setSerializerCompiler(() => (value) => JSON.stringify(value));
   app.setErrorHandler<Error & { statusCode?: number; code?: string }>(async (error, _request, reply) => {
     const status = error.statusCode ?? 500;
-    const reason = status === 429 ? "too-many-requests" : status >= 500 ? "internal-error" : "bad-request";
-    return refuse(reply, status, reason, error.message);
+    const reason = status >= 500 ? "internal-error" : (TITLES[status] ?? "bad-request");
+    return refuse(reply, status, reason, status >= 500 ? "a defect: please report what was asked" : error.message);
   });
   app.setNotFoundHandler(async (request, reply) =>
     refuse(reply, 404, "no-such-route", `${request.method} ${request.url.split("?")[0]}: see /v1/openapi.json`),
   );
   app.decorateRequest("caller");
+  app.addHook("onRequest", async (request) => {
+    request.caller = NOBODY; // until it is known who asks
+  });
   if (!local) {
     await app.register(rateLimit, { global: false });
     // Before anything else is done: those without a token are counted by their address.
@@ -81,7 +103,7 @@ export async function createServer(options: ServerOptions, parts: ServerParts): 
   app.addHook("onResponse", (request, reply, done) => {
     const { method, url } = request;
     parts.count(reply.statusCode);
-    if (method !== "GET" && method !== "HEAD")
+    if (method !== "GET" && method !== "HEAD" && !UNAUDITED.test(url))
       parts.audit(request.caller, method, url.split("?")[0]!, reply.statusCode);
     done();
   });
@@ -89,11 +111,18 @@ export async function createServer(options: ServerOptions, parts: ServerParts): 
 }
 
 function tokenOf({ headers }: FastifyRequest, { token }: ServerParts): TokenRecord | undefined {
-  const secret = /^Bearer (\S{1,200})$/.exec(headers.authorization ?? "")?.[1];
+  const secret = /^Bearer (\S{1,200})$/i.exec(headers.authorization ?? "")?.[1];
   return secret === undefined ? undefined : token(secret);
 }
 
-const NOBODY: Caller = { name: "nobody", role: "viewer", local: false };
+/** What asks for nothing to be changed, and the many pieces of one upload. */
+const UNAUDITED = /^\/v1\/(?:rollouts\/plan|fleet\/refresh|uploads\/)/;
+const TITLES: Readonly<Record<number, string>> = {
+  413: "too-long",
+  415: "wrong-content-type",
+  429: "too-many-requests",
+};
+const NOBODY: Caller = { id: "", name: "nobody", role: "viewer", local: false };
 const isRole = (role: string): role is Role => ROLES.some((known) => known === role);
 
 async function authenticate(
@@ -102,11 +131,11 @@ async function authenticate(
   local: boolean,
   parts: ServerParts,
 ): Promise<FastifyReply | undefined> {
-  request.caller = NOBODY;
   const access = request.routeOptions.config.access ?? "administer";
   if (local) {
     const name = request.headers["blockferry-actor"];
     request.caller = {
+      id: "local",
       name: typeof name === "string" && name !== "" ? name.slice(0, 64) : "local",
       role: "admin",
       local,
@@ -114,7 +143,8 @@ async function authenticate(
     return undefined;
   }
   const record = tokenOf(request, parts);
-  if (record !== undefined && isRole(record.role)) request.caller = { name: record.name, role: record.role, local };
+  if (record !== undefined && isRole(record.role))
+    request.caller = { id: record.id, name: record.name, role: record.role, local };
   else if (access !== "open") {
     void reply.header("www-authenticate", "Bearer");
     return refuse(reply, 401, "no-token", "send Authorization: Bearer with a token of blockferry token create");
@@ -135,12 +165,16 @@ interface Answered {
 function addIdempotency(app: FastifyInstance): void {
   const answers = new LRUCache<string, Answered | "under-way">({
     max: HTTP_LIMITS.idempotencyKeys,
+    maxSize: HTTP_LIMITS.idempotencyBytes,
+    sizeCalculation: (one) => (one === "under-way" ? 1 : one.payload.length + 1),
     ttl: HTTP_LIMITS.idempotencyMs,
   });
   const asking = new WeakSet<FastifyRequest>();
   const keyOf = ({ method, headers, caller, url }: FastifyRequest): string | undefined => {
     const key = headers["idempotency-key"];
-    return method === "POST" && typeof key === "string" ? `${caller.name} ${url} ${key.slice(0, 200)}` : undefined;
+    // A secret is shown once, whoever asks again.
+    if (url.startsWith("/v1/tokens")) return undefined;
+    return method === "POST" && typeof key === "string" ? `${caller.id} ${url} ${key.slice(0, 200)}` : undefined;
   };
   const printOf = (body: unknown): string =>
     createHash("sha256")
@@ -164,7 +198,7 @@ function addIdempotency(app: FastifyInstance): void {
     const key = keyOf(request);
     if (key === undefined || !asking.has(request) || typeof payload !== "string") return payload;
     // What failed may be tried again by the same key.
-    if (reply.statusCode >= 500) answers.delete(key);
+    if (reply.statusCode >= 500 || payload.length > HTTP_LIMITS.idempotencyAnswerBytes) answers.delete(key);
     else {
       const type = String(reply.getHeader("content-type") ?? "application/json");
       answers.set(key, { print: printOf(request.body), status: reply.statusCode, type, payload });

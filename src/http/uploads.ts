@@ -54,12 +54,14 @@ export function addUploadRoutes(app: FastifyInstance, uploads: Uploads): void {
     { schema: { summary: "More bytes of it, from Upload-Offset on", params: Id, headers: PieceHeaders }, ...operate },
     async (request, reply) => {
       const { id } = request.params;
-      const payload = request.body as Readable | undefined;
-      if (payload === undefined || typeof payload.pipe !== "function")
+      const payload = request.body as Readable | null | undefined;
+      if (typeof payload?.pipe !== "function")
         return refuse(reply, 415, "wrong-content-type", "send application/offset+octet-stream");
       const result = await uploads.append(id, request.headers["upload-offset"], payload);
       if (typeof result !== "string") return tell(reply, 200, result);
       const [status, detail] = STATUS[result];
+      // What is left of the body nobody reads.
+      void reply.header("connection", "close");
       return refuse(reply, status, result, detail);
     },
   );

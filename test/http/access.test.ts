@@ -127,7 +127,17 @@ describe("who may do what", () => {
   });
 
   it("files of the gateway's machine are not for those who come over the network", async () => {
-    const body = { envelope: "AAAA", source: "file:///etc/passwd" };
-    expect(await api.ask("POST", "/v1/images", body, { as: "admin" })).toMatchObject({ status: 403 });
+    for (const source of ["file:///etc/passwd", "FILE:///etc/passwd", " file:///etc/passwd", "File:/etc/passwd"])
+      expect(await api.ask("POST", "/v1/images", { envelope: "AAAA", source }, { as: "admin" })).toMatchObject({
+        status: 403,
+      });
+  });
+
+  it("a token is shown once, whatever key it was asked for by", async () => {
+    const headers = { "idempotency-key": "t1" };
+    const ask = async (): Promise<unknown> =>
+      ((await api.ask("POST", "/v1/tokens", { name: "y", role: "viewer" }, { headers })).json as { token: string })
+        .token;
+    expect(await ask()).not.toBe(await ask());
   });
 });

@@ -54,6 +54,27 @@ describe("events", () => {
   });
 });
 
+describe("events that were missed", () => {
+  it("are had, however many they are", async () => {
+    const api = await ApiBench.open(new Lwm2mSite());
+    await api.local.listen({ port: 0, host: "127.0.0.1" });
+    const { port } = api.local.server.address() as AddressInfo;
+    for (let i = 0; i < 5_000; i++) api.events.add("rollout", { i, text: "x".repeat(400) });
+    const headers = { "last-event-id": "before.1" };
+    const stream = await new Promise<IncomingMessage>((resolve) =>
+      request({ port, host: "127.0.0.1", path: "/v1/events", headers }, resolve).end(),
+    );
+    let text = "";
+    for await (const piece of stream) {
+      text += String(piece);
+      if (text.includes("id: run.5000\n")) break;
+    }
+    expect(text.match(/^event: rollout$/gm)?.length).toBe(5_000);
+    stream.destroy();
+    await api.local.close();
+  });
+});
+
 describe("uploads", () => {
   const image = makeImage(3, 20_000);
   const sha256 = createHash("sha256").update(image).digest("hex");
@@ -172,6 +193,20 @@ describe("webhooks", () => {
     bench.run(10);
     expect(sent.length).toBe(2);
     expect(fromUtf8(sent[0]!.body)).toBe(fromUtf8(sent[1]!.body));
+  });
+
+  it("that a target refuses for good do not keep the next waiting; a dozen of one instant stay in order behind a restart", () => {
+    let status = 0;
+    const { bench, sent } = setUp(() => status);
+    for (let i = 0; i < 12; i++) tell(bench, String(i));
+    bench.run(1);
+    status = 400;
+    bench.restart();
+    bench.run(10);
+    const told = sent
+      .slice(-12)
+      .map(({ body }) => (JSON.parse(fromUtf8(body)!) as { data: { what: string } }).data.what);
+    expect(told).toEqual(Array.from({ length: 12 }, (_, i) => String(i)));
   });
 
   it("are given up after days, so that the next has its turn", () => {
