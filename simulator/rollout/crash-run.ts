@@ -3,13 +3,11 @@ import type { RolloutCommand } from "../../src/rollout/operator.ts";
 import type { Gateway } from "../../src/gateway/gateway.ts";
 import { hasEnded } from "../../src/rollout/record.ts";
 import type { RolloutSpec } from "../../src/rollout/spec.ts";
-import { toHex } from "../../src/util/bytes.ts";
 import { uintBelow, unitFloat } from "../../src/util/random.ts";
 import { SeededRandom } from "../engine/random.ts";
 import type { ChipProfile } from "../mote/profile.ts";
-import { TARGET_SEQUENCE } from "../world/gateway-node.ts";
-import { Lwm2mCell } from "../world/lwm2m-cell.ts";
-import { caseOf, edgesOf, type ModelDevice } from "./fleet-model.ts";
+import type { Lwm2mCell } from "../world/lwm2m-cell.ts";
+import { openFleetCell, type ModelDevice } from "./fleet-model.ts";
 
 export interface CrashParts {
   readonly profile: ChipProfile;
@@ -40,16 +38,15 @@ const DOWN_US = 500_000;
 
 /** A rollout whose gateway is killed all the time, on a disk whose writes fail, with an operator who pauses and resumes. */
 export function runCrashes(spec: RolloutSpec, seed: number, parts: CrashParts): CrashResult {
-  const { profile, quirks, devices } = parts;
-  const imageBytes = spec.components.reduce((sum, { size }) => sum + size, 0);
-  const base = caseOf(devices, { imageBytes, blockBytes: 64, profile: profile.name, maxHours: 72 });
-  const run = { ...base, faults: { ...base.faults, store: parts.failing } };
-  const files = { fleet: edgesOf(devices, new SeededRandom(1, "fleet-links")) };
+  const { devices, ...rest } = parts;
   const crashes = new Crashes(spec, seed, parts);
-  const cell = new Lwm2mCell(run, profile, seed, { files }, quirks, {
-    clients: devices,
-    direct: crashes.direct.bind(crashes),
-  });
+  const cell = openFleetCell(
+    spec,
+    devices,
+    seed,
+    { ...rest, blockBytes: 64, maxHours: 72 },
+    crashes.direct.bind(crashes),
+  );
   cell.gateway.lies = parts.lies;
   crashes.schedule(cell);
   cell.runAll();
@@ -148,12 +145,10 @@ class Crashes {
   #begin(core: Gateway, nowUs: number, cell: Lwm2mCell): void {
     const { devices } = this.#parts;
     if (devices.some(({ name }) => core.devices.get(name) === undefined) || core.listings().length === 0) return;
-    const { image, digest } = cell.gateway;
-    const target = { object: [5, 0], digest: toHex(digest), size: image.length, version: `${TARGET_SEQUENCE}.0.0` };
     this.#state = "creating";
     core.fleet.rollouts.create(
       nowUs,
-      { ...this.#spec, components: [target] },
+      { ...this.#spec, components: [cell.gateway.target] },
       "operator",
       (told) => {
         if (!told.ok) {

@@ -1,9 +1,12 @@
 import type { FleetDevice } from "../../src/rollout/fleet.ts";
 import type { Random } from "../../src/ports/random.ts";
 import { uintBelow } from "../../src/util/random.ts";
+import type { Quirks } from "../../src/lwm2m/quirks.ts";
+import type { RolloutSpec } from "../../src/rollout/spec.ts";
+import { SeededRandom } from "../engine/random.ts";
+import type { ChipProfile } from "../mote/profile.ts";
 import { parseCase } from "../scenarios/schema.ts";
-import type { Case } from "../scenarios/case.ts";
-import type { ClientPlan } from "../world/lwm2m-cell.ts";
+import { Lwm2mCell, type CellPlan, type ClientPlan } from "../world/lwm2m-cell.ts";
 
 /** A device as a run needs it. */
 export interface ModelDevice extends ClientPlan {
@@ -77,7 +80,7 @@ export function modelOf(devices: readonly FleetDevice[]): FleetModel {
 const HEARD_SIBLINGS = 8;
 
 /** The links of a fleet: a tree with each device at its hops, and neighbours that hear each other without getting a word. */
-export function edgesOf(devices: readonly ModelDevice[], random: Random): string {
+function edgesOf(devices: readonly ModelDevice[], random: Random): string {
   const links = new Map<string, number>();
   const heard: [number, number][] = [];
   const byDepth: number[][] = [[0]];
@@ -97,23 +100,42 @@ export function edgesOf(devices: readonly ModelDevice[], random: Random): string
   return ["from,to,per", ...[...links].map(([link, per]) => `${link},${per}`)].join("\n");
 }
 
-/** A case of the simulator with so many motes, over the links of a file called `fleet`. */
-export function caseOf(
-  devices: readonly ModelDevice[],
-  about: {
-    readonly imageBytes: number;
-    readonly blockBytes: number;
-    readonly profile: string;
-    readonly maxHours: number;
-  },
-): Case {
-  return parseCase({
+/** What a cell of a fleet is opened with. */
+export interface FleetCellParts {
+  readonly profile: ChipProfile;
+  readonly quirks: readonly Quirks[];
+  readonly blockBytes: number;
+  readonly maxHours: number;
+  /** Share of the store's writes that fail. */
+  readonly failing?: number | undefined;
+}
+
+/** A cell of these devices, whose image is as long as those of the spec, and in which `direct` says what is done. */
+export function openFleetCell(
+  { components }: RolloutSpec,
+  fleet: readonly ModelDevice[],
+  seed: number,
+  { profile, quirks, blockBytes, maxHours, failing = 0 }: FleetCellParts,
+  direct: CellPlan["direct"],
+): Lwm2mCell {
+  // Motes 1 to n are the ones that forward: those that never sleep.
+  const awake = fleet.filter(({ queue }) => queue === undefined);
+  const devices = [...awake, ...fleet.filter(({ queue }) => queue !== undefined)];
+  const imageBytes = components.reduce((sum, { size }) => sum + size, 0);
+  const run = parseCase({
     name: "rollout",
     transport: "lwm2m",
     motes: devices.length,
     link: { model: "edges", file: "fleet" },
     startWithinS: 10,
-    network: { routers: devices.filter(({ queue }) => queue === undefined).length },
-    ...about,
+    network: { routers: awake.length },
+    imageBytes: Math.max(64, imageBytes),
+    blockBytes,
+    profile: profile.name,
+    maxHours,
+    faults: { store: failing },
   });
+  // The fleet is the same in each run: it is what happens to it that is drawn anew.
+  const files = { fleet: edgesOf(devices, new SeededRandom(1, "fleet-links")) };
+  return new Lwm2mCell(run, profile, seed, { files }, quirks, { clients: devices, direct });
 }

@@ -1,23 +1,8 @@
 import type { Gateway } from "../../src/gateway/gateway.ts";
-import type { Quirks } from "../../src/lwm2m/quirks.ts";
 import { hasEnded } from "../../src/rollout/record.ts";
 import type { RolloutSpec } from "../../src/rollout/spec.ts";
-import { toHex } from "../../src/util/bytes.ts";
-import { SeededRandom } from "../engine/random.ts";
-import type { ChipProfile } from "../mote/profile.ts";
-import { TARGET_SEQUENCE } from "../world/gateway-node.ts";
-import { Lwm2mCell, type SimClient } from "../world/lwm2m-cell.ts";
-import { caseOf, edgesOf, type ModelDevice } from "./fleet-model.ts";
-
-export interface RolloutRunParts {
-  readonly profile: ChipProfile;
-  readonly quirks: readonly Quirks[];
-  readonly blockBytes: number;
-  readonly maxHours: number;
-  readonly onProgress?: ((finished: number, nowUs: number) => void) | undefined;
-  /** Called twice a second once it runs: for what an operator, or a test, does meanwhile. */
-  readonly meanwhile?: ((core: Gateway, nowUs: number, rollout: string) => void) | undefined;
-}
+import type { Lwm2mCell, SimClient } from "../world/lwm2m-cell.ts";
+import { openFleetCell, type FleetCellParts, type ModelDevice } from "./fleet-model.ts";
 
 /** What became of a device. Times in s from the start of the rollout. */
 export interface DeviceOutcome {
@@ -46,25 +31,11 @@ export function runRollout(
   spec: RolloutSpec,
   fleet: readonly ModelDevice[],
   seed: number,
-  parts: RolloutRunParts,
+  parts: FleetCellParts,
 ): RolloutOutcome {
-  // Motes 1 to n are the ones that forward: those that never sleep.
-  const devices = [
-    ...fleet.filter(({ queue }) => queue === undefined),
-    ...fleet.filter(({ queue }) => queue !== undefined),
-  ];
-  const imageBytes = Math.max(
-    64,
-    spec.components.reduce((sum, { size }) => sum + size, 0),
-  );
-  const { profile, blockBytes, maxHours, quirks } = parts;
-  const run = caseOf(devices, { imageBytes, blockBytes, profile: profile.name, maxHours });
-  // The fleet is the same in each run: it is what happens to it that is drawn anew.
-  const files = { fleet: edgesOf(devices, new SeededRandom(1, "fleet-links")) };
-  const director = new Director(spec, devices, parts);
-  const plan = { clients: devices, direct: director.direct.bind(director) };
-  const cell = new Lwm2mCell(run, profile, seed, { files }, quirks, plan);
-  cell.runAll(parts.onProgress);
+  const director = new Director(spec, fleet);
+  const cell = openFleetCell(spec, fleet, seed, parts, director.direct.bind(director));
+  cell.runAll();
   return director.outcome(cell);
 }
 
@@ -72,7 +43,6 @@ export function runRollout(
 class Director {
   readonly #spec: RolloutSpec;
   readonly #devices: readonly ModelDevice[];
-  readonly #parts: RolloutRunParts;
   #id: string | undefined;
   #startedUs = 0;
   readonly #energyBefore = new Map<number, number>();
@@ -82,10 +52,9 @@ class Director {
   #endedUs: number | undefined;
   #waitedLooks = 0;
 
-  constructor(spec: RolloutSpec, devices: readonly ModelDevice[], parts: RolloutRunParts) {
+  constructor(spec: RolloutSpec, devices: readonly ModelDevice[]) {
     this.#spec = spec;
     this.#devices = devices;
-    this.#parts = parts;
   }
 
   direct(core: Gateway, nowUs: number, cell: Lwm2mCell): void {
@@ -93,7 +62,6 @@ class Director {
     if (this.#id === undefined) return this.#begin(core, nowUs, cell);
     const rollout = rollouts.get(this.#id);
     if (rollout === undefined) return; // its record is on its way
-    this.#parts.meanwhile?.(core, nowUs, this.#id);
     const { record, members } = rollout;
     // The operator of a simulation is content with a group that did well.
     if (record.state === "paused" && record.reason === "group-done")
@@ -128,11 +96,15 @@ class Director {
     // One that cannot register is a device that a real rollout would wait for as well.
     if (there < this.#devices.length && ++this.#waitedLooks < MAX_WAIT_LOOKS) return;
     if (core.listings().length === 0) return;
-    const { image, digest } = cell.gateway;
     for (const { name, tags, class: named, hops } of this.#devices)
       core.fleet.describe(name, { tags, class: named, hops }, () => {});
-    const target = { object: [5, 0], digest: toHex(digest), size: image.length, version: `${TARGET_SEQUENCE}.0.0` };
-    const spec = { ...this.#spec, components: [target], approval: false, startAtMs: undefined, after: undefined };
+    const spec = {
+      ...this.#spec,
+      components: [cell.gateway.target],
+      approval: false,
+      startAtMs: undefined,
+      after: undefined,
+    };
     this.#id = "predicted";
     this.#startedUs = nowUs;
     this.#airtimeBefore = cell.air.medium.counters.airtimeUs;

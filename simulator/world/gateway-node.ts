@@ -3,12 +3,14 @@ import { keyPairOf, nobleCrypto } from "../../src/crypto/noble-crypto.ts";
 import { Gateway } from "../../src/gateway/gateway.ts";
 import type { RunLoop } from "../../src/host/run-loop.ts";
 import type { Quirks } from "../../src/lwm2m/quirks.ts";
+import type { Component } from "../../src/lwm2m/update/job.ts";
 import { silentLog } from "../../src/ports/log.ts";
 import type { Random } from "../../src/ports/random.ts";
 import type { PrivateKey } from "../../src/ports/crypto.ts";
 import { createEnvelope, signEnvelope } from "../../src/suit/author.ts";
 import { Admission } from "../../src/transfer/admission.ts";
 import { Counters } from "../../src/util/counters.ts";
+import { toHex } from "../../src/util/bytes.ts";
 import { randomBytes } from "../../src/util/random.ts";
 import type { Engine } from "../engine/engine.ts";
 import type { SeededRandom } from "../engine/random.ts";
@@ -63,6 +65,12 @@ export class GatewayNode {
   /** The core that runs now; undefined while it is down. */
   get core(): Gateway | undefined {
     return this.#gateway?.core;
+  }
+
+  /** The author's image as a component of an update. */
+  get target(): Component {
+    const { image, digest } = this;
+    return { object: [5, 0], digest: toHex(digest), size: image.length, version: `${TARGET_SEQUENCE}.0.0` };
   }
 
   /** Makes a call into the core, if it runs. */

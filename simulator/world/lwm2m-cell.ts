@@ -3,7 +3,6 @@ import { nobleCrypto } from "../../src/crypto/noble-crypto.ts";
 import type { Gateway } from "../../src/gateway/gateway.ts";
 import type { Quirks } from "../../src/lwm2m/quirks.ts";
 import { DEFAULT_POLICY, type UpdateJob } from "../../src/lwm2m/update/job.ts";
-import { toHex } from "../../src/util/bytes.ts";
 import { randomBytes } from "../../src/util/random.ts";
 import { checkBoot } from "../checkers/end-checks.ts";
 import { Trace } from "../engine/trace-hash.ts";
@@ -16,7 +15,7 @@ import { nodeAddress } from "./address.ts";
 import { GATEWAY_ID, openAir, parametersOf, type Air, type RunOptions } from "./air.ts";
 import { inject } from "./faults.ts";
 import { isCutOff, newLedgers, restUnlessRouter, runUntil } from "./fleet.ts";
-import { FACTORY_SEQUENCE, GatewayNode, TARGET_SEQUENCE } from "./gateway-node.ts";
+import { FACTORY_SEQUENCE, GatewayNode } from "./gateway-node.ts";
 import { Mesh, startUs } from "./mesh.ts";
 import type { SimNode } from "./node.ts";
 import { ArrivalLog } from "./progress.ts";
@@ -145,9 +144,6 @@ export class Lwm2mCell {
   #look(): void {
     const plan = this.#plan;
     if (plan !== undefined) return this.gateway.call((core, nowUs) => plan.direct(core, nowUs, this));
-    const { image, digest } = this.gateway;
-    const version = `${TARGET_SEQUENCE}.0.0`;
-    const target = { object: [5, 0], digest: toHex(digest), size: image.length, version };
     const policy = { ...DEFAULT_POLICY, graceS: this.air.run.lwm2m.graceS };
     this.gateway.call((core, nowUs) => {
       const { devices } = core;
@@ -155,7 +151,7 @@ export class Lwm2mCell {
         const job = devices.updates.get(sim.name);
         if (job?.endedMs !== undefined && sim.finishedUs === undefined) this.finish(sim, outcomeOf(job));
         if (job === undefined && devices.get(sim.name) !== undefined)
-          devices.updates.start(nowUs, sim.name, [target], policy, () => {});
+          devices.updates.start(nowUs, sim.name, [this.gateway.target], policy, () => {});
       }
       devices.settle(nowUs);
     });

@@ -1,13 +1,13 @@
 import { parentPort, workerData } from "node:worker_threads";
-import { runRollout, type RolloutRunParts } from "../../../simulator/rollout/rollout-run.ts";
-import type { ModelDevice } from "../../../simulator/rollout/fleet-model.ts";
+import { runRollout } from "../../../simulator/rollout/rollout-run.ts";
+import type { FleetCellParts, ModelDevice } from "../../../simulator/rollout/fleet-model.ts";
 import type { RolloutSpec } from "../../rollout/spec.ts";
 
 /** What a worker thread runs, with one seed after the other. */
 export interface PredictionWork {
   readonly spec: RolloutSpec;
   readonly devices: readonly ModelDevice[];
-  readonly parts: RolloutRunParts;
+  readonly parts: FleetCellParts;
 }
 
 // A worker thread of `rollout plan`: answers each seed with what became of that run.
