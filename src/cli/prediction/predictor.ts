@@ -2,7 +2,6 @@ import { createHash } from "node:crypto";
 import { mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
-import { Worker } from "node:worker_threads";
 import { LRUCache } from "lru-cache";
 import { modelOf } from "../../../simulator/rollout/fleet-model.ts";
 import { predict } from "../../../simulator/rollout/predict.ts";
@@ -10,10 +9,12 @@ import type { RolloutOutcome } from "../../../simulator/rollout/rollout-run.ts";
 import type { Gateway } from "../../gateway/gateway.ts";
 import type { Prediction, Predictor, SimulatorRun } from "../../http/prediction.ts";
 import { targetsOf } from "../../rollout/group-plan.ts";
+import { ROLLOUT_LIMITS } from "../../rollout/limits.ts";
 import type { RolloutRecord } from "../../rollout/record.ts";
 import type { RolloutSpec } from "../../rollout/spec.ts";
 import { readQuirks } from "../lwm2m-policy.ts";
 import { readBattery, readProfile } from "../simulation/load.ts";
+import { onThreads } from "../simulation/threads.ts";
 import type { PredictionWork } from "./worker.ts";
 
 /** Runs of one prediction, with seeds 1 to this. */
@@ -31,8 +32,14 @@ export const MAX_PREDICTED = 1_000;
 export function simulatedPredictor(gateway: Gateway, state: string, blockBytes: number): Predictor {
   const folder = join(state, "predictions");
   const kept = new LRUCache<string, SimulatorRun>({ max: MAX_KEPT });
-  const nameOf = (spec: RolloutSpec): string =>
-    createHash("sha256").update(JSON.stringify(spec)).digest("hex").slice(0, 32);
+  // A list of rollouts asks for each of them: what a spec is called, and that nobody has planned it, is found out once.
+  const names = new WeakMap<RolloutSpec, string>();
+  const unplanned = new LRUCache<string, true>({ max: ROLLOUT_LIMITS.maxRollouts });
+  const nameOf = (spec: RolloutSpec): string => {
+    const name = names.get(spec) ?? createHash("sha256").update(JSON.stringify(spec)).digest("hex").slice(0, 32);
+    names.set(spec, name);
+    return name;
+  };
   let queue: Promise<unknown> = Promise.resolve();
   let waiting = 0;
   return {
@@ -45,6 +52,7 @@ export function simulatedPredictor(gateway: Gateway, state: string, blockBytes: 
       const prediction = await mine;
       const run = { id: nameOf(spec), name: spec.name, atMs: Date.now(), prediction };
       kept.set(run.id, run);
+      unplanned.delete(run.id);
       mkdirSync(folder, { recursive: true });
       writeFileSync(join(folder, `${run.id}.json`), JSON.stringify(run));
       forgetOldest(folder);
@@ -52,8 +60,10 @@ export function simulatedPredictor(gateway: Gateway, state: string, blockBytes: 
     },
     of: ({ spec }: RolloutRecord) => {
       const name = nameOf(spec);
+      if (unplanned.has(name)) return undefined;
       const known = kept.get(name) ?? readKept(join(folder, `${name}.json`));
-      if (known !== undefined) kept.set(name, known);
+      if (known === undefined) unplanned.set(name, true);
+      else kept.set(name, known);
       return known?.prediction;
     },
     runs: () => namesIn(folder).flatMap((name) => readKept(join(folder, name)) ?? []),
@@ -102,27 +112,9 @@ async function predictOne(gateway: Gateway, spec: RolloutSpec, blockBytes: numbe
 }
 
 async function runAll(work: PredictionWork): Promise<RolloutOutcome[]> {
-  const outcomes: RolloutOutcome[] = [];
-  let next = 1;
-  const one = async (): Promise<void> =>
-    new Promise((resolve, reject) => {
-      const worker = new Worker(new URL("./worker.js", import.meta.url), { workerData: work });
-      let seed = 0;
-      const give = (): void => {
-        seed = next++;
-        // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a worker thread, not a window
-        if (seed <= RUNS) worker.postMessage(seed);
-        else void worker.terminate().then(() => resolve());
-      };
-      worker.on("message", (outcome: RolloutOutcome) => {
-        outcomes[seed - 1] = outcome;
-        give();
-      });
-      worker.on("error", reject);
-      give();
-    });
+  const seeds = Array.from({ length: RUNS }, (_, i) => i + 1);
+  const worker = { url: new URL("./worker.js", import.meta.url), data: work };
   // One core stays for the gateway, where there is more than one.
   const threads = Math.max(1, Math.min(4, availableParallelism() - 1));
-  await Promise.all(Array.from({ length: threads }, one));
-  return outcomes;
+  return onThreads(worker, seeds, threads);
 }

@@ -1,9 +1,9 @@
-import { Worker } from "node:worker_threads";
 import type { CaseResult } from "../../../simulator/report/case-report.ts";
 import type { Quirks } from "../../lwm2m/quirks.ts";
 import type { Progress } from "../progress.ts";
 import { runJob, type Job } from "./job.ts";
 import type { Simulation } from "./load.ts";
+import { onThreads } from "./threads.ts";
 
 /** Results by seed, then by case. */
 export type Results = readonly (readonly CaseResult[])[];
@@ -31,35 +31,10 @@ export async function runJobs(
       finish(i, runJob(simulation, quirks, job, { onProgress: (finished) => progress.update(before + finished) }));
       before += cases[job.index]!.run.motes;
     }
-  } else await onThreads(simulation, quirks, jobs, threads, finish);
+  } else {
+    const worker = { url: new URL("./worker.js", import.meta.url), data: { simulation, quirks } };
+    await onThreads(worker, jobs, threads, finish);
+  }
   progress.stop();
   return seeds.map((_, i) => results.slice(i * cases.length, (i + 1) * cases.length));
-}
-
-async function onThreads(
-  simulation: Simulation,
-  quirks: readonly Quirks[],
-  jobs: readonly Job[],
-  threads: number,
-  finish: (i: number, result: CaseResult) => void,
-): Promise<void> {
-  let next = 0;
-  const one = (): Promise<void> =>
-    new Promise((resolve, reject) => {
-      const worker = new Worker(new URL("./worker.js", import.meta.url), { workerData: { simulation, quirks } });
-      let current = -1;
-      const give = (): void => {
-        current = next++;
-        // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a worker thread, not a window
-        if (current < jobs.length) worker.postMessage(jobs[current]);
-        else void worker.terminate().then(() => resolve());
-      };
-      worker.on("message", (result: CaseResult) => {
-        finish(current, result);
-        give();
-      });
-      worker.on("error", reject);
-      give();
-    });
-  await Promise.all(Array.from({ length: Math.min(threads, jobs.length) }, one));
 }
