@@ -1,6 +1,16 @@
 import type { FastifyReply } from "fastify";
 
-/** Answers with a problem document (RFC 9457): the reason as one word, and what to know of it. */
+export const PROBLEM_TYPE = "application/problem+json";
+
+/** A problem document (RFC 9457): the reason as one word, and what to know of it. */
+export const problemOf = (status: number, reason: string, detail: string): object => ({
+  type: `urn:blockferry:${reason}`,
+  title: reason,
+  status,
+  detail,
+});
+
+/** Answers with a problem document. */
 export async function refuse(
   reply: FastifyReply,
   status: number,
@@ -9,6 +19,6 @@ export async function refuse(
 ): Promise<FastifyReply> {
   return reply
     .code(status)
-    .type("application/problem+json")
-    .send({ type: `urn:blockferry:${reason}`, title: reason, status, detail });
+    .type(PROBLEM_TYPE)
+    .send(problemOf(status, reason, detail));
 }

@@ -10,7 +10,7 @@ import fastify, {
 import { jsonSchemaTransform, validatorCompiler } from "fastify-type-provider-zod";
 import { LRUCache } from "lru-cache";
 import type { TokenRecord } from "../gateway/access.ts";
-import { refuse } from "./problem.ts";
+import { PROBLEM_TYPE, problemOf, refuse } from "./problem.ts";
 import { mayUse, ROLES, type Caller, type Role } from "./roles.ts";
 
 export const HTTP_LIMITS = {
@@ -52,13 +52,8 @@ export async function createServer(options: ServerOptions, parts: ServerParts): 
     // What is no HTTP at all is told so too.
     clientErrorHandler: (error, socket) => {
       const status = error.code === "HPE_HEADER_OVERFLOW" ? 431 : 400;
-      const body = JSON.stringify({
-        type: "urn:blockferry:bad-request",
-        title: "bad-request",
-        status,
-        detail: "it is no HTTP request",
-      });
-      const head = `HTTP/1.1 ${status} Bad Request\r\ncontent-type: application/problem+json\r\ncontent-length: ${body.length}\r\nconnection: close\r\n\r\n`;
+      const body = JSON.stringify(problemOf(status, "bad-request", "it is no HTTP request"));
+      const head = `HTTP/1.1 ${status} Bad Request\r\ncontent-type: ${PROBLEM_TYPE}\r\ncontent-length: ${body.length}\r\nconnection: close\r\n\r\n`;
       if (socket.writable) socket.end(head + body);
       else socket.destroy();
     },
@@ -81,15 +76,15 @@ export async function createServer(options: ServerOptions, parts: ServerParts): 
   );
   app.decorateRequest("caller");
   app.addHook("onRequest", async (request) => {
-    request.caller = NOBODY; // until it is known who asks
+    request.caller = local ? localCaller(request) : callerOf(request, parts);
   });
   if (!local) {
     await app.register(rateLimit, { global: false });
     // Before anything else is done: those without a token are counted by their address.
-    const keyGenerator = (request: FastifyRequest): string => tokenOf(request, parts)?.id ?? request.ip;
+    const keyGenerator = ({ caller, ip }: FastifyRequest): string => caller.id || ip;
     app.addHook("onRequest", app.rateLimit({ max: requestsPerMinute, keyGenerator }));
   }
-  app.addHook("onRequest", async (request, reply) => authenticate(request, reply, local, parts));
+  app.addHook("onRequest", authorize);
   await app.register(swagger, {
     openapi: {
       openapi: "3.1.0",
@@ -110,9 +105,17 @@ export async function createServer(options: ServerOptions, parts: ServerParts): 
   return app;
 }
 
-function tokenOf({ headers }: FastifyRequest, { token }: ServerParts): TokenRecord | undefined {
+function localCaller({ headers }: FastifyRequest): Caller {
+  const name = headers["blockferry-actor"];
+  const actor = typeof name === "string" && name !== "" ? name.slice(0, 64) : "local";
+  return { id: "local", name: actor, role: "admin", local: true };
+}
+
+function callerOf({ headers }: FastifyRequest, { token }: ServerParts): Caller {
   const secret = /^Bearer (\S{1,200})$/i.exec(headers.authorization ?? "")?.[1];
-  return secret === undefined ? undefined : token(secret);
+  const record = secret === undefined ? undefined : token(secret);
+  if (record === undefined || !isRole(record.role)) return NOBODY;
+  return { id: record.id, name: record.name, role: record.role, local: false };
 }
 
 /** What asks for nothing to be changed, and the many pieces of one upload. */
@@ -125,32 +128,15 @@ const TITLES: Readonly<Record<number, string>> = {
 const NOBODY: Caller = { id: "", name: "nobody", role: "viewer", local: false };
 const isRole = (role: string): role is Role => ROLES.some((known) => known === role);
 
-async function authenticate(
-  request: FastifyRequest,
-  reply: FastifyReply,
-  local: boolean,
-  parts: ServerParts,
-): Promise<FastifyReply | undefined> {
-  const access = request.routeOptions.config.access ?? "administer";
-  if (local) {
-    const name = request.headers["blockferry-actor"];
-    request.caller = {
-      id: "local",
-      name: typeof name === "string" && name !== "" ? name.slice(0, 64) : "local",
-      role: "admin",
-      local,
-    };
-    return undefined;
-  }
-  const record = tokenOf(request, parts);
-  if (record !== undefined && isRole(record.role))
-    request.caller = { id: record.id, name: record.name, role: record.role, local };
-  else if (access !== "open") {
+async function authorize(request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply | undefined> {
+  const { caller, routeOptions } = request;
+  const access = routeOptions.config.access ?? "administer";
+  if (caller === NOBODY && access !== "open") {
     void reply.header("www-authenticate", "Bearer");
     return refuse(reply, 401, "no-token", "send Authorization: Bearer with a token of blockferry token create");
   }
-  if (request.routeOptions.url !== undefined && !mayUse(request.caller.role, access))
-    return refuse(reply, 403, "not-allowed", `the role ${request.caller.role} may not ${access}`);
+  if (routeOptions.url !== undefined && !mayUse(caller.role, access))
+    return refuse(reply, 403, "not-allowed", `the role ${caller.role} may not ${access}`);
   return undefined;
 }
 
