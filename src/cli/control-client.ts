@@ -41,6 +41,22 @@ export async function callGateway(
   throw new UserError(ExitCode.REFUSED, title, `the gateway refused: ${title}: ${detail}`);
 }
 
+/** All pages of a list, one after the other. */
+export async function readPages<T>(state: string, url: string): Promise<T[]> {
+  const items: T[] = [];
+  const sign = url.includes("?") ? "&" : "?";
+  for (let next: string | null = ""; next !== null;) {
+    const cursor: string = next === "" ? "" : `&cursor=${next}`;
+    const page = (await callGateway(state, "GET", `${url}${sign}limit=1000${cursor}`)) as {
+      readonly items: readonly T[];
+      readonly next: string | null;
+    };
+    items.push(...page.items);
+    ({ next } = page);
+  }
+  return items;
+}
+
 /** A gateway that is just being started is waited for: a second, or two when its folder is there already. */
 async function patiently<T>(socket: string, ask: (socket: string) => Promise<T>): Promise<T> {
   for (let tries = 0; ; tries++)

@@ -1,6 +1,7 @@
 import type { Command } from "commander";
 import type { FleetDevice } from "../../rollout/fleet.ts";
-import { callGateway } from "../control-client.ts";
+import { callGateway, readPages } from "../control-client.ts";
+import { gatewayOptions } from "../gateway-options.ts";
 import { formatTable } from "../table.ts";
 
 interface Options {
@@ -13,24 +14,12 @@ export function addFleet(program: Command): void {
   const group = program
     .command("fleet")
     .description("what is known of devices, registered or not, and what rollouts can ask for");
-  const onGateway = (command: Command): Command =>
-    command
-      .option("--state <folder>", "state folder of the gateway", ".blockferry")
-      .option("--json", "print one JSON object");
-  onGateway(group.command("list"))
+  gatewayOptions(group.command("list"))
     .description("devices that match a filter")
     .option("--filter <rsql>", "such as 'class==sensor-a;version=lt=2.0;tag=in=(lab,roof)'", "")
     .action(async (options: Options & { filter: string }) => {
-      const devices: FleetDevice[] = [];
-      for (let cursor: string | null = ""; cursor !== null;) {
-        const query: string = `filter=${encodeURIComponent(options.filter)}&limit=1000${cursor === "" ? "" : `&cursor=${cursor}`}`;
-        const page = (await callGateway(options.state, "GET", `/v1/fleet?${query}`)) as {
-          items: FleetDevice[];
-          next: string | null;
-        };
-        devices.push(...page.items);
-        cursor = page.next;
-      }
+      const url = `/v1/fleet?filter=${encodeURIComponent(options.filter)}`;
+      const devices = await readPages<FleetDevice>(options.state, url);
       if (options.json === true) return console.log(JSON.stringify({ devices }));
       if (devices.length === 0) return console.log("no device matches");
       const rows = devices.map((one) => [
@@ -44,7 +33,7 @@ export function addFleet(program: Command): void {
       ]);
       return console.log(formatTable(["device", "class", "version", "tags", "battery", "resent", "state"], rows));
     });
-  onGateway(group.command("refresh"))
+  gatewayOptions(group.command("refresh"))
     .description("ask devices for version and battery, each when it is awake next; costs each of them one answer")
     .option("--filter <rsql>", "which of them; all when absent", "")
     .action(async (options: Options & { filter: string }) => {
@@ -53,7 +42,7 @@ export function addFleet(program: Command): void {
       };
       console.log(options.json === true ? JSON.stringify({ asked }) : `${asked} devices are asked`);
     });
-  onGateway(group.command("describe <endpoint>"))
+  gatewayOptions(group.command("describe <endpoint>"))
     .description("say what a device is; what is not given stays")
     .option("--tag <name...>", "its tags, in place of those before")
     .option("--class <name>", "its class, where the factory has not said so")

@@ -14,6 +14,7 @@ import { toHex } from "../../util/bytes.ts";
 import { readLines } from "../files.ts";
 import { readInput } from "../authoring/update-file.ts";
 import { callGateway } from "../control-client.ts";
+import { gatewayOptions } from "../gateway-options.ts";
 import { environmentError, ExitCode, usageError, UserError } from "../errors.ts";
 import { identifiers } from "../identifiers.ts";
 import { readPrivateKey, readPublicKey } from "../keys.ts";
@@ -33,12 +34,8 @@ export function addLifecycle(program: Command): void {
   addReports(program);
 }
 
-function onGateway(command: Command): Command {
-  return command
-    .option("--state <folder>", "state folder of the gateway", ".blockferry")
-    .option("--actor <name>", "who does it, for the audit log", process.env["USER"] ?? "operator")
-    .option("--json", "print one JSON object");
-}
+const onGateway = (command: Command): Command =>
+  gatewayOptions(command).option("--actor <name>", "who does it, for the audit log", process.env["USER"] ?? "operator");
 
 async function submit(options: StateOption, event: object, text: string): Promise<void> {
   tell(

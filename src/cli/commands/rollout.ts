@@ -6,7 +6,8 @@ import type { RolloutView } from "../../http/rollouts.ts";
 import type { Prediction } from "../../rollout/prediction.ts";
 import type { Decision, Member } from "../../rollout/record.ts";
 import { isoTime } from "../../util/iso-time.ts";
-import { callGateway } from "../control-client.ts";
+import { callGateway, readPages } from "../control-client.ts";
+import { gatewayOptions } from "../gateway-options.ts";
 import { ExitCode, usageError, UserError } from "../errors.ts";
 import { Progress } from "../progress.ts";
 import { formatTable } from "../table.ts";
@@ -15,11 +16,6 @@ interface Options {
   state: string;
   as: string;
   json?: boolean;
-}
-
-interface Page<T> {
-  readonly items: readonly T[];
-  readonly next: string | null;
 }
 
 /** Rollouts of a running gateway. */
@@ -44,10 +40,11 @@ Example:
 }
 
 const onGateway = (command: Command): Command =>
-  command
-    .option("--state <folder>", "state folder of the gateway", ".blockferry")
-    .option("--as <name>", "who does it: it stands in the audit log, and approves", process.env["USER"] ?? "operator")
-    .option("--json", "print one JSON object");
+  gatewayOptions(command).option(
+    "--as <name>",
+    "who does it: it stands in the audit log, and approves",
+    process.env["USER"] ?? "operator",
+  );
 
 function addCreating(group: Command): void {
   onGateway(group.command("create <file>"))
@@ -91,7 +88,7 @@ function addCreating(group: Command): void {
 async function rollback(given: string, options: Options & { image: string; expect?: string }): Promise<RolloutView> {
   const before = await find(given, options);
   const { id } = before;
-  const members = await all<Member>(options, `${path(id)}/devices?state=succeeded`);
+  const members = await readPages<Member>(options.state, `${path(id)}/devices?state=succeeded`);
   if (members.length === 0) throw usageError("nothing-to-roll-back", `${before.name} has updated no device`);
   const { maxConcurrent, policy, deadlineS, window } = before.spec;
   const { methods, graceS, soakS } = policy;
@@ -143,7 +140,7 @@ function addReading(group: Command): void {
   onGateway(group.command("list"))
     .description("all rollouts")
     .action(async (options: Options) => {
-      const rollouts = await all<RolloutView>(options, "/v1/rollouts");
+      const rollouts = await readPages<RolloutView>(options.state, "/v1/rollouts");
       if (options.json === true) return console.log(JSON.stringify({ rollouts }));
       if (rollouts.length === 0) return console.log("there is none: blockferry rollout create --help");
       const rows = rollouts.map(({ id, name, state, reason, priority, devices }) => [
@@ -161,7 +158,7 @@ function addReading(group: Command): void {
     .action(async (given: string, options: Options) => {
       const view = await find(given, options);
       const { id } = view;
-      const decisions = await all<Decision>(options, `${path(id)}/decisions`);
+      const decisions = await readPages<Decision>(options.state, `${path(id)}/decisions`);
       if (options.json === true) return console.log(JSON.stringify({ ...view, decisions }));
       print(view, options);
       for (const { atMs, by, what, why } of decisions)
@@ -178,7 +175,7 @@ function addReading(group: Command): void {
     .action(async (given: string, options: Options & { in?: string }) => {
       const { id } = await find(given, options);
       const query = options.in === undefined ? "" : `?state=${encodeURIComponent(options.in)}`;
-      const devices = await all<Member>(options, `${path(id)}/devices${query}`);
+      const devices = await readPages<Member>(options.state, `${path(id)}/devices${query}`);
       if (options.json === true) return console.log(JSON.stringify({ devices }));
       const rows = devices.map(({ endpoint, group: of, state, attempt, reason = "", detail = "" }) => [
         endpoint,
@@ -198,18 +195,6 @@ async function call(options: Options, method: "GET" | "POST" | "DELETE", url: st
   return callGateway(options.state, method, url, body, options.as);
 }
 
-async function all<T>(options: Options, url: string): Promise<T[]> {
-  const items: T[] = [];
-  for (let next: string | null = ""; next !== null;) {
-    const join = url.includes("?") ? "&" : "?";
-    const cursor: string = next === "" ? "" : `&cursor=${next}`;
-    const page = (await call(options, "GET", `${url}${join}limit=1000${cursor}`)) as Page<T>;
-    items.push(...page.items);
-    ({ next } = page);
-  }
-  return items;
-}
-
 async function create(file: string, options: Options): Promise<RolloutView> {
   return (await call(options, "POST", "/v1/rollouts", readYaml(file))) as RolloutView;
 }
@@ -217,7 +202,7 @@ async function create(file: string, options: Options): Promise<RolloutView> {
 /** A rollout by its id, or the newest by the word `last`. */
 async function find(id: string, options: Options): Promise<RolloutView> {
   if (id !== "last") return (await call(options, "GET", path(id))) as RolloutView;
-  const newest = (await all<RolloutView>(options, "/v1/rollouts")).at(-1);
+  const newest = (await readPages<RolloutView>(options.state, "/v1/rollouts")).at(-1);
   if (newest === undefined) throw usageError("no-rollout", "there is none yet: blockferry rollout create --help");
   return newest;
 }
@@ -225,7 +210,7 @@ async function find(id: string, options: Options): Promise<RolloutView> {
 async function waitFor(count: number, target: string, options: Options): Promise<void> {
   if (!(Number.isInteger(count) && count > 0)) throw usageError("bad-number", "--wait-for is a number of devices");
   for (let i = 0; i < WAIT_LOOKS; i++) {
-    const there = await all(options, `/v1/fleet?filter=${encodeURIComponent(target)}`);
+    const there = await readPages(options.state, `/v1/fleet?filter=${encodeURIComponent(target)}`);
     if (there.length >= count) return;
     await sleep(500);
   }

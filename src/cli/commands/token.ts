@@ -1,5 +1,6 @@
 import type { Command } from "commander";
 import { callGateway } from "../control-client.ts";
+import { gatewayOptions } from "../gateway-options.ts";
 import { formatTable } from "../table.ts";
 
 interface TokenView {
@@ -14,11 +15,7 @@ interface TokenView {
 /** Tokens for the API over the network. */
 export function addToken(program: Command): void {
   const group = program.command("token").description("say who may use the API over the network, and as what");
-  const onGateway = (command: Command): Command =>
-    command
-      .option("--state <folder>", "state folder of the gateway", ".blockferry")
-      .option("--json", "print one JSON object");
-  onGateway(group.command("create <name>"))
+  gatewayOptions(group.command("create <name>"))
     .description("make a token; it is shown this once")
     .requiredOption("--role <role>", "admin, operator, viewer or auditor")
     .option("--days <number>", "until it expires", "90")
@@ -32,7 +29,7 @@ export function addToken(program: Command): void {
       if (options.json === true) console.log(JSON.stringify(made));
       else console.log(`${made.token}\n  ${name}, ${made.role}, until ${made.expiresAt}; it is not shown again`);
     });
-  onGateway(group.command("list"))
+  gatewayOptions(group.command("list"))
     .description("tokens, without their secrets")
     .action(async (options: { state: string; json?: boolean }) => {
       const tokens = (await callGateway(options.state, "GET", "/v1/tokens")) as TokenView[];
@@ -45,7 +42,7 @@ export function addToken(program: Command): void {
       ]);
       return console.log(formatTable(["id", "name", "role", "expires"], rows));
     });
-  onGateway(group.command("revoke <id>"))
+  gatewayOptions(group.command("revoke <id>"))
     .description("take a token back, from now on")
     .action(async (id: string, options: { state: string; json?: boolean }) => {
       await callGateway(options.state, "DELETE", `/v1/tokens/${encodeURIComponent(id)}`);
