@@ -1,37 +1,22 @@
 import { describe, expect, it } from "vitest";
 import { DEFAULT_POLICY } from "../../src/lwm2m/update/job.ts";
-import { SPEC_DEFAULTS, type RolloutSpec } from "../../src/rollout/spec.ts";
-import type { ModelDevice } from "../../simulator/rollout/fleet-model.ts";
 import { runRollout } from "../../simulator/rollout/rollout-run.ts";
 import { CHIP, PROFILES } from "../support/lwm2m-site.ts";
+import { awakeFleet, simulatedSpec } from "../support/simulated-fleet.ts";
 
-const spec: RolloutSpec = {
-  ...SPEC_DEFAULTS,
-  name: "bad image",
-  components: [{ object: [5, 0], digest: "00", size: 2_048, version: "2.0.0" }],
+const spec = simulatedSpec("bad image", 2_048, {
   policy: { ...DEFAULT_POLICY, graceS: 300 },
   groups: [
     { name: "canary", percent: 2, successThreshold: 100, errorThreshold: 0, onSuccess: "next" },
     { name: "rest", successThreshold: 90, errorThreshold: 5, onSuccess: "next" },
   ],
   deadlineS: 7_200,
-};
-
-const fleet = (count: number, behaviour: string): ModelDevice[] =>
-  Array.from({ length: count }, (_, i) => ({
-    name: `m${i}`,
-    behaviour,
-    tags: [],
-    hops: 1,
-    per: 0.1,
-    lifetimeS: 3_600,
-    queue: undefined,
-  }));
+});
 const parts = { profile: CHIP, quirks: PROFILES, blockBytes: 64, maxHours: 12 };
 
 describe("an image that boots but never confirms", () => {
   it("touches at most the canary of 500 devices, all of which are back on the old version, and says why", () => {
-    const outcome = runRollout(spec, fleet(500, "never-confirms"), 1, parts);
+    const outcome = runRollout(spec, awakeFleet(500, "never-confirms", 0.1), 1, parts);
     expect(outcome).toMatchObject({ state: "paused", reason: "error-threshold" });
     const touched = outcome.devices.filter(({ boots }) => boots > 1);
     expect(touched.length).toBeGreaterThan(0);
@@ -44,7 +29,7 @@ describe("an image that boots but never confirms", () => {
   });
 
   it("a good image goes to all of them", () => {
-    const outcome = runRollout(spec, fleet(60, "good"), 1, parts);
+    const outcome = runRollout(spec, awakeFleet(60, "good", 0.1), 1, parts);
     expect(outcome).toMatchObject({ state: "finished", violations: [] });
     for (const device of outcome.devices)
       expect(device, device.endpoint).toMatchObject({ runs: "new", state: "succeeded" });

@@ -1,30 +1,24 @@
 import { expect } from "vitest";
-import { DEFAULT_POLICY } from "../../src/lwm2m/update/job.ts";
 import type { Interval } from "../../src/rollout/prediction.ts";
-import { SPEC_DEFAULTS, type RolloutSpec } from "../../src/rollout/spec.ts";
 import { uintBelow, unitFloat } from "../../src/util/random.ts";
 import { SeededRandom } from "../../simulator/engine/random.ts";
 import type { ModelDevice } from "../../simulator/rollout/fleet-model.ts";
 import { figuresOf, predict } from "../../simulator/rollout/predict.ts";
 import { runRollout } from "../../simulator/rollout/rollout-run.ts";
 import { AA2, CHIP, PROFILES } from "./lwm2m-site.ts";
+import { simulatedSpec } from "./simulated-fleet.ts";
 
 const RUNS = 8;
 /** Seeds of outcomes are none of the prediction's. */
 const OUTCOME_SEED = 1_001;
 
-const spec: RolloutSpec = {
-  ...SPEC_DEFAULTS,
-  name: "prediction",
-  components: [{ object: [5, 0], digest: "00", size: 65_536, version: "2.0.0" }],
-  policy: { ...DEFAULT_POLICY, graceS: 600 },
+const spec = simulatedSpec("prediction", 65_536, {
   groups: [
     { name: "canary", percent: 20, successThreshold: 100, errorThreshold: 50, onSuccess: "next" },
     { name: "rest", successThreshold: 80, errorThreshold: 50, onSuccess: "next" },
   ],
   maxConcurrent: 10,
-  deadlineS: 86_400,
-};
+});
 
 /** A fleet of its own for each seed: how far, how lossy, and which of them sleep. */
 function fleetOf(seed: number): ModelDevice[] {
