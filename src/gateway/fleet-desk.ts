@@ -1,3 +1,4 @@
+import { Code, codeText } from "../coap/numbers.ts";
 import type { OperationOutcome } from "../lwm2m/device-queue.ts";
 import { samePaths, type Path } from "../lwm2m/path.ts";
 import type { Reading } from "../lwm2m/reading.ts";
@@ -14,7 +15,7 @@ import { toHex, utf8 } from "../util/bytes.ts";
 import { randomId } from "../util/random.ts";
 import type { Devices } from "./devices.ts";
 import { DeviceView } from "./device-view.ts";
-import { BATTERY_PATH, Inventory, INVENTORY_PREFIX, type OperatorFacts } from "./inventory.ts";
+import { BATTERY_PATH, Inventory, INVENTORY_PREFIX, type InventoryEntry, type OperatorFacts } from "./inventory.ts";
 import type { LifecycleDesk } from "./lifecycle-desk.ts";
 
 export interface FleetDeskParts {
@@ -36,8 +37,17 @@ export interface FleetNews {
   readonly data: Readonly<Record<string, string | number | undefined>>;
 }
 
+interface Describing {
+  readonly endpoint: string;
+  /** What it is called; and what goes for it if this cannot be written. */
+  readonly revision: number;
+  before: InventoryEntry;
+  readonly tell: (done: boolean) => void;
+}
+
 const MAX_NEWS = 5_000;
 const ID_DIGITS = 8;
+const NOT_FOUND = codeText(Code.NOT_FOUND);
 const APPLYING: ReadonlySet<string> = new Set(["applying", "deferred", "verifying", "soaking"]);
 
 /** The devices of a gateway as rollouts see them, and the rollouts. */
@@ -51,7 +61,8 @@ export class FleetDesk implements Fleet {
   #sorted: readonly string[] | undefined;
   #sortedAt = 0;
   readonly #news: FleetNews[] = [];
-  readonly #describing = new Map<number, (done: boolean) => void>();
+  /** Descriptions that are not on the disk yet, the oldest first. */
+  readonly #describing = new Map<number, Describing>();
 
   constructor(parts: FleetDeskParts) {
     this.#parts = parts;
@@ -112,9 +123,9 @@ export class FleetDesk implements Fleet {
     this.#parts.devices().updates.cancel(nowUs, endpoint);
   }
 
-  release(_nowUs: number, endpoint: string, untilMs: number): void {
+  release(nowUs: number, endpoint: string, untilMs: number): void {
     const told = (done: boolean): void => {
-      if (!done) this.rollouts.notReleased(endpoint);
+      if (!done) this.rollouts.notReleased(nowUs, endpoint);
     };
     this.#parts.devices().updates.release(endpoint, untilMs, told);
   }
@@ -150,7 +161,8 @@ export class FleetDesk implements Fleet {
     this.#asked.delete(id);
     this.#asking.delete(endpoint);
     const nowMs = this.#parts.unixMs(nowUs);
-    if (result.kind === "refused" && samePaths([operation.path], [BATTERY_PATH]))
+    // Another refusal says nothing of batteries.
+    if (result.kind === "refused" && result.code === NOT_FOUND && samePaths([operation.path], [BATTERY_PATH]))
       this.inventory.hasNoBattery(nowMs, endpoint);
     this.rollouts.looked(endpoint);
   }
@@ -194,17 +206,26 @@ export class FleetDesk implements Fleet {
   /** What an operator says of a device; `tell` once it is on the disk. */
   describe(endpoint: string, facts: OperatorFacts, tell: (done: boolean) => void): void {
     const before = this.inventory.get(endpoint);
-    this.#describing.set(this.inventory.describe(endpoint, facts), (done) => {
-      if (!done) this.inventory.restore(endpoint, before);
-      tell(done);
-    });
+    const revision = before.revision + 1;
+    this.#describing.set(this.inventory.describe(endpoint, facts), { endpoint, revision, before, tell });
   }
 
   stored(nowUs: number, write: number, done: boolean, detail: string): boolean {
-    const tell = this.#describing.get(write);
+    const described = this.#describing.get(write);
+    if (described === undefined) return this.rollouts.stored(nowUs, write, done, detail);
     this.#describing.delete(write);
-    tell?.(done);
-    return tell !== undefined || this.rollouts.stored(nowUs, write, done, detail);
+    if (!done) this.#notDescribed(described);
+    described.tell(done);
+    return true;
+  }
+
+  /** It never was: what was said later stands, and would go back to what was before this. */
+  #notDescribed({ endpoint, revision, before }: Describing): void {
+    const isLast = this.inventory.get(endpoint).revision === revision;
+    if (isLast) return this.inventory.restore(endpoint, before);
+    for (const later of this.#describing.values())
+      if (later.endpoint === endpoint && later.before.revision === revision) later.before = before;
+    return undefined;
   }
 
   needs(digest: string): boolean {
@@ -213,8 +234,8 @@ export class FleetDesk implements Fleet {
 }
 
 function verdictOf(job: UpdateJob): Verdict {
-  const { endpoint, origin = "operator", startedMs, reason, detail, state } = job;
-  const fixed = { endpoint, origin, startedMs, reason, detail };
+  const { endpoint, origin = "operator", startedMs, reason, detail, state, releasedUntilMs } = job;
+  const fixed = { endpoint, origin, startedMs, reason, detail, releasedUntilMs };
   if (state === "succeeded" || state === "failed" || state === "cancelled") return { ...fixed, state };
   if (isHeld(job)) return { ...fixed, state: "held" };
   return { ...fixed, state: APPLYING.has(state) ? "applying" : "under-way" };

@@ -32,6 +32,7 @@ export const PROBLEMS: Readonly<Record<string, readonly [status: number, meaning
   "too-long": [413, "More bytes than were announced, or than an image may have."],
   "wrong-content-type": [415, "The pieces of an upload are `application/offset+octet-stream`."],
   "device-refused": [422, "The device has answered with an error; `detail` has its code."],
+  "no-such-dependency": [422, "There is no rollout by the id that `after` names."],
   "key-reused": [422, "This `Idempotency-Key` came with another body before."],
   "wrong-digest": [422, "The bytes of an upload are not those of its digest: it was thrown away."],
   "too-many-requests": [429, "More requests in a minute than `api.requestsPerMinute`."],

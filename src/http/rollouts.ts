@@ -60,6 +60,7 @@ const IfMatch = z.looseObject({ "if-match": z.string().max(80).optional() });
 
 const STATUS: Readonly<Record<string, number>> = {
   "no-such-rollout": 404,
+  "no-such-dependency": 422,
   "changed-meanwhile": 412,
   "same-person": 403,
   "store-write-failed": 507,

@@ -35,6 +35,8 @@ export interface Verdict {
   readonly reason?: string | undefined;
   readonly detail?: string | undefined;
   readonly startedMs: number;
+  /** One that is held may apply what it has until then. */
+  readonly releasedUntilMs?: number | undefined;
 }
 
 export interface Order {
@@ -52,7 +54,7 @@ export interface Fleet {
   /** Has the device updated; a text says why not now. */
   start(nowUs: number, order: Order): string | undefined;
   cancel(nowUs: number, endpoint: string): void;
-  /** Lets it apply what it has downloaded, until then. */
+  /** Lets it apply what it has downloaded, until then; 0 takes that back. */
   release(nowUs: number, endpoint: string, untilMs: number): void;
   /** Of its newest update, whoever asked for it. */
   verdict(endpoint: string): Verdict | undefined;

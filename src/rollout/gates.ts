@@ -4,28 +4,34 @@ import type { Fleet, FleetDevice } from "./fleet.ts";
 import { ROLLOUT_LIMITS } from "./limits.ts";
 import type { Member } from "./record.ts";
 import type { RolloutSpec } from "./spec.ts";
+import type { MemberState } from "./states.ts";
 
 /** What the gates of a device have to know besides the device. */
 export interface GateFacts {
   readonly nowMs: number;
   readonly fleet: Fleet;
-  /** Asks the device for its battery, once this step is over. */
+  /** Has the device asked for its battery, once this step is over. */
   readonly refresh: (endpoint: string) => void;
   /** Another rollout comes first for this device; its name. */
   readonly wantedBy: (endpoint: string) => string | undefined;
   /** How a device did in another rollout. */
-  readonly stateIn: (rollout: string, endpoint: string) => string | undefined;
+  readonly stateIn: (rollout: string, endpoint: string) => Standing;
 }
+
+/** How a device stands in a rollout: `to-come` where it may yet get in. */
+export type Standing = MemberState | "to-come" | "not-in-it" | "no-such-rollout";
 
 /**
  * What keeps a device from being commanded: `skip` for good, `wait` on account of itself, and its deadline runs,
- * `later` on account of others.
+ * `ask` too, and it has to be asked first, `later` on account of others.
  */
 export type Gate =
   | { readonly kind: "open" }
-  | { readonly kind: "skip" | "wait" | "later"; readonly reason: string; readonly detail: string };
+  | { readonly kind: "skip" | "wait" | "ask" | "later"; readonly reason: string; readonly detail: string };
 
 const OPEN: Gate = { kind: "open" };
+const WAITS: ReadonlySet<Standing> = new Set(["pending", "commanded", "downloaded", "to-come"]);
+const NEVER: Partial<Record<Standing, string>> = { "not-in-it": "is not for it", "no-such-rollout": "was deleted" };
 
 /** Judges one device after the other by a rollout's conditions. */
 export class Gates {
@@ -48,34 +54,32 @@ export class Gates {
     const device = facts.fleet.device(endpoint);
     if (device?.held === true)
       return { kind: "skip", reason: "held", detail: "it is in quarantine, or decommissioned" };
-    return this.#battery(endpoint, device, facts) ?? this.#precondition(device, facts) ?? OPEN;
+    return this.#battery(device, facts) ?? this.#precondition(device, facts) ?? OPEN;
   }
 
   #before(endpoint: string, facts: GateFacts): Gate | undefined {
     for (const rollout of this.#spec.after ?? []) {
       const state = facts.stateIn(rollout, endpoint);
       if (state === "succeeded") continue;
-      if (state === "pending" || state === "commanded" || state === "downloaded")
+      if (WAITS.has(state))
         return { kind: "wait", reason: "dependency", detail: `rollout ${rollout} is not done with it` };
-      const how = state === undefined ? "has not had it" : `has it as ${state}`;
+      const how = NEVER[state] ?? `has it as ${state}`;
       return { kind: "skip", reason: "dependency", detail: `rollout ${rollout}, which it depends on, ${how}` };
     }
     return undefined;
   }
 
-  #battery(endpoint: string, device: FleetDevice | undefined, facts: GateFacts): Gate | undefined {
+  #battery(device: FleetDevice | undefined, { nowMs }: GateFacts): Gate | undefined {
     const { minBattery } = this.#spec;
     if (minBattery === undefined || device?.battery === null) return undefined;
-    const isFresh =
-      device?.battery !== undefined && facts.nowMs - (device.batteryAtMs ?? 0) < ROLLOUT_LIMITS.batteryFreshMs;
-    if (!isFresh) facts.refresh(endpoint);
-    if (!isFresh) return { kind: "wait", reason: "battery-unknown", detail: "it has been asked how its battery is" };
-    if ((device.battery ?? 0) >= minBattery) return undefined;
-    return {
-      kind: "wait",
-      reason: "battery-low",
-      detail: `its battery is at ${device.battery} %, under ${minBattery} %`,
-    };
+    const reason = "battery-unknown";
+    if (device?.registered !== true)
+      return { kind: "wait", reason, detail: "it is not registered, and cannot be asked how its battery is" };
+    const { battery, batteryAtMs = 0 } = device;
+    if (battery === undefined || nowMs - batteryAtMs >= ROLLOUT_LIMITS.batteryFreshMs)
+      return { kind: "ask", reason, detail: "it has been asked how its battery is" };
+    if (battery >= minBattery) return undefined;
+    return { kind: "wait", reason: "battery-low", detail: `its battery is at ${battery} %, under ${minBattery} %` };
   }
 
   #precondition(device: FleetDevice | undefined, facts: GateFacts): Gate | undefined {

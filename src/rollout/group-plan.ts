@@ -2,6 +2,7 @@ import { matches, parseFilter } from "./filter.ts";
 import type { FleetDevice } from "./fleet.ts";
 import { ROLLOUT_LIMITS } from "./limits.ts";
 import type { GroupSpec, RolloutSpec } from "./spec.ts";
+import { hundredths } from "./thresholds.ts";
 
 /** Devices that a rollout is for, by what is known of them now. */
 export function targetsOf(spec: RolloutSpec, devices: Iterable<FleetDevice>, nowMs: number): FleetDevice[] {
@@ -33,7 +34,7 @@ export function planGroups(
   return groups.map(({ filter, size, percent }) => {
     const parsed = filter === undefined ? undefined : parseFilter(filter);
     const count =
-      size ?? (percent === undefined ? Number.POSITIVE_INFINITY : Math.ceil((percent / 100) * devices.length));
+      size ?? (percent === undefined ? Number.POSITIVE_INFINITY : Math.ceil(hundredths(percent, devices.length) / 100));
     const taken: string[] = [];
     left = left.filter((device) => {
       if (taken.length >= count || (parsed !== undefined && matches(parsed, device, nowMs) !== true)) return true;

@@ -30,6 +30,8 @@ export interface Lane {
   readonly decisions: Decision[];
   inputs: Input[];
   writing: { readonly write: number; readonly step: Step; readonly inputs: readonly Input[] } | undefined;
+  /** It is being deleted: who is to be told. */
+  removing: Tell[] | undefined;
   /** Something has changed that it may care for. */
   stirred: boolean;
   /** After a write that failed. */
@@ -43,6 +45,7 @@ export const newLane = (rollout: Rollout): Lane => ({
   decisions: [],
   inputs: [],
   writing: undefined,
+  removing: undefined,
   stirred: true,
   notBeforeUs: 0,
   dueMs: undefined,

@@ -14,6 +14,8 @@ export const ROLLOUT_LIMITS = {
   retryUs: 5_000_000,
   /** A device that could not be commanded just now is looked at again. */
   lookUs: 10_000_000,
+  /** A device that was asked how its battery is, and did not say, is asked again after so long. */
+  askAgainMs: 600_000,
   /** What a device said of its battery counts for so long. */
   batteryFreshMs: 3_600_000,
 } as const;

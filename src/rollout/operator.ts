@@ -1,6 +1,7 @@
 import { hasEnded, isOver } from "./record.ts";
 import type { RolloutHolder, Step } from "./step.ts";
 import { GROUP } from "./states.ts";
+import { isComplete } from "./thresholds.ts";
 
 /** What an operator may ask of a rollout. `stop` lets what is under way go on, `cancel` takes back what it can. */
 export const ROLLOUT_COMMANDS = ["approve", "deny", "start", "pause", "resume", "stop", "cancel", "retry"] as const;
@@ -36,8 +37,11 @@ export function applyCommand(
     step.move("schedule", by, "scheduled", text);
     return undefined;
   }
+  if (command === "retry" && record.startedMs === undefined)
+    return { reason: "wrong-state", detail: `${record.spec.name} has never begun: there is nothing to retry` };
   const event = command === "cancel" ? "stop" : command;
   if (command === "cancel" && record.state === "stopping") {
+    step.change({ reason: "cancelled" });
     step.decide(by, "cancelled", text);
     takeBack(holder, step, by);
     return undefined;
@@ -66,7 +70,8 @@ function letGoOn({ record, members }: RolloutHolder, step: Step): void {
     const state = GROUP.next(group.state, "resume");
     if (state === undefined) return group;
     const { failed } = members.counts(i);
-    return { ...group, state, tolerated: failed, passed: group.passed || members.isGroupOver(i) };
+    const accepted = group.accepted === true || (!group.passed && isComplete(record, members, i));
+    return { ...group, state, tolerated: failed, passed: group.passed || accepted, accepted };
   });
   step.change({ groups });
 }

@@ -12,6 +12,8 @@ export interface GroupRecord {
   readonly endedMs?: number | undefined;
   /** Its success threshold was reached, or an operator said that it is well enough. */
   readonly passed: boolean;
+  /** It is an operator who said so. */
+  readonly accepted?: boolean | undefined;
   /** Failures that an operator has accepted by letting the rollout go on. */
   readonly tolerated: number;
 }

@@ -1,55 +1,51 @@
+import { Commander, type CommandFacts } from "./commander.ts";
 import { planGroups, targetsOf } from "./group-plan.ts";
 import type { Verdict } from "./fleet.ts";
-import { Gates, type GateFacts } from "./gates.ts";
 import { ROLLOUT_LIMITS } from "./limits.ts";
 import { Members } from "./members.ts";
 import { isOver, type Member, type RolloutRecord } from "./record.ts";
+import { Releases } from "./releases.ts";
 import { GROUP, type RolloutState } from "./states.ts";
 import type { RolloutHolder, Step } from "./step.ts";
-import { groupError, groupPassed } from "./thresholds.ts";
-import { windowState } from "./windows.ts";
+import { awaitsBarrier, groupError, groupPassed } from "./thresholds.ts";
+import { WindowClock } from "./windows.ts";
 
 /** What a rollout needs to know of the rest when it goes on. */
-export interface RolloutFacts extends GateFacts {
-  /** Devices that may be commanded besides those that are under way, in all rollouts. */
-  readonly free: number;
+export interface RolloutFacts extends CommandFacts {
   /** Puts devices in an order that has nothing to do with their names. */
   readonly order: (endpoint: string) => string;
 }
 
 const BY = "rollout";
+const ENDS: ReadonlySet<Verdict["state"]> = new Set(["succeeded", "failed", "cancelled"]);
 const AT_IT: ReadonlySet<RolloutState> = new Set(["running", "paused", "stopping"]);
+const LOOK_MS = ROLLOUT_LIMITS.lookUs / 1_000;
 
 /** One rollout: its groups, its devices, and what is to be done next. */
 export class Rollout implements RolloutHolder {
   record: RolloutRecord;
   readonly members: Members;
-  readonly #gates: Gates;
-  /** Commands of the last hour, which the budget of airtime is reckoned by. */
-  #airtime: { readonly atMs: number; readonly airtimeS: number }[] | undefined;
-  /** All that wait are blocked: they are not looked at again before. */
-  #lookMs = 0;
+  readonly #window: WindowClock | undefined;
+  readonly #commander: Commander;
+  readonly #releases: Releases;
   /** Devices that have turned up are not looked for again before. */
   #joinMs = 0;
-  /** Until when devices were told that they may, so that they are told once for each window. */
-  readonly #releasedUntil = new Map<string, number>();
 
   constructor(record: RolloutRecord, members: Iterable<Member> = []) {
     this.record = record;
     this.members = new Members(record.spec.groups.length);
-    const sinceMs = ({ releasedMs, commandedMs }: Member): number => releasedMs ?? commandedMs ?? 0;
-    for (const member of Array.from(members).toSorted((a, b) => sinceMs(a) - sinceMs(b)))
-      if (member.group < record.groups.length) this.members.put(member);
-    this.#gates = new Gates(record.spec);
+    for (const member of members) if (member.group < record.groups.length) this.members.put(member);
+    const { window } = record.spec;
+    this.#window = window && new WindowClock(window);
+    this.#commander = new Commander(this);
+    this.#releases = new Releases(this, this.#window);
   }
 
   get id(): string {
     return this.record.id;
   }
 
-  originOf({ attempt }: Member): string {
-    return `rollout/${this.id}/${attempt}`;
-  }
+  readonly originOf = ({ attempt }: Pick<Member, "attempt">): string => `rollout/${this.id}/${attempt}`;
 
   /** How the update of a device went; false when it is none of this rollout's. */
   takeVerdict(step: Step, { endpoint, origin, state, reason, detail }: Verdict): boolean {
@@ -62,13 +58,13 @@ export class Rollout implements RolloutHolder {
     else if (state === "succeeded") step.moveMember(member, "succeed", end);
     else if (state === "failed") step.moveMember(member, "fail", end);
     else if (state === "cancelled") step.moveMember(member, "cancel", end);
-    this.#lookMs = 0;
     return true;
   }
 
   /** What comes to wait while a rollout is being stopped would wait for ever. */
   #takeHeld(step: Step, member: Member): void {
-    if (step.moveMember(member, "held", { releasedMs: undefined }) === undefined) return;
+    step.moveMember(member, "held", { releasedMs: undefined });
+    this.#releases.held(member.endpoint);
     if (this.record.state === "stopping") step.effects.push({ kind: "cancel", endpoint: member.endpoint });
   }
 
@@ -76,18 +72,32 @@ export class Rollout implements RolloutHolder {
   reconcile(step: Step, { fleet }: Pick<RolloutFacts, "fleet">): void {
     const { state, reason } = this.record;
     for (const member of this.members.all()) {
-      if (isOver(member) || member.state === "pending") continue;
       const { endpoint, commandedMs = 0 } = member;
       const verdict = fleet.verdict(endpoint);
-      if (verdict?.origin === this.originOf(member)) this.takeVerdict(step, verdict);
+      const isOurs = verdict?.origin === this.originOf(member);
+      if (member.state === "failed" || member.state === "cancelled") {
+        // That it was taken back may not have got to the disk.
+        if (isOurs && !ENDS.has(verdict.state)) step.effects.push({ kind: "cancel", endpoint });
+        continue;
+      }
+      if (isOver(member) || member.state === "pending") continue;
+      if (isOurs) this.takeVerdict(step, verdict);
       else if (verdict !== undefined && verdict.startedMs >= commandedMs)
         this.#end(step, member, "superseded", "another update took its place");
-      // The command was written, and not given: nobody has heard of it.
-      else step.effects.push({ kind: "start", member });
-      const isLeft = !isOver(this.members.get(endpoint)!);
+      else this.#notGiven(step, member);
+      const isLeft = isOurs && !isOver(this.members.get(endpoint)!);
       if (isLeft && state === "stopping" && (reason === "cancelled" || member.state === "downloaded"))
         step.effects.push({ kind: "cancel", endpoint });
     }
+  }
+
+  /** The command was written, and not given: nobody has heard of it. */
+  #notGiven(step: Step, member: Member): void {
+    const why = { reason: "not-commanded", detail: "the gateway stopped before it was" };
+    if (this.record.state === "stopping") step.moveMember(member, "cancel", { ...why, endedMs: step.nowMs });
+    else if (this.record.state === "paused" && member.state === "commanded")
+      step.moveMember(member, "busy", { ...why, commandedMs: undefined, airtimeS: undefined });
+    else step.effects.push({ kind: "start", member });
   }
 
   /** It could not be commanded after all. */
@@ -96,20 +106,27 @@ export class Rollout implements RolloutHolder {
     if (member === undefined) return;
     const { blockedMs = step.nowMs } = member;
     const change = { reason: "busy", detail: why, commandedMs: undefined, airtimeS: undefined, blockedMs };
-    step.moveMember(member, "busy", change);
-    this.#lookMs = step.nowMs + ROLLOUT_LIMITS.lookUs / 1_000;
+    if (step.moveMember(member, "busy", change) !== undefined) this.members.block(endpoint);
   }
 
-  /** That it may apply what it has could not be written. */
-  notReleased(endpoint: string): true {
-    this.#releasedUntil.delete(endpoint);
-    return true;
+  /** That a device may apply what it has, or may not, could not be written. */
+  notReleased(nowMs: number, endpoint: string): void {
+    this.#releases.notTold(nowMs, endpoint);
   }
 
-  /** Something is known now that was not. */
-  lookAgain(): true {
-    this.#lookMs = 0;
-    return true;
+  /** Slots that it would take now if it had them. */
+  wants(nowMs: number): number {
+    return this.#mayDownload(nowMs) ? this.#commander.wants : 0;
+  }
+
+  /** Something is known of a device now that was not. */
+  looked(endpoint: string): void {
+    this.members.unblock(endpoint);
+  }
+
+  /** The last step could not be written: it never was. */
+  undone(): void {
+    this.#commander.undone();
   }
 
   /** Does whatever is to be done by now. */
@@ -122,12 +139,17 @@ export class Rollout implements RolloutHolder {
       this.#join(step, facts);
       this.#groups(step);
     }
-    if (this.record.state === "running") {
-      this.#command(step, facts);
+    if (this.record.state === "running" && this.#mayDownload(step.nowMs)) {
+      this.#commander.command(step, facts);
       this.#groups(step); // some may have been skipped
-      this.#release(step);
     }
+    if (this.record.state === "running" || this.record.state === "paused")
+      this.#releases.settle(step, facts.fleet, this.originOf);
     this.#finish(step);
+  }
+
+  #mayDownload(nowMs: number): boolean {
+    return this.record.spec.window?.downloads !== "in-window" || this.#window!.at(nowMs).open;
   }
 
   /** When it is to be looked at again. */
@@ -135,23 +157,32 @@ export class Rollout implements RolloutHolder {
     const { state, spec } = this.record;
     if (state === "scheduled") return spec.startAtMs;
     if (!AT_IT.has(state)) return undefined;
-    const due: number[] = [];
-    const [oldest] = this.members.atIt();
-    if (oldest !== undefined) due.push(oldest[1] + spec.deadlineS * 1_000);
+    const due = [this.#deadlineMs(nowMs), this.#releases.dueMs(nowMs)];
     if (state === "running") {
-      if (this.#lookMs > nowMs) due.push(this.#lookMs);
-      if (spec.dynamicUntilMs !== undefined)
-        due.push(Math.min(spec.dynamicUntilMs, nowMs + ROLLOUT_LIMITS.lookUs / 1_000));
-      if (spec.window !== undefined) due.push(windowState(spec.window, nowMs).changesMs ?? nowMs + 3_600_000);
-      if (spec.airtimeSPerHour !== undefined) due.push(nowMs + ROLLOUT_LIMITS.lookUs / 1_000);
+      due.push(this.#commander.dueMs(nowMs), this.#window?.at(nowMs).changesMs);
+      const { dynamicUntilMs = 0 } = spec;
+      if (dynamicUntilMs > nowMs) due.push(Math.min(dynamicUntilMs, nowMs + LOOK_MS));
     }
-    return due.length === 0 ? undefined : Math.min(...due);
+    const next = Math.min(...due.map((dueMs) => dueMs ?? Number.POSITIVE_INFINITY));
+    return Number.isFinite(next) ? next : undefined;
+  }
+
+  /** When the next device is late; one that is late and installs is so once more, see below. */
+  #deadlineMs(nowMs: number): number | undefined {
+    const deadlineMs = this.record.spec.deadlineS * 1_000;
+    let next: number | undefined;
+    for (const [, sinceMs] of this.members.atIt()) {
+      if (sinceMs + deadlineMs > nowMs) return Math.min(next ?? Number.POSITIVE_INFINITY, sinceMs + deadlineMs);
+      next ??= sinceMs + 2 * deadlineMs;
+    }
+    return next;
   }
 
   /** Devices are put into groups when it begins, by what is known of them then. */
   #begin(step: Step, { fleet, order }: RolloutFacts): void {
-    const { spec } = this.record;
+    const { spec, approvedBy } = this.record;
     const { nowMs } = step;
+    if (spec.approval && approvedBy === undefined) return void step.move("stop", BY, "not-approved", "nobody has");
     const targets = targetsOf(spec, fleet.devices(), nowMs);
     const groups = planGroups(spec.groups, targets, nowMs, order);
     for (const [group, endpoints] of groups.entries())
@@ -167,7 +198,7 @@ export class Rollout implements RolloutHolder {
   #join(step: Step, { fleet }: RolloutFacts): void {
     const { spec } = this.record;
     if (spec.dynamicUntilMs === undefined || step.nowMs >= spec.dynamicUntilMs || step.nowMs < this.#joinMs) return;
-    this.#joinMs = step.nowMs + ROLLOUT_LIMITS.lookUs / 1_000;
+    this.#joinMs = step.nowMs + LOOK_MS;
     const group = spec.groups.length - 1;
     const names: string[] = [];
     for (const { endpoint } of targetsOf(spec, fleet.devices(), step.nowMs)) {
@@ -176,7 +207,6 @@ export class Rollout implements RolloutHolder {
       names.push(endpoint);
     }
     if (names.length === 0) return;
-    this.#lookMs = 0;
     const some = names.slice(0, 5).join(", ");
     step.decide(BY, "devices-joined", names.length > 5 ? `${some} and ${names.length - 5} more` : some, { group });
     const state = GROUP.next(this.record.groups[group]!.state, "join");
@@ -201,9 +231,9 @@ export class Rollout implements RolloutHolder {
   }
 
   #judge(step: Step, i: number): void {
-    const { spec, barrierFellMs } = this.record;
+    const { spec } = this.record;
     const { name, successThreshold, onSuccess } = spec.groups[i]!;
-    const error = groupError(spec, this.record.groups[i]!, this.members, i);
+    const error = groupError(this.record, this.members, i);
     if (error !== undefined) {
       const [reason, detail] = error;
       this.#changeGroup(step, i, { state: GROUP.next("running", "error")! });
@@ -211,119 +241,20 @@ export class Rollout implements RolloutHolder {
       step.move("pause", BY, reason, detail);
       return;
     }
-    const fell = barrierFellMs !== undefined;
-    if (!this.record.groups[i]!.passed && groupPassed(spec, this.members, i, fell)) {
+    if (!this.record.groups[i]!.passed && groupPassed(this.record, this.members, i)) {
       this.#changeGroup(step, i, { passed: true });
-      step.decide(BY, "group-passed", `${successThreshold} % of ${name} have succeeded`, { group: i });
-      if (onSuccess === "pause" && i + 1 < spec.groups.length)
+      const done = awaitsBarrier(this.record) ? "have everything" : "have succeeded";
+      step.decide(BY, "group-passed", `${successThreshold} % of ${name} ${done}`, { group: i });
+      // Behind a barrier nobody is left to be held back.
+      if (onSuccess === "pause" && i + 1 < spec.groups.length && this.record.barrierFellMs === undefined)
         step.move("pause", BY, "group-done", `${name} pauses the rollout behind its success`);
     }
     if (this.members.isGroupOver(i)) this.#changeGroup(step, i, { state: "finished", endedMs: step.nowMs });
   }
 
-  #command(step: Step, facts: RolloutFacts): void {
-    const { spec, groups } = this.record;
-    const { nowMs } = step;
-    if (nowMs < this.#lookMs) return;
-    if (spec.window?.downloads === "in-window" && !windowState(spec.window, nowMs).open) return;
-    let free = Math.min(
-      facts.free,
-      spec.maxConcurrent - this.members.count("commanded"),
-      ROLLOUT_LIMITS.maxCommandsAtOnce,
-    );
-    for (let i = 0; i < groups.length; i++) {
-      if (groups[i]!.state !== "running") continue;
-      for (const endpoint of Array.from(this.members.pending(i))) {
-        if (free <= 0) return;
-        const done = this.#try(step, this.members.get(endpoint)!, facts);
-        if (done === "no-air") return;
-        if (done === "commanded") free--;
-      }
-    }
-    // Whoever is left waits on account of something that takes its time.
-    if (this.members.count("pending") > 0) this.#lookMs = nowMs + ROLLOUT_LIMITS.lookUs / 1_000;
-  }
-
-  #try(step: Step, member: Member, facts: RolloutFacts): "commanded" | "not-now" | "no-air" {
-    const { endpoint, blockedMs } = member;
-    const { nowMs } = step;
-    const gate = this.#gates.of(member, facts);
-    if (gate.kind === "skip") {
-      const { reason, detail } = gate;
-      step.moveMember(member, "skip", { reason, detail, endedMs: nowMs });
-      return "not-now";
-    }
-    const tried = member.reason === "busy" && blockedMs !== undefined && this.#isLate(blockedMs, nowMs);
-    if (gate.kind !== "open" || tried) {
-      this.#block(
-        step,
-        member,
-        gate.kind === "open" ? { ...gate, kind: "wait", reason: "busy", detail: member.detail! } : gate,
-      );
-      return "not-now";
-    }
-    const airtimeS = this.#gates.airtimeS(endpoint, facts);
-    if (!this.#hasAir(airtimeS, nowMs)) return "no-air";
-    const change = { commandedMs: nowMs, airtimeS, reason: undefined, detail: undefined };
-    step.effects.push({ kind: "start", member: step.moveMember(member, "command", change)! });
-    this.#airtime?.push({ atMs: nowMs, airtimeS });
-    return "commanded";
-  }
-
-  /** It waits, and why; one that waits on its own account for too long has failed. */
-  #block(
-    step: Step,
-    member: Member,
-    gate: { readonly kind: string; readonly reason: string; readonly detail: string },
-  ): void {
-    const { reason, detail, kind } = gate;
-    const blockedMs = kind === "wait" ? (member.blockedMs ?? step.nowMs) : member.blockedMs;
-    if (blockedMs !== undefined && kind === "wait" && this.#isLate(blockedMs, step.nowMs))
-      step.moveMember(member, "fail", { reason, detail: `${detail}, until its deadline`, endedMs: step.nowMs });
-    else if (member.reason !== reason || member.blockedMs !== blockedMs)
-      step.put({ ...member, reason, detail, blockedMs });
-  }
-
-  #isLate(sinceMs: number, nowMs: number): boolean {
-    return nowMs - sinceMs >= this.record.spec.deadlineS * 1_000;
-  }
-
-  #hasAir(airtimeS: number, nowMs: number): boolean {
-    const budget = this.record.spec.airtimeSPerHour;
-    if (budget === undefined) return true;
-    this.#airtime ??= [...this.members.all()].flatMap(({ commandedMs: atMs, airtimeS: took }) =>
-      atMs === undefined || took === undefined ? [] : [{ atMs, airtimeS: took }],
-    );
-    this.#airtime = this.#airtime.filter(({ atMs }) => nowMs - atMs < 3_600_000);
-    const taken = this.#airtime.reduce((sum, one) => sum + one.airtimeS, 0);
-    // One that alone needs more than there is gets its turn when nobody else had one.
-    return taken === 0 || taken + airtimeS <= budget;
-  }
-
-  /** What is downloaded may be applied: when all have it, and while the window is open. */
-  #release(step: Step): void {
-    const { spec, barrierFellMs } = this.record;
-    if (this.members.count("downloaded") === 0) return;
-    const window = spec.window === undefined ? undefined : windowState(spec.window, step.nowMs);
-    if (spec.barrier && barrierFellMs === undefined) {
-      if (this.members.count("pending") + this.members.count("commanded") > 0) return;
-      step.change({ barrierFellMs: step.nowMs });
-      step.decide(BY, "barrier-fell", `${this.members.count("downloaded")} devices have everything; none is left`);
-    }
-    if (window?.open === false) return;
-    const untilMs = window?.changesMs ?? step.nowMs + spec.deadlineS * 1_000;
-    for (const member of this.members.all()) {
-      const told = this.#releasedUntil.get(member.endpoint) ?? 0;
-      if (member.state !== "downloaded" || (window === undefined ? told > step.nowMs : told === untilMs)) continue;
-      this.#releasedUntil.set(member.endpoint, untilMs);
-      if (member.releasedMs === undefined) step.put({ ...member, releasedMs: step.nowMs });
-      step.effects.push({ kind: "release", endpoint: member.endpoint, untilMs });
-    }
-  }
-
   #deadlines(step: Step, { fleet }: RolloutFacts): void {
     const deadlineMs = this.record.spec.deadlineS * 1_000;
-    for (const [endpoint, sinceMs] of Array.from(this.members.atIt())) {
+    for (const [endpoint, sinceMs] of this.members.atIt()) {
       const ageMs = step.nowMs - sinceMs;
       if (ageMs < deadlineMs) break; // the others began later
       const member = this.members.get(endpoint)!;

@@ -1,6 +1,7 @@
 import type { Log } from "../ports/log.ts";
 import type { Metrics } from "../ports/metrics.ts";
 import type { StoreOp } from "../ports/store.ts";
+import { factsFor } from "./facts.ts";
 import type { Fleet, Verdict } from "./fleet.ts";
 import { ROLLOUT_LIMITS } from "./limits.ts";
 import { applyCommand } from "./operator.ts";
@@ -39,8 +40,8 @@ export class Rollouts {
   readonly #parts: RolloutsParts;
   readonly #lanes = new Map<string, Lane>();
   readonly #news: RolloutNews[] = [];
-  readonly #creating = new Map<number, { readonly lane: Lane; readonly tell: Tell }>();
-  readonly #removing = new Map<number, Tell>();
+  /** Those that are not on the disk yet, and who is to be told. */
+  readonly #creating = new Map<string, { readonly lane: Lane; readonly tells: Tell[] }>();
   readonly #recovered = new RecoveredRollouts();
   #dueUs: number | undefined;
 
@@ -68,9 +69,15 @@ export class Rollouts {
   /** `id`: what it is to be called; one that is there already is what was asked for before. */
   create(nowUs: number, spec: RolloutSpec, by: string, tell: Tell, id: string = this.#parts.newId()): void {
     const known = this.#lanes.get(id);
+    if (known?.removing !== undefined) return tell(BEING_DELETED);
     if (known !== undefined) return tell({ ok: true, record: known.rollout.record });
-    if (this.#lanes.size >= ROLLOUT_LIMITS.maxRollouts)
+    const begun = this.#creating.get(id);
+    if (begun !== undefined) return void begun.tells.push(tell);
+    if (this.#lanes.size + this.#creating.size >= ROLLOUT_LIMITS.maxRollouts)
       return tell({ ok: false, reason: "too-many-rollouts", detail: "delete some that have ended" });
+    const unknown = spec.after?.find((one) => !this.#lanes.has(one));
+    if (unknown !== undefined)
+      return tell({ ok: false, reason: "no-such-dependency", detail: `there is no rollout ${unknown} to come after` });
     const groups = spec.groups.map(() => ({ state: "scheduled", passed: false, tolerated: 0 }) as const);
     const fixed = { id, spec, groups, createdBy: by, createdMs: this.#parts.unixMs(nowUs), revision: 0, decisions: 0 };
     const lane = newLane(new Rollout({ ...fixed, state: "created", reason: "created" }));
@@ -80,13 +87,14 @@ export class Rollouts {
     else step.move("approve", "rollout", "ready", "nobody has to approve it");
     const write = this.#parts.store(step.ops(ROLLOUT_LIMITS.maxDecisions));
     lane.writing = { write, step, inputs: [] };
-    this.#creating.set(write, { lane, tell });
+    this.#creating.set(id, { lane, tells: [tell] });
     return undefined;
   }
 
   command(nowUs: number, id: string, asked: Omit<Input & { kind: "command" }, "kind" | "tell">, tell: Tell): void {
     const lane = this.#lanes.get(id);
-    if (lane === undefined) return tell({ ok: false, reason: "no-such-rollout", detail: `there is no rollout ${id}` });
+    if (lane === undefined) return tell(noSuch(id));
+    if (lane.removing !== undefined) return tell(BEING_DELETED);
     lane.inputs.push({ kind: "command", ...asked, tell });
     lane.notBeforeUs = 0;
     this.settle(nowUs);
@@ -96,22 +104,20 @@ export class Rollouts {
   /** Forgets one that has ended. */
   remove(id: string, revision: number | undefined, tell: Tell): void {
     const lane = this.#lanes.get(id);
-    if (lane === undefined) return tell({ ok: false, reason: "no-such-rollout", detail: `there is no rollout ${id}` });
+    if (lane === undefined) return tell(noSuch(id));
     const { record, members } = lane.rollout;
     if (revision !== undefined && revision !== record.revision) return tell(changed(record));
+    if (lane.removing !== undefined) return void lane.removing.push(tell);
     if (lane.writing !== undefined || !(hasEnded(record) || record.state === "ready"))
       return tell({ ok: false, reason: "wrong-state", detail: `it is ${record.state}: stop it first` });
-    this.#lanes.delete(id);
     const keys = [
       rolloutKey(id),
       ...[...members.all()].map(({ endpoint }) => memberKey(id, endpoint)),
       ...lane.decisions.map(({ number }) => decisionKey(id, number)),
     ];
     const write = this.#parts.store(keys.map((key) => ({ kind: "delete", key })));
-    this.#removing.set(write, (result) => {
-      if (!result.ok) this.#lanes.set(id, lane);
-      tell(result.ok ? { ok: true, record } : result);
-    });
+    lane.removing = [tell];
+    lane.writing = { write, step: new Step(lane.rollout, record.createdMs), inputs: [] };
     return undefined;
   }
 
@@ -128,16 +134,21 @@ export class Rollouts {
     this.settle(nowUs);
   }
 
-  /** A device could not be let apply what it has: it is tried once more. */
-  notReleased(endpoint: string): void {
-    for (const lane of this.#lanes.values())
-      if (lane.rollout.members.get(endpoint)?.state === "downloaded") lane.stirred = lane.rollout.notReleased(endpoint);
+  /** That a device may apply what it has, or may not, could not be written: it is tried once more. */
+  notReleased(nowUs: number, endpoint: string): void {
+    for (const { rollout } of this.#lanes.values())
+      if (rollout.members.get(endpoint)?.state === "downloaded")
+        rollout.notReleased(this.#parts.unixMs(nowUs), endpoint);
+    this.stir();
   }
 
   /** A device has told what was asked of it. */
   looked(endpoint: string): void {
-    for (const lane of this.#lanes.values())
-      if (lane.rollout.members.get(endpoint)?.state === "pending") lane.stirred = lane.rollout.lookAgain();
+    for (const lane of this.#lanes.values()) {
+      if (lane.rollout.members.get(endpoint)?.state !== "pending") continue;
+      lane.rollout.looked(endpoint);
+      lane.stirred = true;
+    }
   }
 
   /** Whether an image is still to get somewhere. */
@@ -154,30 +165,32 @@ export class Rollouts {
 
   stored(nowUs: number, write: number, done: boolean, detail: string): boolean {
     const failed: RolloutResult = { ok: false, reason: "store-write-failed", detail };
-    const created = this.#creating.get(write);
-    if (created !== undefined) {
-      this.#creating.delete(write);
-      const { lane, tell } = created;
-      if (done) this.#lanes.set(lane.rollout.id, lane);
+    for (const [id, { lane, tells }] of this.#creating) {
+      if (lane.writing!.write !== write) continue;
+      this.#creating.delete(id);
+      if (done) this.#lanes.set(id, lane);
       if (done) this.#publish(lane);
       lane.writing = undefined;
-      tell(done ? { ok: true, record: lane.rollout.record } : failed);
+      for (const tell of tells) tell(done ? { ok: true, record: lane.rollout.record } : failed);
       return true;
     }
-    const removed = this.#removing.get(write);
-    if (removed !== undefined) {
-      this.#removing.delete(write);
-      removed(done ? ({ ok: true } as RolloutResult) : failed);
-      return true;
-    }
-    for (const lane of this.#lanes.values()) {
+    for (const [id, lane] of this.#lanes) {
       if (lane.writing?.write !== write) continue;
-      if (done) this.#written(nowUs, lane);
+      if (lane.removing !== undefined) this.#removed(id, lane, done ? undefined : failed);
+      else if (done) this.#written(nowUs, lane);
       else this.#notWritten(nowUs, lane, failed);
       this.settle(nowUs);
       return true;
     }
     return false;
+  }
+
+  #removed(id: string, lane: Lane, failed: RolloutResult | undefined): void {
+    const tells = lane.removing!;
+    lane.removing = undefined;
+    lane.writing = undefined;
+    if (failed === undefined) this.#lanes.delete(id);
+    for (const tell of tells) tell(failed ?? { ok: true, record: lane.rollout.record });
   }
 
   /** Takes a record of the store back; undefined when it is of another kind, false when it is damaged. */
@@ -211,13 +224,14 @@ export class Rollouts {
     const nowMs = this.#parts.unixMs(nowUs);
     let nextUs: number | undefined;
     for (const lane of this.#lanes.values()) {
-      const { rollout, writing, inputs, notBeforeUs } = lane;
+      const { rollout, writing, inputs, stirred, notBeforeUs } = lane;
       if (writing !== undefined) continue; // what comes of it wakes it
       // What is to be looked at in a while is not put off by what happens meanwhile.
       lane.dueMs ??= rollout.dueMs(nowMs);
       const { dueMs } = lane;
       let atUs = dueMs === undefined ? undefined : nowUs + Math.max(1_000, Math.ceil((dueMs - nowMs) * 1_000));
-      if (inputs.length > 0 || (atUs !== undefined && atUs < notBeforeUs)) atUs = Math.max(notBeforeUs, nowUs + 1_000);
+      if (inputs.length > 0 || stirred || (atUs !== undefined && atUs < notBeforeUs))
+        atUs = Math.max(notBeforeUs, nowUs + 1_000);
       if (atUs !== undefined && (nextUs === undefined || atUs < nextUs)) nextUs = atUs;
     }
     return nextUs;
@@ -241,7 +255,8 @@ export class Rollouts {
     lane.stirred = false;
     lane.dueMs = undefined;
     const refresh = new Set<string>();
-    const facts = this.#factsFor(lane, step.nowMs, refresh);
+    const asked = { nowMs: step.nowMs, refresh: (endpoint: string) => void refresh.add(endpoint) };
+    const facts = factsFor(lane, this.#lanes, this.#parts, asked);
     const taken = inputs.filter((input) => this.#take(step, lane, input, facts));
     rollout.advance(step, facts);
     for (const endpoint of refresh) this.#parts.fleet.refresh(nowUs, endpoint);
@@ -268,30 +283,6 @@ export class Rollouts {
       return false;
     }
     return true;
-  }
-
-  #factsFor(lane: Lane, nowMs: number, refresh: Set<string>): RolloutFacts {
-    const { fleet, order, maxConcurrent } = this.#parts;
-    let underWay = 0;
-    const first: Lane[] = [];
-    for (const other of this.#lanes.values()) {
-      underWay += other.rollout.members.count("commanded");
-      const { record } = other.rollout;
-      if (other !== lane && record.state === "running" && record.spec.priority === "security") first.push(other);
-    }
-    const isFeature = lane.rollout.record.spec.priority !== "security";
-    const wants = (rollout: Rollout, endpoint: string): boolean =>
-      ["pending", "commanded", "downloaded"].includes(rollout.members.get(endpoint)?.state ?? "");
-    return {
-      nowMs,
-      fleet,
-      free: maxConcurrent - underWay,
-      order: (endpoint) => order(lane.rollout.id, endpoint),
-      refresh: (endpoint) => void refresh.add(endpoint),
-      wantedBy: (endpoint) =>
-        isFeature ? first.find(({ rollout }) => wants(rollout, endpoint))?.rollout.record.spec.name : undefined,
-      stateIn: (id, endpoint) => this.get(id)?.members.get(endpoint)?.state,
-    };
   }
 
   #written(nowUs: number, lane: Lane): void {
@@ -327,6 +318,7 @@ export class Rollouts {
     lane.writing = undefined;
     lane.dueMs = undefined;
     step.undo();
+    lane.rollout.undone();
     for (const input of inputs)
       if (input.kind === "command") input.tell(failed);
       else lane.inputs.push(input);
@@ -348,6 +340,14 @@ export class Rollouts {
     }
   }
 }
+
+const noSuch = (id: string): RolloutResult & { ok: false } => ({
+  ok: false,
+  reason: "no-such-rollout",
+  detail: `there is no rollout ${id}`,
+});
+
+const BEING_DELETED: RolloutResult = { ok: false, reason: "wrong-state", detail: "it is being deleted just now" };
 
 const changed = ({ revision }: RolloutRecord): RolloutResult & { ok: false } => ({
   ok: false,

@@ -1,31 +1,45 @@
 import type { Members } from "./members.ts";
-import type { GroupRecord } from "./record.ts";
-import type { RolloutSpec } from "./spec.ts";
+import type { RolloutRecord } from "./record.ts";
+
+/** So many percent of so many devices, in hundredths of one; without the dust of binary fractions. */
+export const hundredths = (percent: number, devices: number): number => Number((percent * devices).toFixed(6));
+
+/** Whether devices wait with what they have downloaded until all have it. */
+export const awaitsBarrier = ({ spec, barrierFellMs }: Pick<RolloutRecord, "spec" | "barrierFellMs">): boolean =>
+  spec.barrier && barrierFellMs === undefined;
+
+/** Nobody is left in a group who is still to get as far as the barrier, or to the end where there is none. */
+export function isComplete(record: RolloutRecord, members: Members, index: number): boolean {
+  const { pending, commanded } = members.counts(index);
+  return awaitsBarrier(record) ? pending + commanded === 0 : members.isGroupOver(index);
+}
+
+/** Whether enough of a group's devices have succeeded; before a barrier, have what they need. */
+export function groupPassed(record: RolloutRecord, members: Members, index: number): boolean {
+  const { successThreshold } = record.spec.groups[index]!;
+  return good(record, members, index) * 100 >= hundredths(successThreshold, members.total(index));
+}
 
 /** Why a group has failed, in one word and in full; undefined while it has not. */
 export function groupError(
-  { groups }: RolloutSpec,
-  { tolerated, passed }: GroupRecord,
+  record: RolloutRecord,
   members: Members,
   index: number,
 ): readonly [reason: string, detail: string] | undefined {
-  const { name, errorThreshold, successThreshold } = groups[index]!;
+  const { name, errorThreshold, successThreshold } = record.spec.groups[index]!;
+  const { tolerated, passed } = record.groups[index]!;
   const total = members.total(index);
-  const { failed, succeeded } = members.counts(index);
+  const { failed } = members.counts(index);
   // The error threshold is what may fail: more than that, as hawkBit has it.
-  if (failed > Math.max(tolerated, Math.floor((errorThreshold / 100) * total)))
+  if (failed > tolerated && failed * 100 > hundredths(errorThreshold, total))
     return ["error-threshold", `${failed} of ${total} devices of ${name} have failed; ${errorThreshold} % may`];
-  if (members.isGroupOver(index) && !passed && succeeded < (successThreshold / 100) * total)
-    return [
-      "success-threshold-missed",
-      `${succeeded} of ${total} devices of ${name} have succeeded, and none is left; ${successThreshold} % were to`,
-    ];
-  return undefined;
+  if (passed || !isComplete(record, members, index) || groupPassed(record, members, index)) return undefined;
+  const done = awaitsBarrier(record) ? "have everything" : "have succeeded";
+  const text = `${good(record, members, index)} of ${total} devices of ${name} ${done}, and none is left`;
+  return ["success-threshold-missed", `${text}; ${successThreshold} % were to`];
 }
 
-/** Whether enough of a group's devices have succeeded; with a barrier, have what they need. */
-export function groupPassed(spec: RolloutSpec, members: Members, index: number, barrierFell: boolean): boolean {
+function good(record: RolloutRecord, members: Members, index: number): number {
   const { succeeded, downloaded } = members.counts(index);
-  const good = spec.barrier && !barrierFell ? succeeded + downloaded : succeeded;
-  return good >= (spec.groups[index]!.successThreshold / 100) * members.total(index);
+  return awaitsBarrier(record) ? succeeded + downloaded : succeeded;
 }

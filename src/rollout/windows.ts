@@ -27,6 +27,9 @@ function cronOf(schedule: string, timeZone: string): Cron {
   return new Cron(schedule, { timezone: timeZone, paused: true, mode: "5-part" });
 }
 
+/** A window that such many others touch is told to end there; it goes on when that comes. */
+const MAX_MERGED = 100;
+
 export function windowState({ schedule, durationS, timeZone }: MaintenanceWindow, unixMs: number): WindowState {
   const cron = cronOf(schedule, timeZone);
   const durationMs = durationS * 1_000;
@@ -35,10 +38,29 @@ export function windowState({ schedule, durationS, timeZone }: MaintenanceWindow
   if (opened === undefined || opened > unixMs) return { open: false, changesMs: opened };
   let closesMs = opened + durationMs;
   // Windows that overlap, or touch, are one.
-  for (let i = 0; i < 1_000; i++) {
+  for (let i = 0; i < MAX_MERGED; i++) {
     opened = cron.nextRun(new Date(opened))?.getTime();
     if (opened === undefined || opened > closesMs) break;
     closesMs = opened + durationMs;
   }
   return { open: closesMs > unixMs, changesMs: closesMs };
+}
+
+/** A window's state, reckoned anew when it changes: cron patterns take their time. */
+export class WindowClock {
+  readonly #window: MaintenanceWindow;
+  #sinceMs = Number.POSITIVE_INFINITY;
+  #state: WindowState = { open: false, changesMs: undefined };
+
+  constructor(window: MaintenanceWindow) {
+    this.#window = window;
+  }
+
+  at(unixMs: number): WindowState {
+    const { changesMs = Number.POSITIVE_INFINITY } = this.#state;
+    if (unixMs >= this.#sinceMs && unixMs < changesMs) return this.#state;
+    this.#sinceMs = unixMs;
+    this.#state = windowState(this.#window, unixMs);
+    return this.#state;
+  }
 }

@@ -42,7 +42,7 @@ describe("what holds a device back", () => {
     const site = siteOf(4);
     const gone = site.mote("m1");
     gone.gone = true; // before anything was asked of it
-    const id = site.start({ barrier: true, groups: [all], deadlineS: 900 });
+    const id = site.start({ barrier: true, groups: [{ ...all, successThreshold: 75 }], deadlineS: 900 });
     site.bench.run(100);
     expect(site.states(id)).toEqual({ downloaded: 3, commanded: 1 });
     site.bench.run(7_200);
@@ -109,12 +109,44 @@ describe("what holds a device back", () => {
     expect(site.until(other, ["finished"])).toBe("finished");
   });
 
-  it("one that has no battery to tell of passes the gate", () => {
+  it.each([
+    ["that it has none (4.04)", Code.NOT_FOUND, { succeeded: 1 }],
+    ["anything else", Code.SERVICE_UNAVAILABLE, { pending: 1 }],
+  ])("one that answers, asked for its battery, %s", (_what, code, states) => {
     const site = siteOf(1);
-    site.answer((path) => (path === "/3/0/9" ? { code: Code.NOT_FOUND } : undefined));
-    const id = site.start({ minBattery: 80, groups: [all] });
-    expect(site.until(id, ["finished"])).toBe("finished");
-    expect(site.states(id)).toEqual({ succeeded: 1 });
+    site.answer((path) => (path === "/3/0/9" ? { code } : undefined));
+    const id = site.start({ minBattery: 95, groups: [all] }); // what motes tell is under that
+    site.bench.run(3_000);
+    expect(site.states(id)).toEqual(states);
+  });
+
+  it("what was said of a device stays what was acknowledged, though what was said before could not be written", () => {
+    const site = siteOf(1);
+    const { fleet } = site.bench.gateway;
+    const told: boolean[] = [];
+    const sayBoth = (failing: readonly boolean[]): void => {
+      let n = 0;
+      site.bench.intercept = (command) => {
+        const isIt =
+          command.kind === "store" && command.ops[0]?.key === "inventory/m0" && command.durability === "durable";
+        return isIt && failing[n++] === true
+          ? { kind: "failed", reason: "disk-full", detail: "", retryable: true }
+          : undefined;
+      };
+      site.bench.loop.call(() => {
+        for (const tag of ["one", "two"])
+          fleet.describe("m0", { tags: [tag], class: undefined, hops: undefined }, (done) => told.push(done));
+      });
+      site.bench.run(1);
+    };
+    sayBoth([true, true]);
+    expect(fleet.device("m0")?.tags).toEqual([]);
+    expect(fleet.inventory.get("m0").revision).toBe(0);
+    sayBoth([true, false]);
+    expect(fleet.device("m0")?.tags).toEqual(["two"]);
+    sayBoth([false, true]);
+    expect(fleet.device("m0")?.tags).toEqual(["one"]);
+    expect(told).toEqual([false, false, false, true, false, true]); // the disk says no at once
   });
 
   it("while the backhaul is down it works from the cache, behind a restart too", () => {

@@ -3,6 +3,8 @@ import { silentLog } from "../../src/ports/log.ts";
 import { noMetrics } from "../../src/ports/metrics.ts";
 import type { Fleet, FleetDevice, Order, Verdict } from "../../src/rollout/fleet.ts";
 import { Rollouts, type RolloutResult } from "../../src/rollout/rollouts.ts";
+import { decodeRollout, rolloutKey } from "../../src/rollout/record.ts";
+import type { RolloutState } from "../../src/rollout/states.ts";
 import type { RolloutCommand } from "../../src/rollout/operator.ts";
 import type { RolloutSpec } from "../../src/rollout/spec.ts";
 import { SeededRandom } from "../../simulator/engine/random.ts";
@@ -10,9 +12,16 @@ import { uintBelow, unitFloat } from "../../src/util/random.ts";
 
 interface ModelJob {
   verdict: Verdict;
-  endsMs: number;
-  end: "succeeded" | "failed" | "never";
+  /** As it was before what happened to it in this instant, which may not get to the disk. */
+  before: Verdict;
+  changedUs: number;
+  readonly hold: boolean;
+  readonly downloadedMs: number;
+  readonly endsMs: number;
+  readonly end: "succeeded" | "failed" | "never";
 }
+
+const UNDER_WAY: ReadonlySet<Verdict["state"]> = new Set(["under-way", "held", "applying"]);
 
 /** What a run is made of; all of it drawn from the seed. */
 export interface ModelPlan {
@@ -34,7 +43,8 @@ export class RolloutModel implements Fleet {
   readonly jobs: Map<string, ModelJob> = new Map();
   /** How often each command was given. */
   readonly started: Map<string, number> = new Map();
-  readonly released: string[] = [];
+  /** Devices that have begun to apply what they held, and what the disk said of their rollout then. */
+  readonly applied: { readonly endpoint: string; readonly state: RolloutState; readonly fell: boolean }[] = [];
   crashes = 0;
   /** What operators were told that it is so. */
   readonly acknowledged: { id: string; command: string }[] = [];
@@ -81,12 +91,15 @@ export class RolloutModel implements Fleet {
   crash(): void {
     this.crashes++;
     for (const { ops } of this.#writes) if (unitFloat(this.#random) < 0.5) this.#write(ops);
-    // A job that was started in this instant may not have got to the disk.
-    for (const [endpoint, { verdict }] of this.jobs)
-      if (verdict.startedMs === this.nowMs && unitFloat(this.#random) < 0.5) {
+    // What became of a job in this instant may not have got to the disk.
+    for (const [endpoint, job] of this.jobs) {
+      if (job.changedUs !== this.nowUs || unitFloat(this.#random) < 0.5) continue;
+      if (job.verdict.startedMs !== this.nowMs) job.verdict = job.before;
+      else {
         this.jobs.delete(endpoint);
-        this.started.set(verdict.origin + endpoint, 0); // nobody has heard of it
+        this.started.set(job.verdict.origin + endpoint, 0); // nobody has heard of it
       }
+    }
     this.#boot();
   }
 
@@ -125,6 +138,13 @@ export class RolloutModel implements Fleet {
     }
   }
 
+  /** A last restart, and writes that succeed. */
+  settleDown(): void {
+    this.nowUs++;
+    this.crash();
+    this.#finishWrites(0);
+  }
+
   /** One thing happens, and time goes on; `commands` are given now and then. */
   step(id: string, commands: readonly RolloutCommand[]): void {
     const { crash, torn } = this.#plan;
@@ -136,15 +156,29 @@ export class RolloutModel implements Fleet {
     this.rollouts.settle(this.nowUs);
     if (unitFloat(this.#random) < crash) this.crash();
     this.#finishWrites(torn);
-    const command = commands[uintBelow(this.#random, commands.length * 10)];
+    const command = commands[uintBelow(this.#random, commands.length * 30)];
     if (command !== undefined) this.command(id, command);
   }
 
+  /** At most one thing happens to a job in one instant. */
   #age(job: ModelJob): void {
-    const { verdict, endsMs, end } = job;
-    if (end === "never" || this.nowMs < endsMs || verdict.state !== "under-way") return;
-    job.verdict = { ...verdict, state: end, reason: end };
-    this.rollouts.takeVerdict(job.verdict);
+    const { verdict, downloadedMs, endsMs, end, hold } = job;
+    const { nowMs } = this;
+    if (hold && verdict.state === "under-way" && nowMs >= downloadedMs) this.#become(job, "held");
+    else if (verdict.state === "held" && (verdict.releasedUntilMs ?? 0) > nowMs) {
+      this.#become(job, "applying");
+      const record = decodeRollout(this.disk.get(rolloutKey(verdict.origin.split("/")[1]!))!)!;
+      const { state, barrierFellMs } = record;
+      this.applied.push({ endpoint: verdict.endpoint, state, fell: barrierFellMs !== undefined });
+    } else if (verdict.state === (hold ? "applying" : "under-way") && nowMs >= endsMs && end !== "never")
+      this.#become(job, end);
+  }
+
+  #become(job: ModelJob, state: Verdict["state"]): void {
+    job.before = job.verdict;
+    job.changedUs = this.nowUs;
+    job.verdict = { ...job.verdict, state, reason: state };
+    if (state !== "applying") this.rollouts.takeVerdict(job.verdict);
   }
 
   *devices(): Iterable<FleetDevice> {
@@ -155,7 +189,7 @@ export class RolloutModel implements Fleet {
     return { endpoint, tags: [], gateway: "g", registered: true, battery: null };
   }
 
-  start(_nowUs: number, { endpoint, origin }: Order): string | undefined {
+  start(_nowUs: number, { endpoint, origin, policy }: Order): string | undefined {
     if (this.isBusy(endpoint)) return "busy";
     const key = origin + endpoint;
     this.started.set(key, (this.started.get(key) ?? 0) + 1);
@@ -163,19 +197,34 @@ export class RolloutModel implements Fleet {
     const draw = unitFloat(this.#random);
     const end = draw < failing ? "failed" : draw < failing + silent ? "never" : "succeeded";
     const verdict: Verdict = { endpoint, origin, state: "under-way", startedMs: this.nowMs };
-    this.jobs.set(endpoint, { verdict, endsMs: this.nowMs + uintBelow(this.#random, 600_000), end });
+    const downloadedMs = this.nowMs + uintBelow(this.#random, 600_000);
+    const endsMs = downloadedMs + uintBelow(this.#random, 60_000);
+    const hold = policy.hold === true;
+    this.jobs.set(endpoint, {
+      verdict,
+      before: verdict,
+      changedUs: this.nowUs,
+      hold,
+      downloadedMs: hold && end === "never" && draw > 0.95 ? Number.POSITIVE_INFINITY : downloadedMs,
+      endsMs,
+      end,
+    });
     return undefined;
   }
 
   cancel(_nowUs: number, endpoint: string): void {
     const job = this.jobs.get(endpoint);
-    if (job?.verdict.state !== "under-way") return;
-    job.verdict = { ...job.verdict, state: "cancelled" };
-    this.rollouts.takeVerdict(job.verdict);
+    if (job?.verdict.state === "under-way" || job?.verdict.state === "held") this.#become(job, "cancelled");
   }
 
-  release(_nowUs: number, endpoint: string): void {
-    this.released.push(endpoint);
+  release(_nowUs: number, endpoint: string, untilMs: number): void {
+    const job = this.jobs.get(endpoint);
+    if (job?.verdict.state !== "held") return;
+    if (unitFloat(this.#random) < this.#plan.torn) return this.rollouts.notReleased(this.nowUs, endpoint);
+    job.before = job.verdict;
+    job.changedUs = this.nowUs;
+    job.verdict = { ...job.verdict, releasedUntilMs: untilMs };
+    return undefined;
   }
 
   verdict(endpoint: string): Verdict | undefined {
@@ -183,7 +232,7 @@ export class RolloutModel implements Fleet {
   }
 
   isBusy(endpoint: string): boolean {
-    return this.jobs.get(endpoint)?.verdict.state === "under-way";
+    return UNDER_WAY.has(this.jobs.get(endpoint)?.verdict.state ?? "succeeded");
   }
 
   refresh(): void {}

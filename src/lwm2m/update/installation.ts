@@ -8,6 +8,7 @@ import {
 } from "../firmware.ts";
 import { writeOf, type Operation } from "../operation.ts";
 import { pathText, type Path } from "../path.ts";
+import { mayApply } from "./hold.ts";
 import type { Component } from "./job.ts";
 import { RETRY_US, type UpdateContext } from "./ports.ts";
 
@@ -64,6 +65,7 @@ export class Installation {
     if (severity !== undefined) settings.push([Firmware.SEVERITY, severity]);
     if (maxDeferS !== undefined) settings.push([Firmware.MAX_DEFER, maxDeferS]);
     const next = (now: number): void => {
+      if (!mayApply(this.#context, now)) return; // taken back meanwhile
       const setting = settings.shift();
       if (setting === undefined) return this.begin(now, true);
       const path = [...this.#context.target.object, setting[0]];

@@ -1,0 +1,392 @@
+import { describe, expect, it } from "vitest";
+import { ScriptedFleet, lenient, strict } from "../support/scripted-fleet.ts";
+
+const DAY_S = 86_400;
+const two = [
+  { ...strict, name: "a", percent: 50 },
+  { ...strict, name: "b" },
+] as const;
+const hourAtTwo = { schedule: "0 2 * * *", durationS: 3_600, timeZone: "UTC" } as const;
+
+/** A fleet whose devices have all downloaded what a barrier keeps them from applying. */
+function downloaded(devices: number, change: object = {}): { readonly fleet: ScriptedFleet; readonly id: string } {
+  const fleet = new ScriptedFleet(devices);
+  const id = fleet.begin({ barrier: true, groups: [strict], ...change });
+  fleet.become("held", ...fleet.names);
+  return { fleet, id };
+}
+
+describe("what has not begun", () => {
+  it.each([
+    ["waits for approval", { approval: true }],
+    ["waits for its time", { startAtMs: 1e9 }],
+  ])("is not brought to run by a stop and a retry: one that %s", (_what, change) => {
+    const fleet = new ScriptedFleet(2);
+    const id = fleet.begin(change);
+    expect(fleet.command(id, "stop")).toMatchObject({ ok: true });
+    expect(fleet.command(id, "retry")).toMatchObject({ ok: false, reason: "wrong-state" });
+    fleet.run(10);
+    expect(fleet.asked).toEqual([]);
+    expect(fleet.rollout(id).record.state).toBe("stopped");
+  });
+
+  it("is not replaced by another one of its id, and each who asked is told", () => {
+    const fleet = new ScriptedFleet(1);
+    const { spec } = fleet.rollout(fleet.begin()).record;
+    const told: boolean[] = [];
+    for (let i = 0; i < 2; i++) fleet.rollouts.create(fleet.nowUs, spec, "ann", ({ ok }) => told.push(ok), "same");
+    fleet.write(1);
+    let started: boolean | undefined;
+    const asked = { command: "start", by: "ann", why: "", revision: undefined } as const;
+    fleet.rollouts.command(fleet.nowUs, "same", asked, ({ ok }) => (started = ok));
+    fleet.write();
+    expect([...told, started]).toEqual([true, true, true]);
+    expect(fleet.why("same")).toBe("running: started");
+    fleet.restart();
+    expect(fleet.why("same")).toBe("running: started");
+  });
+
+  it("is there again when its deletion could not be written, and cannot be made anew meanwhile", () => {
+    const fleet = new ScriptedFleet(1);
+    fleet.create({}, "one");
+    const told: unknown[] = [];
+    fleet.fails = () => true;
+    fleet.rollouts.remove("one", undefined, (result) => told.push(result));
+    fleet.rollouts.remove("one", undefined, (result) => told.push(result));
+    const { spec } = fleet.rollout("one").record;
+    fleet.rollouts.create(fleet.nowUs, spec, "ann", (result) => told.push(result), "one");
+    expect(told).toMatchObject([{ ok: false, reason: "wrong-state" }]);
+    fleet.write();
+    expect(told).toMatchObject([{}, { reason: "store-write-failed" }, { reason: "store-write-failed" }]);
+    fleet.fails = () => false;
+    expect(fleet.command("one", "start")).toMatchObject({ ok: true });
+  });
+});
+
+describe("a barrier", () => {
+  it("goes on to the next group, or pauses, when a group has downloaded what it can", () => {
+    const fleet = new ScriptedFleet(8);
+    const id = fleet.begin({ barrier: true, groups: two });
+    fleet.become("failed", "d0");
+    fleet.become("held", "d1", "d2", "d3");
+    expect(fleet.why(id)).toBe("paused: success-threshold-missed");
+    expect(fleet.states(id)).toEqual({ failed: 1, downloaded: 3, pending: 4 });
+    fleet.command(id, "resume");
+    fleet.become("held", "d4", "d5", "d6", "d7");
+    expect(fleet.countOf("release")).toBe(7);
+    fleet.become("succeeded", "d1", "d2", "d3", "d4", "d5", "d6", "d7");
+    expect(fleet.why(id)).toMatch(/^finished/);
+  });
+
+  it("is judged again by what has succeeded, once it has fallen", () => {
+    const { fleet, id } = downloaded(4, { groups: [{ ...strict, errorThreshold: 100 }] });
+    fleet.become("failed", "d0");
+    fleet.become("failed", "d1");
+    fleet.become("succeeded", "d2");
+    expect(fleet.why(id)).toBe("running: started");
+    fleet.become("succeeded", "d3");
+    expect(fleet.rollouts.decisions(id).map(({ what }) => what)).toContain("success-threshold-missed");
+  });
+
+  it("lets devices go though the write that says so fails", () => {
+    const fleet = new ScriptedFleet(2);
+    const id = fleet.begin({ barrier: true, groups: [strict] });
+    fleet.become("held", "d0");
+    fleet.fails = () => true;
+    fleet.become("held", "d1");
+    fleet.fails = () => false;
+    fleet.run(10);
+    expect(fleet.names.map((name) => fleet.mayApply(name))).toEqual([true, true]);
+    expect(fleet.states(id)).toEqual({ downloaded: 2 });
+  });
+
+  it("lets a device go on its second attempt as well", () => {
+    const { fleet, id } = downloaded(2);
+    fleet.become("failed", "d0");
+    fleet.become("succeeded", "d1");
+    expect(fleet.command(id, "retry")).toMatchObject({ ok: true });
+    fleet.become("held", "d0");
+    expect(fleet.mayApply("d0")).toBe(true);
+  });
+
+  it("is up again when a pause comes, for whoever has not begun to apply", () => {
+    const { fleet, id } = downloaded(3);
+    fleet.become("applying", "d0");
+    expect(fleet.mayApply("d1")).toBe(true);
+    fleet.command(id, "pause");
+    expect(fleet.mayApply("d1")).toBe(false);
+    // Nobody is late because the operator thinks.
+    fleet.run(30 * DAY_S);
+    expect(fleet.states(id)).toEqual({ downloaded: 2, failed: 1 });
+    fleet.restart();
+    expect(fleet.mayApply("d1")).toBe(false);
+    fleet.command(id, "resume");
+    expect(fleet.names.map((name) => fleet.mayApply(name))).toEqual([false, true, true]);
+  });
+
+  it("is up again when too many fail to apply", () => {
+    const { fleet, id } = downloaded(10, { groups: [{ ...strict, errorThreshold: 10 }] });
+    fleet.become("failed", "d0");
+    expect(fleet.mayApply("d5")).toBe(true);
+    fleet.become("failed", "d1");
+    expect(fleet.why(id)).toBe("paused: error-threshold");
+    expect(fleet.names.filter((name) => fleet.mayApply(name))).toEqual([]);
+  });
+
+  it("lets go again, a while later, whom the gateway could not write down", () => {
+    const { fleet, id } = downloaded(1);
+    fleet.asked = [];
+    const { releasedUntilMs, ...job } = fleet.jobs.get("d0")!;
+    expect(releasedUntilMs).toBeGreaterThan(0);
+    fleet.jobs.set("d0", job);
+    fleet.rollouts.notReleased(fleet.nowUs, "d0");
+    fleet.rollouts.settle(fleet.nowUs);
+    expect(fleet.asked).toEqual([]);
+    fleet.run(6);
+    expect(fleet.mayApply("d0")).toBe(true);
+    expect(fleet.states(id)).toEqual({ downloaded: 1 });
+  });
+});
+
+describe("a window", () => {
+  it("is not missed because a write fails as it opens", () => {
+    const fleet = new ScriptedFleet(1);
+    fleet.begin({ window: hourAtTwo, deadlineS: DAY_S, groups: [strict] });
+    fleet.become("held", "d0");
+    let failures = 0;
+    fleet.fails = () => failures++ < 1;
+    fleet.run(7_260);
+    expect(failures).toBeGreaterThan(1);
+    expect(fleet.mayApply("d0")).toBe(true);
+  });
+});
+
+describe("what is taken back", () => {
+  it.each([[["cancel"]], [["stop", "cancel"]]] as const)("by %j is taken back behind a crash as well", (commands) => {
+    const fleet = new ScriptedFleet(1);
+    const id = fleet.begin();
+    fleet.cancels = false; // the gateway dies before it hears of it
+    for (const command of commands) expect(fleet.command(id, command)).toMatchObject({ ok: true });
+    fleet.cancels = true;
+    fleet.restart();
+    expect(fleet.asked).toEqual(["cancel d0"]);
+    expect(fleet.isBusy("d0")).toBe(false);
+    fleet.run(1);
+    expect(fleet.states(id)).toEqual({ cancelled: 1 });
+  });
+
+  it("behind a deadline is taken back behind a crash as well, however often", () => {
+    const fleet = new ScriptedFleet(1);
+    const id = fleet.begin({ deadlineS: 60 });
+    fleet.cancels = false;
+    fleet.run(70);
+    expect(fleet.states(id)).toEqual({ failed: 1 });
+    fleet.restart();
+    fleet.cancels = true;
+    fleet.restart();
+    expect(fleet.isBusy("d0")).toBe(false);
+  });
+
+  it("is not what has succeeded, or is another's", () => {
+    const fleet = new ScriptedFleet(2);
+    fleet.begin();
+    fleet.become("succeeded", "d0");
+    fleet.become("failed", "d1");
+    fleet.jobs.set("d0", { ...fleet.jobs.get("d0")!, state: "applying" }); // its end was not written
+    fleet.jobs.set("d1", { endpoint: "d1", origin: "operator", state: "under-way", startedMs: 1 });
+    fleet.restart();
+    expect(fleet.asked).toEqual([]);
+  });
+
+  it("is not begun: a command that was written and not given dies with a stop, and waits behind a pause", () => {
+    for (const [command, state] of [
+      ["stop", { cancelled: 1 }],
+      ["pause", { pending: 1 }],
+    ] as const) {
+      const fleet = new ScriptedFleet(1);
+      const id = fleet.begin();
+      fleet.cancels = false;
+      fleet.command(id, command);
+      fleet.jobs.clear(); // the update never got to the disk
+      fleet.restart();
+      expect(fleet.states(id)).toEqual(state);
+      expect(fleet.countOf("start")).toBe(0);
+      fleet.command(id, command === "stop" ? "retry" : "resume");
+      expect(fleet.countOf("start")).toBe(1);
+    }
+  });
+});
+
+describe("shares of a group", () => {
+  it("55 of 100 are 55 percent", () => {
+    const fleet = new ScriptedFleet(200);
+    const id = fleet.begin({
+      groups: [
+        { ...strict, percent: 50, successThreshold: 55, errorThreshold: 100 },
+        { ...lenient, name: "rest" },
+      ],
+    });
+    fleet.become("succeeded", ...fleet.names.slice(0, 54));
+    expect(fleet.rollout(id).record.groups[0]?.passed).toBe(false);
+    fleet.become("succeeded", fleet.names[54]!);
+    expect(fleet.rollout(id).record.groups[0]?.passed).toBe(true);
+  });
+
+  it("29 of 100 may fail where 29 percent may", () => {
+    const fleet = new ScriptedFleet(100);
+    const id = fleet.begin({ groups: [{ ...lenient, errorThreshold: 29 }] });
+    fleet.become("failed", ...fleet.names.slice(0, 29));
+    expect(fleet.why(id)).toBe("running: started");
+    fleet.become("failed", fleet.names[29]!);
+    expect(fleet.why(id)).toBe("paused: error-threshold");
+  });
+
+  it.each([
+    [7, 100, 7],
+    [2.5, 100, 3],
+    [1.1, 3_000, 33],
+    [0.1, 1_000, 1],
+  ])("%d percent of %d are %d", (percent, devices, size) => {
+    const fleet = new ScriptedFleet(devices);
+    const id = fleet.begin({ groups: [{ ...lenient, percent }, { ...lenient }] });
+    expect(fleet.rollout(id).members.total(0)).toBe(size);
+  });
+});
+
+describe("rollouts that come after others", () => {
+  it("wait for one that has not begun, and skip whom it is not for", () => {
+    const fleet = new ScriptedFleet(3);
+    const first = fleet.begin({ startAtMs: 600_000, endpoints: ["d0", "d1"] });
+    const then = fleet.begin({ after: [first] });
+    fleet.run(300);
+    expect(fleet.states(then)).toEqual({ pending: 3 });
+    fleet.run(310);
+    fleet.become("succeeded", "d0", "d1");
+    fleet.run(20);
+    expect(fleet.states(then)).toEqual({ commanded: 2, skipped: 1 });
+  });
+
+  it("fail when their turn does not come until the deadline", () => {
+    const fleet = new ScriptedFleet(1);
+    const first = fleet.create();
+    const then = fleet.begin({ after: [first?.ok === true ? first.record.id : ""] });
+    fleet.run(3_700);
+    expect(fleet.rollout(then).members.get("d0")).toMatchObject({ state: "failed", reason: "dependency" });
+  });
+
+  it("are not made after one that there is not", () => {
+    const fleet = new ScriptedFleet(1);
+    expect(fleet.create({ after: ["none"] })).toMatchObject({ ok: false, reason: "no-such-dependency" });
+  });
+
+  it("do not stand in the way of what they wait for, because they are urgent", () => {
+    const fleet = new ScriptedFleet(4);
+    const feature = fleet.begin({ maxConcurrent: 1 });
+    const between = fleet.create({ after: [feature] });
+    const security = fleet.begin({ priority: "security", after: [between?.ok === true ? between.record.id : ""] });
+    fleet.command(between?.ok === true ? between.record.id : "", "start");
+    for (let i = 0; i < 60; i++) {
+      for (const name of fleet.names) if (fleet.jobs.get(name)?.state === "under-way") fleet.become("succeeded", name);
+      fleet.run(11);
+    }
+    expect(fleet.states(security)).toEqual({ succeeded: 4 });
+    expect(fleet.nowUs).toBeLessThan(1e6 * 3_600);
+  });
+
+  it("leave slots to security, which has not had its turn to take them", () => {
+    const fleet = new ScriptedFleet(300, 150);
+    const feature = fleet.create({ endpoints: fleet.names.slice(150) });
+    const security = fleet.create({ priority: "security", endpoints: fleet.names.slice(0, 150) });
+    if (feature?.ok !== true || security?.ok !== true) throw new Error("not created");
+    const asked = { command: "start", by: "ann", why: "", revision: undefined } as const;
+    fleet.rollouts.command(fleet.nowUs, security.record.id, asked, () => {});
+    fleet.rollouts.command(fleet.nowUs, feature.record.id, asked, () => {}); // 100 of 150 are commanded by now
+    fleet.write();
+    expect(fleet.states(security.record.id)).toEqual({ commanded: 150 });
+    expect(fleet.states(feature.record.id)).toEqual({ pending: 150 });
+  });
+});
+
+describe("timers", () => {
+  it("do not spin behind the end of a dynamic group", () => {
+    const fleet = new ScriptedFleet(1);
+    fleet.begin({ dynamicUntilMs: 60_000 });
+    fleet.run(200);
+    expect(fleet.wakes).toBeLessThan(20);
+  });
+
+  it("do not spin while one installs that is late, which has as long again", () => {
+    const fleet = new ScriptedFleet(2);
+    const id = fleet.begin({ deadlineS: 60 });
+    fleet.become("applying", "d0");
+    fleet.run(30);
+    fleet.become("succeeded", "d1");
+    fleet.run(80);
+    expect(fleet.states(id)).toEqual({ commanded: 1, succeeded: 1 });
+    fleet.run(20);
+    expect(fleet.states(id)).toEqual({ failed: 1, succeeded: 1 });
+    expect(fleet.wakes).toBeLessThan(20);
+  });
+
+  it("come again after a write that failed, though nothing else happens", () => {
+    const fleet = new ScriptedFleet(250);
+    let writes = 0;
+    fleet.fails = () => ++writes === 3; // the second hundred of commands
+    const id = fleet.begin();
+    fleet.run(60);
+    expect(fleet.states(id)).toEqual({ commanded: 250 });
+  });
+
+  it("keep deadlines in order behind a write that failed", () => {
+    const fleet = new ScriptedFleet(3);
+    const id = fleet.begin({ maxConcurrent: 2 });
+    fleet.run(1_800);
+    fleet.become("succeeded", "d0"); // d2 begins half an hour behind d1
+    let failures = 0;
+    fleet.fails = () => failures++ < 1;
+    fleet.run(1_860);
+    expect(failures).toBeGreaterThan(1);
+    expect(fleet.states(id)).toEqual({ succeeded: 1, failed: 1, commanded: 1 });
+  });
+});
+
+describe("ten thousand devices", () => {
+  it("are not asked for their battery all at once, and each in the end", () => {
+    const fleet = new ScriptedFleet(1_000);
+    const told = new Set<string>();
+    fleet.known = (endpoint) => ({
+      battery: told.has(endpoint) ? 90 : undefined,
+      batteryAtMs: told.has(endpoint) ? fleet.nowUs / 1_000 : undefined,
+    });
+    const id = fleet.begin({ minBattery: 50, maxConcurrent: 50, deadlineS: DAY_S });
+    expect(fleet.countOf("refresh")).toBe(50);
+    fleet.run(9);
+    expect(fleet.countOf("refresh")).toBe(50);
+    fleet.run(200);
+    expect(fleet.countOf("refresh")).toBe(1_000);
+    expect(fleet.states(id)).toEqual({ pending: 1_000 });
+    for (const name of fleet.names.slice(0, 10)) {
+      told.add(name);
+      fleet.rollouts.looked(name);
+    }
+    fleet.run(1);
+    expect(fleet.states(id)).toEqual({ pending: 990, commanded: 10 });
+  });
+
+  it("are looked at once in a while, not with each answer of one of them", () => {
+    const fleet = new ScriptedFleet(10_000);
+    let looks = 0;
+    fleet.known = (endpoint) => {
+      looks++;
+      return { battery: Number(endpoint.slice(1)) < 100 ? 90 : 10, batteryAtMs: 1_000_000 };
+    };
+    const id = fleet.begin({ minBattery: 50, deadlineS: DAY_S });
+    fleet.run(1);
+    expect(fleet.states(id)).toEqual({ commanded: 100, pending: 9_900 });
+    looks = 0;
+    for (let i = 0; i < 100; i++) fleet.become("succeeded", `d${i}`);
+    expect(looks).toBeLessThan(1_000);
+    fleet.run(10);
+    expect(looks).toBeGreaterThanOrEqual(9_900);
+  });
+});
