@@ -42,13 +42,22 @@ const spec = {
   deadlineS: 86_400,
 };
 
+/** To the end; with a barrier; cancelled half-way, without one and with one, where one write of five fails. */
+const KINDS = [
+  { barrier: false, failing: 0.03 },
+  { barrier: true, failing: 0.03 },
+  { barrier: false, failing: 0.2, cancelAt: MOTES / 2 },
+  { barrier: true, failing: 0.2, cancelAt: 0.6 * MOTES },
+];
+
 const total = { kills: 0, lostAcks: 0, doubleUpdates: 0, wrongImages: 0, finished: true };
 const findings = [];
 let runs = 0;
 for (let seed = Number(values.seed); total.kills < Number(values.kills); seed++) {
   const left = Number(values.kills) - total.kills;
-  const parts = { profile, devices, quirks: readQuirks(undefined), kills: left, everyS: 2, failing: 0.03 };
-  const result = runCrashes(spec, seed, { ...parts, lies: values.plant });
+  const parts = { profile, devices, quirks: readQuirks(undefined), kills: left, everyS: 2 };
+  const { barrier, ...kind } = KINDS[seed % KINDS.length];
+  const result = runCrashes({ ...spec, barrier }, seed, { ...parts, ...kind, lies: values.plant });
   for (const key of ["kills", "lostAcks", "doubleUpdates", "wrongImages"]) total[key] += result[key];
   total.finished &&= result.finished;
   findings.push(...result.findings.map((text) => `seed ${seed}: ${text}`));

@@ -2,6 +2,7 @@ import type { Quirks } from "../../src/lwm2m/quirks.ts";
 import type { RolloutCommand } from "../../src/rollout/operator.ts";
 import type { Gateway } from "../../src/gateway/gateway.ts";
 import { hasEnded } from "../../src/rollout/record.ts";
+import type { Rollout } from "../../src/rollout/rollout.ts";
 import type { RolloutSpec } from "../../src/rollout/spec.ts";
 import { uintBelow, unitFloat } from "../../src/util/random.ts";
 import { SeededRandom } from "../engine/random.ts";
@@ -19,6 +20,8 @@ export interface CrashParts {
   readonly everyS: number;
   /** Share of the store's writes that fail. */
   readonly failing: number;
+  /** The operator cancels once so many devices have succeeded. */
+  readonly cancelAt?: number | undefined;
   /** A planted fault: the disk says that it has what it has not. */
   readonly lies: boolean;
 }
@@ -29,14 +32,18 @@ export interface CrashResult {
   readonly lostAcks: number;
   readonly doubleUpdates: number;
   readonly wrongImages: number;
+  /** It came to its end: to the last device, or to where the operator cancelled it. */
   readonly finished: boolean;
   readonly findings: readonly string[];
 }
 
 const ID = "crashed";
 const DOWN_US = 500_000;
+const AT_ONCE_US = 5_000;
+/** An update that goes on behind the end of its rollout shows by then. */
+const AFTER_US = 2 * 3_600e6;
 
-/** A rollout whose gateway is killed all the time, on a disk whose writes fail, with an operator who pauses and resumes. */
+/** A rollout whose gateway is killed all the time, on a disk whose writes fail, with an operator who pauses, resumes and may cancel. */
 export function runCrashes(spec: RolloutSpec, seed: number, parts: CrashParts): CrashResult {
   const { devices, ...rest } = parts;
   const crashes = new Crashes(spec, seed, parts);
@@ -53,6 +60,8 @@ export function runCrashes(spec: RolloutSpec, seed: number, parts: CrashParts): 
   return crashes.result(cell);
 }
 
+const ENDING: ReadonlySet<string> = new Set(["stopping", "stopped"]);
+
 class Crashes {
   readonly #spec: RolloutSpec;
   readonly #parts: CrashParts;
@@ -65,6 +74,7 @@ class Crashes {
   /** Devices whose verdict was told. */
   readonly #ended = new Map<string, string>();
   #paused = false;
+  #cancelled: "no" | "asked" | "told" = "no";
   #busy = false;
   readonly #findings: string[] = [];
 
@@ -108,6 +118,7 @@ class Crashes {
     for (const number of this.#told) if (!there.has(number)) this.#findings.push(`lost: decision ${number}`);
     for (const [endpoint, state] of this.#ended)
       if (rollout.members.get(endpoint)?.state !== state) this.#findings.push(`lost: ${endpoint} ${state}`);
+    if (this.#cancelled === "told" && !ENDING.has(rollout.record.state)) this.#findings.push("lost: cancel");
     if (this.#paused && rollout.record.state === "running") this.#findings.push("lost: pause");
   }
 
@@ -119,32 +130,61 @@ class Crashes {
     if (rollout === undefined || this.#state === "creating") return;
     for (let news = core.fleet.pollNews(); news !== undefined; news = core.fleet.pollNews())
       if (news.kind === "rollout") this.#told.add(Number(news.data["number"]));
-    if (rollout.record.state === "paused" && !this.#busy) this.#ask(core, nowUs, "resume");
-    else if (rollout.record.state === "running" && !this.#busy && unitFloat(this.#random) < 0.01)
-      this.#ask(core, nowUs, "pause");
-    if (!hasEnded(rollout.record)) return;
-    this.#state = "over";
-    for (const sim of cell.motes)
-      if (sim.finishedUs === undefined) cell.finish(sim, rollout.members.get(sim.name)?.state ?? "in no group");
+    if (!this.#busy) this.#operate(core, nowUs, cell, rollout);
+    if (hasEnded(rollout.record) && this.#state === "created") this.#end(cell);
   }
 
-  #ask(core: Gateway, nowUs: number, command: RolloutCommand): void {
+  #operate(core: Gateway, nowUs: number, cell: Lwm2mCell, { record, members }: Rollout): void {
+    const { cancelAt } = this.#parts;
+    const isAtIt = record.state === "running" || record.state === "paused";
+    const isEnough = cancelAt !== undefined && members.count("succeeded") + members.count("downloaded") >= cancelAt;
+    if (isAtIt && isEnough) this.#ask(core, nowUs, cell, "cancel");
+    else if (record.state === "paused") this.#ask(core, nowUs, cell, "resume");
+    else if (record.state === "running" && unitFloat(this.#random) < 0.01) this.#ask(core, nowUs, cell, "pause");
+  }
+
+  /** Dies a last time, so that what it did last is torn as well, and watches for what should not come. */
+  #end(cell: Lwm2mCell): void {
+    this.#state = "over";
+    if (this.#kills < this.#parts.kills) cell.air.engine.after(1, () => this.#kill(cell));
+    cell.air.engine.after(AFTER_US, () => {
+      const { fleet } = this.#core!;
+      for (const sim of cell.motes) {
+        if (fleet.isBusy(sim.name)) this.#findings.push(`left behind: an update of ${sim.name}`);
+        const member = fleet.rollouts.get(ID)?.members.get(sim.name);
+        if (sim.finishedUs === undefined) cell.finish(sim, member?.state ?? "in no group");
+      }
+    });
+  }
+
+  #ask(core: Gateway, nowUs: number, cell: Lwm2mCell, command: RolloutCommand): void {
     this.#busy = true;
     const asked = { command, by: "operator", why: "", revision: undefined };
     core.fleet.rollouts.command(nowUs, ID, asked, (told) => {
       this.#busy = false;
       if (!told.ok) return;
       this.#paused = command === "pause";
+      if (command === "cancel") this.#cancelled = "told";
+      // What comes of his word is under way: an instant that is as good as any to die.
+      if (this.#kills < this.#parts.kills && unitFloat(this.#random) < 0.5)
+        cell.air.engine.after(uintBelow(this.#random, AT_ONCE_US), () => this.#kill(cell));
       // What an operator who looks now sees, he has been told.
       for (const { endpoint, state } of core.fleet.rollouts.get(ID)!.members.all())
         if (state === "succeeded") this.#ended.set(endpoint, state);
     });
-    if (command === "resume") this.#paused = false; // it may be so from now on
+    // It may be so from now on.
+    if (command === "resume") this.#paused = false;
+    if (command === "cancel" && this.#cancelled === "no") this.#cancelled = "asked";
   }
 
   #begin(core: Gateway, nowUs: number, cell: Lwm2mCell): void {
     const { devices } = this.#parts;
-    if (devices.some(({ name }) => core.devices.get(name) === undefined) || core.listings().length === 0) return;
+    if (core.listings().length === 0) {
+      // Whoever is told that his image could not be written publishes it again.
+      if ([...core.publications()].length === 0) cell.gateway.publish(core, nowUs);
+      return;
+    }
+    if (devices.some(({ name }) => core.devices.get(name) === undefined)) return;
     this.#state = "creating";
     core.fleet.rollouts.create(
       nowUs,
@@ -171,6 +211,7 @@ class Crashes {
 
   result(cell: Lwm2mCell): CrashResult {
     const rollout = this.#core?.fleet.rollouts.get(ID);
+    const mayStop = this.#cancelled !== "no";
     let [doubleUpdates, wrongImages] = [0, 0];
     for (const { mote, name } of cell.motes) {
       // Once from the factory, once into the new image.
@@ -184,7 +225,7 @@ class Crashes {
       lostAcks: this.#findings.length,
       doubleUpdates,
       wrongImages,
-      finished: rollout?.record.state === "finished",
+      finished: rollout !== undefined && hasEnded(rollout.record) && (rollout.record.state === "finished" || mayStop),
       findings: this.#findings,
     };
   }

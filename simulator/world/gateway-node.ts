@@ -59,7 +59,7 @@ export class GatewayNode {
     this.classId = randomBytes(content, 16);
     this.#router = mesh.nodes[GATEWAY_ID]!;
     this.#start();
-    this.#publish();
+    this.call((core, nowUs) => this.publish(core, nowUs));
   }
 
   /** The core that runs now; undefined while it is down. */
@@ -125,7 +125,8 @@ export class GatewayNode {
     this.#gateway = { core, loop, executor };
   }
 
-  #publish(): void {
+  /** Publishes the author's image. */
+  publish(core: Gateway, nowUs: number): void {
     const uri = "sim:image";
     this.#disk.upstream.set(uri, this.image);
     const description = {
@@ -140,6 +141,6 @@ export class GatewayNode {
       ...(this.#case.transport === "lwm2m" ? { version: `${TARGET_SEQUENCE}.0.0` } : {}),
     };
     const envelope = signEnvelope(nobleCrypto, this.author, createEnvelope(nobleCrypto, description));
-    this.call((core, nowUs) => core.publish(nowUs, 1, { envelope }));
+    core.publish(nowUs, 1, { envelope });
   }
 }

@@ -80,7 +80,9 @@ export class Rollout implements RolloutHolder {
         if (isOurs && !ENDS.has(verdict.state)) step.effects.push({ kind: "cancel", endpoint });
         continue;
       }
-      if (isOver(member) || member.state === "pending") continue;
+      if (isOver(member) || (member.state === "pending" && !isOurs)) continue;
+      // Nobody else has begun it, so it was commanded, whatever could be written of that.
+      if (member.state === "pending") step.moveMember(member, "command", { commandedMs: verdict!.startedMs });
       if (isOurs) this.takeVerdict(step, verdict);
       else if (verdict !== undefined && verdict.startedMs >= commandedMs)
         this.#end(step, member, "superseded", "another update took its place");

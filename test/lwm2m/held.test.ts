@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { keyRecord } from "../../src/lifecycle/classes.ts";
 import type { LifecycleEvent } from "../../src/lifecycle/events.ts";
+import { DEFAULT_POLICY } from "../../src/lwm2m/update/job.ts";
 import { toHex } from "../../src/util/bytes.ts";
 import { BEHAVIOURS } from "../../simulator/mote/lwm2m/behaviour.ts";
 import { author, classId, makeImage, vendorId } from "../support/gateway.ts";
@@ -67,4 +68,27 @@ describe.each(["pull-only", "push-only"])("an update under way, %s", (behaviour)
     submit(site, { kind: "key-revoked", key: keyRecord(author.publicKey), reason: "stolen" });
     ended(site);
   });
+});
+
+it("an update whose record could not be written is not begun by what its client says meanwhile", () => {
+  const site = new Lwm2mSite();
+  site.addMote("m");
+  site.bench.run(10);
+  const { updates } = site.bench.gateway.devices;
+  let writes = 0;
+  site.bench.intercept = (command) => {
+    if (command.kind !== "store" || command.ops[0]?.key !== "update/m" || writes++ > 0) return undefined;
+    return { kind: "failed", reason: "disk-full", detail: "no space", retryable: true };
+  };
+  let written: boolean | undefined;
+  site.bench.loop.call((nowUs) => {
+    updates.start(nowUs, "m", [site.target], DEFAULT_POLICY, (done) => (written = done));
+    updates.imageSettled(nowUs, site.target.digest, true);
+  });
+  site.bench.run(600);
+  expect([written, writes]).toEqual([false, 1]);
+  site.bench.restart();
+  site.bench.run(600);
+  expect(site.bench.gateway.devices.updates.get("m")).toBeUndefined();
+  expect(site.mote("m").boots).toBe(1);
 });

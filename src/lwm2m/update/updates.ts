@@ -71,6 +71,8 @@ interface Entry {
   timer: Timer | undefined;
   /** When `timer` goes off. */
   timerUs: number | undefined;
+  /** It is on the disk: nothing is done for one that may turn out never to have been. */
+  begun: boolean;
   /** Its end has been told. */
   closed: boolean;
   /** That it waits for its release has been told. */
@@ -118,8 +120,9 @@ export class Updates {
     this.#parts.metrics.count("lwm2m_updates", "started");
     const entry = this.#enter(nowUs, job);
     this.#write(job, (now, done) => {
-      if (done) entry.run.start(now);
-      else this.#drop(entry);
+      entry.begun = done;
+      if (!done) this.#drop(entry);
+      else if (!hasEnded(job)) entry.run.start(now);
       then(done);
       this.#after(entry);
     });
@@ -190,6 +193,7 @@ export class Updates {
   /** Goes on with what was under way before a restart. */
   begin(nowUs: number): void {
     for (const entry of this.#entries.values()) {
+      entry.begun = true;
       if (hasEnded(entry.run.job)) continue;
       entry.run.start(nowUs);
       this.#after(entry);
@@ -241,7 +245,7 @@ export class Updates {
 
   #on(endpoint: string, action: (run: UpdateRun) => void): void {
     const entry = this.#entries.get(endpoint);
-    if (entry === undefined || hasEnded(entry.run.job)) return;
+    if (entry === undefined || !entry.begun || hasEnded(entry.run.job)) return;
     action(entry.run);
     this.#after(entry);
   }
@@ -251,6 +255,7 @@ export class Updates {
       run: new UpdateRun(nowUs, job, this.#portsFor(job)),
       timer: undefined,
       timerUs: undefined,
+      begun: false,
       closed: hasEnded(job),
       held: false,
     };
