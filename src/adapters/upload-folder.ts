@@ -1,7 +1,6 @@
 import { createHash, randomBytes, type Hash } from "node:crypto";
 import {
   createReadStream,
-  existsSync,
   mkdirSync,
   readdirSync,
   readFileSync,
@@ -16,6 +15,15 @@ import { pathToFileURL } from "node:url";
 import type { AppendResult, UploadInfo, Uploads } from "../ports/uploads.ts";
 
 const MAX_UPLOADS = 64;
+/** One that nobody has sent a byte to for so long, and that no release names, is thrown away. */
+const IDLE_MS = 7 * 86_400_000;
+
+export interface UploadOptions {
+  readonly maxBytes: number;
+  /** Whether a release names the image of this SHA-256: it may have to be fetched once more. */
+  readonly isNeeded: (sha256: string) => boolean;
+  readonly unixMs?: (() => number) | undefined;
+}
 
 interface Meta {
   readonly bytes: number;
@@ -26,13 +34,13 @@ interface Meta {
 /** Uploads as files of a folder: `<id>` has the bytes, `<id>.json` what they are to be. */
 export class UploadFolder implements Uploads {
   readonly folder: string;
-  readonly #maxBytes: number;
+  readonly #options: UploadOptions;
   readonly #metas = new Map<string, Meta>();
   readonly #busy = new Set<string>();
 
-  constructor(folder: string, maxBytes: number) {
+  constructor(folder: string, options: UploadOptions) {
     this.folder = folder;
-    this.#maxBytes = maxBytes;
+    this.#options = options;
     mkdirSync(folder, { recursive: true, mode: 0o700 });
     for (const name of readdirSync(folder)) {
       const id = /^([0-9a-f]{16})\.json$/.exec(name)?.[1];
@@ -45,18 +53,33 @@ export class UploadFolder implements Uploads {
   }
 
   async create(bytes: number, sha256: string): Promise<UploadInfo | "too-many-uploads" | "too-long"> {
-    if (bytes > this.#maxBytes) return "too-long";
+    if (bytes > this.#options.maxBytes) return "too-long";
+    await this.#expire();
     if (this.#metas.size >= MAX_UPLOADS) return "too-many-uploads";
     const id = randomBytes(8).toString("hex");
     const meta = { bytes, sha256, complete: false };
     writeFileSync(this.#path(id), "", { flush: true });
     this.#keep(id, meta);
-    return Promise.resolve(this.#info(id, meta));
+    return this.#info(id, meta);
   }
 
   async get(id: string): Promise<UploadInfo | undefined> {
+    await this.#expire();
     const meta = this.#metas.get(id);
-    return Promise.resolve(meta && this.#info(id, meta));
+    return meta && this.#info(id, meta);
+  }
+
+  async all(): Promise<UploadInfo[]> {
+    await this.#expire();
+    return Array.from(this.#metas, ([id, meta]) => this.#info(id, meta));
+  }
+
+  async #expire(): Promise<void> {
+    const { unixMs = Date.now, isNeeded } = this.#options;
+    const beforeMs = unixMs() - IDLE_MS;
+    for (const [id, meta] of this.#metas)
+      if (!this.#busy.has(id) && this.#info(id, meta).touchedMs < beforeMs && !isNeeded(meta.sha256))
+        await this.remove(id);
   }
 
   async append(id: string, offset: number, pieces: AsyncIterable<Uint8Array>): Promise<AppendResult> {
@@ -125,8 +148,7 @@ export class UploadFolder implements Uploads {
   }
 
   #size(id: string): number {
-    const path = this.#path(id);
-    return existsSync(path) ? statSync(path).size : 0;
+    return statSync(this.#path(id), { throwIfNoEntry: false })?.size ?? 0;
   }
 
   #keep(id: string, meta: Meta): void {
@@ -137,7 +159,8 @@ export class UploadFolder implements Uploads {
   }
 
   #info(id: string, { bytes, sha256, complete }: Meta): UploadInfo {
-    return { id, bytes, sha256, complete, offset: this.#size(id) };
+    const stat = statSync(this.#path(id), { throwIfNoEntry: false });
+    return { id, bytes, sha256, complete, offset: stat?.size ?? 0, touchedMs: Math.floor(stat?.mtimeMs ?? 0) };
   }
 }
 

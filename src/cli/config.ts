@@ -76,6 +76,8 @@ export interface Config {
     /** PEM files; read again on SIGHUP. */
     readonly tls?: { readonly cert: string; readonly key: string } | undefined;
     readonly requestsPerMinute: number;
+    /** Origins of images that may be named over the network; uploads always may. */
+    readonly sources: readonly string[];
     readonly webhooks: readonly {
       readonly url: string;
       readonly secretFile: string;
@@ -150,6 +152,7 @@ const KeysSchema = z.strictObject({
       listen: listenAddress.optional(),
       tls: z.strictObject({ cert: z.string().min(1), key: z.string().min(1) }).optional(),
       requestsPerMinute: z.int().min(1).max(1_000_000).default(1_200),
+      sources: z.array(origin).max(64).default([]),
       webhooks: z
         .array(
           z.strictObject({

@@ -106,11 +106,14 @@ export class Catalogue {
   }
 }
 
-/** Where the images of a release come from: `sources` by digest, or a URI of the manifest that is absolute. */
+/**
+ * Where the images of a release come from: `sources` by digest, or a URI of the manifest that is absolute. An author who
+ * names a file means one of his own machine.
+ */
 export function imagesOf(release: Release, sources: ReadonlyMap<string, string>): WantedImage[] {
   return release.images.map(({ digest, size, uri }) => {
     const hex = toHex(digest);
-    const signed = /^[a-z][a-z0-9+.-]*:/i.test(uri) ? uri : undefined;
+    const signed = /^(?!file:)[a-z][a-z0-9+.-]*:/i.test(uri) ? uri : undefined;
     return { digest: hex, size, uri: sources.get(hex) ?? signed };
   });
 }

@@ -42,6 +42,8 @@ interface DeskParts {
 
 export const DESK_LIMITS = { maxAddresses: 10_000 } as const;
 const DAY_MS = 86_400_000;
+/** Changes by these paths are entries of the log themselves. */
+const OWN_ENTRIES = /^\/v1\/(?:lifecycle|credentials)\//;
 
 /** The lifecycle in a gateway: its log in the store, the credentials beside it, and what devices ask of it by CoAP. */
 export class LifecycleDesk {
@@ -170,15 +172,24 @@ export class LifecycleDesk {
       ...about
     }: { readonly method: string; readonly path: string; readonly role: string; readonly status: number },
   ): void {
-    if (about.status >= 400 || path.startsWith("/v1/lifecycle/")) return;
-    this.submit(nowUs, actor, { kind: "operator-action", path: path.slice(0, 256), ...about }, () => {});
+    // 504: it was done, or begun, and the device has not answered.
+    if ((about.status >= 400 && about.status !== 504) || OWN_ENTRIES.test(path)) return;
+    const event = { kind: "operator-action", path: path.slice(0, 256), ...about } as const;
+    const done = (result: DeskResult): void => {
+      if (result.ok) return;
+      // What was done is done: that it is missing here must be seen elsewhere.
+      const { reason, detail } = result;
+      this.#parts.log.event("error", "audit-entry-lost", { reason, detail, actor, ...about, path: event.path });
+      this.#parts.metrics.count("audit_entries_lost", reason);
+    };
+    this.submit(nowUs, actor, event, done);
   }
 
-  /** A device that the factory made, with the key that answers it. */
-  provision(
+  /** A device that the factory made, or one that has been given another secret, with the key that answers it. */
+  keepCredential(
     nowUs: number,
     actor: string,
-    event: LifecycleEvent & { kind: "device-provisioned" },
+    event: LifecycleEvent & { kind: "device-provisioned" | "credential-replaced" },
     key: Uint8Array,
     done: (result: DeskResult) => void,
   ): void {
@@ -187,6 +198,10 @@ export class LifecycleDesk {
       done(result);
     };
     this.submit(nowUs, actor, event, finish, [{ kind: "put", key: CREDENTIAL_PREFIX + event.device, value: key }]);
+  }
+
+  hasCredential(device: string): boolean {
+    return this.#credentials.has(device);
   }
 
   /** Its credentials are gone with the same write that records it. */

@@ -2,6 +2,7 @@ import type { FastifyInstance } from "fastify";
 import type { Gateway } from "../gateway/gateway.ts";
 import type { PublishOutcome, PublishRequest } from "../gateway/publications.ts";
 import { addAccessRoutes } from "./access.ts";
+import { addCredentialRoutes } from "./credentials.ts";
 import { addDeviceRoutes, type DevicesControl } from "./devices.ts";
 import type { EventLog } from "./event-log.ts";
 import { addEventRoutes } from "./events.ts";
@@ -31,6 +32,8 @@ export interface GatewayControl {
   readonly events: EventLog;
   readonly predict?: Predictor | undefined;
   readonly uploads?: Uploads | undefined;
+  /** Origins of images that may be named over the network. */
+  readonly sources?: readonly string[] | undefined;
 }
 
 /** The operator's API: on the socket in the state folder, where only its owner comes, and over the network by tokens. */
@@ -38,7 +41,7 @@ export async function createApi(
   control: GatewayControl,
   options: ServerOptions = { local: true },
 ): Promise<FastifyInstance> {
-  const { gateway, unixMs, events, predict, uploads } = control;
+  const { gateway, unixMs, events, predict, uploads, sources = [] } = control;
   const call = (action: (nowUs: number) => void): void => control.call(action);
   const app = await createServer(options, {
     token: (secret) => gateway.access.check(secret, unixMs()),
@@ -50,12 +53,13 @@ export async function createApi(
   // In a scope of its own, so that what comes before it is known to each route.
   await app.register(async (scope) => {
     addMetricsRoutes(scope, { gateway, addresses: control.addresses, metrics: () => control.metrics(), unixMs });
-    addImageRoutes(scope, { gateway, uploads, publish: async (request) => control.publish(request) });
+    addImageRoutes(scope, { gateway, uploads, sources, publish: async (request) => control.publish(request) });
     addDeviceRoutes(scope, { devices: gateway.devices, operate, probe: async (name) => control.probe(name), call });
     addFleetRoutes(scope, { gateway, call, unixMs });
     addUpdateRoutes(scope, { gateway, call });
     addRolloutRoutes(scope, { gateway, call, predict });
     addLifecycleRoutes(scope, { desk: gateway.desk, call, unixMs });
+    addCredentialRoutes(scope, { desk: gateway.desk, call });
     addAccessRoutes(scope, { access: gateway.access, call, unixMs });
     addEventRoutes(scope, events, ({ local, id }) => local || gateway.access.isValid(id, unixMs()));
     // In a scope of their own: nothing else takes a body as a stream.

@@ -1,5 +1,6 @@
 import type { FastifyInstance } from "fastify";
 import { z } from "zod";
+import { originOf as coapOriginOf, parseUri } from "../coap/uri.ts";
 import { componentOf, imagePath, manifestPath, type Listing } from "../gateway/catalogue.ts";
 import type { Gateway } from "../gateway/gateway.ts";
 import type { PublishOutcome, PublishRequest } from "../gateway/publications.ts";
@@ -13,6 +14,8 @@ import type { Uploads } from "./uploads.ts";
 export interface ImagesControl {
   readonly gateway: Gateway;
   readonly uploads: Uploads | undefined;
+  /** Origins that may be named over the network: the gateway asks in its own network, where others may not. */
+  readonly sources: readonly string[];
   publish(request: PublishRequest): Promise<PublishOutcome>;
 }
 
@@ -46,14 +49,27 @@ const PublishBody = z.strictObject({
   tables: z.array(z.base64().max(100_000)).max(16).optional(),
 });
 
-/** What may be named over the network: any spelling of another scheme is none of these. */
-const FROM_AFAR = /^(?:https?:\/\/|coap:\/\/|upload:)/;
+/** Whether a source may be named over the network. */
+const isForAll = (source: string, origins: readonly string[]): boolean =>
+  source.startsWith("upload:") ||
+  (originOf(source) !== undefined && origins.some((text) => originOf(text) === originOf(source)));
+
+/** As whoever fetches it reads it. */
+function originOf(text: string): string | undefined {
+  if (/^https?:\/\//.test(text)) return URL.canParse(text) ? new URL(text).origin : undefined;
+  const parsed = text.startsWith("coap://") ? parseUri(text) : undefined;
+  return parsed && coapOriginOf(parsed);
+}
 
 /** Images and their manifests. */
 export function addImageRoutes(app: FastifyInstance, control: ImagesControl): void {
   const { gateway } = control;
-  app.get("/v1/images", { schema: { summary: "Releases on offer" }, config: { access: "read" } }, () =>
-    gateway.listings().map((listing) => viewOf(gateway, listing)),
+  const nameOf = ({ release }: Listing): string => release.key;
+  app.get(
+    "/v1/images",
+    { schema: { summary: "Releases on offer", querystring: ListQuery }, config: { access: "read" } },
+    async (request, reply) =>
+      sendList(request, reply, gateway.listings(), nameOf, (listing) => viewOf(gateway, listing)),
   );
   app.get<{ Params: { key: string } }>(
     "/v1/images/:key/manifest",
@@ -72,8 +88,14 @@ export function addImageRoutes(app: FastifyInstance, control: ImagesControl): vo
   );
   app.get(
     "/v1/publications",
-    { schema: { summary: "Releases whose image is on its way" }, config: { access: "read" } },
-    () => [...gateway.publications()].map(({ listing }) => viewOf(gateway, listing)),
+    {
+      schema: { summary: "Releases whose image is on its way", querystring: ListQuery },
+      config: { access: "read" },
+    },
+    async (request, reply) => {
+      const listings = Array.from(gateway.publications(), ({ listing }) => listing);
+      return sendList(request, reply, listings, nameOf, (listing) => viewOf(gateway, listing));
+    },
   );
   app.get(
     "/v1/transfers",
@@ -98,13 +120,11 @@ function addPublishing(app: FastifyInstance, control: ImagesControl): void {
     async (request, reply) => {
       const { body, caller } = request;
       const sources = [body.source, ...Object.values(body.sources ?? {})].filter((one) => one !== undefined);
-      if (!caller.local && !sources.every((one) => FROM_AFAR.test(one)))
-        return refuse(
-          reply,
-          403,
-          "not-allowed",
-          "over the network a source is http:, https:, coap: or upload:; files of the gateway's machine are for who is on it",
-        );
+      const odd = caller.local ? undefined : sources.find((one) => !isForAll(one, control.sources));
+      if (odd !== undefined) {
+        const detail = `over the network a source is upload:, or of an origin that api.sources names; ${odd} is neither`;
+        return refuse(reply, 403, "not-allowed", detail);
+      }
       const read = (text: string): string | undefined =>
         text.startsWith("upload:") ? uploads?.uriOf(text.slice(7)) : text;
       const missing = sources.find((one) => read(one) === undefined);

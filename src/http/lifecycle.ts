@@ -1,18 +1,15 @@
-import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
+import type { FastifyInstance } from "fastify";
 import { z } from "zod";
-import type { DeskResult, LifecycleDesk } from "../gateway/lifecycle-desk.ts";
+import type { LifecycleDesk } from "../gateway/lifecycle-desk.ts";
 import { SUIT_LIMITS } from "../suit/envelope.ts";
 import { fromHex } from "../util/bytes.ts";
+import { answer, hex, settled, whoOf, type DeskControl } from "./desk.ts";
 import { refuse } from "./problem.ts";
 
-export interface LifecycleControl {
-  readonly desk: LifecycleDesk;
-  /** Makes a call into the core. */
-  readonly call: (action: (nowUs: number) => void) => void;
+export interface LifecycleControl extends DeskControl {
   readonly unixMs: () => number;
 }
 
-const hex = (bytes: number): z.ZodString => z.string().regex(new RegExp(`^[0-9a-f]{${bytes * 2}}$`));
 const classId = hex(16);
 const device = hex(8);
 const actor = z.string().min(1).max(64).default("operator");
@@ -93,20 +90,6 @@ const TransferBody = z.strictObject({
   names: z.array(z.string().min(1).max(64)).max(8).default([]),
 });
 
-/** Over the network it is the token's name that counts. */
-const whoOf = ({ caller }: FastifyRequest, named: string): string => (caller.local ? named : caller.name);
-
-const settled = async (
-  { call }: LifecycleControl,
-  action: (nowUs: number, done: (result: DeskResult) => void) => void,
-): Promise<DeskResult> => await new Promise((resolve) => call((nowUs) => action(nowUs, resolve)));
-
-async function answer(reply: FastifyReply, result: DeskResult): Promise<FastifyReply> {
-  if (result.ok) return reply.code(201).send({ number: result.entry.number, hash: result.entry.hash });
-  const status = result.reason === "store-write-failed" ? 507 : 409;
-  return refuse(reply, status, result.reason, result.detail);
-}
-
 /** Who may do what to which devices; each change is in the audit log before it is answered. */
 export function addLifecycleRoutes(app: FastifyInstance, control: LifecycleControl): void {
   const { desk, unixMs } = control;
@@ -162,7 +145,7 @@ function addFactoryRoutes(app: FastifyInstance, control: LifecycleControl): void
       const event = { kind: "device-provisioned", stage: 2, ...about } as const;
       return answer(
         reply,
-        await settled(control, (nowUs, done) => desk.provision(nowUs, who, event, fromHex(secret)!, done)),
+        await settled(control, (nowUs, done) => desk.keepCredential(nowUs, who, event, fromHex(secret)!, done)),
       );
     },
   );

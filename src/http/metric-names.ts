@@ -13,6 +13,7 @@ const gauge = (help: string, label?: string): MetricName =>
 
 /** Counters by the name that the code counts under; each becomes `blockferry_<name>_total`. */
 export const COUNTERS: Readonly<Record<string, MetricName>> = {
+  audit_entries_lost: counter("Changes by the API that could not be written to the audit log.", "reason"),
   audit_log_tampered: counter("The audit log on disk does not make sense."),
   cache_corrupt: counter("Images whose bytes were not those of their digest; they are fetched again."),
   coap_challenged: counter("Requests answered by an Echo challenge (RFC 9175)."),

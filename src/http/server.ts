@@ -71,9 +71,7 @@ export async function createServer(options: ServerOptions, parts: ServerParts): 
     const reason = status >= 500 ? "internal-error" : (TITLES[status] ?? "bad-request");
     return refuse(reply, status, reason, status >= 500 ? "a defect: please report what was asked" : error.message);
   });
-  app.setNotFoundHandler(async (request, reply) =>
-    refuse(reply, 404, "no-such-route", `${request.method} ${request.url.split("?")[0]}: see /v1/openapi.json`),
-  );
+  tellMethods(app);
   app.decorateRequest("caller");
   app.addHook("onRequest", async (request) => {
     request.caller = local ? localCaller(request) : callerOf(request, parts);
@@ -103,6 +101,22 @@ export async function createServer(options: ServerOptions, parts: ServerParts): 
     done();
   });
   return app;
+}
+
+/** A path that there is by other methods than the one asked by is told so, and by which (RFC 9110 section 15.5.6). */
+function tellMethods(app: FastifyInstance): void {
+  const routes: { readonly method: string; readonly path: RegExp }[] = [];
+  app.addHook("onRoute", ({ method, url }) => {
+    const path = new RegExp(`^${url.replaceAll(/:[^/]+/g, "[^/]+")}$`);
+    for (const one of [method].flat()) routes.push({ method: one, path });
+  });
+  app.setNotFoundHandler(async ({ method, url }, reply) => {
+    const path = url.split("?")[0]!;
+    const allowed = routes.filter((route) => route.path.test(path)).map((route) => route.method);
+    if (allowed.length === 0) return refuse(reply, 404, "no-such-route", `${method} ${path}: see /v1/openapi.json`);
+    void reply.header("allow", allowed.join(", "));
+    return refuse(reply, 405, "method-not-allowed", `${path} is asked by ${allowed.join(", ")}`);
+  });
 }
 
 function localCaller({ headers }: FastifyRequest): Caller {

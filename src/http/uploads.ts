@@ -2,6 +2,7 @@ import type { Readable } from "node:stream";
 import type { FastifyInstance, FastifyReply } from "fastify";
 import { z } from "zod";
 import type { UploadInfo, Uploads } from "../ports/uploads.ts";
+import { ListQuery, sendList } from "./page.ts";
 import { refuse } from "./problem.ts";
 
 export type { Uploads } from "../ports/uploads.ts";
@@ -38,6 +39,18 @@ export function addUploadRoutes(app: FastifyInstance, uploads: Uploads): void {
       if (info === "too-many-uploads") return refuse(reply, 409, info, "publish or delete some first");
       return tell(reply, 201, info);
     },
+  );
+  app.get(
+    "/v1/uploads",
+    { schema: { summary: "Uploads that are there, whole or not", querystring: ListQuery }, ...operate },
+    async (request, reply) =>
+      sendList(
+        request,
+        reply,
+        await uploads.all(),
+        ({ id }) => id,
+        (one) => one,
+      ),
   );
   app.get<Named>(
     "/v1/uploads/:id",

@@ -23,6 +23,8 @@ export type LifecycleEvent =
   | { readonly kind: "key-revoked"; readonly key: KeyRecord; readonly reason: string }
   | { readonly kind: "device-quarantined"; readonly device: string; readonly reason: string }
   | { readonly kind: "device-released"; readonly device: string }
+  /** It answers by another secret from now on. */
+  | { readonly kind: "credential-replaced"; readonly device: string }
   | { readonly kind: "support-set"; readonly classId: string; readonly support: Support }
   | { readonly kind: "policy-set"; readonly classId: string; readonly policy: OperatorPolicy }
   | { readonly kind: "recovery-set"; readonly classId: string; readonly digest: string }

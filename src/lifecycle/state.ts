@@ -70,6 +70,7 @@ export class LifecycleState {
         this.held.add(event.device);
         this.#changeDevice(event.device, { state: "decommissioned" });
         return;
+      case "credential-replaced":
       case "operator-action":
       case "release-admitted":
       case "release-refused":

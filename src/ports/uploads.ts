@@ -7,6 +7,8 @@ export interface UploadInfo {
   /** Bytes that are on the disk. */
   readonly offset: number;
   readonly complete: boolean;
+  /** Milliseconds since 1970: when bytes came last. Left alone for a week it is thrown away. */
+  readonly touchedMs: number;
 }
 
 export type AppendResult =
@@ -22,6 +24,8 @@ export type AppendResult =
 export interface Uploads {
   create(bytes: number, sha256: string): Promise<UploadInfo | "too-many-uploads" | "too-long">;
   get(id: string): Promise<UploadInfo | undefined>;
+  /** All that there are, in no order. */
+  all(): Promise<UploadInfo[]>;
   /** Takes bytes from `offset` on, for as long as they come; what came before an interruption stays. */
   append(id: string, offset: number, pieces: AsyncIterable<Uint8Array>): Promise<AppendResult>;
   remove(id: string): Promise<boolean>;

@@ -59,6 +59,18 @@ describe("publishing", () => {
     expect(bench.commands.some(({ kind }) => kind === "fetch")).toBe(false);
   });
 
+  it.each(["file:///etc/passwd", "FILE:/etc/passwd"])("a signed %s is no file of this machine", (uri) => {
+    const bench = new GatewayBench();
+    bench.disk.upstream.set(uri, image);
+    const envelope = sign(image, 1, { uri });
+    bench.loop.call((nowUs) => bench.gateway.publish(nowUs, 1, { envelope }));
+    bench.run(600);
+    expect(bench.commands.filter(({ kind }) => kind === "fetch")).toEqual([]);
+    expect(bench.outcomes).toMatchObject([{ kind: "refused" }]);
+    // Who is on this machine may say so.
+    expect(bench.publishEnvelope(envelope, uri)).toMatchObject({ kind: "published" });
+  });
+
   it("bytes that do not have the signed digest are never served", () => {
     const bench = new GatewayBench();
     bench.disk.upstream.set("sim:bad", makeImage(2, 5_000));

@@ -61,7 +61,9 @@ const quarantine = (): DeskResult => submit({ kind: "device-quarantined", device
 function provision(device = DEVICE, key = KEY): DeskResult {
   let result: DeskResult | undefined;
   const event = { kind: "device-provisioned", device, classId: CLASS, stage: 2 } as const;
-  bench.loop.call((nowUs) => bench.gateway.desk.provision(nowUs, "factory", event, key, (told) => (result = told)));
+  bench.loop.call((nowUs) =>
+    bench.gateway.desk.keepCredential(nowUs, "factory", event, key, (told) => (result = told)),
+  );
   bench.run(1);
   return result!;
 }
@@ -290,6 +292,20 @@ describe("devices that are held", () => {
     quarantine();
     expect(confirm(DEVICE, new Uint8Array(32).fill(2), "fd00::88")).toBe("4.01");
     expect(ask(imageOf(first), "fd00::88")).toBe("2.05");
+  });
+
+  it("answer by another secret once they have been given one, behind a restart too", () => {
+    const fresh = new Uint8Array(32).fill(9);
+    let done: DeskResult | undefined;
+    const event = { kind: "credential-replaced", device: DEVICE } as const;
+    bench.loop.call((nowUs) =>
+      bench.gateway.desk.keepCredential(nowUs, "operator", event, fresh, (told) => (done = told)),
+    );
+    bench.run(1);
+    expect(done).toMatchObject({ ok: true });
+    expect(confirm(DEVICE, KEY)).toBe("4.01");
+    bench.restart();
+    expect([confirm(DEVICE, KEY), confirm(DEVICE, fresh)]).toEqual(["4.01", "2.04"]);
   });
 
   it("stay dead once decommissioned, whoever provisions them again", () => {

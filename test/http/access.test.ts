@@ -46,10 +46,14 @@ const ROUTES: Readonly<Record<string, Access>> = {
   "POST /v1/lifecycle/transfers": "administer",
   "GET /v1/audit": "audit",
   "GET /v1/census": "read",
+  "GET /v1/credentials": "read",
+  "GET /v1/credentials/{device}": "read",
+  "PUT /v1/credentials/{device}": "administer",
   "GET /v1/tokens": "administer",
   "POST /v1/tokens": "administer",
   "DELETE /v1/tokens/{id}": "administer",
   "GET /v1/events": "read",
+  "GET /v1/uploads": "operate",
   "POST /v1/uploads": "operate",
   "GET /v1/uploads/{id}": "operate",
   "PATCH /v1/uploads/{id}": "operate",
@@ -124,6 +128,27 @@ describe("who may do what", () => {
       actor: "operator-name",
       event: { kind: "operator-action", method: "PATCH", path: "/v1/fleet/m1", role: "operator" satisfies Role },
     });
+  });
+
+  it("what was begun on a device that has not answered is in the log too; what cannot be logged is counted", async () => {
+    const { bench } = api.site;
+    const note = (status: number): void =>
+      bench.loop.call((nowUs) =>
+        bench.gateway.desk.noteOperator(nowUs, "ann", { method: "POST", path: "/v1/devices/m", role: "admin", status }),
+      );
+    const before = bench.gateway.desk.lines.length;
+    for (const status of [200, 403, 500, 504]) note(status);
+    bench.run(1);
+    expect(bench.gateway.desk.lines.slice(before).map((line) => /"status":(\d+)/.exec(line)?.[1])).toEqual([
+      "200",
+      "504",
+    ]);
+    bench.intercept = ({ kind }) =>
+      kind === "store" ? { kind: "failed", reason: "disk-full", detail: "", retryable: true } : undefined;
+    note(201);
+    bench.run(1);
+    bench.intercept = () => undefined;
+    expect(bench.counters.snapshot()).toMatchObject({ "audit_entries_lost.store-write-failed": 1 });
   });
 
   it("files of the gateway's machine are not for those who come over the network", async () => {

@@ -246,7 +246,7 @@ describe("what holds a device back", () => {
     const key = new Uint8Array(32);
     site.bench.loop.call((nowUs) => {
       desk.submit(nowUs, "t", { kind: "class-defined", definition }, () => {});
-      desk.provision(
+      desk.keepCredential(
         nowUs,
         "t",
         { kind: "device-provisioned", device, classId: definition.id, endpoint: "m0", stage: 2 },

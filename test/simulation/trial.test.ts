@@ -42,7 +42,7 @@ function site(parts: Partial<MoteParts> = {}, known = true): { site: StorySite; 
   const definition = { ...named, authorities, escrow: [], operators: [], epoch: 0 };
   story.onDesk((desk, nowUs, done) => desk.submit(nowUs, "t", { kind: "class-defined", definition }, done));
   const event = { kind: "device-provisioned", device: toHex(KID), classId: toHex(CLASS), stage: 2 } as const;
-  if (known) story.onDesk((desk, nowUs, done) => desk.provision(nowUs, "t", event, KEY, done));
+  if (known) story.onDesk((desk, nowUs, done) => desk.keepCredential(nowUs, "t", event, KEY, done));
   story.disk.upstream.set("sim:image", image);
   const mote = new Mote({
     profile: nrf52840,

@@ -1,8 +1,8 @@
 import { mkdtempSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { UploadFolder } from "../../src/adapters/upload-folder.ts";
+import { UploadFolder, type UploadOptions } from "../../src/adapters/upload-folder.ts";
 
 /** Uploads in a folder that nobody else has. */
-export const temporaryUploads = (maxBytes = 100_000): UploadFolder =>
-  new UploadFolder(mkdtempSync(join(tmpdir(), "uploads-")), maxBytes);
+export const temporaryUploads = (options: Partial<UploadOptions> = {}): UploadFolder =>
+  new UploadFolder(mkdtempSync(join(tmpdir(), "uploads-")), { maxBytes: 100_000, isNeeded: () => false, ...options });
