@@ -134,7 +134,9 @@ export class LifecycleStory {
   #provision(device: StageTwo): void {
     const { confirmation, device: id } = exportCredential(nobleCrypto, device);
     const event = { kind: "device-provisioned", device: id, classId: toHex(device.classId), stage: 2 } as const;
-    this.site.onDesk((desk, nowUs, done) => desk.keepCredential(nowUs, "factory", event, fromHex(confirmation.key)!, done));
+    this.site.onDesk((desk, nowUs, done) =>
+      desk.keepCredential(nowUs, "factory", event, fromHex(confirmation.key)!, done),
+    );
   }
 
   #power(i: number, device: StageTwo, factory: Uint8Array): void {

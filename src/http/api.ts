@@ -32,8 +32,8 @@ export interface GatewayControl {
   readonly events: EventLog;
   readonly predict?: Predictor | undefined;
   readonly uploads?: Uploads | undefined;
-  /** Origins of images that may be named over the network. */
-  readonly sources?: readonly string[] | undefined;
+  /** Sources of images that may be named over the network; none where it is absent. */
+  readonly mayName?: ((source: string) => boolean) | undefined;
 }
 
 /** The operator's API: on the socket in the state folder, where only its owner comes, and over the network by tokens. */
@@ -41,7 +41,7 @@ export async function createApi(
   control: GatewayControl,
   options: ServerOptions = { local: true },
 ): Promise<FastifyInstance> {
-  const { gateway, unixMs, events, predict, uploads, sources = [] } = control;
+  const { gateway, unixMs, events, predict, uploads, mayName = () => false } = control;
   const call = (action: (nowUs: number) => void): void => control.call(action);
   const app = await createServer(options, {
     token: (secret) => gateway.access.check(secret, unixMs()),
@@ -53,7 +53,7 @@ export async function createApi(
   // In a scope of its own, so that what comes before it is known to each route.
   await app.register(async (scope) => {
     addMetricsRoutes(scope, { gateway, addresses: control.addresses, metrics: () => control.metrics(), unixMs });
-    addImageRoutes(scope, { gateway, uploads, sources, publish: async (request) => control.publish(request) });
+    addImageRoutes(scope, { gateway, uploads, mayName, publish: async (request) => control.publish(request) });
     addDeviceRoutes(scope, { devices: gateway.devices, operate, probe: async (name) => control.probe(name), call });
     addFleetRoutes(scope, { gateway, call, unixMs });
     addUpdateRoutes(scope, { gateway, call });

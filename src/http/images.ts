@@ -1,6 +1,5 @@
 import type { FastifyInstance } from "fastify";
 import { z } from "zod";
-import { originOf as coapOriginOf, parseUri } from "../coap/uri.ts";
 import { componentOf, imagePath, manifestPath, type Listing } from "../gateway/catalogue.ts";
 import type { Gateway } from "../gateway/gateway.ts";
 import type { PublishOutcome, PublishRequest } from "../gateway/publications.ts";
@@ -14,8 +13,8 @@ import type { Uploads } from "./uploads.ts";
 export interface ImagesControl {
   readonly gateway: Gateway;
   readonly uploads: Uploads | undefined;
-  /** Origins that may be named over the network: the gateway asks in its own network, where others may not. */
-  readonly sources: readonly string[];
+  /** Whether a source may be named over the network: the gateway asks in its own network, where others may not. */
+  readonly mayName: (source: string) => boolean;
   publish(request: PublishRequest): Promise<PublishOutcome>;
 }
 
@@ -48,18 +47,6 @@ const PublishBody = z.strictObject({
   /** Signed tables of images' sectors, base64. */
   tables: z.array(z.base64().max(100_000)).max(16).optional(),
 });
-
-/** Whether a source may be named over the network. */
-const isForAll = (source: string, origins: readonly string[]): boolean =>
-  source.startsWith("upload:") ||
-  (originOf(source) !== undefined && origins.some((text) => originOf(text) === originOf(source)));
-
-/** As whoever fetches it reads it. */
-function originOf(text: string): string | undefined {
-  if (/^https?:\/\//.test(text)) return URL.canParse(text) ? new URL(text).origin : undefined;
-  const parsed = text.startsWith("coap://") ? parseUri(text) : undefined;
-  return parsed && coapOriginOf(parsed);
-}
 
 /** Images and their manifests. */
 export function addImageRoutes(app: FastifyInstance, control: ImagesControl): void {
@@ -120,7 +107,7 @@ function addPublishing(app: FastifyInstance, control: ImagesControl): void {
     async (request, reply) => {
       const { body, caller } = request;
       const sources = [body.source, ...Object.values(body.sources ?? {})].filter((one) => one !== undefined);
-      const odd = caller.local ? undefined : sources.find((one) => !isForAll(one, control.sources));
+      const odd = caller.local ? undefined : sources.find((one) => !one.startsWith("upload:") && !control.mayName(one));
       if (odd !== undefined) {
         const detail = `over the network a source is upload:, or of an origin that api.sources names; ${odd} is neither`;
         return refuse(reply, 403, "not-allowed", detail);

@@ -6,6 +6,7 @@ import type { Gateway } from "../../gateway/gateway.ts";
 import { openApis } from "../api-listeners.ts";
 import { loadConfig, type ConfigOverrides } from "../config.ts";
 import { GatewayHost } from "../gateway-host.ts";
+import { ofOrigins } from "../origins.ts";
 import { simulatedPredictor } from "../prediction/predictor.ts";
 
 /** A stop that takes longer than this is given up: the checkpoints cost at most their last second. */
@@ -64,7 +65,7 @@ async function serve(options: ServeOptions): Promise<void> {
       maxBytes: config.limits.maxImageBytes,
       isNeeded: (sha256) => isNamed(host.gateway, sha256),
     }),
-    sources: config.api.sources,
+    mayName: ofOrigins(config.api.sources),
     publish: async (request) => host.publish(request),
     call: (action) => host.call(action),
     operate: async (endpoint, spec, how) => host.operate(endpoint, spec, how),

@@ -5,6 +5,7 @@ import { ApiBench } from "../support/api.ts";
 import { author, classId, vendorId } from "../support/gateway.ts";
 import { Lwm2mSite } from "../support/lwm2m-site.ts";
 import { temporaryUploads } from "../support/uploads.ts";
+import { ofOrigins } from "../../src/cli/origins.ts";
 import { keyRecord } from "../../src/lifecycle/classes.ts";
 import { toHex } from "../../src/util/bytes.ts";
 
@@ -88,8 +89,8 @@ describe("what is asked amiss", () => {
   });
 
   it("over the network is a source of another origin than the configuration names", async () => {
-    const sources = ["https://releases.example", "coap://[fd00::5]:5683"];
-    const api = await ApiBench.open(new Lwm2mSite(), { sources });
+    const mayName = ofOrigins(["https://releases.example", "coap://[fd00::5]:5683"]);
+    const api = await ApiBench.open(new Lwm2mSite(), { mayName });
     const ask = async (source: string, as?: "operator"): Promise<number> =>
       (await api.ask("POST", "/v1/images", { envelope: "AAAA", source }, as === undefined ? {} : { as })).status;
     for (const source of [
