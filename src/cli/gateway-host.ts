@@ -26,6 +26,7 @@ import { RunLoop } from "../host/run-loop.ts";
 import type { Log } from "../ports/log.ts";
 import type { Store } from "../ports/store.ts";
 import { Admission } from "../transfer/admission.ts";
+import { ClockWatch } from "./clock-watch.ts";
 import { preferredSzx, type Config } from "./config.ts";
 import { controlSocket } from "./control-client.ts";
 import { environmentError } from "./errors.ts";
@@ -33,6 +34,9 @@ import { readAnchors } from "./keys.ts";
 import { awakeTimes, ownAddress, readQuirks } from "./lwm2m-policy.ts";
 import { provenAddresses, proxySettings } from "./network-policy.ts";
 import { Sockets } from "./sockets.ts";
+
+/** A timer of Node's that is to last longer goes off at once. */
+const MAX_TIMER_MS = 2 ** 31 - 1;
 
 /** A gateway on this machine: the core, its state folder and its sockets. */
 export class GatewayHost {
@@ -48,9 +52,16 @@ export class GatewayHost {
   readonly #asked = new Map<number, (outcome: OperationOutcome) => void>();
   readonly #waiting = new Map<number, (outcome: PublishOutcome) => void>();
   #timer: NodeJS.Timeout | undefined;
+  readonly #clockWatch: ClockWatch;
   #nextOperation = 1;
 
-  private constructor(parts: { gateway: Gateway; counters: Counters; store: Store; executor: StoreExecutor }) {
+  private constructor(parts: {
+    readonly gateway: Gateway;
+    readonly counters: Counters;
+    readonly store: Store;
+    readonly executor: StoreExecutor;
+    readonly log: Log;
+  }) {
     this.gateway = parts.gateway;
     this.counters = parts.counters;
     this.#store = parts.store;
@@ -63,6 +74,7 @@ export class GatewayHost {
       onSettled: () => this.#deliverOutcomes(),
     });
     this.#sockets = new Sockets((bytes, peer, toGroup) => this.#loop.datagram(bytes, peer, toGroup));
+    this.#clockWatch = new ClockWatch(this.gateway, (action) => this.#loop.call(action), parts.log);
   }
 
   static async start(config: Config, log: Log): Promise<GatewayHost> {
@@ -107,7 +119,7 @@ export class GatewayHost {
         },
         { entries, blobs: await blobs.list(), nowUs: systemClock.nowUs(), unixMs: Date.now() },
       );
-      const host = new GatewayHost({ gateway, counters, store, executor });
+      const host = new GatewayHost({ gateway, counters, store, executor, log });
       await host.#sockets.bind(config.listen, config.coap.groups);
       bound.addresses = host.addresses;
       host.#loop.call(() => {}); // what recovery asks for
@@ -168,6 +180,7 @@ export class GatewayHost {
   /** Writes what is due and lets go of sockets and store. */
   async stop(): Promise<void> {
     clearTimeout(this.#timer);
+    this.#clockWatch.stop();
     await this.#sockets.close();
     this.#loop.call(() => this.gateway.flush());
     await this.#executor.stop();
@@ -179,7 +192,7 @@ export class GatewayHost {
     clearTimeout(this.#timer);
     if (atUs === undefined) return;
     const delayMs = Math.max(0, Math.ceil((atUs - systemClock.nowUs()) / 1_000));
-    this.#timer = setTimeout(() => this.#loop.wake(), delayMs);
+    this.#timer = setTimeout(() => this.#loop.wake(), Math.min(delayMs, MAX_TIMER_MS));
   }
 
   #deliverOutcomes(): void {

@@ -17,6 +17,7 @@ import { Devices } from "./devices.ts";
 import { TransferTable } from "../transfer/transfer-table.ts";
 import { fromHex, toHex, utf8 } from "../util/bytes.ts";
 import { earlier } from "../util/deadline.ts";
+import { WallClock } from "../util/wall-clock.ts";
 import {
   Catalogue,
   IMAGE_PREFIX,
@@ -62,6 +63,7 @@ export class Gateway {
   readonly desk: LifecycleDesk;
   /** Who may use the API over the network. */
   readonly access: AccessTokens;
+  readonly clock: WallClock;
   /** Who is told of what happens. */
   readonly webhooks: Webhooks;
   /** The fleet, and the rollouts over it. */
@@ -70,14 +72,13 @@ export class Gateway {
 
   constructor(parts: GatewayParts, recovered: Recovered) {
     this.#parts = parts;
-    const { crypto, log, budget, preferredSzx } = parts;
+    const { crypto, log, budget, preferredSzx, admission } = parts;
     this.#refusals = new RefusalLog(parts.metrics, log);
     const metrics = this.#refusals;
     const blockPath = new BlockPath();
     this.#router = new Router(preferredSzx, (bytes) => crypto.sha256(bytes), parts.parameters);
     const parameters = parts.parameters ?? DEFAULT_PARAMETERS;
-    const sha256 = crypto.sha256.bind(crypto);
-    const random = parts.random.fork("proxy");
+    const [sha256, random] = [crypto.sha256.bind(crypto), parts.random.fork("proxy")];
     const proxyParts = { local: this.#router, parameters, random, metrics, digest: sha256, preferredSzx };
     this.#proxying = parts.proxy && new Proxying(parts.proxy, proxyParts, () => this.#nextId++);
     this.#endpoint = this.#newEndpoint(blockPath, parameters);
@@ -86,13 +87,12 @@ export class Gateway {
     const cacheParts = { crypto, random: parts.random.fork("fetch"), log, metrics, budget, isPinned };
     this.#cache = new ImageCache(cacheParts, recovered.blobs, () => this.#nextId++);
     const respond = this.#endpoint.respond.bind(this.#endpoint);
-    const { admission } = parts;
     const mayHave = ({ address, port }: PeerAddress, digest: string): boolean =>
       this.desk.mayHave(address, this.#devices.at({ address, port }), digest);
     const servedParts = { cache: this.#cache, transfers: this.#transfers, metrics, respond, admission, mayHave };
     this.#served = new ServedImages(servedParts, this.#router, blockPath);
-    const { nowUs: startUs = 0, unixMs: startMs = 0 } = recovered;
-    const unixMs = (nowUs: number): number => startMs + (nowUs - startUs) / 1_000;
+    this.clock = new WallClock(recovered.nowUs ?? 0, recovered.unixMs ?? 0);
+    const { unixMs } = this.clock;
     this.desk = this.#newDesk(unixMs);
     this.#publications = new Publications(crypto, parts.anchors, this.#catalogue, this.desk);
     const [catalogue, served, router, desk] = [this.#catalogue, this.#served, this.#router, this.desk];

@@ -107,8 +107,11 @@ export class Inventory {
     return this.#store([{ kind: "put", key: keyOf(endpoint), value: utf8(JSON.stringify(entry)) }], "durable");
   }
 
-  /** What was said of it could not be written. */
+  /** What was said of it could not be written. One that nothing else was ever known of is none. */
   restore(endpoint: string, { tags, class: named, hops, revision }: InventoryEntry): void {
+    const { lastSeenMs, version, battery, linkQuality } = this.get(endpoint);
+    const isHeardOf = [lastSeenMs, version, battery, linkQuality].some((told) => told !== undefined);
+    if (revision === 0 && tags.length === 0 && !isHeardOf) return this.#forget(endpoint);
     this.#entries.set(endpoint, { ...this.get(endpoint), tags, class: named, hops, revision });
   }
 
@@ -123,11 +126,15 @@ export class Inventory {
   #forgetOne(): void {
     for (const [endpoint, { tags }] of this.#entries) {
       if (tags.length > 0) continue;
-      this.#entries.delete(endpoint);
-      this.changes++;
+      this.#forget(endpoint);
       this.#store([{ kind: "delete", key: keyOf(endpoint) }], "lazy");
       return;
     }
+  }
+
+  #forget(endpoint: string): void {
+    this.#entries.delete(endpoint);
+    this.changes++;
   }
 }
 

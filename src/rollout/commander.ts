@@ -22,9 +22,11 @@ export class Commander {
   #lookMs = 0;
   /** When devices were asked for their battery. */
   readonly #askedMs = new Map<string, number>();
-  /** Devices that may still be asked until the next look: the rest have their turn then. */
+  /** Devices that may still be asked until the next look. */
   #asks = 0;
-  /** It is not slots that it lacks, but air or answers. */
+  /** When devices were last found blocked on their own account. */
+  readonly #foundMs = new Map<string, number>();
+  /** It is not slots that it lacks, but air. */
   #isShort = false;
 
   constructor(holder: RolloutHolder) {
@@ -60,13 +62,15 @@ export class Commander {
   command(step: Step, facts: CommandFacts): void {
     const { members, record } = this.#holder;
     const { maxConcurrent } = record.spec;
-    if (step.nowMs >= this.#lookMs) {
-      members.unblockAll();
-      this.#lookMs = step.nowMs + LOOK_MS;
-      this.#asks = maxConcurrent;
-    }
     this.#isShort = false;
     let free = Math.min(facts.free, maxConcurrent - members.count("commanded"), ROLLOUT_LIMITS.maxCommandsAtOnce);
+    // By a clock that was set back the next look may be far.
+    if (step.nowMs >= this.#lookMs || this.#lookMs - step.nowMs > LOOK_MS) {
+      members.unblockAll();
+      this.#lookMs = step.nowMs + LOOK_MS;
+      // Those whose turn it may be soon: what others would say now would be old by then.
+      this.#asks = Math.max(1, 2 * free);
+    }
     for (const [i, { state }] of record.groups.entries()) {
       if (state !== "running") continue;
       for (const endpoint of members.ready(i)) {
@@ -89,8 +93,8 @@ export class Commander {
       return "not-now";
     }
     if (gate.kind === "ask") {
-      if (!this.#ask(endpoint, facts)) return "short";
-      this.#block(step, member, { ...gate, kind: "wait" });
+      if (this.#ask(endpoint, facts)) this.#block(step, member, { ...gate, kind: "wait" });
+      else this.#holder.members.block(endpoint); // it has its turn to be asked later
       return "not-now";
     }
     const tried = member.reason === "busy" && blockedMs !== undefined && this.#isLate(blockedMs, nowMs);
@@ -106,7 +110,7 @@ export class Commander {
     return "commanded";
   }
 
-  /** False when as many as may be have been asked: of a large fleet, no more than can be commanded soon. */
+  /** False when as many as may be have been asked. */
   #ask(endpoint: string, { nowMs, refresh }: CommandFacts): boolean {
     if (nowMs - (this.#askedMs.get(endpoint) ?? Number.NEGATIVE_INFINITY) < ROLLOUT_LIMITS.askAgainMs) return true;
     if (this.#asks <= 0) return false;
@@ -116,15 +120,32 @@ export class Commander {
     return true;
   }
 
+  /** It could not be commanded after all. */
+  busy(step: Step, member: Member, why: string): void {
+    const blockedMs = this.#sinceMs(member, step.nowMs);
+    const change = { reason: "busy", detail: why, commandedMs: undefined, releasedMs: undefined, airtimeS: undefined };
+    if (step.moveMember(member, "busy", { ...change, blockedMs }) !== undefined)
+      this.#holder.members.block(member.endpoint);
+  }
+
   /** It waits, and why; one that waits on its own account for too long has failed. */
   #block(step: Step, member: Member, { reason, detail, kind }: Exclude<Gate, { kind: "open" }>): void {
-    const blockedMs = kind === "wait" ? (member.blockedMs ?? step.nowMs) : member.blockedMs;
+    const blockedMs = kind === "wait" ? this.#sinceMs(member, step.nowMs) : member.blockedMs;
     if (blockedMs !== undefined && kind === "wait" && this.#isLate(blockedMs, step.nowMs)) {
       step.moveMember(member, "fail", { reason, detail: `${detail}, until its deadline`, endedMs: step.nowMs });
       return;
     }
     if (member.reason !== reason || member.blockedMs !== blockedMs) step.put({ ...member, reason, detail, blockedMs });
     this.#holder.members.block(member.endpoint);
+  }
+
+  /** Since when it is blocked: anew where it was not found so look after look, but waited for a slot in between. */
+  #sinceMs({ endpoint, blockedMs = Number.NEGATIVE_INFINITY }: Member, nowMs: number): number {
+    const foundMs = this.#foundMs.get(endpoint);
+    this.#foundMs.set(endpoint, nowMs);
+    // Nobody knows what was while the gateway was down, or before.
+    const goesOn = foundMs === undefined ? !this.#isLate(blockedMs, nowMs) : nowMs - foundMs <= 2 * LOOK_MS;
+    return goesOn && Number.isFinite(blockedMs) ? blockedMs : nowMs;
   }
 
   #isLate(sinceMs: number, nowMs: number): boolean {

@@ -22,8 +22,9 @@ export function factsFor(
   let taken = 0;
   const first: Rollout[] = [];
   for (const { rollout: other } of lanes.values()) {
-    taken += other.members.count("commanded");
     const { state, spec } = other.record;
+    if (hasEnded(other.record)) continue;
+    taken += other.members.count("commanded");
     const goesFirst = isFeature && state === "running" && spec.priority === "security";
     if (!goesFirst || dependsOn(other, rollout.id, lanes)) continue;
     first.push(other);

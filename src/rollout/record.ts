@@ -1,6 +1,8 @@
 import { fromUtf8, utf8 } from "../util/bytes.ts";
+import { parseFilter } from "./filter.ts";
 import type { RolloutSpec } from "./spec.ts";
 import { GROUP, MEMBER, ROLLOUT, type GroupState, type MemberState, type RolloutState } from "./states.ts";
+import { checkWindow } from "./windows.ts";
 
 export const ROLLOUT_PREFIX = "rollout/";
 export const MEMBER_PREFIX = "rollout-device/";
@@ -105,9 +107,21 @@ export function decodeRollout(record: Uint8Array): RolloutRecord | undefined {
     Array.isArray(value.spec.components) &&
     Array.isArray(value.groups) &&
     value.groups.length === value.spec.groups.length &&
-    value.groups.every((group) => isStateOf(GROUP, group.state)) &&
-    [value.createdMs, value.revision, value.decisions].every(Number.isFinite);
+    value.groups.every((group: GroupRecord | null) => isStateOf(GROUP, group?.state)) &&
+    [value.createdMs, value.revision, value.decisions].every(Number.isFinite) &&
+    isUsable(value.spec);
   return whole ? (value as RolloutRecord) : undefined;
+}
+
+/** Whether filters and window still mean something: what an attribute or a zone is called may have changed since. */
+function isUsable({ target, requires = "", window, groups }: RolloutSpec): boolean {
+  try {
+    for (const filter of [target, requires, ...groups.map((group) => group.filter ?? "")]) parseFilter(filter);
+    if (window !== undefined) checkWindow(window);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 export function decodeMember(record: Uint8Array): Member | undefined {
@@ -116,6 +130,7 @@ export function decodeMember(record: Uint8Array): Member | undefined {
     typeof value?.endpoint === "string" &&
     isStateOf(MEMBER, value.state) &&
     Number.isInteger(value.group) &&
+    value.group! >= 0 &&
     Number.isInteger(value.attempt);
   return whole ? (value as Member) : undefined;
 }

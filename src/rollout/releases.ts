@@ -6,6 +6,7 @@ import type { WindowClock } from "./windows.ts";
 
 /** Until the deadline of the device, which the rollout watches. */
 const NO_END_MS = 8.64e15;
+const RETRY_MS = ROLLOUT_LIMITS.retryUs / 1_000;
 
 /**
  * Lets devices apply what they have: all together once the barrier has fallen, and while the window is open. A pause
@@ -38,7 +39,7 @@ export class Releases {
   /** What it was told could not be written. */
   notTold(nowMs: number, endpoint: string): void {
     this.#untold.add(endpoint);
-    this.#retryMs = nowMs + ROLLOUT_LIMITS.retryUs / 1_000;
+    this.#retryMs = nowMs + RETRY_MS;
   }
 
   settle(step: Step, fleet: Fleet, originOf: (member: { attempt: number }) => string): void {
@@ -46,7 +47,7 @@ export class Releases {
     const untilMs = this.#until(step);
     if (untilMs !== this.#untilMs) for (const endpoint of members.downloaded()) this.#untold.add(endpoint);
     this.#untilMs = untilMs;
-    if (step.nowMs < this.#retryMs) return;
+    if (step.nowMs < this.#retryMs && this.#retryMs - step.nowMs <= RETRY_MS) return;
     for (const endpoint of this.#untold) {
       const member = members.get(endpoint);
       const verdict = fleet.verdict(endpoint);

@@ -97,8 +97,7 @@ export class Rollout implements RolloutHolder {
   #notGiven(step: Step, member: Member): void {
     const why = { reason: "not-commanded", detail: "the gateway stopped before it was" };
     if (this.record.state === "stopping") step.moveMember(member, "cancel", { ...why, endedMs: step.nowMs });
-    else if (this.record.state === "paused" && member.state === "commanded")
-      step.moveMember(member, "busy", { ...why, commandedMs: undefined, airtimeS: undefined });
+    else if (this.record.state === "paused") this.#commander.busy(step, member, why.detail);
     else step.effects.push({ kind: "start", member });
   }
 
@@ -106,9 +105,9 @@ export class Rollout implements RolloutHolder {
   takeBusy(step: Step, endpoint: string, why: string): void {
     const member = this.members.get(endpoint);
     if (member === undefined) return;
-    const { blockedMs = step.nowMs } = member;
-    const change = { reason: "busy", detail: why, commandedMs: undefined, airtimeS: undefined, blockedMs };
-    if (step.moveMember(member, "busy", change) !== undefined) this.members.block(endpoint);
+    if (this.record.state !== "stopping") return this.#commander.busy(step, member, why);
+    step.moveMember(member, "cancel", { reason: "not-commanded", detail: why, endedMs: step.nowMs });
+    return undefined;
   }
 
   /** That a device may apply what it has, or may not, could not be written. */
@@ -162,9 +161,10 @@ export class Rollout implements RolloutHolder {
     const due = [this.#deadlineMs(nowMs), this.#releases.dueMs(nowMs)];
     if (state === "running") {
       due.push(this.#commander.dueMs(nowMs), this.#window?.at(nowMs).changesMs);
-      const { dynamicUntilMs = 0 } = spec;
-      if (dynamicUntilMs > nowMs) due.push(Math.min(dynamicUntilMs, nowMs + LOOK_MS));
     }
+    const { dynamicUntilMs = 0 } = spec;
+    if (dynamicUntilMs > nowMs && state !== "stopping")
+      due.push(state === "running" ? Math.min(dynamicUntilMs, nowMs + LOOK_MS) : dynamicUntilMs);
     const next = Math.min(...due.map((dueMs) => dueMs ?? Number.POSITIVE_INFINITY));
     return Number.isFinite(next) ? next : undefined;
   }
@@ -199,7 +199,8 @@ export class Rollout implements RolloutHolder {
   /** Devices that have turned up since, into the last group. */
   #join(step: Step, { fleet }: RolloutFacts): void {
     const { spec } = this.record;
-    if (spec.dynamicUntilMs === undefined || step.nowMs >= spec.dynamicUntilMs || step.nowMs < this.#joinMs) return;
+    if (spec.dynamicUntilMs === undefined || step.nowMs >= spec.dynamicUntilMs) return;
+    if (step.nowMs < this.#joinMs && this.#joinMs - step.nowMs <= LOOK_MS) return;
     this.#joinMs = step.nowMs + LOOK_MS;
     const group = spec.groups.length - 1;
     const names: string[] = [];

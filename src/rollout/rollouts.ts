@@ -75,7 +75,7 @@ export class Rollouts {
     if (begun !== undefined) return void begun.tells.push(tell);
     if (this.#lanes.size + this.#creating.size >= ROLLOUT_LIMITS.maxRollouts)
       return tell({ ok: false, reason: "too-many-rollouts", detail: "delete some that have ended" });
-    const unknown = spec.after?.find((one) => !this.#lanes.has(one));
+    const unknown = spec.after?.find((one) => !this.#isThere(one));
     if (unknown !== undefined)
       return tell({ ok: false, reason: "no-such-dependency", detail: `there is no rollout ${unknown} to come after` });
     const groups = spec.groups.map(() => ({ state: "scheduled", passed: false, tolerated: 0 }) as const);
@@ -110,6 +110,9 @@ export class Rollouts {
     if (lane.removing !== undefined) return void lane.removing.push(tell);
     if (lane.writing !== undefined || !(hasEnded(record) || record.state === "ready"))
       return tell({ ok: false, reason: "wrong-state", detail: `it is ${record.state}: stop it first` });
+    const dependent = this.#dependentOn(id);
+    if (dependent !== undefined)
+      return tell({ ok: false, reason: "wrong-state", detail: `${dependent} comes after it, and has not ended` });
     const keys = [
       rolloutKey(id),
       ...[...members.all()].map(({ endpoint }) => memberKey(id, endpoint)),
@@ -119,6 +122,18 @@ export class Rollouts {
     lane.removing = [tell];
     lane.writing = { write, step: new Step(lane.rollout, record.createdMs), inputs: [] };
     return undefined;
+  }
+
+  #isThere(id: string): boolean {
+    const lane = this.#lanes.get(id);
+    return lane !== undefined && lane.removing === undefined;
+  }
+
+  /** Name of a rollout that has yet to ask how devices did in this one. */
+  #dependentOn(id: string): string | undefined {
+    const all = [...this.#lanes.values(), ...Array.from(this.#creating.values(), ({ lane }) => lane)];
+    return all.find(({ rollout: { record } }) => !hasEnded(record) && record.spec.after?.includes(id))?.rollout.record
+      .spec.name;
   }
 
   /** The update of a device has ended, or waits to be applied. */
@@ -160,7 +175,14 @@ export class Rollouts {
 
   /** Devices have turned up, or told of themselves. */
   stir(): void {
-    for (const lane of this.#lanes.values()) lane.stirred = true;
+    for (const lane of this.#lanes.values()) if (!hasEnded(lane.rollout.record)) lane.stirred = true;
+  }
+
+  /** The clock was set: what is due is reckoned anew. */
+  clockSet(nowUs: number): void {
+    for (const lane of this.#lanes.values()) lane.dueMs = undefined;
+    this.stir();
+    this.settle(nowUs);
   }
 
   stored(nowUs: number, write: number, done: boolean, detail: string): boolean {
@@ -276,7 +298,7 @@ export class Rollouts {
     else if (input.kind === "reconcile") rollout.reconcile(step, facts);
     else {
       const { record } = rollout;
-      const isChanged = input.revision !== undefined && input.revision !== record.revision;
+      const isChanged = input.revision !== undefined && (input.revision !== record.revision || step.isRevised);
       const refusal = isChanged ? changed(record) : applyCommand(rollout, step, input);
       if (refusal === undefined) return true;
       input.tell({ ok: false, reason: refusal.reason, detail: refusal.detail });

@@ -77,6 +77,7 @@ export const MEMBER: StateTable<MemberState, MemberEvent> = new StateTable("Devi
   ["commanded", "succeed", "succeeded", "booted, exact version, soaked"],
   ["commanded", "fail", "failed", "whatever it says of itself; silence too"],
   ["commanded", "cancel", "cancelled", "its update was cancelled"],
+  ["downloaded", "busy", "pending", "its update is gone, and cannot be begun again just now"],
   ["downloaded", "succeed", "succeeded", "booted, exact version, soaked"],
   ["downloaded", "fail", "failed", "whatever it says of itself; silence too"],
   ["downloaded", "cancel", "cancelled", "its update was cancelled"],

@@ -38,6 +38,11 @@ export class Step {
     this.#recordBefore = holder.record;
   }
 
+  /** The rollout itself is not what its revision names any more. */
+  get isRevised(): boolean {
+    return this.#holder.record !== this.#recordBefore;
+  }
+
   get isEmpty(): boolean {
     return this.#holder.record === this.#recordBefore && this.#membersBefore.size === 0;
   }

@@ -33,7 +33,13 @@ export function groupError(
   // The error threshold is what may fail: more than that, as hawkBit has it.
   if (failed > tolerated && failed * 100 > hundredths(errorThreshold, total))
     return ["error-threshold", `${failed} of ${total} devices of ${name} have failed; ${errorThreshold} % may`];
-  if (passed || !isComplete(record, members, index) || groupPassed(record, members, index)) return undefined;
+  if (passed || !isComplete(record, members, index)) return undefined;
+  if (total === 0 && record.groups.some((_, i) => i > index && members.total(i) > 0))
+    return [
+      "group-empty",
+      `${name} has no device that was to be updated: it shows nothing of those that come after it`,
+    ];
+  if (groupPassed(record, members, index)) return undefined;
   const done = awaitsBarrier(record) ? "have everything" : "have succeeded";
   const text = `${good(record, members, index)} of ${total} devices of ${name} ${done}, and none is left`;
   return ["success-threshold-missed", `${text}; ${successThreshold} % were to`];

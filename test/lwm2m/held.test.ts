@@ -92,3 +92,23 @@ it("an update whose record could not be written is not begun by what its client 
   expect(site.bench.gateway.devices.updates.get("m")).toBeUndefined();
   expect(site.mote("m").boots).toBe(1);
 });
+
+it("a word to wait that could not be written leaves what was said before, and is told so", () => {
+  const site = new Lwm2mSite();
+  site.addMote("m", {}, { queueMode: { wakeIntervalS: 7_000, awakeS: 30 }, lifetimeS: 20_000 });
+  site.bench.run(10);
+  site.update("m", { hold: true });
+  const { updates } = site.bench.gateway.devices;
+  for (let i = 0; i < 20_000 && site.job("m").state !== "downloaded"; i++) site.bench.run(1);
+  site.bench.run(100); // it sleeps
+  const told: boolean[] = [];
+  const say = (untilMs: number): void => {
+    site.bench.loop.call(() => updates.release("m", untilMs, (done) => told.push(done)));
+    site.bench.run(1);
+  };
+  say(9e15);
+  site.bench.intercept = ({ kind }) =>
+    kind === "store" ? { kind: "failed", reason: "disk-full", detail: "", retryable: true } : undefined;
+  say(0);
+  expect([told, site.job("m").releasedUntilMs]).toEqual([[true, false], 9e15]);
+});

@@ -147,6 +147,12 @@ describe("what holds a device back", () => {
     sayBoth([false, true]);
     expect(fleet.device("m0")?.tags).toEqual(["one"]);
     expect(told).toEqual([false, false, false, true, false, true]); // the disk says no at once
+    site.bench.intercept = ({ kind }) =>
+      kind === "store" ? { kind: "failed", reason: "disk-full", detail: "", retryable: true } : undefined;
+    site.bench.loop.call(() => fleet.describe("typo", { tags: ["x"], class: "c", hops: 1 }, () => {}));
+    site.bench.run(1);
+    expect(fleet.device("typo")).toBeUndefined();
+    expect(fleet.sortedNames()).toEqual(["m0"]);
   });
 
   it("while the backhaul is down it works from the cache, behind a restart too", () => {

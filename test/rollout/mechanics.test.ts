@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { ScriptedFleet, lenient, strict } from "../support/scripted-fleet.ts";
+import { downloaded, ScriptedFleet, lenient, strict } from "../support/scripted-fleet.ts";
 
 const DAY_S = 86_400;
 const two = [
@@ -7,14 +7,6 @@ const two = [
   { ...strict, name: "b" },
 ] as const;
 const hourAtTwo = { schedule: "0 2 * * *", durationS: 3_600, timeZone: "UTC" } as const;
-
-/** A fleet whose devices have all downloaded what a barrier keeps them from applying. */
-function downloaded(devices: number, change: object = {}): { readonly fleet: ScriptedFleet; readonly id: string } {
-  const fleet = new ScriptedFleet(devices);
-  const id = fleet.begin({ barrier: true, groups: [strict], ...change });
-  fleet.become("held", ...fleet.names);
-  return { fleet, id };
-}
 
 describe("what has not begun", () => {
   it.each([
@@ -253,140 +245,22 @@ describe("shares of a group", () => {
   });
 });
 
-describe("rollouts that come after others", () => {
-  it("wait for one that has not begun, and skip whom it is not for", () => {
-    const fleet = new ScriptedFleet(3);
-    const first = fleet.begin({ startAtMs: 600_000, endpoints: ["d0", "d1"] });
-    const then = fleet.begin({ after: [first] });
-    fleet.run(300);
-    expect(fleet.states(then)).toEqual({ pending: 3 });
-    fleet.run(310);
-    fleet.become("succeeded", "d0", "d1");
-    fleet.run(20);
-    expect(fleet.states(then)).toEqual({ commanded: 2, skipped: 1 });
-  });
-
-  it("fail when their turn does not come until the deadline", () => {
-    const fleet = new ScriptedFleet(1);
-    const first = fleet.create();
-    const then = fleet.begin({ after: [first?.ok === true ? first.record.id : ""] });
-    fleet.run(3_700);
-    expect(fleet.rollout(then).members.get("d0")).toMatchObject({ state: "failed", reason: "dependency" });
-  });
-
-  it("are not made after one that there is not", () => {
-    const fleet = new ScriptedFleet(1);
-    expect(fleet.create({ after: ["none"] })).toMatchObject({ ok: false, reason: "no-such-dependency" });
-  });
-
-  it("do not stand in the way of what they wait for, because they are urgent", () => {
+describe("a group of nobody", () => {
+  it.each([
+    ["because nobody matches", { groups: [{ ...strict, name: "canary", filter: "tag==canry" }, strict] }],
+    ["because all are skipped", { requires: "version==9", groups: [{ ...strict, size: 1 }, strict] }],
+  ])("does not let the others go %s, without an operator's word", (_why, change) => {
     const fleet = new ScriptedFleet(4);
-    const feature = fleet.begin({ maxConcurrent: 1 });
-    const between = fleet.create({ after: [feature] });
-    const security = fleet.begin({ priority: "security", after: [between?.ok === true ? between.record.id : ""] });
-    fleet.command(between?.ok === true ? between.record.id : "", "start");
-    for (let i = 0; i < 60; i++) {
-      for (const name of fleet.names) if (fleet.jobs.get(name)?.state === "under-way") fleet.become("succeeded", name);
-      fleet.run(11);
-    }
-    expect(fleet.states(security)).toEqual({ succeeded: 4 });
-    expect(fleet.nowUs).toBeLessThan(1e6 * 3_600);
+    fleet.known = (endpoint) => ({ version: endpoint === "d0" ? "1" : "9" });
+    const id = fleet.begin(change);
+    expect(fleet.why(id)).toBe("paused: group-empty");
+    expect(fleet.countOf("start")).toBe(0);
+    fleet.command(id, "resume");
+    expect(fleet.countOf("start")).toBeGreaterThan(2);
   });
 
-  it("leave slots to security, which has not had its turn to take them", () => {
-    const fleet = new ScriptedFleet(300, 150);
-    const feature = fleet.create({ endpoints: fleet.names.slice(150) });
-    const security = fleet.create({ priority: "security", endpoints: fleet.names.slice(0, 150) });
-    if (feature?.ok !== true || security?.ok !== true) throw new Error("not created");
-    const asked = { command: "start", by: "ann", why: "", revision: undefined } as const;
-    fleet.rollouts.command(fleet.nowUs, security.record.id, asked, () => {});
-    fleet.rollouts.command(fleet.nowUs, feature.record.id, asked, () => {}); // 100 of 150 are commanded by now
-    fleet.write();
-    expect(fleet.states(security.record.id)).toEqual({ commanded: 150 });
-    expect(fleet.states(feature.record.id)).toEqual({ pending: 150 });
-  });
-});
-
-describe("timers", () => {
-  it("do not spin behind the end of a dynamic group", () => {
-    const fleet = new ScriptedFleet(1);
-    fleet.begin({ dynamicUntilMs: 60_000 });
-    fleet.run(200);
-    expect(fleet.wakes).toBeLessThan(20);
-  });
-
-  it("do not spin while one installs that is late, which has as long again", () => {
-    const fleet = new ScriptedFleet(2);
-    const id = fleet.begin({ deadlineS: 60 });
-    fleet.become("applying", "d0");
-    fleet.run(30);
-    fleet.become("succeeded", "d1");
-    fleet.run(80);
-    expect(fleet.states(id)).toEqual({ commanded: 1, succeeded: 1 });
-    fleet.run(20);
-    expect(fleet.states(id)).toEqual({ failed: 1, succeeded: 1 });
-    expect(fleet.wakes).toBeLessThan(20);
-  });
-
-  it("come again after a write that failed, though nothing else happens", () => {
-    const fleet = new ScriptedFleet(250);
-    let writes = 0;
-    fleet.fails = () => ++writes === 3; // the second hundred of commands
-    const id = fleet.begin();
-    fleet.run(60);
-    expect(fleet.states(id)).toEqual({ commanded: 250 });
-  });
-
-  it("keep deadlines in order behind a write that failed", () => {
-    const fleet = new ScriptedFleet(3);
-    const id = fleet.begin({ maxConcurrent: 2 });
-    fleet.run(1_800);
-    fleet.become("succeeded", "d0"); // d2 begins half an hour behind d1
-    let failures = 0;
-    fleet.fails = () => failures++ < 1;
-    fleet.run(1_860);
-    expect(failures).toBeGreaterThan(1);
-    expect(fleet.states(id)).toEqual({ succeeded: 1, failed: 1, commanded: 1 });
-  });
-});
-
-describe("ten thousand devices", () => {
-  it("are not asked for their battery all at once, and each in the end", () => {
-    const fleet = new ScriptedFleet(1_000);
-    const told = new Set<string>();
-    fleet.known = (endpoint) => ({
-      battery: told.has(endpoint) ? 90 : undefined,
-      batteryAtMs: told.has(endpoint) ? fleet.nowUs / 1_000 : undefined,
-    });
-    const id = fleet.begin({ minBattery: 50, maxConcurrent: 50, deadlineS: DAY_S });
-    expect(fleet.countOf("refresh")).toBe(50);
-    fleet.run(9);
-    expect(fleet.countOf("refresh")).toBe(50);
-    fleet.run(200);
-    expect(fleet.countOf("refresh")).toBe(1_000);
-    expect(fleet.states(id)).toEqual({ pending: 1_000 });
-    for (const name of fleet.names.slice(0, 10)) {
-      told.add(name);
-      fleet.rollouts.looked(name);
-    }
-    fleet.run(1);
-    expect(fleet.states(id)).toEqual({ pending: 990, commanded: 10 });
-  });
-
-  it("are looked at once in a while, not with each answer of one of them", () => {
-    const fleet = new ScriptedFleet(10_000);
-    let looks = 0;
-    fleet.known = (endpoint) => {
-      looks++;
-      return { battery: Number(endpoint.slice(1)) < 100 ? 90 : 10, batteryAtMs: 1_000_000 };
-    };
-    const id = fleet.begin({ minBattery: 50, deadlineS: DAY_S });
-    fleet.run(1);
-    expect(fleet.states(id)).toEqual({ commanded: 100, pending: 9_900 });
-    looks = 0;
-    for (let i = 0; i < 100; i++) fleet.become("succeeded", `d${i}`);
-    expect(looks).toBeLessThan(1_000);
-    fleet.run(10);
-    expect(looks).toBeGreaterThanOrEqual(9_900);
+  it("is no matter where there is nobody at all, or nobody behind", () => {
+    const fleet = new ScriptedFleet(0);
+    expect(fleet.why(fleet.begin({ groups: [strict, lenient] }))).toMatch(/^finished/);
   });
 });

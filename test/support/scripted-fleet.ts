@@ -31,9 +31,13 @@ export class ScriptedFleet implements Fleet {
   fails: (ops: readonly StoreOp[]) => boolean = () => false;
   /** What the gateway makes of a cancel: nothing, for one that dies at once. */
   cancels = true;
+  /** By how much the wall's clock was set. */
+  setMs = 0;
   /** Of each device. */
   known: (endpoint: string) => Partial<FleetDevice> = () => ({});
   readonly #maxConcurrent: number;
+  /** Told of each device that is asked how its battery is. */
+  onRefresh: (endpoint: string) => void = () => {};
   #writes: { readonly id: number; readonly ops: readonly StoreOp[] }[] = [];
   #nextWrite = 1;
   #nextId = 0;
@@ -54,7 +58,7 @@ export class ScriptedFleet implements Fleet {
         this.#writes.push({ id: this.#nextWrite, ops });
         return this.#nextWrite++;
       },
-      unixMs: (nowUs) => nowUs / 1_000,
+      unixMs: (nowUs) => nowUs / 1_000 + this.setMs,
       log: silentLog,
       metrics: noMetrics,
       newId: () => `r${this.#nextId++}`,
@@ -183,6 +187,7 @@ export class ScriptedFleet implements Fleet {
 
   refresh(_nowUs: number, endpoint: string): void {
     this.asked.push(`refresh ${endpoint}`);
+    this.onRefresh(endpoint);
   }
 
   /** A device may apply what it has, by the last word that it was given. */
@@ -194,4 +199,15 @@ export class ScriptedFleet implements Fleet {
   countOf(what: string): number {
     return this.asked.filter((one) => one.startsWith(what)).length;
   }
+}
+
+/** A fleet whose devices have all downloaded what a barrier keeps them from applying. */
+export function downloaded(
+  devices: number,
+  change: object = {},
+): { readonly fleet: ScriptedFleet; readonly id: string } {
+  const fleet = new ScriptedFleet(devices);
+  const id = fleet.begin({ barrier: true, groups: [strict], ...change });
+  fleet.become("held", ...fleet.names);
+  return { fleet, id };
 }

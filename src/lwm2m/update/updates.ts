@@ -142,10 +142,11 @@ export class Updates {
   release(endpoint: string, untilMs: number, then: (done: boolean) => void = () => {}): boolean {
     const entry = this.#entries.get(endpoint);
     if (entry === undefined || !entry.run.isHeld) return false;
+    const before = entry.run.job.releasedUntilMs;
     entry.run.job.releasedUntilMs = untilMs;
     this.#write(entry.run.job, (now, done) => {
       if (done) this.#on(endpoint, (run) => run.advance(now));
-      else if (!hasEnded(entry.run.job)) entry.run.job.releasedUntilMs = undefined;
+      else if (!hasEnded(entry.run.job)) entry.run.job.releasedUntilMs = before;
       then(done);
     });
     return true;
