@@ -63,6 +63,7 @@ export class FleetDesk implements Fleet {
   readonly #news: FleetNews[] = [];
   /** Descriptions that are not on the disk yet, the oldest first. */
   readonly #describing = new Map<number, Describing>();
+  readonly #forgetting = new Map<number, (done: boolean) => void>();
 
   constructor(parts: FleetDeskParts) {
     this.#parts = parts;
@@ -210,7 +211,24 @@ export class FleetDesk implements Fleet {
     this.#describing.set(this.inventory.describe(endpoint, facts), { endpoint, revision, before, tell });
   }
 
+  /** Forgets a device that is not registered; false for one that is, or is not known. `tell` once that is on the disk. */
+  forget(endpoint: string, tell: (done: boolean) => void): boolean {
+    if (this.#parts.devices().get(endpoint) !== undefined || !this.inventory.has(endpoint)) return false;
+    const entry = this.inventory.get(endpoint);
+    this.#forgetting.set(this.inventory.forget(endpoint), (done) => {
+      if (!done) this.inventory.keep(endpoint, entry);
+      tell(done);
+    });
+    return true;
+  }
+
   stored(nowUs: number, write: number, done: boolean, detail: string): boolean {
+    const forgotten = this.#forgetting.get(write);
+    if (forgotten !== undefined) {
+      this.#forgetting.delete(write);
+      forgotten(done);
+      return true;
+    }
     const described = this.#describing.get(write);
     if (described === undefined) return this.rollouts.stored(nowUs, write, done, detail);
     this.#describing.delete(write);

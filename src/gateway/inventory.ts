@@ -115,6 +115,17 @@ export class Inventory {
     this.#entries.set(endpoint, { ...this.get(endpoint), tags, class: named, hops, revision });
   }
 
+  /** Nothing is known of it any more: the number of the durable write. */
+  forget(endpoint: string): number {
+    this.#forget(endpoint);
+    return this.#store([{ kind: "delete", key: keyOf(endpoint) }], "durable");
+  }
+
+  /** It could not be forgotten. */
+  keep(endpoint: string, entry: InventoryEntry): void {
+    this.#put(endpoint, { ...entry, ...this.#entries.get(endpoint) }, false);
+  }
+
   #put(endpoint: string, entry: InventoryEntry, write: boolean): void {
     const isNew = !this.#entries.has(endpoint);
     if (isNew) this.changes++;

@@ -67,6 +67,8 @@ const OperationBody = z.strictObject({
 });
 
 const Endpoint = z.object({ endpoint: z.string().min(1).max(255) });
+const NewestQuery = z.strictObject({ limit: z.coerce.number().int().min(1).max(100_000).default(100_000) });
+type Newest = z.infer<typeof NewestQuery>;
 type Named = { Params: { endpoint: string } };
 
 export function addDeviceRoutes(app: FastifyInstance, control: DevicesControl): void {
@@ -86,8 +88,11 @@ export function addDeviceRoutes(app: FastifyInstance, control: DevicesControl): 
   );
   app.get<Named>(
     "/v1/devices/:endpoint/timeline",
-    { schema: { summary: "What happened to a device", params: Endpoint }, config: { access: "read" } },
-    (request) => devices.timelines.of(request.params.endpoint),
+    {
+      schema: { summary: "What happened to a device: the newest so many", params: Endpoint, querystring: NewestQuery },
+      config: { access: "read" },
+    },
+    ({ params: { endpoint }, query }) => devices.timelines.of(endpoint).slice(-(query as Newest).limit),
   );
   app.get<Named>(
     "/v1/devices/:endpoint/operations",

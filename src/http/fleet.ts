@@ -77,6 +77,25 @@ export function addFleetRoutes(app: FastifyInstance, { gateway, call, unixMs }: 
       return reply.header("etag", etagOf(fleet.inventory.get(endpoint))).send(device);
     },
   );
+  app.delete<{ Params: { endpoint: string } }>(
+    "/v1/fleet/:endpoint",
+    {
+      schema: { summary: "Forgets a device that is not registered", params: Named },
+      config: { access: "operate" },
+    },
+    async ({ params: { endpoint } }, reply) => {
+      const done = await new Promise<boolean | undefined>((resolve) =>
+        call(() => {
+          if (!fleet.forget(endpoint, resolve)) resolve(undefined);
+        }),
+      );
+      if (done === true) return reply.code(204).send();
+      if (done === false) return refuse(reply, 507, "not-stored", "it could not be written: free some disk space");
+      return fleet.device(endpoint) === undefined
+        ? refuse(reply, 404, "no-such-device", `nothing is known of ${endpoint}`)
+        : refuse(reply, 409, "registered", `${endpoint} is registered: it would be known again at once`);
+    },
+  );
   app.patch<{ Params: { endpoint: string }; Body: z.infer<typeof FactsBody> }>(
     "/v1/fleet/:endpoint",
     {

@@ -22,6 +22,7 @@ export const PROBLEMS: Readonly<Record<string, readonly [status: number, meaning
   "method-not-allowed": [405, "There is such a path, but not by this method; `Allow` has those that there are."],
   "cannot-cancel": [409, "Nothing is under way, or it is too late."],
   quarantined: [409, "The device may have the current image or the recovery image only."],
+  registered: [409, "The device is registered, and cannot be forgotten."],
   "too-many-tokens": [409, "There are as many tokens as there may be."],
   "too-many-updates": [409, "There are as many updates as there may be, all of them under way."],
   "too-many-rollouts": [409, "There are as many rollouts as there may be: delete some that have ended."],

@@ -30,6 +30,7 @@ const ROUTES: Readonly<Record<string, Access>> = {
   "POST /v1/fleet/refresh": "operate",
   "GET /v1/fleet/{endpoint}": "read",
   "PATCH /v1/fleet/{endpoint}": "operate",
+  "DELETE /v1/fleet/{endpoint}": "operate",
   "GET /v1/simulations": "read",
   "GET /v1/rollouts": "read",
   "POST /v1/rollouts": "operate",

@@ -154,6 +154,21 @@ describe("rollouts by HTTP", () => {
     expect((await api.ask("POST", "/v1/rollouts", example)).status).toBe(201);
   });
 
+  it("a device that was named amiss can be forgotten, one that is registered not", async () => {
+    const other = await setUp(1);
+    const forget = async (name: string): Promise<number> => (await other.ask("DELETE", `/v1/fleet/${name}`)).status;
+    expect((await other.ask("PATCH", "/v1/fleet/typo", { tags: ["lab"] })).status).toBe(200);
+    other.site.bench.intercept = ({ kind }) =>
+      kind === "store" ? { kind: "failed", reason: "disk-full", detail: "", retryable: true } : undefined;
+    expect(await forget("typo")).toBe(507);
+    other.site.bench.intercept = () => undefined;
+    expect((await other.ask("GET", "/v1/fleet/typo")).json).toMatchObject({ tags: ["lab"] });
+    expect([await forget("typo"), await forget("typo"), await forget("m0")]).toEqual([204, 404, 409]);
+    other.site.bench.restart();
+    await other.start();
+    expect((await other.ask("GET", "/v1/fleet/typo")).status).toBe(404);
+  });
+
   it("devices tell their version and battery when they are asked", async () => {
     const other = await setUp(2);
     expect((await other.ask("GET", "/v1/fleet/m0")).json).not.toHaveProperty("version");

@@ -58,4 +58,11 @@ export function addFleet(program: Command): void {
       const device = (await callGateway(options.state, "PATCH", url, body)) as FleetDevice;
       console.log(options.json === true ? JSON.stringify(device) : `${endpoint}: ${device.tags.join(" ")}`);
     });
+  gatewayOptions(group.command("forget <endpoint>"))
+    .description("forget a device that is not registered, and was named amiss or is gone for good")
+    .addHelpText("after", "\nExample:\n  blockferry fleet forget sensor-7-old --state gw")
+    .action(async (endpoint: string, options: Options) => {
+      await callGateway(options.state, "DELETE", `/v1/fleet/${encodeURIComponent(endpoint)}`);
+      console.log(options.json === true ? JSON.stringify({ forgotten: endpoint }) : `${endpoint} is forgotten`);
+    });
 }
