@@ -29,7 +29,8 @@ const DEVICE_OBJECT = [3, 0] as const;
 const Named = z.object({ endpoint: z.string().min(1).max(255) });
 
 /** Devices with all that is known of them, as rollouts see them. */
-export function addFleetRoutes(app: FastifyInstance, { gateway, call, unixMs }: FleetControl): void {
+export function addFleetRoutes(app: FastifyInstance, control: FleetControl): void {
+  const { gateway, call, unixMs } = control;
   const { fleet } = gateway;
   app.get<{ Querystring: z.infer<typeof FleetQuery> }>(
     "/v1/fleet",
@@ -68,6 +69,11 @@ export function addFleetRoutes(app: FastifyInstance, { gateway, call, unixMs }: 
       return reply.code(202).send({ asked });
     },
   );
+  addDevice(app, control);
+}
+
+/** One device, by its name. */
+function addDevice(app: FastifyInstance, { gateway: { fleet }, call }: FleetControl): void {
   app.get<{ Params: { endpoint: string } }>(
     "/v1/fleet/:endpoint",
     { schema: { summary: "One device", params: Named }, config: { access: "read" } },
