@@ -1,27 +1,6 @@
 import { readFileSync } from "node:fs";
 import { Command, CommanderError } from "commander";
-import { addBundle } from "./commands/bundle.ts";
-import { addFactory } from "./commands/factory.ts";
-import { addLifecycle } from "./commands/lifecycle.ts";
-import { addDemo } from "./commands/demo.ts";
-import { addGet } from "./commands/get.ts";
-import { addDevice } from "./commands/device.ts";
-import { addDevices } from "./commands/devices.ts";
-import { addImages } from "./commands/images.ts";
-import { addInspect, addVerify } from "./commands/inspect.ts";
-import { addKey } from "./commands/key.ts";
-import { addLimit } from "./commands/limit.ts";
-import { addMote } from "./commands/mote.ts";
-import { addProbe } from "./commands/probe.ts";
-import { addPublish } from "./commands/publish.ts";
-import { addRollout } from "./commands/rollout.ts";
-import { addFleet } from "./commands/fleet.ts";
-import { addToken } from "./commands/token.ts";
-import { addServe } from "./commands/serve.ts";
-import { addSign } from "./commands/sign.ts";
-import { addSimulate } from "./commands/simulate.ts";
-import { addUpdate } from "./commands/update.ts";
-import { addUpdates } from "./commands/updates.ts";
+import { addCommands } from "./commands.ts";
 import { ExitCode, UserError } from "./errors.ts";
 
 const { version } = JSON.parse(readFileSync(new URL("../../../package.json", import.meta.url), "utf8")) as {
@@ -48,32 +27,7 @@ A first update, on one machine:
 Exit codes: 0 done, 1 failed, 2 wrong usage or input, 3 refused by the gateway, 4 no answer, 5 the machine does not allow it.`,
   );
 
-for (const add of [
-  addServe,
-  addKey,
-  addSign,
-  addInspect,
-  addVerify,
-  addBundle,
-  addFactory,
-  addLifecycle,
-  addPublish,
-  addImages,
-  addDevices,
-  addDevice,
-  addProbe,
-  addUpdate,
-  addUpdates,
-  addRollout,
-  addFleet,
-  addToken,
-  addMote,
-  addGet,
-  addSimulate,
-  addLimit,
-  addDemo,
-])
-  add(program);
+await addCommands(program, process.argv[2]);
 
 // Whoever reads our output may stop (`| head`); a gateway goes on all the same.
 if (process.argv[2] !== "serve")
