@@ -1,5 +1,6 @@
 import { szxOf } from "../../src/coap/blockwise/block.ts";
 import { nobleCrypto } from "../../src/crypto/noble-crypto.ts";
+import { verifyingOnce } from "./verifying-once.ts";
 import { randomBytes } from "../../src/util/random.ts";
 import { checkBoot, checkExchanges } from "../checkers/end-checks.ts";
 import { Trace } from "../engine/trace-hash.ts";
@@ -28,6 +29,8 @@ export interface SimMote {
   startedUs: number;
   finishedUs: number | undefined;
 }
+
+const moteCrypto = verifyingOnce(nobleCrypto);
 
 /** A gateway at its border router and motes that look for their manifest, all running the real code in virtual time. */
 export class Cell {
@@ -84,7 +87,7 @@ export class Cell {
     const { vendorId, classId, author, image } = this.gateway;
     const mote = new Mote({
       profile,
-      crypto: nobleCrypto,
+      crypto: moteCrypto,
       vendorId,
       classId,
       unixS: run.rtc ? (nowUs) => nowUs / 1e6 : undefined,

@@ -1,5 +1,6 @@
 import { szxOf } from "../../src/coap/blockwise/block.ts";
 import { nobleCrypto } from "../../src/crypto/noble-crypto.ts";
+import { verifyingOnce } from "./verifying-once.ts";
 import type { Gateway } from "../../src/gateway/gateway.ts";
 import type { Quirks } from "../../src/lwm2m/quirks.ts";
 import { DEFAULT_POLICY, type UpdateJob } from "../../src/lwm2m/update/job.ts";
@@ -33,6 +34,8 @@ export interface SimClient {
   startedUs: number;
   finishedUs: number | undefined;
 }
+
+const moteCrypto = verifyingOnce(nobleCrypto);
 
 /** One client otherwise than the scenario has them all. */
 export interface ClientPlan {
@@ -177,7 +180,7 @@ export class Lwm2mCell {
       profile,
       classId,
       blockBytes,
-      crypto: nobleCrypto,
+      crypto: moteCrypto,
       anchors: [author.publicKey],
       random: random.fork(`mote-${id}`),
       server: nodeAddress(GATEWAY_ID, scope),
