@@ -74,6 +74,8 @@ export class ClientExchanges {
   readonly #nonByMessageId = new Map<string, ClientExchange>();
   /** Tokens that were answered, and the message ID of that answer, where it was not an ACK. */
   readonly #finished = new Map<string, number>();
+  /** Echo values that came with other answers than a challenge: the next request to that peer has them. */
+  readonly #echoes = new Map<string, Uint8Array>();
   readonly #events: ClientEvent[] = [];
   #nextId = 1;
 
@@ -220,7 +222,8 @@ export class ClientExchanges {
     exchange.messageId = messageId;
     const extra: CoapOption[] = [];
     if (observe !== undefined) extra.push({ number: Option.OBSERVE, value: encodeUint(observe) });
-    if (exchange.echo !== undefined) extra.push({ number: Option.ECHO, value: exchange.echo });
+    const echo = exchange.echo ?? this.#takeEcho(exchange);
+    if (echo !== undefined) extra.push({ number: Option.ECHO, value: echo });
     const confirmable = request.toGroup !== true && (request.confirmable ?? true);
     const bytes = encodeMessage({
       type: confirmable ? MessageType.CON : MessageType.NON,
@@ -267,9 +270,25 @@ export class ClientExchanges {
     return true;
   }
 
+  /** RFC 9175 section 2.3: what the server will want to see, so that it need not ask for it. */
+  #keepEcho({ peerKey: key, request }: ClientExchange, { code, options }: IncomingResponse): void {
+    const echo = optionValue(options, Option.ECHO);
+    if (echo === undefined || code === Code.UNAUTHORIZED || request.toGroup === true || request.forwarded === true)
+      return;
+    keepRecent(this.#echoes, key, echo, COAP_LIMITS.maxAddresses);
+  }
+
+  #takeEcho({ peerKey: key, request }: ClientExchange): Uint8Array | undefined {
+    if (this.#echoes.size === 0 || request.forwarded === true) return undefined;
+    const echo = this.#echoes.get(key);
+    this.#echoes.delete(key);
+    return echo;
+  }
+
   #deliver(nowUs: number, exchange: ClientExchange, response: IncomingResponse, messageId: number): void {
     const { request, id } = exchange;
     const sequence = uintOption(response.options, Option.OBSERVE);
+    this.#keepEcho(exchange, response);
     if (request.observe === true && sequence !== undefined && codeClass(response.code) === 2) {
       this.#deliverNotification(nowUs, exchange, { sequence, atUs: nowUs }, response);
       return;

@@ -46,7 +46,8 @@ export function checkRequest(
     if (message.type === MessageType.NON) return { refused: "critical-option", response: undefined };
     return badOption("critical-option", `option ${critical} is not understood`);
   }
-  if (proxied && proxy === undefined) return { refused: "proxying", response: { code: Code.PROXYING_NOT_SUPPORTED } };
+  if (proxied && proxy === undefined)
+    return { refused: "proxying", response: { code: Code.PROXYING_NOT_SUPPORTED, payload: utf8("this is no proxy") } };
   if (message.token.length > COAP_LIMITS.maxTokenBytes)
     return badRequest("token-too-long", `tokens have at most ${COAP_LIMITS.maxTokenBytes} bytes`);
   // RFC 9177 section 4.1: the two kinds of blocks do not mix in one message.

@@ -32,6 +32,8 @@ export interface ResourceHandler {
   receive?(nowUs: number, request: IncomingRequest, piece: BodyPiece): HandlerResult;
   /** Requests that change something must show by Echo that they are fresh (RFC 9175 section 2.3). */
   readonly needsFreshness?: boolean;
+  /** Hears what is sent to a group too, which few resources need to (RFC 7252 section 11.3); all others stay silent. */
+  readonly forGroups?: boolean;
 }
 
 const METHODS = {
@@ -87,6 +89,7 @@ export class Router implements RequestHandler {
     const resource = this.#resources.get(path);
     if (path === ".well-known/core") return request.method === Code.GET ? this.#list(request) : NOT_ALLOWED;
     if (resource === undefined) return { code: Code.NOT_FOUND };
+    if (request.multicast && resource.forGroups !== true) return "silent";
     const refusal = refusalOf(resource, request);
     if (refusal !== undefined) return refusal;
     const streaming = takesPieces(resource, request.method);

@@ -54,6 +54,8 @@ interface Entry {
   timer: Timer | undefined;
 }
 
+const unavailable = (why: string): CoapResponse => ({ code: Code.SERVICE_UNAVAILABLE, payload: utf8(why) });
+
 interface Pending {
   readonly exchange: number;
   readonly response: CoapResponse;
@@ -115,7 +117,7 @@ export class Registry {
     this.#pending.delete(write);
     const { exchange, response, event } = pending;
     if (done) this.#events.push(event);
-    this.#parts.respond(nowUs, exchange, done ? response : { code: Code.SERVICE_UNAVAILABLE });
+    this.#parts.respond(nowUs, exchange, done ? response : unavailable("not written"));
     return true;
   }
 
@@ -140,7 +142,7 @@ export class Registry {
     const before = this.#byEndpoint.get(parameters.endpoint)?.registration;
     if (before === undefined && this.#byEndpoint.size >= MAX_REGISTRATIONS) {
       this.#parts.metrics.count("lwm2m_refused", "too-many-registrations");
-      return { code: Code.SERVICE_UNAVAILABLE };
+      return unavailable("too many clients");
     }
     const registration: Registration = { ...parameters, ...objects, id: this.#newId(), peer: copyPeer(request.peer) };
     if (before !== undefined) this.#router.remove(["rd", before.id]);

@@ -123,6 +123,36 @@ describe("Echo (RFC 9175 section 2)", () => {
     expect(give(61 * SECOND, echo, 3)).toBe("4.01 Echo");
   });
 
+  it("what has no fresh value is answered by a new one (section 2.3)", () => {
+    const { pair, client, server } = routed({ x: { put: () => ({ code: Code.CHANGED }), needsFreshness: true } });
+    client.request(0, SERVER, { code: Code.PUT, options: textOptions(Option.URI_PATH, ["x"]) });
+    pair.run(SECOND);
+    const old = optionValue(decoded(pair.log[1]!.bytes).options, Option.ECHO)!;
+    const options = [...textOptions(Option.URI_PATH, ["x"]), { number: Option.ECHO, value: old }];
+    server.handleDatagram(61 * SECOND, request(7, MessageType.CON, Code.PUT, options), CLIENT);
+    const reply = decoded(server.pollTransmit()!.bytes.slice());
+    expect(codeText(reply.code)).toBe("4.01");
+    expect(optionValue(reply.options, Option.ECHO)).toHaveLength(8);
+    expect(optionValue(reply.options, Option.ECHO)).not.toEqual(old);
+  });
+
+  it("a value that came with another answer is in the next request to that server, and in that only (section 2.3)", () => {
+    const echo = { number: Option.ECHO, value: Uint8Array.of(7, 7) };
+    const answers = [{ code: Code.CONTENT, options: [echo] }, { code: Code.CONTENT }, { code: Code.CONTENT }];
+    const handler = { handleRequest: () => answers.shift()! };
+    const server = new CoapEndpoint({ random: new SeededRandom(1, "s"), handler });
+    const client = new CoapEndpoint({ random: new SeededRandom(1, "c") });
+    const pair = new Pair(client, server);
+    for (let i = 0; i < 3; i++) {
+      client.request(i * SECOND, SERVER, GET);
+      expect(pair.run((i + 1) * SECOND)).toMatchObject({ response: { code: Code.CONTENT } });
+    }
+    const asked = pair.log.filter(({ from }) => from === "client").map(({ bytes }) => decoded(bytes));
+    expect(asked.map(({ options }) => optionValue(options, Option.ECHO))).toEqual([undefined, echo.value, undefined]);
+    client.request(4 * SECOND, { ...SERVER, port: 1 }, GET);
+    expect(optionValue(decoded(client.pollTransmit()!.bytes.slice()).options, Option.ECHO)).toBeUndefined();
+  });
+
   it("a server that challenges for ever is given up on after one repetition", () => {
     const challenge = { code: Code.UNAUTHORIZED, options: [{ number: Option.ECHO, value: Uint8Array.of(1) }] };
     const server = new CoapEndpoint({ random: new SeededRandom(1, "s"), handler: { handleRequest: () => challenge } });

@@ -173,6 +173,23 @@ describe("notifications (RFC 7641 sections 4.2 to 4.5)", () => {
     expect(drain(server)).toEqual([]);
   });
 
+  it("are 2.05, or 2.03 where the client has that state already (section 4.2)", () => {
+    const made = site();
+    const etag = { number: Option.ETAG, value: Uint8Array.of(1) };
+    made.answer = (path) => ({
+      code: Code.CONTENT,
+      payload: Uint8Array.of(made.state[path]!),
+      observable: path,
+      options: [etag],
+    });
+    const [first] = register(made.server, "x");
+    expect(codeText(first!.code)).toBe("2.05");
+    made.server.notify(SECOND, "x");
+    expect(drain(made.server).map(({ code }) => codeText(code))).toEqual(["2.05"]);
+    const [again] = register(made.server, "x", { token: 2, options: [etag], nowUs: 200 * SECOND });
+    expect(["2.05", "2.03"]).toContain(codeText(again!.code));
+  });
+
   it("non-confirmable ones keep 3 s apart for a client, whatever it observes (section 4.5.1)", () => {
     const { server } = site();
     register(server, "x", { token: 1, type: MessageType.NON });

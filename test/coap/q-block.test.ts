@@ -149,6 +149,14 @@ describe("Q-Block2 (RFC 9177 section 4.4)", () => {
     expect(pair.drive(60 * SECOND, collector)).toEqual({ kind: "unsupported" });
   });
 
+  it("fails when its confirmable request does", () => {
+    const { pair, transfer, collector, client } = download(pattern(640));
+    pair.copies = () => 0;
+    transfer.start(0);
+    expect(pair.drive(1_000 * SECOND, collector)).toEqual({ kind: "failed", reason: "timeout" });
+    expect(client.stats.requests).toBe(0);
+  });
+
   it("says when another representation is there", () => {
     const { pair, transfer, collector } = download(pattern(640), { etag: Uint8Array.of(1), has: (num) => num < 3 });
     transfer.start(0);

@@ -149,7 +149,7 @@ describe("groups (RFC 7252 section 8)", () => {
   it("a request to a group is answered within the leisure, errors are not", () => {
     const times = new Set<number>();
     for (let seed = 0; seed < 20; seed++) {
-      const { server } = routed({ x: content }, { seed });
+      const { server } = routed({ x: { ...content, forGroups: true } }, { seed });
       const get = {
         ...NON,
         code: Code.GET,
@@ -172,6 +172,15 @@ describe("groups (RFC 7252 section 8)", () => {
     expect(codes(ask(content, { ...NON, options: [...missing, uint(Option.NO_RESPONSE, 0)] }, true))).toEqual([
       "1 4.04",
     ]);
+  });
+
+  it("reaches the resources that are for groups, and no other (section 11.3)", () => {
+    expect(ask(content, NON, true)).toEqual([]);
+    let calls = 0;
+    const put = (): { code: number } => ({ code: (calls++, Code.CHANGED) });
+    expect(ask({ put }, { ...NON, code: Code.PUT }, true)).toEqual([]);
+    expect(calls).toBe(0);
+    expect(codes(ask(content, NON))).toEqual(["1 2.05"]);
   });
 
   it("a CON, a ping, an unknown critical option or rubbish to a group is passed over in silence", () => {

@@ -17,7 +17,8 @@ import { textOptions } from "../../src/coap/options.ts";
 import { DEFAULT_PARAMETERS } from "../../src/coap/parameters.ts";
 import { SeededRandom } from "../../simulator/engine/random.ts";
 import { decoded, drain } from "../support/coap-get.ts";
-import { CLIENT, SERVER } from "../support/pair.ts";
+import { utf8 } from "../../src/util/bytes.ts";
+import { CLIENT, Pair, SERVER } from "../support/pair.ts";
 import { pattern, routed, sha, sink } from "../support/resources.ts";
 import { Site, age, uri } from "../support/site.ts";
 
@@ -41,6 +42,38 @@ describe("RFC 7252", () => {
     expect(text({ options: [{ number: 65_001, value: EMPTY_BYTES }] })).toMatch(/65001/);
     expect(text({ options: [...PATH, { number: Option.BLOCK2, value: Uint8Array.of(7) }] })).toMatch(/SZX 7/);
     expect(text({ options: textOptions(Option.URI_PATH, ["none"]) })).toBe("");
+  });
+
+  it("what was answered 4.02 is not asked again as it was (section 5.4.1)", () => {
+    const handler = { handleRequest: () => ({ code: Code.BAD_OPTION }) };
+    const server = new CoapEndpoint({ random: new SeededRandom(1, "s"), handler });
+    const client = new CoapEndpoint({ random: new SeededRandom(1, "c") });
+    const pair = new Pair(client, server);
+    client.request(0, SERVER, { code: Code.GET, options: PATH });
+    expect(pair.run(SECOND)).toMatchObject({ kind: "response", response: { code: Code.BAD_OPTION } });
+    pair.rest(400 * SECOND);
+    expect(pair.log.filter(({ from }) => from === "client")).toHaveLength(1);
+  });
+
+  it("an error of the server says what is wrong with it (sections 5.5.2 and 5.9.3)", () => {
+    const { server } = routed({ x: { get: () => ({ code: Code.CONTENT }) } });
+    const proxied = { options: [...PATH, { number: Option.PROXY_SCHEME, value: utf8("coap") }] };
+    const [reply] = give(server, proxied);
+    expect(codeText(reply!.code)).toBe("5.05");
+    expect(new TextDecoder("utf-8", { fatal: true }).decode(reply!.payload)).toMatch(/prox/i);
+  });
+
+  it("an option that would say what is meant without it is left out (section 5.4.4)", () => {
+    const answers = { body: { bytes: pattern(90), etag: pattern(8), contentFormat: 0 } };
+    const { server } = routed({ x: { get: () => ({ code: Code.CONTENT, ...answers }) } });
+    for (const message of give(server, {})) {
+      expect(optionValue(message.options, Option.MAX_AGE)).toBeUndefined(); // 60 s
+      for (const { number, value } of message.options)
+        if (number !== Option.CONTENT_FORMAT && number !== Option.ETAG) expect(value).not.toEqual(EMPTY_BYTES);
+    }
+    const client = new CoapEndpoint({ random: new SeededRandom(1, "c") });
+    client.request(0, SERVER, { code: Code.GET, options: PATH });
+    expect(decoded(client.pollTransmit()!.bytes.slice()).options.map(({ number }) => number)).toEqual([11]);
   });
 
   it("no answer is larger than a datagram of 1,280 bytes takes (section 4.6)", () => {

@@ -1,7 +1,7 @@
 import { concatBytes, toHex, utf8 } from "../../util/bytes.ts";
 import { peerKey } from "../../util/peer.ts";
 import { COAP_LIMITS } from "../limits.ts";
-import { encodeUint, uintOption, type CoapOption } from "../message.ts";
+import { encodeUint, uintOption } from "../message.ts";
 import { Code, isNoCacheKey, Option } from "../numbers.ts";
 import type { CoapResponse, IncomingRequest } from "../request.ts";
 import { blockOption, blockSize, encodeBlock, type BlockValue } from "./block.ts";
@@ -86,7 +86,7 @@ export class BodyAssembly {
       return refuse(Code.REQUEST_ENTITY_INCOMPLETE, "a block is missing");
     if (!rules.streaming && !this.#makeRoom(context, length)) {
       this.#end(context);
-      return { kind: "respond", response: { code: Code.SERVICE_UNAVAILABLE, options: [maxAge(30)] } };
+      return { kind: "respond", response: NO_ROOM };
     }
     return this.#take(nowUs, context, request, { block, size1, rules });
   }
@@ -201,9 +201,12 @@ export function tooLarge(maxBodyBytes: number): AssemblyStep & { readonly kind: 
   return { kind: "respond", response: { code: Code.REQUEST_ENTITY_TOO_LARGE, options } };
 }
 
-function maxAge(seconds: number): CoapOption {
-  return { number: Option.MAX_AGE, value: encodeUint(seconds) };
-}
+/** Other bodies take all the memory: it is worth asking again in half a minute. */
+export const NO_ROOM: CoapResponse = {
+  code: Code.SERVICE_UNAVAILABLE,
+  options: [{ number: Option.MAX_AGE, value: encodeUint(30) }],
+  payload: utf8("no room for a body"),
+};
 
 function refuse(code: number, diagnostic: string): AssemblyStep {
   return { kind: "respond", response: { code, payload: utf8(diagnostic) } };

@@ -5,7 +5,7 @@ import { Code, ContentFormat, Option } from "../numbers.ts";
 import type { TransmissionParameters } from "../parameters.ts";
 import type { CoapResponse, IncomingRequest, LaterResponse } from "../request.ts";
 import { blockOption, blockSize, encodeBlock } from "./block.ts";
-import { assemblyKey, tooLarge } from "./body-assembly.ts";
+import { assemblyKey, NO_ROOM, tooLarge } from "./body-assembly.ts";
 import {
   BlockMap,
   encodeMissingBlocks,
@@ -69,7 +69,7 @@ export class QBlock1Server {
     if (finished !== undefined && nowUs < finished.untilUs)
       return (block.more ? undefined : finished.response) ?? "silent";
     const context = this.#context(nowUs, request, { size1, szx: block.szx, count });
-    if (context === undefined) return { code: Code.SERVICE_UNAVAILABLE };
+    if (context === undefined) return NO_ROOM;
     // Section 4.3: what a block says that is there already is not looked at.
     if (context.map.add(block.num)) {
       context.body.set(payload, block.num * size);

@@ -292,9 +292,9 @@ export class ForwardProxy implements RequestHandler {
     return etag;
   }
 
-  #refuse(code: number, reason: string, payload?: Uint8Array): CoapResponse {
+  #refuse(code: number, reason: string, payload: Uint8Array = utf8(reason)): CoapResponse {
     this.#parts.metrics.count("coap_refused", reason);
-    return { code, ...(payload === undefined ? {} : { payload }) };
+    return { code, payload };
   }
 }
 
