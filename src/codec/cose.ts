@@ -56,7 +56,7 @@ export function verifyDetached(
   if (tag === CoseTag.SIGN) return verifyMany(crypto, protectedBytes, authenticator!, payload, keys);
   if (!isBytes(authenticator)) return MALFORMED;
   const context = tag === CoseTag.MAC ? "MAC" : isMac ? "MAC0" : "Signature1";
-  const toBeChecked = encodeCbor([context, protectedBytes, EMPTY, payload]);
+  const toBeChecked = encodeCbor([context, authenticated(protectedBytes), EMPTY, payload]);
   return verifyOne(crypto, isMac, protectedBytes, toBeChecked, authenticator, keys);
 }
 
@@ -95,6 +95,9 @@ export function addKeys(to: Verifier[], keys: readonly Verifier[]): void {
   for (const key of keys) if (!to.some((other) => isSameKey(other, key))) to.push(key);
 }
 
+/** RFC 9052 section 4.4: an empty header is authenticated as no bytes, however it came. */
+const authenticated = (header: Uint8Array): Uint8Array => (header.length === 1 && header[0] === 0xa0 ? EMPTY : header);
+
 const MALFORMED: CoseResult = { ok: false, reason: "malformed" };
 const MAX_SIGNATURES = 8;
 
@@ -114,7 +117,13 @@ function verifyMany(
     if (!isArray(entry) || entry.length !== 3) return MALFORMED;
     const [protectedBytes, unprotected, signature] = entry;
     if (!isBytes(protectedBytes) || !isMap(unprotected) || !isBytes(signature)) return MALFORMED;
-    const toBeChecked = encodeCbor(["Signature", bodyProtected, protectedBytes, EMPTY, payload]);
+    const toBeChecked = encodeCbor([
+      "Signature",
+      authenticated(bodyProtected),
+      authenticated(protectedBytes),
+      EMPTY,
+      payload,
+    ]);
     const result = verifyOne(crypto, false, protectedBytes, toBeChecked, signature, keys);
     if (result.ok) addKeys(good, result.keys);
     else worst = result;

@@ -16,6 +16,8 @@ interface Submission {
   /** Written with the entry, or not at all. */
   readonly extra: readonly StoreOp[];
   readonly done: (result: DeskResult) => void;
+  /** Looked at when its turn has come: what was so when it was asked for may not be so any more. */
+  readonly check?: (() => Refusal | undefined) | undefined;
 }
 
 interface WriterParts {
@@ -82,7 +84,9 @@ export class AuditWriter {
     }
   }
 
-  #propose({ unixMs, actor, event }: Submission): DeskResult {
+  #propose({ unixMs, actor, event, check }: Submission): DeskResult {
+    const refusal = check?.();
+    if (refusal !== undefined) return { ok: false, ...refusal };
     if (this.tampered === undefined) return this.#parts.lifecycle.propose(unixMs, actor, event);
     const detail = `${this.tampered}; restore the log before anything is added`;
     return { ok: false, reason: "audit-log-tampered", detail };

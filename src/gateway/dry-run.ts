@@ -55,8 +55,12 @@ function onDevice(
       release.images.find((image) => image.uri === uri && digest !== undefined && bytesEqual(image.digest, digest)),
   });
   const dependency = (envelope: Uint8Array): OpenEnvelope => openEnvelope(crypto, envelope, trust);
-  const outcome = processManifest(open, "update", device, { crypto, open: dependency });
-  if (outcome.ok) return undefined;
-  const where = `a device of class ${toHex(classId)} that writes slot ${slot}`;
-  return { reason: "dry-run-failed", detail: `${where} would stop in ${outcome.section}: ${outcome.detail}` };
+  // What is installed has to boot as well.
+  for (const procedure of ["update", "invocation"] as const) {
+    const outcome = processManifest(open, procedure, device, { crypto, open: dependency });
+    if (outcome.ok) continue;
+    const where = `a device of class ${toHex(classId)} that writes slot ${slot}`;
+    return { reason: "dry-run-failed", detail: `${where} would stop in ${outcome.section}: ${outcome.detail}` };
+  }
+  return undefined;
 }

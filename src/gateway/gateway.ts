@@ -91,12 +91,12 @@ export class Gateway {
       this.desk.mayHave(address, this.#devices.at({ address, port }), digest);
     const servedParts = { cache: this.#cache, transfers: this.#transfers, metrics, respond, admission, mayHave };
     this.#served = new ServedImages(servedParts, this.#router, blockPath);
-    this.clock = new WallClock(recovered.nowUs ?? 0, recovered.unixMs ?? 0);
-    const { unixMs } = this.clock;
+    const { unixMs } = (this.clock = new WallClock(recovered.nowUs ?? 0, recovered.unixMs ?? 0));
     this.desk = this.#newDesk(unixMs);
-    this.#publications = new Publications(crypto, parts.anchors, this.#catalogue, this.desk);
+    this.#publications = new Publications(crypto, parts.anchors, this.#catalogue, this.desk, this.#router);
     const [catalogue, served, router, desk] = [this.#catalogue, this.#served, this.#router, this.desk];
-    const offered = { catalogue, served, router, desk, updates: () => this.#devices.updates };
+    const admitAgain = this.#publications.admitAgain.bind(this.#publications);
+    const offered = { catalogue, served, router, desk, admitAgain, updates: () => this.#devices.updates };
     this.#offers = new Offers({ crypto, log, metrics, ...offered });
     const store = (ops: readonly StoreOp[], durability: Durability): number => this.#store(ops, durability);
     const { maxConcurrentUpdates: maxConcurrent = 100, name = "gateway", webhooks: targets = [] } = parts;

@@ -159,8 +159,9 @@ export class LifecycleDesk {
     event: LifecycleEvent,
     done: (result: DeskResult) => void,
     extra: readonly StoreOp[] = [],
+    check?: () => Refusal | undefined,
   ): void {
-    this.#writer.submit({ unixMs: this.#parts.unixMs(nowUs), actor, event, extra, done });
+    this.#writer.submit({ unixMs: this.#parts.unixMs(nowUs), actor, event, extra, done, check });
   }
 
   /** Somebody changed something by the API; the lifecycle's own changes are entries already. */
@@ -247,7 +248,11 @@ export class LifecycleDesk {
       done(result);
     };
     const name = `${classId}/${transfer.epoch}`;
-    this.submit(nowUs, actor, event, finish, [{ kind: "put", key: TRANSFER_PREFIX + name, value: envelope }]);
+    const again = (): Refusal | undefined => {
+      const still = this.lifecycle.readTransfer(envelope, classId);
+      return "reason" in still ? still : undefined;
+    };
+    this.submit(nowUs, actor, event, finish, [{ kind: "put", key: TRANSFER_PREFIX + name, value: envelope }], again);
   }
 
   stored(nowUs: number, id: number, ok: boolean, detail: string): void {

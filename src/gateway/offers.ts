@@ -2,9 +2,10 @@ import type { Router } from "../coap/router.ts";
 import type { Crypto } from "../ports/crypto.ts";
 import type { Log } from "../ports/log.ts";
 import type { Metrics } from "../ports/metrics.ts";
+import type { Refusal } from "../lifecycle/admission.ts";
 import type { LifecycleEvent } from "../lifecycle/events.ts";
 import type { Updates } from "../lwm2m/update/updates.ts";
-import { fromHex, toHex } from "../util/bytes.ts";
+import { fromHex } from "../util/bytes.ts";
 import { Code, ContentFormat } from "../coap/numbers.ts";
 import { imagePath, manifestPaths, sectorTablePath, type Catalogue, type Listing } from "./catalogue.ts";
 import type { LifecycleDesk } from "./lifecycle-desk.ts";
@@ -25,6 +26,8 @@ interface OfferParts {
   readonly router: Router;
   readonly desk: LifecycleDesk;
   readonly updates: () => Updates;
+  /** Why nobody stands for a release any more. */
+  readonly admitAgain: (nowUs: number, listing: Listing) => Refusal | undefined;
 }
 
 /** Releases on the air: their manifests and their images, for as long as somebody stands for them. */
@@ -45,6 +48,10 @@ export class Offers {
     if (listing.alias !== undefined) served.serve([listing.alias], listing.images[0]!);
     const { release } = listing;
     const etag = crypto.sha256(release.envelope).subarray(0, 8);
+    // Classes that it leaves out have no release by this key any more.
+    const paths = new Set(manifestPaths(release).map((path) => path.join("/")));
+    for (const path of before === undefined ? [] : manifestPaths(before.release))
+      if (!paths.has(path.join("/"))) router.remove(path);
     for (const path of manifestPaths(release))
       router.add(path, manifestResource(release.envelope, etag, path.join("/")));
     for (const [digest, table] of listing.tables) this.#serveTable(digest, table);
@@ -92,10 +99,11 @@ export class Offers {
   }
 
   /** Manifest, images, their tables and the alias: what was believed by that key alone is no longer to be had. */
-  #withdrawRevoked(nowUs: number, { release, images, alias }: Listing): void {
-    const { desk, router, log, metrics, catalogue, served } = this.#parts;
-    const refusal = desk.admit(nowUs, release.envelope, release.classIds.map(toHex), release.dialect);
-    if (typeof refusal !== "object" || refusal.reason !== "key-revoked") return;
+  #withdrawRevoked(nowUs: number, listing: Listing): void {
+    const { release, images, alias } = listing;
+    const { admitAgain, router, log, metrics, catalogue, served } = this.#parts;
+    const refusal = admitAgain(nowUs, listing);
+    if (refusal?.reason !== "key-revoked") return;
     catalogue.withdrawn.add(release.key);
     for (const path of manifestPaths(release)) router.remove(path);
     if (alias !== undefined) served.withdraw([alias]);

@@ -1,4 +1,5 @@
 import type { Verifier } from "../codec/cose.ts";
+import type { Router } from "../coap/router.ts";
 import type { Crypto } from "../ports/crypto.ts";
 import { checkSequence, openRelease, type Release } from "../suit/release.ts";
 import type { Dialect } from "../suit/dialect.ts";
@@ -46,7 +47,16 @@ export class Publications {
   readonly #desk: LifecycleDesk;
   readonly #underWay = new Map<string, Publication>();
 
-  constructor(crypto: Crypto, anchors: readonly Verifier[], catalogue: Catalogue, desk: LifecycleDesk) {
+  readonly #router: Pick<Router, "has">;
+
+  constructor(
+    crypto: Crypto,
+    anchors: readonly Verifier[],
+    catalogue: Catalogue,
+    desk: LifecycleDesk,
+    router: Pick<Router, "has">,
+  ) {
+    this.#router = router;
     this.#desk = desk;
     this.#crypto = crypto;
     this.#anchors = anchors;
@@ -70,7 +80,7 @@ export class Publications {
     );
     // A class that nobody defined has the anchors of the configuration, and no others.
     if (admitted === "not-governed")
-      opened = openRelease(this.#crypto, request.envelope, { anchors: this.#anchors, dialect });
+      opened = openRelease(this.#crypto, request.envelope, { anchors: this.#valid(this.#anchors), dialect });
     else if (admitted !== undefined) {
       const { classIds, sequenceNumber, imageDigest } = opened.release;
       const { reason, detail } = admitted;
@@ -92,20 +102,8 @@ export class Publications {
     }
     // A client with a fixed URI must not lose it because a release was published without the option.
     const alias = request.alias ?? this.#catalogue.get(release.key)?.alias;
-    if (alias !== undefined && !/^[A-Za-z0-9_-]{1,32}$/.test(alias)) {
-      return refuse("bad-alias", "an alias is one path segment of 1 to 32 letters, digits, - or _");
-    }
-    const paths = new Set(manifestPaths(release).map((path) => path.join("/")));
-    for (const other of this.#catalogue.listings()) {
-      if (other.release.key !== release.key && manifestPaths(other.release).some((path) => paths.has(path.join("/"))))
-        return refuse(
-          "class-taken",
-          "another release is served to one of these classes; publish it for that class too",
-        );
-      if (alias !== undefined && other.alias === alias && other.release.key !== release.key) {
-        return refuse("alias-in-use", `/${alias} is the alias of another class's image`);
-      }
-    }
+    const taken = this.#taken(release, alias);
+    if (taken !== undefined) return refuse(taken.reason, taken.detail);
     const digest = toHex(release.imageDigest);
     const known = [...this.#catalogue.images()].map((image) => image.digest);
     const wanted = release.images.map((image) => toHex(image.digest));
@@ -123,14 +121,35 @@ export class Publications {
     return publication;
   }
 
+  /** Why a release cannot have its paths, or its alias. */
+  #taken(release: Release, alias: string | undefined): Refusal | undefined {
+    if (alias !== undefined && !/^[A-Za-z0-9_-]{1,32}$/.test(alias))
+      return { reason: "bad-alias", detail: "an alias is one path segment of 1 to 32 letters, digits, - or _" };
+    const listings = [...this.#catalogue.listings()];
+    const isServed = alias !== undefined && this.#router.has([alias]);
+    if (isServed && !listings.some((other) => other.alias === alias))
+      return { reason: "bad-alias", detail: `/${alias} is a path of the gateway itself` };
+    const paths = new Set(manifestPaths(release).map((path) => path.join("/")));
+    for (const other of listings) {
+      if (other.release.key === release.key) continue;
+      if (manifestPaths(other.release).some((path) => paths.has(path.join("/"))))
+        return {
+          reason: "class-taken",
+          detail: "another release is served to one of these classes; publish it for that class too",
+        };
+      if (alias !== undefined && other.alias === alias)
+        return { reason: "alias-in-use", detail: `/${alias} is the alias of another class's image` };
+    }
+    return undefined;
+  }
+
   /** Signed as the release may be; a key that was revoked signs no table either. */
   #tablesOf(
     { tables = [] }: PublishRequest,
     release: Release,
     anchors: readonly Verifier[],
   ): Map<string, Uint8Array> | Refusal {
-    const { state } = this.#desk.lifecycle;
-    const valid = anchors.filter((key) => !state.isRevoked(keyRecord(key)));
+    const valid = this.#valid(anchors);
     const found = new Map<string, Uint8Array>();
     for (const bytes of tables) {
       const table = tableOf(this.#crypto, bytes, valid, release);
@@ -138,6 +157,12 @@ export class Publications {
       found.set(table.digest, bytes);
     }
     return found;
+  }
+
+  /** A revoked key counts as none, whoever is governed by whom. */
+  #valid(keys: readonly Verifier[]): Verifier[] {
+    const { state } = this.#desk.lifecycle;
+    return keys.filter((key) => !state.isRevoked(keyRecord(key)));
   }
 
   #trusted(): Verifier[] {
@@ -160,8 +185,13 @@ export class Publications {
 
   /** Whether its classes take it still: much may have been decided while its images came. */
   admitAgain(nowUs: number, { release }: Listing): Refusal | undefined {
-    const refusal = this.#desk.admit(nowUs, release.envelope, release.classIds.map(toHex), release.dialect);
-    return typeof refusal === "object" ? refusal : undefined;
+    const { envelope, dialect } = release;
+    const refusal = this.#desk.admit(nowUs, envelope, release.classIds.map(toHex), dialect);
+    if (refusal !== "not-governed") return refusal;
+    const opened = openRelease(this.#crypto, envelope, { anchors: this.#valid(this.#anchors), dialect });
+    if (opened.ok) return undefined;
+    const wasRevoked = openRelease(this.#crypto, envelope, { anchors: this.#anchors, dialect }).ok;
+    return { reason: wasRevoked ? "key-revoked" : opened.reason, detail: opened.detail };
   }
 
   /** Why no device of its classes would take a release whose images are all there. */
@@ -172,7 +202,7 @@ export class Publications {
   ): Refusal | undefined {
     for (const { digest, size } of release.images) {
       const [table, bytes] = [tables.get(toHex(digest)), image(toHex(digest))];
-      const opened = table && openSectorTable(this.#crypto, table, this.#trusted(), { digest, size });
+      const opened = table && openSectorTable(this.#crypto, table, this.#valid(this.#trusted()), { digest, size });
       if (bytes === undefined || opened?.ok !== true) continue;
       const wrong = firstWrongSector(this.#crypto, opened.table, bytes);
       if (wrong !== undefined)
@@ -183,7 +213,7 @@ export class Publications {
     }
     return dryRun(release, {
       crypto: this.#crypto,
-      trust: { anchors: this.#trusted(), dialect: release.dialect },
+      trust: { anchors: this.#valid(this.#trusted()), dialect: release.dialect },
       unixMs: this.#desk.unixMs(nowUs),
       hardwareOf: (classId) => this.#desk.lifecycle.state.classes.get(classId)?.hardware,
     });

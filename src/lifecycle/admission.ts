@@ -21,6 +21,8 @@ export interface Candidate {
   readonly ways: readonly PlannedWay[];
   /** The same of what the device does later: load, invoke, uninstall. */
   readonly others: readonly PlannedWay[];
+  /** Ways that only a device of several classes takes: who may not do what is on them may not do it. */
+  readonly odd: readonly PlannedWay[];
   readonly envelopeBytes: number;
   readonly encrypted: boolean;
 }
@@ -50,9 +52,12 @@ export function refusalOf(
     return candidate.signers.some(isRevoked)
       ? { reason: "key-revoked", detail: "its operator's key was revoked" }
       : { reason: "no-countersignature", detail: `the operator of ${definition.name} has not countersigned it` };
+  const right = rightsRefusal(authorities, [...candidate.ways, ...candidate.others, ...candidate.odd]);
+  if (right !== undefined && candidate.signers.some(isRevoked))
+    return { reason: "key-revoked", detail: `without the signature that was revoked, ${right.detail}` };
   return (
     vendorRefusal(definition, candidate) ??
-    rightsRefusal(authorities, [...candidate.ways, ...candidate.others]) ??
+    right ??
     hardwareRefusal(definition, candidate) ??
     supportRefusal(definition, candidate, unixMs) ??
     leaveRefusal(definition, candidate, unixMs)
@@ -80,7 +85,8 @@ function rightsRefusal(authorities: readonly Authority[], ways: readonly Planned
   for (const step of ways.flatMap(({ steps }) => steps)) {
     const code = ACTIONS[step.kind];
     if (code === undefined || !("component" in step)) continue;
-    const changed = step.kind === "swap" ? [step.component, step.source] : [step.component];
+    // Section 9: what is copied is read, and that needs the right too.
+    const changed = step.kind === "swap" || step.kind === "copy" ? [step.component, step.source] : [step.component];
     if (changed.some(isTrustComponent))
       return { reason: "trust-in-release", detail: "a release may not change who is trusted; that is a transfer" };
     const action = nameOf(Directive, code);
@@ -107,8 +113,10 @@ const beginsWith = (component: ComponentId, prefix: string): boolean =>
     return segment !== undefined && bytesEqual(segment, bytes);
   });
 
-const useBeforeOf = ({ ways }: Candidate): number | undefined => {
-  const times = ways.flatMap(({ steps }) => steps.flatMap((step) => (step.kind === "before" ? [step.unixS] : [])));
+const useBeforeOf = ({ ways, others }: Candidate): number | undefined => {
+  const times = [...ways, ...others].flatMap(({ steps }) =>
+    steps.flatMap((step) => (step.kind === "before" ? [step.unixS] : [])),
+  );
   return times.length === 0 ? undefined : Math.min(...times);
 };
 

@@ -20,7 +20,7 @@ import { refusalOf, type Candidate, type Refusal } from "./admission.ts";
 import { looseEvent, nextEntry, verifyChain, type AuditEntry } from "./audit-log.ts";
 import { isSameKey, keyRecord, supportState, verifierOf, type DeviceClass, type KeyRecord } from "./classes.ts";
 import type { Device, LifecycleEvent } from "./events.ts";
-import { LifecycleState } from "./state.ts";
+import { isOvertaken, LifecycleState } from "./state.ts";
 
 export type CommandResult = { readonly ok: true; readonly entry: AuditEntry } | ({ readonly ok: false } & Refusal);
 
@@ -88,6 +88,11 @@ export class Lifecycle {
 
   #refusal(event: LifecycleEvent): Refusal | undefined {
     const { classes, devices } = this.state;
+    if (event.kind === "class-defined" && isOvertaken(event.definition, classes.get(event.definition.id))) {
+      const { epoch } = classes.get(event.definition.id)!;
+      const detail = `the class was handed over (epoch ${epoch}): its authorities change by \`blockferry authority transfer\``;
+      return { reason: "authorities-handed-over", detail };
+    }
     if ("classId" in event && event.kind !== "release-refused" && !classes.has(event.classId))
       return { reason: "no-such-class", detail: `there is no class ${event.classId}; define it first` };
     if (event.kind === "authority-transferred" && event.epoch !== classes.get(event.classId)!.epoch + 1)
@@ -125,20 +130,21 @@ export class Lifecycle {
     if (definition === undefined) return { reason: "no-such-class", detail: `class ${classId} is not defined here` };
     const open = this.#open(envelope, definition);
     if (!("manifest" in open)) return open;
-    const ways = this.#ways(open, definition);
+    const odd: PlannedWay[] = [];
+    const ways = this.#ways(open, definition, "update", undefined, odd);
     const failure = failureOf(ways);
     if (failure !== undefined) return { reason: "not-processable", detail: `${failure.section}: ${failure.detail}` };
-    const encrypted = ways.some(({ steps }) =>
-      steps.some((step) => "encryption" in step && step.encryption !== undefined),
-    );
     const signers = open.signers.map(keyRecord);
     const stored = storedBy(ways);
     const others = (["invocation", "uninstall"] as const).flatMap((procedure) =>
-      this.#ways(open, definition, procedure, stored),
+      this.#ways(open, definition, procedure, stored, odd),
     );
     const later = failureOf(others);
     if (later !== undefined) return { reason: "not-processable", detail: `${later.section}: ${later.detail}` };
-    const candidate: Candidate = { signers, ways, others, envelopeBytes: envelope.length, encrypted };
+    const encrypted = [...ways, ...others].some(({ steps }) =>
+      steps.some((step) => "encryption" in step && step.encryption !== undefined),
+    );
+    const candidate: Candidate = { signers, ways, others, odd, envelopeBytes: envelope.length, encrypted };
     return refusalOf(definition, candidate, (key) => this.state.isRevoked(key), unixMs);
   }
 
@@ -159,6 +165,8 @@ export class Lifecycle {
       const reason = transfer.epoch <= definition.epoch ? "older-transfer" : "not-the-next-transfer";
       return { reason, detail: `transfer ${transfer.epoch}; the class is at ${definition.epoch}` };
     }
+    if (envelope.length > definition.hardware.ramBytes / 4)
+      return { reason: "envelope-too-large", detail: `${envelope.length} bytes are more than its devices can read` };
     if (transfer.authorities.some((key) => this.state.isRevoked(keyRecord(key))))
       return { reason: "key-revoked", detail: "it names a key that was revoked" };
     const valid = open.signers.filter((key) => !this.state.isRevoked(keyRecord(key)));
@@ -190,10 +198,13 @@ export class Lifecycle {
     definition: DeviceClass,
     procedure: Procedure = "update",
     stored?: ReadonlyMap<string, Uint8Array>,
+    odd?: PlannedWay[],
   ): PlannedWay[] {
+    // Software in a dependency is the authorities' too; escrow and operators sign none.
+    const anchors = definition.authorities.filter((key) => !this.state.isRevoked(key)).map(verifierOf);
     const dependency = (envelope: Uint8Array): OpenEnvelope =>
-      openEnvelope(this.#crypto, envelope, this.#policy(definition));
-    return planProcedure(this.#crypto, open, procedure, { open: dependency }, stored);
+      openEnvelope(this.#crypto, envelope, { anchors, dialect: definition.dialect });
+    return planProcedure(this.#crypto, open, procedure, { open: dependency }, stored, odd);
   }
 
   #policy(definition: DeviceClass): TrustPolicy {

@@ -83,7 +83,9 @@ export class LifecycleState {
     const before = this.classes.get(definition.id);
     const epoch = Math.max(definition.epoch, before?.epoch ?? 0);
     const { support = before?.support, policy = before?.policy } = definition;
-    this.classes.set(definition.id, { ...definition, epoch, support, policy });
+    // Devices follow the hand-overs, whatever is said of their class afterwards.
+    const authorities = isOvertaken(definition, before) ? before!.authorities : definition.authorities;
+    this.classes.set(definition.id, { ...definition, authorities, epoch, support, policy });
   }
 
   #changeClass(id: string, change: Partial<DeviceClass>): void {
@@ -95,4 +97,12 @@ export class LifecycleState {
     const before = this.devices.get(id);
     if (before !== undefined) this.devices.set(id, { ...before, ...change });
   }
+}
+
+/** A definition from before a hand-over, with other authorities than the devices believe by now. */
+export function isOvertaken(definition: DeviceClass, before: DeviceClass | undefined): boolean {
+  if (before === undefined || before.epoch <= definition.epoch) return false;
+  const { authorities } = definition;
+  const isSame = authorities.every((key) => before.authorities.some((other) => isSameKey(key, other)));
+  return !isSame || authorities.length !== before.authorities.length;
 }

@@ -16,8 +16,8 @@ import { CommonKey, DependencyKey, EnvelopeKey, ManifestKey, SuitTag } from "./k
 /** Segments of a component identifier. */
 export type ComponentId = readonly Uint8Array[];
 
-/** A component identifier as text: hexadecimal segments between dots. */
-export const componentName = (id: ComponentId): string => id.map(toHex).join(".");
+/** A component identifier as text: hexadecimal segments between dots; one of no segments is none with an empty one. */
+export const componentName = (id: ComponentId): string => (id.length === 0 ? "-" : id.map(toHex).join("."));
 
 export const MANIFEST_LIMITS = { maxComponents: 32 } as const;
 

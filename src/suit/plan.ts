@@ -23,7 +23,8 @@ interface Choice {
 /**
  * Every way through a procedure: each branch of each try-each once, with conditions taken as met. Nothing is fetched;
  * dependencies that are in the envelope are followed. A way of which nobody can say beforehand what a device does is one
- * that fails. `stored`: what components hold already, by their name.
+ * that fails. `stored`: what components hold already, by their name. `odd`: takes the ways that only a
+ * device of several classes could take; they are not among the others.
  */
 export function planProcedure(
   crypto: Crypto,
@@ -31,6 +32,7 @@ export function planProcedure(
   procedure: Procedure,
   options: Partial<ProcessorOptions> = {},
   stored: ReadonlyMap<string, Uint8Array> = new Map(),
+  odd?: PlannedWay[],
 ): PlannedWay[] {
   const ways: PlannedWay[] = [];
   const leftovers: Leftovers = { uncertain: new Set(), acted: new Set() };
@@ -41,7 +43,7 @@ export function planProcedure(
     const hooks = (ask: (question: Question) => boolean): PlanHooks =>
       new PlannedChoices(choices, made, leftovers, ask);
     const way = oneWay(crypto, open, procedure, options, hooks, new Map(stored));
-    if (way !== undefined) ways.push(way);
+    if (way !== undefined) (way.isOdd ? odd : ways)?.push(way);
     // The next way differs in the last choice that has a branch left.
     while (made.length > 0 && made.at(-1)!.taken + 1 >= made.at(-1)!.of) made.pop();
     if (made.length === 0) break;
@@ -68,7 +70,7 @@ function oneWay(
   options: Partial<ProcessorOptions>,
   hooks: (ask: (question: Question) => boolean) => PlanHooks,
   stored: Map<string, Uint8Array>,
-): PlannedWay | undefined {
+): (PlannedWay & { readonly isOdd: boolean }) | undefined {
   const steps: (Question | Action)[] = [];
   const facts = new Facts();
   const plan = hooks((question) => {
@@ -86,7 +88,7 @@ function oneWay(
   };
   const { maxCommands } = PLAN_LIMITS;
   const outcome = drive(runProcedure(open, procedure, { ...options, crypto, plan, limits: { maxCommands } }), device);
-  return facts.areContradictory ? undefined : { steps, outcome };
+  return facts.areContradictory ? undefined : { steps, outcome, isOdd: facts.areOdd };
 }
 
 /** Components, by name, over all ways: whose parameters a failed branch may leave behind, and which something is done to. */
@@ -179,6 +181,7 @@ export function failureOf(ways: readonly PlannedWay[]): Failed | undefined {
     if (reason !== "condition-failed" || steps.some((step) => isAction(step))) return outcome;
     failures.push(outcome);
   }
+  if (ways.length === 0) return failing("no device comes through: nothing fits together").outcome as Failed;
   return failures.length < ways.length ? undefined : failures[0];
 }
 
@@ -186,6 +189,7 @@ export function failureOf(ways: readonly PlannedWay[]): Failed | undefined {
 class Facts {
   readonly #known = new Map<string, string>();
   areContradictory = false;
+  areOdd = false;
 
   holds(question: Question): boolean {
     const fact = factOf(question);
@@ -194,6 +198,8 @@ class Facts {
     const known = this.#known.get(what);
     this.#known.set(what, known ?? value);
     if (known === undefined || known === value) return true;
+    // A component may be of several classes (section 8.4.9.1), though hardly any is.
+    if (question.kind === "identifier" && question.which === "class") return (this.areOdd = true);
     this.areContradictory = true;
     return false;
   }
@@ -201,7 +207,10 @@ class Facts {
 
 function factOf(question: Question): [what: string, value: string] | undefined {
   if (question.kind === "slot") return [`slot ${componentName(question.component)}`, String(question.slot)];
-  return question.kind === "identifier" ? [question.which, toHex(question.value)] : undefined;
+  if (question.kind !== "identifier") return undefined;
+  const { which, component, value } = question;
+  // Vendor and class are a component's; the device is one.
+  return [which === "device" ? which : `${which} ${componentName(component)}`, toHex(value)];
 }
 
 /** A payload that a device fetches. */

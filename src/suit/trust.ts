@@ -70,6 +70,12 @@ export interface AuthorityTransfer {
 
 const ALGORITHMS: readonly Verifier["algorithm"][] = ["ES256", "Ed25519", "HSS-LMS"];
 const MAX_KEYS = 8;
+/** What cannot be a key would be believed, and verify nothing. */
+const FORMS: Readonly<Record<string, (bytes: Uint8Array) => boolean>> = {
+  ES256: (bytes) => bytes.length === 65 && bytes[0] === 4,
+  Ed25519: (bytes) => bytes.length === 32,
+  "HSS-LMS": (bytes) => bytes.length === 60,
+};
 
 const encodeKeys = (keys: readonly Verifier[]): CborValue => keys.map(({ algorithm, bytes }) => [algorithm, bytes]);
 
@@ -87,7 +93,8 @@ export function decodeTransfer(bytes: Uint8Array): AuthorityTransfer | undefined
 /** The trust after a transfer that the processor let through; undefined for one that is malformed, or was overtaken. */
 export function applyTransfer(trust: DeviceTrust, content: Uint8Array): DeviceTrust | undefined {
   const transfer = decodeTransfer(content);
-  if (transfer === undefined || transfer.epoch <= trust.epoch) return undefined;
+  // One after the other: whoever could jump ahead would lock all others out for good.
+  if (transfer === undefined || transfer.epoch !== trust.epoch + 1) return undefined;
   return { ...trust, epoch: transfer.epoch, authorities: transfer.authorities };
 }
 
@@ -133,7 +140,7 @@ function decodeKeys(value: CborValue | undefined): Verifier[] | undefined {
   for (const entry of value) {
     const [name, bytes] = isArray(entry) ? entry : [];
     const algorithm = ALGORITHMS.find((known) => known === name);
-    if (algorithm === undefined || !isBytes(bytes)) return undefined;
+    if (algorithm === undefined || !isBytes(bytes) || FORMS[algorithm]?.(bytes) !== true) return undefined;
     keys.push({ algorithm, bytes });
   }
   return keys;

@@ -4,7 +4,7 @@ import { bytesEqual } from "../../util/bytes.ts";
 import { EnvelopeError } from "../envelope.ts";
 import type { ComponentId } from "../manifest.ts";
 import type { Answer, Question, Run } from "./effects.ts";
-import { abort, notMet } from "./failure.ts";
+import { abort, Failure, notMet } from "./failure.ts";
 import { bytesParameter, digestParameter, uintParameter, versionMatch, type Parameters } from "./parameters.ts";
 import { Context, type Memory, type ProcessorOptions } from "./state.ts";
 
@@ -99,7 +99,14 @@ function needed<T>(value: T | undefined, code: number): T {
 function* dependencyMatches(at: At, memory: Memory, options: ProcessorOptions): Run<boolean> {
   const digest = digestParameter(at.parameters);
   if (isVerified(at, digest)) return true;
-  const opened = yield* openDependency(at, options);
+  let opened: Context["open"];
+  try {
+    opened = yield* openDependency(at, options);
+  } catch (error) {
+    // What is not there, is torn or was signed by somebody else does not match: it can be fetched.
+    if (options.plan === undefined && error instanceof Failure && error.isMissing) return false;
+    throw error;
+  }
   const matches = digest !== undefined && bytesEqual(opened.digest, digest);
   // Its signature and its digest were checked: all that dependency-integrity does, and how the drafts' examples do it.
   if (matches) verified(at, opened, memory);
@@ -133,14 +140,20 @@ function verified({ context, index }: At, opened: Context["open"], memory: Memor
   context.verified.set(index, new Context(opened, [...context.path, index], prefix));
 }
 
-function* openDependency(at: At, { open }: ProcessorOptions): Run<Context["open"]> {
+const missing = (failure: Failure): Failure => Object.assign(failure, { isMissing: true });
+
+function* openDependency(at: At, { open, plan }: ProcessorOptions): Run<Context["open"]> {
   if (open === undefined) throw abort("component-unsupported", "dependencies are not supported here");
   const bytes = yield { kind: "read-envelope", component: at.component };
-  if (!isBytes(bytes as Uint8Array)) throw notMet(`dependency ${at.index} is not there`);
+  // What a dependency does that is not in the envelope nobody can say beforehand.
+  if (!isBytes(bytes as Uint8Array) && plan !== undefined)
+    throw abort("operation-failed", `dependency ${at.index} is not in the envelope: nobody can say what it does`);
+  if (!isBytes(bytes as Uint8Array)) throw missing(notMet(`dependency ${at.index} is not there`));
   try {
     return open(bytes as Uint8Array);
   } catch (error) {
-    if (error instanceof EnvelopeError) throw abort("unauthorised", `dependency ${at.index}: ${error.message}`);
+    if (error instanceof EnvelopeError)
+      throw missing(abort("unauthorised", `dependency ${at.index}: ${error.message}`));
     throw error;
   }
 }

@@ -7,6 +7,8 @@ export class Failure extends Error {
   /** A condition that was not met; a try-each goes on with its next sequence. All else aborts (section 6.4). */
   readonly soft: boolean;
   record: SuitRecord | undefined;
+  /** A dependency that is not there, or cannot be believed: it may yet be fetched. */
+  isMissing = false;
 
   constructor(reason: SuitReason, detail: string, soft = false) {
     super(detail);

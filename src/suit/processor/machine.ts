@@ -58,7 +58,6 @@ export class Machine {
       const base = { context, purpose: key };
       if (manifest.sharedSequence !== undefined)
         yield* this.#top(manifest.sharedSequence, { ...base, section: ManifestKey.COMMON, indices: [0] });
-      context.processed.clear();
       yield* this.#top(bytes, { ...base, section: key, indices: [0] });
       requireProcessed(context, key);
       return true;
@@ -148,12 +147,12 @@ export class Machine {
       this.#memory.note(this.#recordOf(position, commands, at, index));
   }
 
-  /** Who signed must be allowed each component that the directive changes; a swap changes both (section 9). */
+  /** Who signed must be allowed each component that the directive changes or reads: swap and copy have two (section 9). */
   #authorise(code: number, { context, component, parameters }: At): void {
     const { permits } = this.#options;
     if (permits === undefined) return;
     const changed = [component];
-    if (code === Directive.SWAP) {
+    if (code === Directive.SWAP || code === Directive.COPY) {
       const source = uintParameter(parameters, Parameter.SOURCE_COMPONENT);
       if (source !== undefined) changed.push(context.component(source));
     }
@@ -274,7 +273,7 @@ export class Machine {
     const dependency = context.verified.get(index);
     if (dependency === undefined)
       throw abort("unauthorised", `dependency ${index} is used before its integrity was checked`);
-    context.processed.add(index);
+    context.processed.add(`${index}/${purpose}`);
     try {
       yield* this.section(dependency, purpose);
     } catch (error) {
@@ -294,11 +293,16 @@ function checkUnordered(commands: readonly Command[], isPreset: boolean): void {
     throw abort("operation-failed", "without strict order a sequence selects its component first, and once");
 }
 
-/** Each dependency that has this section had it run from the dependent's (trust-domains section 4.1). */
-function requireProcessed({ verified, processed }: Context, key: number): void {
-  for (const [index, { manifest }] of verified)
-    if (manifest.sections.has(key) && !processed.has(index))
+/**
+ * Each dependency that has this section had it run from the dependent's (trust-domains section 4.1): where the dependent
+ * lacks the section, too, and where the dependency came later.
+ */
+export function requireProcessed({ verified, processed }: Context, key: number): void {
+  for (const [index, dependency] of verified) {
+    if (dependency.manifest.sections.has(key) && !processed.has(`${index}/${key}`))
       throw abort("operation-failed", `dependency ${index} has ${nameOf(ManifestKey, key)}, and was not processed`);
+    requireProcessed(dependency, key);
+  }
 }
 
 export const SUPPORTED_COMMANDS: readonly number[] = [...Object.values(Condition), ...Object.values(Directive)];

@@ -1,10 +1,11 @@
+import { isArray, isBytes } from "../../codec/cbor.ts";
 import { Directive, ManifestKey, nameOf, type SuitReason } from "../keys.ts";
 import { Failure } from "./failure.ts";
 import { drive, type Device, type Run } from "./effects.ts";
-import { Machine } from "./machine.ts";
+import { Machine, requireProcessed } from "./machine.ts";
 import type { SuitRecord } from "./record.ts";
 import { readSequence } from "./sequence.ts";
-import { Context, Memory, type OpenManifest, type ProcessorOptions } from "./state.ts";
+import { Context, Memory, PROCESSOR_LIMITS, type OpenManifest, type ProcessorOptions } from "./state.ts";
 
 export type Procedure = "update" | "staging" | "installation" | "invocation" | "uninstall";
 
@@ -45,6 +46,8 @@ export function* runProcedure(open: OpenManifest, procedure: Procedure, options:
   try {
     requireDependencySupport(open, procedure, options);
     for (section of PROCEDURES[procedure]) yield* machine.section(context, section);
+    // To be invoked a root may do without its dependencies, as the draft's own examples do.
+    if (procedure !== "invocation") for (section of PROCEDURES[procedure]) requireProcessed(context, section);
     return { ok: true, records };
   } catch (error) {
     if (!(error instanceof Failure)) throw error;
@@ -71,9 +74,20 @@ function requireDependencySupport({ manifest }: OpenManifest, procedure: Procedu
   if (procedure === "invocation") return;
   const populated = PROCEDURES[procedure].some((key) => {
     const section = manifest.sections.get(key);
-    return section !== undefined && readSequence(section).some(({ code }) => code === Directive.PROCESS_DEPENDENCY);
+    return section !== undefined && processes(section);
   });
   const hasAny = PROCEDURES[procedure].some((key) => manifest.sections.has(key));
   if (hasAny && !populated)
     throw new Failure("operation-failed", `no section of ${procedure} processes the dependencies`);
+}
+
+/** Whether a sequence, or one within it, processes a dependency. */
+function processes(sequence: Uint8Array, depth = 0): boolean {
+  if (depth > PROCESSOR_LIMITS.maxDepth) return false;
+  return readSequence(sequence).some(({ code, argument }) => {
+    if (code === Directive.PROCESS_DEPENDENCY) return true;
+    const nested = code === Directive.TRY_EACH && isArray(argument) ? argument : [argument];
+    const holdsSequences = code === Directive.TRY_EACH || code === Directive.RUN_SEQUENCE;
+    return holdsSequences && nested.some((one) => isBytes(one) && processes(one, depth + 1));
+  });
 }

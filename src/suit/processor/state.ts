@@ -71,8 +71,8 @@ export class Context {
   readonly prefix: ComponentId;
   /** Dependencies whose integrity was checked in this procedure, by component index. */
   readonly verified: Map<number, Context> = new Map();
-  /** Dependencies that the section under way has processed, by component index. */
-  readonly processed: Set<number> = new Set();
+  /** Sections that were processed of dependencies, by `<component index>/<key>`. */
+  readonly processed: Set<string> = new Set();
 
   constructor(open: OpenManifest, path: readonly number[], prefix: ComponentId) {
     this.open = open;

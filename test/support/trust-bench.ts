@@ -1,0 +1,89 @@
+import { nodeCrypto } from "../../src/adapters/node-crypto.ts";
+import { codeText } from "../../src/coap/numbers.ts";
+import { keyPairOf } from "../../src/crypto/noble-crypto.ts";
+import type { DeskResult } from "../../src/gateway/audit-writer.ts";
+import { keyRecord, type DeviceClass } from "../../src/lifecycle/classes.ts";
+import type { LifecycleEvent } from "../../src/lifecycle/events.ts";
+import type { PrivateKey } from "../../src/ports/crypto.ts";
+import { signEnvelope } from "../../src/suit/author.ts";
+import { buildEnvelope, type UpdateDescription } from "../../src/suit/build.ts";
+import { transferUpdate } from "../../src/suit/trust.ts";
+import { toHex } from "../../src/util/bytes.ts";
+import { decoded, getBlock } from "./coap-get.ts";
+import { author, classId, GatewayBench, makeImage, vendorId } from "./gateway.ts";
+import { CLIENT } from "./pair.ts";
+
+export const keyOf = (seed: number): PrivateKey => keyPairOf("ES256", new Uint8Array(32).fill(seed));
+export const image: Uint8Array = makeImage(1, 3_000);
+const IMAGE = { digest: nodeCrypto.sha256(image), size: image.length };
+
+/** A gateway, classes that it governs, and who signs for them. */
+export class TrustBench {
+  readonly bench: GatewayBench = new GatewayBench();
+  #messageId = 0;
+
+  submit(...events: readonly LifecycleEvent[]): DeskResult[] {
+    const told: DeskResult[] = [];
+    this.bench.loop.call((nowUs) => {
+      for (const event of events) this.bench.gateway.desk.submit(nowUs, "operator", event, (one) => told.push(one));
+    });
+    this.bench.run(1);
+    return told;
+  }
+
+  define(over: Partial<DeviceClass> = {}): DeskResult {
+    const definition: DeviceClass = {
+      id: toHex(classId),
+      name: "sensor",
+      vendorId: toHex(vendorId),
+      hardware: { rng: true, rtc: true, slots: 2, recoveryImage: false, ramBytes: 262_144 },
+      authorities: [{ ...keyRecord(author.publicKey), name: "author" }],
+      escrow: [],
+      operators: [],
+      epoch: 0,
+      ...over,
+    };
+    return this.submit({ kind: "class-defined", definition })[0]!;
+  }
+
+  revoke(key: PrivateKey = author): DeskResult {
+    return this.submit({ kind: "key-revoked", key: keyRecord(key.publicKey), reason: "stolen" })[0]!;
+  }
+
+  handOver(epoch: number, to: readonly PrivateKey[], by: PrivateKey): Uint8Array {
+    const transfer = { epoch, authorities: to.map(({ publicKey }) => publicKey) };
+    return signEnvelope(nodeCrypto, by, buildEnvelope(nodeCrypto, transferUpdate(vendorId, [classId], transfer)));
+  }
+
+  hand(epoch: number, to: readonly PrivateKey[], by: PrivateKey): string {
+    let result: DeskResult | undefined;
+    const envelope = this.handOver(epoch, to, by);
+    this.bench.loop.call((nowUs) =>
+      this.bench.gateway.desk.transfer(nowUs, "o", toHex(classId), envelope, [], (told) => (result = told)),
+    );
+    this.bench.run(1);
+    return result!.ok ? "ok" : result!.reason;
+  }
+
+  update(over: Partial<UpdateDescription> = {}, ...keys: readonly PrivateKey[]): Uint8Array {
+    const components = [{ id: [Uint8Array.of(0)], payloads: [{ image: IMAGE, uri: "sim:x" }] }];
+    const built = buildEnvelope(nodeCrypto, { sequenceNumber: 1, vendorId, classIds: [classId], components, ...over });
+    return (keys.length === 0 ? [author] : keys).reduce(
+      (envelope, key) => signEnvelope(nodeCrypto, key, envelope),
+      built,
+    );
+  }
+
+  publish(envelope: Uint8Array, alias?: string): string {
+    this.bench.disk.upstream.set("sim:x", image);
+    const outcome = this.bench.publishEnvelope(envelope, "sim:x", alias === undefined ? {} : { alias });
+    return outcome?.kind === "refused" ? outcome.reason : (outcome?.kind ?? "nothing");
+  }
+
+  ask(path: readonly string[]): string {
+    this.bench.sent.length = 0;
+    this.bench.loop.datagram(getBlock(path, 0, 2, ++this.#messageId), CLIENT);
+    this.bench.run(0.1);
+    return codeText(decoded(this.bench.sent.at(-1)!).code);
+  }
+}
