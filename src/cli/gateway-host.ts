@@ -9,7 +9,7 @@ import { httpSource } from "../adapters/http-source.ts";
 import { causeCode, LevelStore } from "../adapters/level-store.ts";
 import { MirroredStore } from "../adapters/mirrored-store.ts";
 import { nodeCrypto } from "../adapters/node-crypto.ts";
-import { systemClock, systemRandom } from "../adapters/system.ts";
+import { systemClock, systemRandom, timerMs } from "../adapters/system.ts";
 import { DEFAULT_PARAMETERS } from "../coap/parameters.ts";
 import { SecretStore } from "../adapters/secret-store.ts";
 import { AUDIT_PREFIX, CREDENTIAL_PREFIX } from "../gateway/lifecycle-desk.ts";
@@ -34,9 +34,6 @@ import { readAnchors } from "./keys.ts";
 import { awakeTimes, ownAddress, readQuirks } from "./lwm2m-policy.ts";
 import { provenAddresses, proxySettings } from "./network-policy.ts";
 import { Sockets } from "./sockets.ts";
-
-/** A timer of Node's that is to last longer goes off at once. */
-const MAX_TIMER_MS = 2 ** 31 - 1;
 
 /** A gateway on this machine: the core, its state folder and its sockets. */
 export class GatewayHost {
@@ -191,8 +188,7 @@ export class GatewayHost {
   #setTimer(atUs: number | undefined): void {
     clearTimeout(this.#timer);
     if (atUs === undefined) return;
-    const delayMs = Math.max(0, Math.ceil((atUs - systemClock.nowUs()) / 1_000));
-    this.#timer = setTimeout(() => this.#loop.wake(), Math.min(delayMs, MAX_TIMER_MS));
+    this.#timer = setTimeout(() => this.#loop.wake(), timerMs(atUs, systemClock.nowUs()));
   }
 
   #deliverOutcomes(): void {

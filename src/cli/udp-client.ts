@@ -1,4 +1,4 @@
-import { systemClock } from "../adapters/system.ts";
+import { systemClock, timerMs } from "../adapters/system.ts";
 import { UdpSocket } from "../adapters/udp-socket.ts";
 import { RunLoop, type Core } from "../host/run-loop.ts";
 import type { PeerAddress, Transmit } from "../ports/datagram.ts";
@@ -47,6 +47,6 @@ export class UdpClient {
   #setTimer(atUs: number | undefined): void {
     clearTimeout(this.#timer);
     if (atUs === undefined) return;
-    this.#timer = setTimeout(() => this.loop.wake(), Math.max(0, Math.ceil((atUs - systemClock.nowUs()) / 1_000)));
+    this.#timer = setTimeout(() => this.loop.wake(), timerMs(atUs, systemClock.nowUs()));
   }
 }

@@ -33,6 +33,8 @@ interface ClientExchange {
   state: ClientExchangeState;
   /** The newest notification, once there was one. */
   notified: Notified | undefined;
+  /** Asked for anew since: the answer is the newest state, even of a server that counts from the beginning. */
+  renewed: boolean;
   newest: IncomingResponse | undefined;
   /** Retransmissions of its request. */
   copies: number;
@@ -53,6 +55,8 @@ const MAX_REREGISTER_S = 86_400;
 const UNDERSTOOD = (): boolean => true;
 /** Of an answer that came on an ACK. */
 const NO_MESSAGE_ID = -1;
+/** Answers under one token, of which copies may yet come: of an upload, as many as blocks go in the time of a retransmission. */
+const MAX_ANSWERS = 16;
 
 export interface ClientParts {
   readonly parameters: TransmissionParameters;
@@ -72,8 +76,8 @@ export class ClientExchanges {
   readonly #byId = new Map<number, ClientExchange>();
   /** NON requests, which only a RST answers on the message layer. */
   readonly #nonByMessageId = new Map<string, ClientExchange>();
-  /** Tokens that were answered, and the message ID of that answer, where it was not an ACK. */
-  readonly #finished = new Map<string, number>();
+  /** Tokens that were answered, and the message IDs of those answers that were no ACK. */
+  readonly #finished = new Map<string, readonly number[]>();
   /** Echo values that came with other answers than a challenge: the next request to that peer has them. */
   readonly #echoes = new Map<string, Uint8Array>();
   readonly #events: ClientEvent[] = [];
@@ -110,6 +114,7 @@ export class ClientExchanges {
       echo: undefined,
       state: CLIENT_EXCHANGE.initial,
       notified: undefined,
+      renewed: false,
       newest: undefined,
       copies: 0,
       joined: 0,
@@ -152,8 +157,8 @@ export class ClientExchanges {
     const exchange = this.#byToken.get(`${fromKey}/${token}`) ?? this.#byToken.get(`${GROUP}/${token}`);
     const answeredBy = this.#finished.get(`${fromKey}/${token}`);
     if (exchange === undefined) return answeredBy === undefined ? "unknown" : "repeated";
-    // Of a token that is used again: the answer to the request before once more.
-    if (message.type !== MessageType.ACK && message.messageId === answeredBy) return "repeated";
+    // Of a token that is used again: an answer to a request before once more.
+    if (message.type !== MessageType.ACK && answeredBy?.includes(message.messageId) === true) return "repeated";
     // An ACK carries the message ID of its request (section 5.3.2); another one is a stray.
     if (message.type === MessageType.ACK && message.messageId !== exchange.messageId) return "unknown";
     // A notification that crossed the deregistration says nothing of it.
@@ -172,10 +177,10 @@ export class ClientExchanges {
     const options = withoutUnrecognised(message);
     const payload = hasPayload(message.code) ? message.payload : EMPTY_BYTES;
     const response = { code: message.code, options, payload, from, token: message.token };
-    // What is piggybacked on the ACK of a new registration is the newest state, even of a server that
-    // restarted and counts from the beginning.
-    if (message.type === MessageType.ACK && exchange.notified !== undefined)
+    if (message.type === MessageType.ACK && exchange.notified !== undefined && exchange.renewed) {
       exchange.notified = { ...exchange.notified, atUs: Number.NEGATIVE_INFINITY };
+      exchange.renewed = false;
+    }
     const answer = message.type === MessageType.ACK ? NO_MESSAGE_ID : message.messageId;
     if (!this.#repeatWithEcho(nowUs, exchange, response)) this.#deliver(nowUs, exchange, response, answer);
     return "accepted";
@@ -314,6 +319,7 @@ export class ClientExchanges {
     const ageS = Math.min(maxAgeS(response.options), MAX_REREGISTER_S);
     const waitUs = ageS * 1_000_000 + REREGISTER_AFTER_US + Math.floor(unitFloat(random) * REREGISTER_SPREAD_US);
     exchange.timer = timers.schedule(nowUs + waitUs, (later) => {
+      exchange.renewed = true;
       // Section 3.3.1: under the same token, so that the server does not list the client twice.
       if (!this.#transmit(later, exchange, 0)) this.#fail(exchange, "timeout");
     });
@@ -351,7 +357,9 @@ export class ClientExchanges {
   }
 
   #remember(key: string, messageId: number): void {
-    keepRecent(this.#finished, key, messageId, COAP_LIMITS.maxFinishedClientExchanges);
+    const before = this.#finished.get(key) ?? [];
+    const all = messageId === NO_MESSAGE_ID ? before : [...before, messageId].slice(-MAX_ANSWERS);
+    keepRecent(this.#finished, key, all, COAP_LIMITS.maxFinishedClientExchanges);
   }
 
   #giveToken(exchange: ClientExchange): void {

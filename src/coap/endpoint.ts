@@ -110,7 +110,7 @@ export class CoapEndpoint {
    * for a block of an image, which leaves no trace in this endpoint: a datagram is all that comes of it.
    */
   handleDatagram(nowUs: number, bytes: Uint8Array, peer: PeerAddress, toGroup = false): boolean {
-    if (!toGroup && this.#serveBlock(nowUs, bytes, peer)) return true;
+    if (!toGroup && !this.#isKnown(bytes, peer) && this.#serveBlock(nowUs, bytes, peer)) return true;
     this.#proof.heard(nowUs, peer.address, bytes.length);
     const decoded = decodeMessage(bytes);
     if (!decoded.ok) this.#rejectMalformed(decoded.error, peer, toGroup);
@@ -119,6 +119,12 @@ export class CoapEndpoint {
     else if (decoded.message.code === Code.EMPTY) this.#handleEmpty(nowUs, decoded.message, peer);
     else this.#handleResponseMessage(nowUs, decoded.message, peer);
     return false;
+  }
+
+  /** A copy of a request that is being answered already, which the short path does not know of (section 4.5). */
+  #isKnown(bytes: Uint8Array, peer: PeerAddress): boolean {
+    if (this.#blockPath === undefined || this.#server.openExchanges === 0 || bytes.length < 4) return false;
+    return this.#server.isKnown(peer, bytes[2]! * 256 + bytes[3]!);
   }
 
   /** False when it is anything else than a request for a block, or the address is not proven. */

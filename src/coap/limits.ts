@@ -39,6 +39,10 @@ export const COAP_LIMITS = {
   /** Bodies of answers to FETCH, POST and the like that are fetched block by block, and their bytes in all. */
   maxResponseBodies: 256,
   maxResponseBodyBytes: 8_388_608,
+  /** Messages of sets of blocks whose IDs are remembered, so that a RST is known. */
+  maxQBlock2Ids: 4_096,
+  /** Observations of one address, whatever its ports. */
+  maxObservationsPerAddress: 1_024,
   /** Requests that a proxy has under way. */
   maxProxied: 64,
   /** Of those, the ones for one origin; and clients that wait for the same answer. */

@@ -1,10 +1,11 @@
 import { asksLaterBlock, blockOption, blockSize, type Szx } from "./blockwise/block.ts";
 import { respondWithBody, type BlockResult, type Representation } from "./blockwise/block2-server.ts";
 import { block1Echo } from "./blockwise/body-assembly.ts";
+import { encodeMessage } from "./encode.ts";
 import { EMPTY_BYTES, optionValue, uintOption, type CoapOption } from "./message.ts";
-import { Code, codeClass, hasPayload, Option } from "./numbers.ts";
+import { Code, codeClass, hasPayload, Option, type MessageType } from "./numbers.ts";
 import { sendable } from "./options.ts";
-import type { CoapResponse, IncomingRequest } from "./request.ts";
+import type { Body, CoapResponse, IncomingRequest } from "./request.ts";
 
 /** DEFAULT_LEISURE (RFC 7252 section 8.2): over how long the answers of a group are spread. */
 export const LEISURE_US = 5_000_000;
@@ -99,4 +100,27 @@ export function isSuppressed(request: IncomingRequest, code: number): boolean {
   const noResponse = uintOption(request.options, Option.NO_RESPONSE);
   if (noResponse === undefined) return request.multicast && codeClass(code) !== 2;
   return (noResponse & (1 << (codeClass(code) - 1))) !== 0;
+}
+
+/** RFC 9177 section 4.1: by Q-Block2 where it is asked for, or where Q-Block1 shows that the client knows it. */
+export function isSentInSets({ options }: IncomingRequest, { bytes }: Body): boolean {
+  if (optionValue(options, Option.Q_BLOCK2) !== undefined) return true;
+  const sent = blockOption(options, Option.Q_BLOCK1);
+  return sent !== undefined && bytes.length > blockSize(sent.szx);
+}
+
+export function encodeResponse(
+  token: Uint8Array,
+  type: MessageType,
+  messageId: number,
+  response: CoapResponse,
+): Uint8Array {
+  return encodeMessage({
+    type,
+    code: response.code,
+    messageId,
+    token,
+    options: response.options ?? [],
+    payload: response.payload ?? EMPTY_BYTES,
+  });
 }

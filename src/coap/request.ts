@@ -13,6 +13,8 @@ export interface IncomingRequest {
   readonly token: Uint8Array;
   /** The request came to a group: only a useful answer is sent, and not at once (RFC 7252 section 8.2). */
   readonly multicast: boolean;
+  /** The address has shown that it is its own (RFC 9175 section 2.4); not known where there is no network. */
+  readonly proven?: boolean;
   /** An Echo option showed that the request was made just now (RFC 9175 section 2.3). */
   readonly fresh: boolean;
   /** Names the exchange to `CoapEndpoint.respond` when the handler answers later. */

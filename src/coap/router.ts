@@ -128,6 +128,8 @@ export class Router implements RequestHandler {
   /** RFC 6690 section 4.1: the query filters; to a group, an empty list is not worth an answer. */
   #list(request: IncomingRequest): HandlerResult {
     if (request.query.length === 0) return { code: Code.CONTENT, body: (this.#listing ??= this.#makeListing([])) };
+    // Each filter is looked for anew in a long list: for whoever is where he says that he is.
+    if (request.proven === false) return { code: Code.UNAUTHORIZED, challenge: true };
     const body = this.#makeListing(request.query);
     return body.bytes.length === 0 && request.multicast ? "silent" : { code: Code.CONTENT, body };
   }

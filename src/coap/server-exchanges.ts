@@ -59,6 +59,10 @@ export class ServerExchanges {
     return this.#byKey.size;
   }
 
+  has(fromKey: string, messageId: number): boolean {
+    return this.#byKey.has(`${fromKey}/${messageId}`);
+  }
+
   /**
    * The exchange that stands in the way of `message`: one that it repeats, or one with its message
    * ID that is still worked on. A message ID that comes back with another token or code is a new

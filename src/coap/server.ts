@@ -2,21 +2,22 @@ import type { Metrics } from "../ports/metrics.ts";
 import type { PeerAddress } from "../ports/datagram.ts";
 import type { Random } from "../ports/random.ts";
 import { peerKey } from "../util/peer.ts";
+import { keepRecent } from "../util/recent.ts";
 import { unitFloat } from "../util/random.ts";
 import type { AddressProof } from "./address-proof.ts";
-import { blockOption, blockSize, type Szx } from "./blockwise/block.ts";
+import type { Szx } from "./blockwise/block.ts";
 import { isAcceptable } from "./blockwise/block2-server.ts";
 import { QBlock2Server } from "./blockwise/q-block2-server.ts";
 import { ResponseBodies } from "./blockwise/response-bodies.ts";
-import { encodeEmpty, encodeMessage } from "./encode.ts";
+import { encodeEmpty } from "./encode.ts";
 import { COAP_LIMITS } from "./limits.ts";
 import { EMPTY_BYTES, optionValue, type CoapMessage, type CoapOption } from "./message.ts";
 import type { MessageIds } from "./message-ids.ts";
 import { Code, codeClass, codeText, hasPayload, isSafe, MessageType, Option } from "./numbers.ts";
 import { Notifier } from "./observe/notifier.ts";
 import { exchangeLifetimeUs, type TransmissionParameters } from "./parameters.ts";
-import type { CoapTimers, Reliability } from "./reliability.ts";
-import { asBody, isSuppressed, LEISURE_US, shapeResponse } from "./reply.ts";
+import type { CoapTimers, Outcome, Reliability } from "./reliability.ts";
+import { asBody, encodeResponse, isSentInSets, isSuppressed, LEISURE_US, shapeResponse } from "./reply.ts";
 import { checkRequest } from "./request-check.ts";
 import type { Body, CoapResponse, HandlerResult, IncomingRequest, RequestHandler } from "./request.ts";
 import { SERVER_EXCHANGE } from "./states.ts";
@@ -44,6 +45,8 @@ export class CoapServer {
   readonly #qBlock2: QBlock2Server;
   readonly #notifier: Notifier;
   readonly #bodies: ResponseBodies;
+  /** Whose block a message of ours was, by peer and message ID: a RST stops the others. */
+  readonly #ofSets = new Map<string, IncomingRequest>();
   #leisurely = 0;
 
   constructor(parts: ServerParts) {
@@ -67,6 +70,10 @@ export class CoapServer {
     return this.#exchanges.size;
   }
 
+  isKnown(peer: PeerAddress, messageId: number): boolean {
+    return this.#exchanges.has(peerKey(peer), messageId);
+  }
+
   get observations(): number {
     return this.#notifier.size;
   }
@@ -77,11 +84,9 @@ export class CoapServer {
       metrics.count("coap_refused", "request-in-ack-or-rst"); // section 4.2: silently ignored
       return;
     }
-    // Section 8.1: what comes to a group is non-confirmable; RFC 9177 section 4.8: and without Q-Block2.
-    if (
-      multicast &&
-      (message.type === MessageType.CON || optionValue(message.options, Option.Q_BLOCK2) !== undefined)
-    ) {
+    // Section 8.1: what comes to a group is non-confirmable; RFC 9177 section 4.8: and without Q-Block.
+    const isOfSets = [Option.Q_BLOCK1, Option.Q_BLOCK2].some((number) => optionValue(message.options, number));
+    if (multicast && (message.type === MessageType.CON || isOfSets)) {
       metrics.count("coap_refused", "multicast");
       return;
     }
@@ -116,6 +121,8 @@ export class CoapServer {
 
   handleReset(peer: string, messageId: number): void {
     this.#notifier.handleReset(peer, messageId);
+    const request = this.#ofSets.get(`${peer}/${messageId}`);
+    if (request !== undefined) this.#qBlock2.stop(request);
   }
 
   /** Responses that handlers give on their own time. */
@@ -166,11 +173,15 @@ export class CoapServer {
       token: message.token,
       multicast: exchange.multicast,
       fresh: echo !== undefined && proof.verify(nowUs, peer.address, echo),
+      proven: proof.isProven(nowUs, peer.address),
       exchange: exchange.id,
     };
     // What changes something is not carried out before it is known where its many blocks go, and not
     // sent on for an address that anybody may have written (RFC 9175 section 2.4 item 3).
-    const proven = isSafe(message.code) || proof.isProven(nowUs, peer.address);
+    const proven = isSafe(message.code) || exchange.incoming.proven;
+    // Nor is room kept for a body of many blocks, which would be others' room.
+    if (!exchange.incoming.proven && optionValue(checked.options, Option.Q_BLOCK1) !== undefined)
+      return { code: Code.UNAUTHORIZED, challenge: true };
     if (!proven && (checked.proxied || optionValue(checked.options, Option.Q_BLOCK2) !== undefined))
       return { code: Code.UNAUTHORIZED, challenge: true };
     const rest = this.#bodies.respond(exchange.incoming, checked.proxied);
@@ -233,9 +244,9 @@ export class CoapServer {
     if (this.#suppress(exchange, incoming, shaped.code)) return true;
     if (exchange.multicast) return this.#answerLeisurely(nowUs, exchange, shaped);
     this.#bodies.keep(nowUs, incoming, response);
-    const done = this.#sendResponse(nowUs, exchange, shaped);
-    if (sent !== undefined) body?.sent?.(nowUs, sent.offset, sent.length);
-    return done;
+    // What goes out in its place, such as a challenge, is no block that was served.
+    const onSent = sent && ((): void => body?.sent?.(nowUs, sent.offset, sent.length));
+    return this.#sendResponse(nowUs, exchange, shaped, onSent);
   }
 
   /** RFC 9177 section 4.4: many responses, which only go to a proven address. */
@@ -253,7 +264,10 @@ export class CoapServer {
     this.#bodies.keep(nowUs, incoming, response);
     const options = [...observe, ...(response.options ?? [])];
     const refusal = this.#qBlock2.respond(nowUs, incoming, { code, body, options });
-    if (refusal !== undefined) return this.#sendResponse(nowUs, exchange, refusal);
+    if (refusal !== undefined) {
+      this.#notifier.unregister(incoming);
+      return this.#sendResponse(nowUs, exchange, refusal);
+    }
     // The blocks went out, or could not; either way the handler has done its part.
     if (isOpen(exchange)) this.#staySilent(exchange);
     return true;
@@ -294,7 +308,7 @@ export class CoapServer {
   }
 
   /** Piggybacked while the request is not acknowledged yet, else a message of its own (section 5.2). */
-  #sendResponse(nowUs: number, exchange: ServerExchange, response: CoapResponse): boolean {
+  #sendResponse(nowUs: number, exchange: ServerExchange, response: CoapResponse, onSent?: () => void): boolean {
     const { request, peer, peerKey: key } = exchange;
     const { metrics, proof, reliability, parameters } = this.#parts;
     exchange.ackTimer?.cancel();
@@ -315,6 +329,7 @@ export class CoapServer {
     SERVER_EXCHANGE.step(exchange, "respond");
     metrics.count("coap_responses", codeText(response.code));
     proof.spent(peer.address, bytes.length * copies);
+    onSent?.();
     if (separate)
       return reliability.send(nowUs, { peer, peerKey: key }, { bytes, messageId, kind: "response" }, IGNORE);
     if (piggybacked) exchange.reply = bytes;
@@ -349,8 +364,14 @@ export class CoapServer {
     const bytes = encodeResponse(token, type, messageId, response);
     if (!proof.allows(nowUs, peer.address, bytes.length)) return false;
     proof.spent(peer.address, bytes.length);
-    if (request.confirmable)
-      return reliability.send(nowUs, { peer, peerKey: key }, { bytes, messageId, kind: "response" }, IGNORE);
+    const options = { bytes, messageId, kind: "response" } as const;
+    // RFC 9177 section 4.4: a CON that fails ends the transfer; so does a RST.
+    const onOutcome = (_now: number, outcome: Outcome): void => {
+      if (outcome !== "acknowledged") this.#qBlock2.stop(request);
+    };
+    if (request.confirmable) return reliability.send(nowUs, { peer, peerKey: key }, options, onOutcome);
+    this.#notifier.sent(key, token, messageId);
+    keepRecent(this.#ofSets, `${key}/${messageId}`, request, COAP_LIMITS.maxQBlock2Ids);
     send(peer, bytes);
     return true;
   }
@@ -374,22 +395,4 @@ const IGNORE = (): void => {};
 /** Whether its handler still has to answer. */
 function isOpen({ state }: ServerExchange): boolean {
   return state === "working" || state === "acknowledged";
-}
-
-/** RFC 9177 section 4.1: by Q-Block2 where it is asked for, or where Q-Block1 shows that the client knows it. */
-function isSentInSets({ options }: IncomingRequest, { bytes }: Body): boolean {
-  if (optionValue(options, Option.Q_BLOCK2) !== undefined) return true;
-  const sent = blockOption(options, Option.Q_BLOCK1);
-  return sent !== undefined && bytes.length > blockSize(sent.szx);
-}
-
-function encodeResponse(token: Uint8Array, type: MessageType, messageId: number, response: CoapResponse): Uint8Array {
-  return encodeMessage({
-    type,
-    code: response.code,
-    messageId,
-    token,
-    options: response.options ?? [],
-    payload: response.payload ?? EMPTY_BYTES,
-  });
 }

@@ -65,7 +65,7 @@ export class ServedImages {
             const before = admission && transfers.of(peerKey(peer), image.digest)?.retransmissions;
             const transfer = transfers.record(nowUs, peer, image, offset, length);
             const repeated = before !== undefined && transfer.retransmissions > before;
-            admission?.served(nowUs, transfer.device, repeated, offset + length >= image.size);
+            admission?.served(nowUs, peer.address, repeated, offset + length >= image.size);
             const watcher = this.#watched.size > 0 ? this.#watched.get(peer.address) : undefined;
             if (watcher === undefined) return;
             this.#told = true;
@@ -151,7 +151,7 @@ class ServedImage implements BlockResource, ResourceHandler {
     const { mayHave } = parts;
     if ((admission !== undefined || mayHave !== undefined) && !hidden)
       this.admits = (nowUs, peer) =>
-        mayHave?.(peer, image.digest) !== false && (admission === undefined || admission.admits(nowUs, peerKey(peer)));
+        mayHave?.(peer, image.digest) !== false && (admission === undefined || admission.admits(nowUs, peer.address));
     if (!hidden) this.attributes = { ct: ContentFormat.OCTET_STREAM, sz: image.size, rt: "blockferry.image" };
   }
 
@@ -165,9 +165,11 @@ class ServedImage implements BlockResource, ResourceHandler {
       metrics.count("coap_refused", "quarantined");
       return { code: Code.FORBIDDEN };
     }
+    // A place on the channel is for whoever is where he says that he is.
+    if (admission !== undefined && request.proven === false) return { code: Code.UNAUTHORIZED, challenge: true };
     if (this.admits?.(nowUs, request.peer) === false) {
       metrics.count("coap_refused", "no-airtime");
-      return unavailable(admission!.waitS(peerKey(request.peer)));
+      return unavailable(admission!.waitS(request.peer.address));
     }
     return this.answer(request) ?? this.#park(nowUs, request, this);
   }

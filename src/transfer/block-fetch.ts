@@ -127,8 +127,11 @@ export class BlockFetch {
   }
 }
 
+/** Whoever says that he is away for years may be back sooner. */
+const MAX_WAIT_S = 3_600;
+
 /** Max-Age of a 5.03; undefined where it says none. */
 function maxAgeUs({ code, options }: ResponseContent): number | undefined {
   const seconds = code === Code.SERVICE_UNAVAILABLE ? uintOption(options, Option.MAX_AGE) : undefined;
-  return seconds === undefined ? undefined : seconds * 1_000_000;
+  return seconds === undefined ? undefined : Math.min(seconds, MAX_WAIT_S) * 1_000_000;
 }

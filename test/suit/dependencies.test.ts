@@ -79,7 +79,9 @@ describe("a dependency's sections (trust-domains section 4.1)", () => {
     ];
     const sections = {
       15: [
-        ...[D.SET_COMPONENT_INDEX, 1, ...override([P.URI, "#d"])],
+        D.SET_COMPONENT_INDEX,
+        1,
+        ...override([P.URI, "#d"]),
         ...each(D.FETCH, 15, C.DEPENDENCY_INTEGRITY, 15, D.PROCESS_DEPENDENCY, 15),
       ],
       20: each(D.PROCESS_DEPENDENCY, 15),

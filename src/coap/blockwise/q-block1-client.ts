@@ -52,6 +52,8 @@ export class QBlock1Upload {
   #probe: number | undefined;
   #next = 0;
   #repeats = 0;
+  /** What the last 4.08 named. */
+  #missing = "";
   #dueUs: number | undefined;
   readonly #at: { state: QUploadState } = { state: Q_UPLOAD.initial };
 
@@ -108,9 +110,9 @@ export class QBlock1Upload {
   }
 
   #handleResponse(nowUs: number, response: ResponseContent): QUploadEvent | undefined {
-    this.#repeats = 0;
     if (response.code === Code.BAD_OPTION) return this.#finish(nowUs, { kind: "unsupported" });
     if (response.code === Code.CONTINUE) {
+      this.#repeats = 0;
       // Only the word about what was sent last lets the next set go at once (section 7.2).
       const block = blockOption(response.options, Option.Q_BLOCK1);
       if (block?.num === this.#next - 1 && this.#next < this.#count) this.#sendSet(nowUs);
@@ -119,7 +121,14 @@ export class QBlock1Upload {
     const format = uintOption(response.options, Option.CONTENT_FORMAT);
     const names = response.code === Code.REQUEST_ENTITY_INCOMPLETE && format === ContentFormat.MISSING_BLOCKS;
     if (names && Q_UPLOAD.step(this.#at, "missing")) {
-      const missing = decodeMissingBlocks(response.payload)?.filter((num) => num < this.#next) ?? [];
+      // Section 7.2: no more of them at once than a set has.
+      const named = decodeMissingBlocks(response.payload)?.filter((num) => num < this.#next) ?? [];
+      const missing = named.slice(0, MAX_PAYLOADS);
+      const isNews = missing.join() !== this.#missing;
+      this.#missing = missing.join();
+      this.#repeats = isNews ? 0 : this.#repeats + 1;
+      if (this.#repeats > nonMaxRetransmit(this.#options.parameters))
+        return this.#finish(nowUs, { kind: "failed", reason: "timeout" });
       for (const num of missing) this.#send(nowUs, num, false);
       this.#dueUs = nowUs + this.#pauseUs;
       return undefined;

@@ -29,6 +29,9 @@ interface Context {
   /** The block that made the last set whole: when it comes again, so does what it was answered with. */
   completedBy: number;
   repeats: number;
+  blocks: number;
+  /** When a block came last. */
+  touchedUs: number;
   /** When the missing blocks are asked for. */
   dueUs: number;
   expiryUs: number;
@@ -73,8 +76,10 @@ export class QBlock1Server {
     // Section 4.3: what a block says that is there already is not looked at.
     if (context.map.add(block.num)) {
       context.body.set(payload, block.num * size);
+      context.blocks++;
       context.repeats = 0;
     }
+    context.touchedUs = nowUs;
     context.dueUs = nowUs + nonReceiveTimeoutUs(this.#parameters);
     context.expiryUs = nowUs + nonPartialTimeoutUs(this.#parameters);
     if (context.map.whole) {
@@ -180,9 +185,14 @@ export class QBlock1Server {
     const ofPeer = [...this.#contexts.values()].filter((other) => other.peerKey === peer);
     if (ofPeer.length >= COAP_LIMITS.maxBlock1ContextsPerPeer) this.#forget(ofPeer[0]!);
     if (size1 > COAP_LIMITS.maxBlock1Bytes) return undefined;
-    // The body touched longest ago makes room, whoever sends it.
-    while (this.#contexts.size >= COAP_LIMITS.maxBlock1Contexts || this.#bytes + size1 > COAP_LIMITS.maxBlock1Bytes)
-      this.#forget(this.#contexts.values().next().value!);
+    // One that was only begun, or of which nothing comes any more, makes room; one that comes has what it was promised.
+    while (this.#contexts.size >= COAP_LIMITS.maxBlock1Contexts || this.#bytes + size1 > COAP_LIMITS.maxBlock1Bytes) {
+      const isIdle = ({ blocks, touchedUs }: Context): boolean =>
+        blocks <= 1 || nowUs >= touchedUs + nonReceiveTimeoutUs(this.#parameters);
+      const idle = [...this.#contexts.values()].find(isIdle);
+      if (idle === undefined) return undefined;
+      this.#forget(idle);
+    }
     const context: Context = {
       key,
       peerKey: peer,
@@ -193,6 +203,8 @@ export class QBlock1Server {
       reported: 0,
       completedBy: -1,
       repeats: 0,
+      blocks: 0,
+      touchedUs: nowUs,
       dueUs: nowUs,
       expiryUs: nowUs,
     };

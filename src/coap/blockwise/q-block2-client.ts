@@ -120,6 +120,7 @@ export class QBlock2Download {
     this.#etag = etag;
     if (Q_DOWNLOAD.step(this.#at, "first")) this.#map = this.#makeMap(size);
     else Q_DOWNLOAD.step(this.#at, "block");
+    this.#dueUs ??= nowUs + nonReceiveTimeoutUs(this.#options.parameters); // whatever this one is worth
     const offset = block.num * blockSize(szx);
     if (response.payload.length !== Math.min(blockSize(szx), size - offset) || size !== this.#size) return [];
     if (!this.#map!.add(block.num)) return []; // section 4.4: a duplicate is ignored

@@ -86,6 +86,12 @@ export class QBlock2Server {
     return undefined;
   }
 
+  /** The client does not want it, or is not there. */
+  stop(request: IncomingRequest): void {
+    const job = this.#jobs.get(assemblyKey(request));
+    if (job !== undefined) this.#stop(job);
+  }
+
   #sendSet(nowUs: number, job: Job): void {
     const end = Math.min(setEnd(job.next), job.end);
     while (job.next < end) if (!this.#sendBlock(nowUs, job, job.next++)) return this.#stop(job);

@@ -17,6 +17,9 @@ import { nextSequence, Observations, type Observation } from "./observations.ts"
 /** At least once a day a client must confirm that it is still there (section 4.5). */
 const CONFIRM_EVERY_US = 86_400_000_000;
 
+/** Messages of notifications that a late RST may name: some sets of blocks, or a minute of changes. */
+const MAX_REMEMBERED = 64;
+
 interface Notification extends Omit<CoapMessage, "messageId"> {
   /** In place of the payload: what goes out by Q-Block2, in sets. */
   readonly sets: { readonly body: Body; readonly options: readonly CoapOption[] } | undefined;
@@ -94,6 +97,18 @@ export class Notifier {
     return observeOption(nowUs, observation);
   }
 
+  /** What it was to be told could not be given after all. */
+  unregister({ peer, token }: IncomingRequest): void {
+    const observation = this.#observations.get(peerKey(peer), token);
+    if (observation !== undefined) this.#observations.remove(observation);
+  }
+
+  /** A message of a notification went out: a RST may name it. */
+  sent(key: string, token: Uint8Array, messageId: number): void {
+    const observation = this.#observations.get(key, token);
+    if (observation !== undefined) remember(observation, messageId);
+  }
+
   /** The state of `resource` changed. */
   notify(nowUs: number, resource: string): void {
     for (const observation of this.#observations.of(resource)) {
@@ -136,7 +151,7 @@ export class Notifier {
       return false;
     }
     metrics.count("coap_notifications");
-    observation.messageId = messageId;
+    remember(observation, messageId);
     OBSERVATION.step(observation, "sent");
     if (made.sets === undefined) send(request.peer, encodeMessage({ ...made, messageId }));
     // All blocks of a body are NON, however the client registered (RFC 9177 section 7).
@@ -249,4 +264,9 @@ function formatOf({ options = [] }: CoapResponse): number | undefined {
 
 function observeOption(nowUs: number, observation: Observation): CoapOption {
   return { number: Option.OBSERVE, value: encodeUint(nextSequence(nowUs, observation)) };
+}
+
+function remember({ messageIds }: Observation, messageId: number): void {
+  messageIds.push(messageId);
+  if (messageIds.length > MAX_REMEMBERED) messageIds.shift();
 }

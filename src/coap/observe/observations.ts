@@ -12,8 +12,8 @@ export interface Observation {
   state: ObservationState;
   /** When the client last showed by an ACK, or by registering, that it is still there. */
   confirmedUs: number;
-  /** Message ID of the last non-confirmable notification, which a RST would name. */
-  messageId: number | undefined;
+  /** Message IDs of the last non-confirmable notifications, which a RST would name: of a slow one more than the last. */
+  readonly messageIds: number[];
   sequence: number;
   /** Content-Format of the first response. */
   contentFormat: number | undefined;
@@ -24,6 +24,7 @@ export class Observations {
   readonly #byKey = new Map<string, Observation>();
   readonly #byResource = new Map<string, Set<Observation>>();
   readonly #byPeer = new Map<string, Set<Observation>>();
+  readonly #byAddress = new Map<string, Set<Observation>>();
 
   get size(): number {
     return this.#byKey.size;
@@ -43,8 +44,11 @@ export class Observations {
     const before = this.#byKey.get(key);
     if (before !== undefined) this.remove(before);
     const ofPeer = this.#byPeer.get(peerKey)?.size ?? 0;
+    // Another port is soon had; another address is not, where addresses have to be proven.
+    const ofAddress = this.#byAddress.get(request.peer.address)?.size ?? 0;
     if (this.#byKey.size >= COAP_LIMITS.maxObservations || ofPeer >= COAP_LIMITS.maxObservationsPerPeer)
       return undefined;
+    if (ofAddress >= COAP_LIMITS.maxObservationsPerAddress) return undefined;
     const observation: Observation = {
       key,
       resource,
@@ -52,13 +56,14 @@ export class Observations {
       request,
       state: OBSERVATION.initial,
       confirmedUs: nowUs,
-      messageId: undefined,
+      messageIds: before?.messageIds ?? [],
       sequence: before?.sequence ?? 0,
       contentFormat: undefined,
     };
     this.#byKey.set(key, observation);
     add(this.#byResource, resource, observation);
     add(this.#byPeer, peerKey, observation);
+    add(this.#byAddress, request.peer.address, observation);
     return observation;
   }
 
@@ -67,12 +72,13 @@ export class Observations {
     this.#byKey.delete(observation.key);
     drop(this.#byResource, observation.resource, observation);
     drop(this.#byPeer, observation.peerKey, observation);
+    drop(this.#byAddress, observation.request.peer.address, observation);
   }
 
   /** The observation that a RST for a non-confirmable notification ends (section 3.6). */
   byMessageId(peerKey: string, messageId: number): Observation | undefined {
     for (const observation of this.#byPeer.get(peerKey) ?? [])
-      if (observation.messageId === messageId) return observation;
+      if (observation.messageIds.includes(messageId)) return observation;
     return undefined;
   }
 }

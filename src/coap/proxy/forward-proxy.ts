@@ -68,6 +68,22 @@ const METHODS: ReadonlySet<number> = new Set([
 
 /** Initial Hop-Limit where a request has none (RFC 8768 section 3). */
 const DEFAULT_HOP_LIMIT = 16;
+/** Critical options that a request to HTTP says something by. */
+const OVER_HTTP: ReadonlySet<number> = new Set([
+  Option.IF_MATCH,
+  Option.URI_HOST,
+  Option.IF_NONE_MATCH,
+  Option.URI_PORT,
+  Option.URI_PATH,
+  Option.URI_QUERY,
+  Option.ACCEPT,
+  Option.Q_BLOCK1,
+  Option.BLOCK2,
+  Option.BLOCK1,
+  Option.Q_BLOCK2,
+  Option.PROXY_URI,
+  Option.PROXY_SCHEME,
+]);
 /** For how long a body of which blocks are being fetched is not fetched anew, however short its Max-Age is. */
 const TRANSFER_US = 60_000_000;
 
@@ -233,6 +249,10 @@ export class ForwardProxy implements RequestHandler {
   }
 
   #forwardHttp(request: IncomingRequest, parts: Omit<Forwarded, "exchange">): HandlerResult {
+    // Nothing is sent on as an option there: what is critical has to be known here (section 5.4.1).
+    const carrier = { code: request.method, options: request.options };
+    if (unrecognisedCritical(carrier, (option) => OVER_HTTP.has(option)) !== undefined)
+      return this.#refuse(Code.BAD_OPTION, "critical-option");
     const http = toHttpRequest(request, parts.uri);
     if (typeof http === "number") return { code: http };
     const id = this.#nextId++;

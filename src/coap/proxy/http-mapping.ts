@@ -134,7 +134,8 @@ function contentFormat(type: string | undefined): number {
 /** Cache-Control in seconds; undefined leaves CoAP's default. */
 function maxAge(headers: HttpResponse["headers"]): number | undefined {
   const control = headers["cache-control"] ?? "";
-  if (/\bno-(?:store|cache)\b/i.test(control)) return 0;
+  // What is for one user is not for a cache that several share (RFC 9111 section 5.2.2.7).
+  if (/\b(?:no-store|no-cache|private)\b/i.test(control)) return 0;
   const seconds = /\bs-maxage=(\d{1,9})/i.exec(control)?.[1] ?? /\bmax-age=(\d{1,9})/i.exec(control)?.[1];
   if (seconds === undefined) return headers["expires"] === undefined ? undefined : untilExpiry(headers);
   const age = /^\d{1,9}$/.exec(headers["age"] ?? "")?.[0];

@@ -1,4 +1,4 @@
-import { fromUtf8, toHex } from "../../util/bytes.ts";
+import { bytesEqual, fromUtf8, toHex } from "../../util/bytes.ts";
 import { COAP_LIMITS } from "../limits.ts";
 import { encodeUint, optionValue, optionValues } from "../message.ts";
 import { Code, codeClass, isNoCacheKey, isSafe, Option } from "../numbers.ts";
@@ -77,6 +77,9 @@ export class ResponseCache {
   refresh(nowUs: number, key: string, valid: ResponseContent): CachedResponse | undefined {
     const entry = this.#entries.get(key);
     if (entry === undefined) return undefined;
+    // It is of the state that was asked about, which need not be what is stored by now.
+    const [said, stored] = [optionValue(valid.options, Option.ETAG), validatorOf(entry)];
+    if (said !== undefined && stored !== undefined && !bytesEqual(said, stored)) return undefined;
     // Each option of the 2.03 stands in for the stored ones of its number.
     const replaced = new Set(valid.options.map(({ number }) => number));
     const kept = entry.response.options.filter(({ number }) => !replaced.has(number) && number !== Option.MAX_AGE);
