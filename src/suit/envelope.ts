@@ -145,7 +145,7 @@ function matchesDigest(crypto: Crypto, digestBytes: Uint8Array, wrapped: Uint8Ar
   if (digest[0] !== DigestAlgorithm.SHA_256) {
     throw new EnvelopeError(
       "digest-algorithm-unsupported",
-      `algorithm ${JSON.stringify(digest[0])}; only SHA-256 (-16) is`,
+      `algorithm ${typeof digest[0] === "number" ? digest[0] : "of another kind"}; only SHA-256 (-16) is`,
     );
   }
   return bytesEqual(digest[1], crypto.sha256(wrapped));

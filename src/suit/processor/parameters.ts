@@ -46,8 +46,8 @@ export function checkParameters(argument: CborValue): [number, CborValue][] {
     if (typeof key !== "number") throw abort("cbor-parse", "a parameter's key must be a number");
     const shape = SHAPES.get(key);
     if (shape === undefined) {
-      const whose = key < PRIVATE_BELOW ? "the vendor's own and" : "";
-      throw abort("parameter-unsupported", `parameter ${key} is ${whose} not known here`);
+      const whose = key < PRIVATE_BELOW ? "the vendor's own and " : "";
+      throw abort("parameter-unsupported", `parameter ${key} is ${whose}not known here`);
     }
     if (!shape(value)) throw abort("cbor-parse", `parameter ${key} has a value of the wrong kind`);
     return [key, value];
