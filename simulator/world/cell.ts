@@ -1,6 +1,4 @@
 import { szxOf } from "../../src/coap/blockwise/block.ts";
-import { nobleCrypto } from "../../src/crypto/noble-crypto.ts";
-import { verifyingOnce } from "./verifying-once.ts";
 import { randomBytes } from "../../src/util/random.ts";
 import { checkBoot, checkExchanges } from "../checkers/end-checks.ts";
 import { Trace } from "../engine/trace-hash.ts";
@@ -17,6 +15,7 @@ import { Mesh, startUs } from "./mesh.ts";
 import { nodeAddress } from "./address.ts";
 import type { SimNode } from "./node.ts";
 import { ArrivalLog } from "./progress.ts";
+import { moteCrypto } from "./verifying-once.ts";
 
 export interface SimMote {
   readonly id: number;
@@ -29,8 +28,6 @@ export interface SimMote {
   startedUs: number;
   finishedUs: number | undefined;
 }
-
-const moteCrypto = verifyingOnce(nobleCrypto);
 
 /** A gateway at its border router and motes that look for their manifest, all running the real code in virtual time. */
 export class Cell {

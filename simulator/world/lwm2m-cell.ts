@@ -1,6 +1,4 @@
 import { szxOf } from "../../src/coap/blockwise/block.ts";
-import { nobleCrypto } from "../../src/crypto/noble-crypto.ts";
-import { verifyingOnce } from "./verifying-once.ts";
 import type { Gateway } from "../../src/gateway/gateway.ts";
 import type { Quirks } from "../../src/lwm2m/quirks.ts";
 import { DEFAULT_POLICY, type UpdateJob } from "../../src/lwm2m/update/job.ts";
@@ -20,6 +18,7 @@ import { FACTORY_SEQUENCE, GatewayNode } from "./gateway-node.ts";
 import { Mesh, startUs } from "./mesh.ts";
 import type { SimNode } from "./node.ts";
 import { ArrivalLog } from "./progress.ts";
+import { moteCrypto } from "./verifying-once.ts";
 
 export interface SimClient {
   readonly id: number;
@@ -34,8 +33,6 @@ export interface SimClient {
   startedUs: number;
   finishedUs: number | undefined;
 }
-
-const moteCrypto = verifyingOnce(nobleCrypto);
 
 /** One client otherwise than the scenario has them all. */
 export interface ClientPlan {

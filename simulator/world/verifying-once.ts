@@ -1,4 +1,5 @@
 import { LRUCache } from "lru-cache";
+import { nobleCrypto } from "../../src/crypto/noble-crypto.ts";
 import type { Crypto } from "../../src/ports/crypto.ts";
 import { toHex } from "../../src/util/bytes.ts";
 
@@ -8,7 +9,7 @@ const MAX_KNOWN = 1_000;
  * Cryptography for many motes in one process: all of them get the same manifest, so the same signature over the same bytes
  * is verified once. What that costs each mote is charged by its profile, not by this machine's time.
  */
-export function verifyingOnce(crypto: Crypto): Crypto {
+function verifyingOnce(crypto: Crypto): Crypto {
   const known = new LRUCache<string, boolean>({ max: MAX_KNOWN });
   return {
     sha256: (bytes) => crypto.sha256(bytes),
@@ -26,3 +27,6 @@ export function verifyingOnce(crypto: Crypto): Crypto {
     },
   };
 }
+
+/** For all motes of all cells. */
+export const moteCrypto: Crypto = verifyingOnce(nobleCrypto);

@@ -45,9 +45,8 @@ export class Publications {
   readonly #anchors: readonly Verifier[];
   readonly #catalogue: Catalogue;
   readonly #desk: LifecycleDesk;
-  readonly #underWay = new Map<string, Publication>();
-
   readonly #router: Pick<Router, "has">;
+  readonly #underWay = new Map<string, Publication>();
 
   constructor(
     crypto: Crypto,

@@ -3,7 +3,7 @@ import { z } from "zod";
 import type { LifecycleDesk } from "../gateway/lifecycle-desk.ts";
 import type { Device } from "../lifecycle/events.ts";
 import { fromHex } from "../util/bytes.ts";
-import { answer, hex, settled, whoOf, type DeskControl } from "./desk.ts";
+import { answer, hex, settled, type DeskControl } from "./desk.ts";
 import { ListQuery, sendList } from "./page.ts";
 import { refuse } from "./problem.ts";
 
@@ -45,12 +45,16 @@ export function addCredentialRoutes(app: FastifyInstance, control: DeskControl):
       config: { access: "administer" },
     },
     async (request, reply) => {
-      const { device } = request.params;
+      const { params, body, caller } = request;
+      const { device } = params;
       if (holderOf(desk, device) === undefined) return refuse(reply, 404, "no-such-credential", NONE(device));
       const event = { kind: "credential-replaced", device } as const;
-      const key = fromHex(request.body.key)!;
-      const who = whoOf(request, request.caller.name);
-      return answer(reply, await settled(control, (now, done) => desk.keepCredential(now, who, event, key, done)), 200);
+      const key = fromHex(body.key)!;
+      return answer(
+        reply,
+        await settled(control, (now, done) => desk.keepCredential(now, caller.name, event, key, done)),
+        200,
+      );
     },
   );
 }

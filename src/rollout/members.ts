@@ -73,7 +73,7 @@ export class Members {
     return this.#ready[group]!;
   }
 
-  /** It is not its turn yet, whoever's turn it is. */
+  /** It is not its turn yet, whosever turn it is. */
   block(endpoint: string): void {
     const member = this.#all.get(endpoint);
     if (member?.state !== "pending") return;

@@ -68,14 +68,13 @@ export interface AuthorityTransfer {
   readonly authorities: readonly Verifier[];
 }
 
-const ALGORITHMS: readonly Verifier["algorithm"][] = ["ES256", "Ed25519", "HSS-LMS"];
 const MAX_KEYS = 8;
 /** What cannot be a key would be believed, and verify nothing. */
-const FORMS: Readonly<Record<string, (bytes: Uint8Array) => boolean>> = {
-  ES256: (bytes) => bytes.length === 65 && bytes[0] === 4,
-  Ed25519: (bytes) => bytes.length === 32,
-  "HSS-LMS": (bytes) => bytes.length === 60,
-};
+const FORMS: readonly (readonly [Verifier["algorithm"], (bytes: Uint8Array) => boolean])[] = [
+  ["ES256", (bytes) => bytes.length === 65 && bytes[0] === 4],
+  ["Ed25519", (bytes) => bytes.length === 32],
+  ["HSS-LMS", (bytes) => bytes.length === 60],
+];
 
 const encodeKeys = (keys: readonly Verifier[]): CborValue => keys.map(({ algorithm, bytes }) => [algorithm, bytes]);
 
@@ -139,8 +138,8 @@ function decodeKeys(value: CborValue | undefined): Verifier[] | undefined {
   const keys: Verifier[] = [];
   for (const entry of value) {
     const [name, bytes] = isArray(entry) ? entry : [];
-    const algorithm = ALGORITHMS.find((known) => known === name);
-    if (algorithm === undefined || !isBytes(bytes) || FORMS[algorithm]?.(bytes) !== true) return undefined;
+    const [algorithm, isOfForm] = FORMS.find(([known]) => known === name) ?? [];
+    if (algorithm === undefined || !isBytes(bytes) || isOfForm?.(bytes) !== true) return undefined;
     keys.push({ algorithm, bytes });
   }
   return keys;

@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, it } from "vitest";
-import { encodeCbor, type CborValue } from "../../src/codec/cbor.ts";
+import type { CborValue } from "../../src/codec/cbor.ts";
 import { manifestPath } from "../../src/gateway/catalogue.ts";
 import { keyRecord } from "../../src/lifecycle/classes.ts";
 import { decodeEnvelope, digestOf } from "../../src/suit/envelope.ts";
@@ -7,7 +7,17 @@ import { Condition as C, Directive as D, Parameter as P } from "../../src/suit/k
 import { applyTransfer, encodeTransfer, trustOf } from "../../src/suit/trust.ts";
 import { toHex, utf8 } from "../../src/util/bytes.ts";
 import { author, classId } from "../support/gateway.ts";
-import { CLASS, envelopeOf, identity, map, seq, suitDigest, VENDOR } from "../support/suit-build.ts";
+import {
+  CLASS,
+  digestIn,
+  envelopeOf,
+  identity,
+  map,
+  override,
+  seq,
+  suitDigest,
+  VENDOR,
+} from "../support/suit-build.ts";
 import { image, keyOf, TrustBench } from "../support/trust-bench.ts";
 
 const [second, third] = [keyOf(71), keyOf(72)];
@@ -110,10 +120,6 @@ describe("what a release leaves behind", () => {
 });
 
 describe("rights by component", () => {
-  const override = (...entries: (readonly [CborValue, CborValue])[]): CborValue[] => [
-    D.OVERRIDE_PARAMETERS,
-    map(entries),
-  ];
   const known: [CborValue, CborValue][] = [
     [P.IMAGE_DIGEST, suitDigest(image)],
     [P.IMAGE_SIZE, image.length],
@@ -125,7 +131,6 @@ describe("rights by component", () => {
       vendorId: toHex(VENDOR),
       authorities: [{ ...nameOf(author, "limited"), rights: [{ component: "app" }] }],
     });
-  const digestIn = (envelope: Uint8Array): Uint8Array => encodeCbor([-16, digestOf(decodeEnvelope(envelope))]);
 
   it("hold for what is copied from", () => {
     app();

@@ -3,18 +3,23 @@ import { nodeCrypto } from "../../src/adapters/node-crypto.ts";
 import { encodeCbor, type CborValue } from "../../src/codec/cbor.ts";
 import { CoseTag, verifyDetached } from "../../src/codec/cose.ts";
 import { keyPairOf } from "../../src/crypto/noble-crypto.ts";
-import { decodeEnvelope, digestOf } from "../../src/suit/envelope.ts";
 import { Condition as C, Directive as D, Parameter as P } from "../../src/suit/keys.ts";
 import { toHex, utf8 } from "../../src/util/bytes.ts";
-import { AUTHOR, envelopeOf, identity, map, newDevice, run, seq, suitDigest } from "../support/suit-build.ts";
+import {
+  AUTHOR,
+  digestIn,
+  envelopeOf,
+  identity,
+  map,
+  newDevice,
+  override,
+  run,
+  seq,
+  suitDigest,
+} from "../support/suit-build.ts";
 
 const IMAGE = utf8("an image of some bytes");
 const served = { fetch: (uri: string) => (uri === "/i" ? IMAGE : uri === "/e" ? utf8("evil") : undefined) };
-const override = (...entries: (readonly [CborValue, CborValue])[]): CborValue[] => [
-  D.OVERRIDE_PARAMETERS,
-  map(entries),
-];
-const digestIn = (envelope: Uint8Array): Uint8Array => encodeCbor([-16, digestOf(decodeEnvelope(envelope))]);
 const fetchOf = (uri: string): CborValue[] => [...override([P.URI, uri]), D.FETCH, 15];
 
 /** A root with an app, and a dependency in its envelope. */

@@ -5,7 +5,8 @@ import type { Verifier } from "../../src/codec/cose.ts";
 import { keyPairOf } from "../../src/crypto/noble-crypto.ts";
 import type { PrivateKey } from "../../src/ports/crypto.ts";
 import { signEnvelope } from "../../src/suit/author.ts";
-import { CommonKey, DigestAlgorithm, EnvelopeKey, ManifestKey, SuitTag } from "../../src/suit/keys.ts";
+import { CommonKey, DigestAlgorithm, Directive, EnvelopeKey, ManifestKey, SuitTag } from "../../src/suit/keys.ts";
+import { decodeEnvelope, digestOf } from "../../src/suit/envelope.ts";
 import { ModelDevice, type DeviceModel } from "../../src/suit/model-device.ts";
 import { openEnvelope } from "../../src/suit/open.ts";
 import type { OpenEnvelope } from "../../src/suit/opened.ts";
@@ -38,6 +39,16 @@ export interface Sketch {
   readonly members?: readonly (readonly [number, CborValue])[];
   readonly key?: PrivateKey;
 }
+
+/** Sets parameters of the component at hand. */
+export const override = (...entries: (readonly [CborValue, CborValue])[]): CborValue[] => [
+  Directive.OVERRIDE_PARAMETERS,
+  map(entries),
+];
+
+/** The digest by which a root names the envelope of a dependency. */
+export const digestIn = (envelope: Uint8Array): Uint8Array =>
+  encodeCbor([DigestAlgorithm.SHA_256, digestOf(decodeEnvelope(envelope))]);
 
 /** Vendor and class checks, with some parameters before them. */
 export const identity = (...parameters: (readonly [CborValue, CborValue])[]): CborValue[] => [

@@ -66,6 +66,11 @@ export class BlockMap {
     return this.#received === this.count;
   }
 
+  /** Blocks that are there. */
+  get received(): number {
+    return this.#received;
+  }
+
   /** The highest block that is there; -1 when none is. */
   get highest(): number {
     return this.#highest;

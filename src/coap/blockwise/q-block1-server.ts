@@ -29,12 +29,10 @@ interface Context {
   /** The block that made the last set whole: when it comes again, so does what it was answered with. */
   completedBy: number;
   repeats: number;
-  blocks: number;
   /** When a block came last. */
   touchedUs: number;
   /** When the missing blocks are asked for. */
   dueUs: number;
-  expiryUs: number;
 }
 
 export type QBlock1Step = CoapResponse | "deferred" | "silent" | { readonly whole: IncomingRequest };
@@ -76,12 +74,10 @@ export class QBlock1Server {
     // Section 4.3: what a block says that is there already is not looked at.
     if (context.map.add(block.num)) {
       context.body.set(payload, block.num * size);
-      context.blocks++;
       context.repeats = 0;
     }
     context.touchedUs = nowUs;
     context.dueUs = nowUs + nonReceiveTimeoutUs(this.#parameters);
-    context.expiryUs = nowUs + nonPartialTimeoutUs(this.#parameters);
     if (context.map.whole) {
       this.#forget(context);
       this.#remember(nowUs, context.key);
@@ -108,11 +104,12 @@ export class QBlock1Server {
     }
     for (const context of this.#contexts.values()) {
       const due = context.dueUs <= nowUs;
-      const given = (due && context.repeats >= nonMaxRetransmit(this.#parameters)) || context.expiryUs <= nowUs;
+      const expiryUs = context.touchedUs + nonPartialTimeoutUs(this.#parameters);
+      const given = (due && context.repeats >= nonMaxRetransmit(this.#parameters)) || expiryUs <= nowUs;
       if (!due && !given) continue;
       if (given || context.exchange === undefined) {
         if (given) this.#forget(context);
-        else context.dueUs = context.expiryUs;
+        else context.dueUs = expiryUs;
         continue;
       }
       context.repeats++;
@@ -185,10 +182,10 @@ export class QBlock1Server {
     const ofPeer = [...this.#contexts.values()].filter((other) => other.peerKey === peer);
     if (ofPeer.length >= COAP_LIMITS.maxBlock1ContextsPerPeer) this.#forget(ofPeer[0]!);
     if (size1 > COAP_LIMITS.maxBlock1Bytes) return undefined;
+    const isIdle = ({ map, touchedUs }: Context): boolean =>
+      map.received <= 1 || nowUs >= touchedUs + nonReceiveTimeoutUs(this.#parameters);
     // One that was only begun, or of which nothing comes any more, makes room; one that comes has what it was promised.
     while (this.#contexts.size >= COAP_LIMITS.maxBlock1Contexts || this.#bytes + size1 > COAP_LIMITS.maxBlock1Bytes) {
-      const isIdle = ({ blocks, touchedUs }: Context): boolean =>
-        blocks <= 1 || nowUs >= touchedUs + nonReceiveTimeoutUs(this.#parameters);
       const idle = [...this.#contexts.values()].find(isIdle);
       if (idle === undefined) return undefined;
       this.#forget(idle);
@@ -203,10 +200,8 @@ export class QBlock1Server {
       reported: 0,
       completedBy: -1,
       repeats: 0,
-      blocks: 0,
       touchedUs: nowUs,
       dueUs: nowUs,
-      expiryUs: nowUs,
     };
     this.#bytes += size1;
     this.#contexts.set(key, context);
