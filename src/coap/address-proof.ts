@@ -1,13 +1,18 @@
+import { hmac } from "@noble/hashes/hmac.js";
+import { sha256 } from "@noble/hashes/sha2.js";
 import type { PeerAddress } from "../ports/datagram.ts";
 import type { Random } from "../ports/random.ts";
-import { bytesEqual } from "../util/bytes.ts";
+import { bytesEqual, utf8 } from "../util/bytes.ts";
 import { randomBytes } from "../util/random.ts";
 import { keepRecent } from "../util/recent.ts";
 import { COAP_LIMITS } from "./limits.ts";
 
 /** What may be sent to an address for each byte that came from it, until it is proven (RFC 9175 section 2.4). */
 const AMPLIFICATION = 3;
-const ECHO_BYTES = 8;
+/** An Echo value is the second that it was made in and a MAC over that and its address (RFC 9175 appendix A item 2). */
+const TIME_BYTES = 4;
+const MAC_BYTES = 8;
+const SECOND_US = 1_000_000;
 
 export interface AddressProofOptions {
   readonly random: Random;
@@ -15,26 +20,21 @@ export interface AddressProofOptions {
   readonly isTrusted: (address: string) => boolean;
 }
 
-interface Challenge {
-  readonly value: Uint8Array;
-  readonly issuedUs: number;
-}
-
 /**
  * Which addresses are known to hear what is sent to them (RFC 9175 section 2.4): those that gave an
  * Echo value back. All others have a budget, so that a forged address is not flooded.
  */
 export class AddressProof {
-  readonly #random: Random;
+  /** HMAC-SHA-256 under a key that lives as long as this object: no forged address costs an entry of a table. */
+  readonly #mac: ReturnType<typeof hmac.create>;
   readonly #isTrusted: (address: string) => boolean;
   readonly #proven = new Map<string, number>();
   readonly #credit = new Map<string, number>();
   /** Who was proven last behind each port; at most 65,536. */
   readonly #recent = new Map<number, { readonly address: string; readonly untilUs: number }>();
-  readonly #challenges = new Map<string, Challenge>();
 
   constructor({ random, isTrusted }: AddressProofOptions) {
-    this.#random = random;
+    this.#mac = hmac.create(sha256, randomBytes(random, 32));
     this.#isTrusted = isTrusted;
   }
 
@@ -75,19 +75,18 @@ export class AddressProof {
     if (credit !== undefined) this.#credit.set(address, Math.max(0, credit - length));
   }
 
-  /** An Echo value for `address`: the one it has already, while that is fresh. */
+  /** An Echo value for `address`. */
   challenge(nowUs: number, address: string): Uint8Array {
-    const known = this.#challenges.get(address);
-    if (known !== undefined && isFresh(known, nowUs)) return known.value;
-    const value = randomBytes(this.#random, ECHO_BYTES);
-    keepRecent(this.#challenges, address, { value, issuedUs: nowUs }, COAP_LIMITS.maxAddresses);
-    return value;
+    return this.#echoOf(Math.floor(nowUs / SECOND_US), address);
   }
 
   /** Whether `echo` shows that the request is fresh (section 2.3); it proves the address as well. */
   verify(nowUs: number, address: string, echo: Uint8Array): boolean {
-    const known = this.#challenges.get(address);
-    if (known === undefined || !isFresh(known, nowUs) || !bytesEqual(known.value, echo)) return false;
+    if (echo.length !== TIME_BYTES + MAC_BYTES) return false;
+    const seconds = new DataView(echo.buffer, echo.byteOffset).getUint32(0);
+    const ageUs = nowUs - seconds * SECOND_US;
+    if (ageUs < 0 || ageUs >= COAP_LIMITS.echoFreshUs || !bytesEqual(this.#echoOf(seconds, address), echo))
+      return false;
     this.prove(nowUs, address);
     return true;
   }
@@ -97,8 +96,12 @@ export class AddressProof {
     keepRecent(this.#proven, address, nowUs, COAP_LIMITS.maxAddresses);
     this.#credit.delete(address);
   }
-}
 
-function isFresh({ issuedUs }: Challenge, nowUs: number): boolean {
-  return nowUs - issuedUs < COAP_LIMITS.echoFreshUs;
+  #echoOf(seconds: number, address: string): Uint8Array {
+    const echo = new Uint8Array(TIME_BYTES + MAC_BYTES);
+    new DataView(echo.buffer).setUint32(0, seconds);
+    const mac = this.#mac.clone().update(echo.subarray(0, TIME_BYTES)).update(utf8(address)).digest();
+    echo.set(mac.subarray(0, MAC_BYTES), TIME_BYTES);
+    return echo;
+  }
 }

@@ -2,6 +2,8 @@
 export const COAP_LIMITS = {
   /** Largest datagram that is parsed: RFC 7252 section 4.6's 1152 bytes, with room for options. */
   maxDatagramBytes: 1500,
+  /** Of a table that all share, the part that one address may fill, whatever its ports, where others want room. */
+  addressShare: 0.25,
   /** Longest token that a request may have (RFC 8974 section 2.2.2). */
   maxTokenBytes: 64,
   /** Options in one message; RFC 7252 sets no limit, a mote's request has under ten. */
@@ -47,7 +49,7 @@ export const COAP_LIMITS = {
   maxProxied: 64,
   /** Of those, the ones for one origin; and clients that wait for the same answer. */
   maxProxiedPerOrigin: 16,
-  maxProxyJoined: 16,
+  maxProxyJoined: 64,
   /** Largest body that a proxy carries. */
   maxProxiedBytes: 4_194_304,
   /** Bytes of responses that a proxy keeps. */

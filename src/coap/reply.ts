@@ -7,9 +7,6 @@ import { Code, codeClass, hasPayload, Option, type MessageType } from "./numbers
 import { sendable } from "./options.ts";
 import type { Body, CoapResponse, IncomingRequest } from "./request.ts";
 
-/** DEFAULT_LEISURE (RFC 7252 section 8.2): over how long the answers of a group are spread. */
-export const LEISURE_US = 5_000_000;
-
 /** The payload that RFC 7252 section 4.6 suggests where nothing is known of the path. */
 const MAX_DIAGNOSTIC_BYTES = 1_024;
 

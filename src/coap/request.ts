@@ -70,6 +70,10 @@ export interface RequestHandler {
   handleTimeout?(nowUs: number): void;
   pollTimeout?(): number | undefined;
   pollResponse?(): LaterResponse | undefined;
+  /** What the client is told for good of a body that came by Q-Block1, at once or later (RFC 9177 section 4.3). */
+  answered?(request: IncomingRequest, response: CoapResponse): void;
+  /** The client rejected one of several responses to `request` by RST. */
+  rejected?(request: IncomingRequest): void;
 }
 
 /** A request that this endpoint sends. */

@@ -98,7 +98,6 @@ export class Router implements RequestHandler {
     if (step.kind === "respond") return step.response;
     if (step.kind === "piece") return resource.receive!(nowUs, request, step.piece);
     const result = this.#call(nowUs, resource, step.request);
-    this.#bodies.finish(step.request, result);
     // An observer's request is answered anew without its blocks coming again.
     if (step.request === request || typeof result === "string" || result.observable === undefined) return result;
     return { ...result, whole: withoutBlocks(step.request) };
@@ -114,6 +113,14 @@ export class Router implements RequestHandler {
 
   pollResponse(): LaterResponse | undefined {
     return this.#bodies.pollResponse();
+  }
+
+  answered(request: IncomingRequest, response: CoapResponse): void {
+    this.#bodies.finish(request, response);
+  }
+
+  rejected(request: IncomingRequest): void {
+    this.#bodies.drop(request);
   }
 
   #call(nowUs: number, resource: ResourceHandler, request: IncomingRequest): HandlerResult {

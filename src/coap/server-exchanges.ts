@@ -36,6 +36,9 @@ export interface ServerExchange {
   expiryTimer: Timer | undefined;
 }
 
+/** Exchanges, the oldest first. */
+type Line = Set<ServerExchange>;
+
 /**
  * Requests whose duplicates must not run their handler again (RFC 7252 section 4.5): all that are
  * deferred, and the answered ones that are not idempotent, for EXCHANGE_LIFETIME or NON_LIFETIME.
@@ -45,7 +48,9 @@ export class ServerExchanges {
   readonly #timers: CoapTimers;
   readonly #byKey = new Map<string, ServerExchange>();
   readonly #byId = new Map<number, ServerExchange>();
-  readonly #ofPeer = new Map<string, Set<ServerExchange>>();
+  readonly #all: Line = new Set();
+  readonly #ofPeer = new Map<string, Line>();
+  readonly #ofAddress = new Map<string, Line>();
   readonly #keptUs: KeptUs;
   #nextId = 1;
 
@@ -77,9 +82,12 @@ export class ServerExchanges {
   /** Opens an exchange; undefined when all that are kept are still unanswered. */
   open(nowUs: number, peer: PeerAddress, message: CoapMessage): ServerExchange | undefined {
     const key = peerKey(peer);
+    const { maxServerExchanges, maxServerExchangesPerPeer, addressShare } = COAP_LIMITS;
     const ofPeer = this.#ofPeer.get(key) ?? new Set();
-    if (ofPeer.size >= COAP_LIMITS.maxServerExchangesPerPeer && !this.#evictOf(ofPeer)) return undefined;
-    if (this.#byKey.size >= COAP_LIMITS.maxServerExchanges && !this.#evictOne()) return undefined;
+    const ofAddress = this.#ofAddress.get(peer.address) ?? new Set();
+    if (ofPeer.size >= maxServerExchangesPerPeer && !this.#evictOf(ofPeer)) return undefined;
+    if (ofAddress.size >= maxServerExchanges * addressShare && !this.#evictOf(ofAddress)) return undefined;
+    if (this.#all.size >= maxServerExchanges && !this.#evictOf(this.#all)) return undefined;
     const exchange: ServerExchange = {
       id: this.#nextId++,
       key: `${key}/${message.messageId}`,
@@ -95,7 +103,9 @@ export class ServerExchanges {
     };
     this.#byKey.set(exchange.key, exchange);
     this.#byId.set(exchange.id, exchange);
+    this.#all.add(exchange);
     this.#ofPeer.set(key, ofPeer.add(exchange));
+    this.#ofAddress.set(peer.address, ofAddress.add(exchange));
     const confirmable = message.type === MessageType.CON;
     const longestUs = confirmable ? exchangeLifetimeUs(this.#parameters) : nonLifetimeUs(this.#parameters);
     const lifetimeUs = Math.min(longestUs, this.#keptUs(message) ?? longestUs);
@@ -114,29 +124,32 @@ export class ServerExchanges {
     exchange.ackTimer?.cancel();
     exchange.expiryTimer?.cancel();
     this.#byKey.delete(exchange.key);
-    const ofPeer = this.#ofPeer.get(exchange.peerKey);
-    ofPeer?.delete(exchange);
-    if (ofPeer?.size === 0) this.#ofPeer.delete(exchange.peerKey);
+    this.#all.delete(exchange);
+    leave(this.#ofPeer, exchange.peerKey, exchange);
+    leave(this.#ofAddress, exchange.peer.address, exchange);
     return true;
   }
 
-  /** Ends the oldest answered exchange of one peer; an unanswered one is never taken. */
-  #evictOf(ofPeer: ReadonlySet<ServerExchange>): boolean {
-    for (const exchange of ofPeer) if (this.end(exchange, "evict")) return true;
-    return false;
-  }
-
-  /** The same among all. Few are looked at for one newcomer; those still worked on go to the end of the line. */
-  #evictOne(): boolean {
+  /**
+   * Ends the oldest answered exchange; an unanswered one is never taken. Few are looked at for one newcomer; those
+   * still worked on go to the end of the line.
+   */
+  #evictOf(line: Line): boolean {
     let looked = 0;
-    for (const [key, exchange] of this.#byKey) {
+    for (const exchange of line) {
       if (this.end(exchange, "evict")) return true;
       if (++looked > MAX_LOOKED_AT) return false;
-      this.#byKey.delete(key);
-      this.#byKey.set(key, exchange);
+      line.delete(exchange);
+      line.add(exchange);
     }
     return false;
   }
+}
+
+function leave(lines: Map<string, Line>, key: string, exchange: ServerExchange): void {
+  const line = lines.get(key);
+  line?.delete(exchange);
+  if (line?.size === 0) lines.delete(key);
 }
 
 /** A copy is the same in all its parts; what has the message ID of another is of a peer that began to count again. */

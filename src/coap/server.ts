@@ -3,13 +3,13 @@ import type { PeerAddress } from "../ports/datagram.ts";
 import type { Random } from "../ports/random.ts";
 import { peerKey } from "../util/peer.ts";
 import { keepRecent } from "../util/recent.ts";
-import { unitFloat } from "../util/random.ts";
 import type { AddressProof } from "./address-proof.ts";
 import type { Szx } from "./blockwise/block.ts";
 import { isAcceptable } from "./blockwise/block2-server.ts";
 import { QBlock2Server } from "./blockwise/q-block2-server.ts";
 import { ResponseBodies } from "./blockwise/response-bodies.ts";
 import { encodeEmpty } from "./encode.ts";
+import { Leisure } from "./leisure.ts";
 import { COAP_LIMITS } from "./limits.ts";
 import { EMPTY_BYTES, optionValue, type CoapMessage, type CoapOption } from "./message.ts";
 import type { MessageIds } from "./message-ids.ts";
@@ -17,7 +17,7 @@ import { Code, codeClass, codeText, hasPayload, isSafe, MessageType, Option } fr
 import { Notifier } from "./observe/notifier.ts";
 import { exchangeLifetimeUs, type TransmissionParameters } from "./parameters.ts";
 import type { CoapTimers, Outcome, Reliability } from "./reliability.ts";
-import { asBody, encodeResponse, isSentInSets, isSuppressed, LEISURE_US, shapeResponse } from "./reply.ts";
+import { asBody, encodeResponse, isSentInSets, isSuppressed, shapeResponse } from "./reply.ts";
 import { checkRequest } from "./request-check.ts";
 import type { Body, CoapResponse, HandlerResult, IncomingRequest, RequestHandler } from "./request.ts";
 import { SERVER_EXCHANGE } from "./states.ts";
@@ -41,17 +41,20 @@ export interface ServerParts {
 /** Requests that come in, and what is sent in answer to them (RFC 7252 sections 4 and 5). */
 export class CoapServer {
   readonly #parts: ServerParts;
+  readonly #handlers: readonly RequestHandler[];
   readonly #exchanges: ServerExchanges;
   readonly #qBlock2: QBlock2Server;
   readonly #notifier: Notifier;
   readonly #bodies: ResponseBodies;
   /** Whose block a message of ours was, by peer and message ID: a RST stops the others. */
   readonly #ofSets = new Map<string, IncomingRequest>();
-  #leisurely = 0;
+  readonly #leisure: Leisure;
 
   constructor(parts: ServerParts) {
     this.#parts = parts;
+    this.#handlers = [parts.handler, parts.proxy].filter((one) => one !== undefined);
     const { parameters, timers } = parts;
+    this.#leisure = new Leisure(timers, parts.random);
     this.#exchanges = new ServerExchanges(parameters, timers, parts.keptUs);
     const sendOne = (nowUs: number, request: IncomingRequest, response: CoapResponse): boolean =>
       this.#sendMore(nowUs, request, response);
@@ -122,13 +125,15 @@ export class CoapServer {
   handleReset(peer: string, messageId: number): void {
     this.#notifier.handleReset(peer, messageId);
     const request = this.#ofSets.get(`${peer}/${messageId}`);
-    if (request !== undefined) this.#qBlock2.stop(request);
+    if (request === undefined) return;
+    this.#qBlock2.stop(request);
+    for (const handler of this.#handlers) handler.rejected?.(request);
   }
 
   /** Responses that handlers give on their own time. */
   drainHandler(nowUs: number): void {
-    for (const handler of [this.#parts.handler, this.#parts.proxy]) {
-      for (let later = handler?.pollResponse?.(); later !== undefined; later = handler?.pollResponse?.()) {
+    for (const handler of this.#handlers) {
+      for (let later = handler.pollResponse?.(); later !== undefined; later = handler.pollResponse?.()) {
         const exchange = this.#exchanges.byId(later.exchange);
         if (exchange === undefined || !isOpen(exchange)) continue;
         if (later.response === "silent") this.#staySilent(exchange);
@@ -227,6 +232,8 @@ export class CoapServer {
     const { preferredSzx } = this.#parts;
     const { incoming } = exchange;
     const response = incoming === undefined ? given : asBody(incoming, given, preferredSzx);
+    if (incoming !== undefined && optionValue(incoming.options, Option.Q_BLOCK1) !== undefined)
+      for (const handler of this.#handlers) handler.answered?.(incoming, response);
     if (exchange.multicast && incoming === undefined) {
       this.#staySilent(exchange); // section 8.2: a group does not answer with errors
       return true;
@@ -281,21 +288,17 @@ export class CoapServer {
     return true;
   }
 
-  /** Section 8.2: at a random moment, so that a whole group does not answer at once. */
+  /** Section 8.2. */
   #answerLeisurely(nowUs: number, exchange: ServerExchange, response: CoapResponse): boolean {
-    const { timers, random, metrics } = this.#parts;
-    if (this.#leisurely >= COAP_LIMITS.maxLeisurely) {
-      metrics.count("coap_refused", "too-many-multicast");
-      this.#staySilent(exchange);
-      return true;
-    }
-    SERVER_EXCHANGE.step(exchange, "spread");
-    this.#leisurely++;
-    timers.schedule(nowUs + Math.floor(unitFloat(random) * LEISURE_US), (now) => {
-      this.#leisurely--;
+    const waits = this.#leisure.wait(nowUs, exchange.peer.address, (now) => {
       this.#sendResponse(now, exchange, response);
       if (exchange.request.code === Code.GET) this.#exchanges.end(exchange, "idempotent");
     });
+    if (waits) SERVER_EXCHANGE.step(exchange, "spread");
+    else {
+      this.#parts.metrics.count("coap_refused", "too-many-multicast");
+      this.#staySilent(exchange);
+    }
     return true;
   }
 
@@ -331,7 +334,7 @@ export class CoapServer {
     proof.spent(peer.address, bytes.length * copies);
     onSent?.();
     if (separate)
-      return reliability.send(nowUs, { peer, peerKey: key }, { bytes, messageId, kind: "response" }, IGNORE);
+      return reliability.send(nowUs, { peer, peerKey: key }, { bytes, messageId, kind: "response" }, () => {});
     if (piggybacked) exchange.reply = bytes;
     this.#parts.send(peer, bytes);
     return true;
@@ -389,8 +392,6 @@ export class CoapServer {
     this.#parts.send(peer, bytes);
   }
 }
-
-const IGNORE = (): void => {};
 
 /** Whether its handler still has to answer. */
 function isOpen({ state }: ServerExchange): boolean {

@@ -45,7 +45,7 @@ export function imagePackages({ catalogue, cache, served, transfers, ownAddress 
     uri: (registration, id, component) => uri(registration, pathOf(id, component)),
     manifestUri: (registration, digest) => {
       for (const listing of catalogue.listings())
-        if (listing.digest === digest)
+        if (listing.images.some((image) => image.digest === digest))
           return uri(registration, manifestPath(listing.release.classId, componentOf(listing.release)));
       return undefined;
     },

@@ -1,5 +1,6 @@
 import type { BlockPath, BlockResource } from "../coap/blockwise/block-path.ts";
 import type { Link } from "../codec/link-format.ts";
+import { COAP_LIMITS } from "../coap/limits.ts";
 import { encodeUint } from "../coap/message.ts";
 import { Code, ContentFormat, Option } from "../coap/numbers.ts";
 import type { CoapResponse, HandlerResult, IncomingRequest } from "../coap/request.ts";
@@ -12,6 +13,7 @@ import type { TransferTable } from "../transfer/transfer-table.ts";
 import type { Admission } from "../transfer/admission.ts";
 import { fromHex } from "../util/bytes.ts";
 import { peerKey } from "../util/peer.ts";
+import { Tally } from "../util/tally.ts";
 import { GATEWAY_LIMITS } from "./limits.ts";
 
 interface ServedParts {
@@ -45,6 +47,7 @@ export class ServedImages {
   readonly #router: Router;
   readonly #blockPath: BlockPath;
   readonly #parked = new Map<string, Parked[]>();
+  readonly #parkedOf = new Tally();
   #parkedCount = 0;
   readonly #watched = new Map<string, Watcher>();
   #told = false;
@@ -105,17 +108,21 @@ export class ServedImages {
     this.#parked.delete(digest);
     this.#parkedCount -= waiting.length;
     for (const { request, resource } of waiting) {
+      this.#parkedOf.add(request.peer.address, -1);
       this.#parts.respond(nowUs, request.exchange, resource.answer(request) ?? UNAVAILABLE);
     }
   }
 
   #park(nowUs: number, request: IncomingRequest, resource: ServedImage): HandlerResult {
-    if (this.#parkedCount >= GATEWAY_LIMITS.maxParked) {
+    const { maxParked } = GATEWAY_LIMITS;
+    const { address } = request.peer;
+    if (this.#parkedCount >= maxParked || this.#parkedOf.of(address) >= maxParked * COAP_LIMITS.addressShare) {
       this.#parts.metrics.count("coap_refused", "too-many-parked");
       return UNAVAILABLE;
     }
     const { digest } = resource.image;
     this.#parkedCount++;
+    this.#parkedOf.add(address, 1);
     this.#parked.set(digest, [...(this.#parked.get(digest) ?? []), { request, resource }]);
     this.#parts.cache.ensure(nowUs, resource.image);
     return "deferred";

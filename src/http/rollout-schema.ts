@@ -4,8 +4,9 @@ import { ROLLOUT_LIMITS } from "../rollout/limits.ts";
 import { DEFAULT_GROUP, SPEC_DEFAULTS } from "../rollout/spec.ts";
 import { checkWindow } from "../rollout/windows.ts";
 import type { Gateway } from "../gateway/gateway.ts";
+import { updateTarget } from "../gateway/update-target.ts";
 import type { RolloutSpec } from "../rollout/spec.ts";
-import { ComponentSchema, PolicySchema, targetOf } from "./updates.ts";
+import { ComponentSchema, PolicySchema } from "./updates.ts";
 
 const YEAR_S = 31_536_000;
 const percent = z.number().min(0).max(100);
@@ -88,7 +89,7 @@ export const RolloutBody: z.ZodType = Body;
 /** What an operator wrote, its images found and its times read; a text says which image is none. */
 export function specOf(gateway: Gateway, body: unknown): RolloutSpec | string {
   const { components, startAt, dynamicUntil, ...rest } = body as z.infer<typeof Body>;
-  const targets = components.map((one) => targetOf(gateway, one));
+  const targets = components.map((one) => updateTarget(gateway.listings(), one, rest.policy.methods));
   const wrong = targets.find((target) => typeof target === "string");
   if (wrong !== undefined) return wrong;
   const ms = (text: string | undefined): number | undefined => (text === undefined ? undefined : Date.parse(text));

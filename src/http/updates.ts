@@ -1,11 +1,10 @@
 import type { FastifyInstance } from "fastify";
 import { z } from "zod";
 import type { Gateway } from "../gateway/gateway.ts";
-import { imagePath, type Listing } from "../gateway/catalogue.ts";
-import { parsePath, pathText, type Path } from "../lwm2m/path.ts";
+import { updateTarget, type ComponentInput } from "../gateway/update-target.ts";
+import { parsePath, pathText } from "../lwm2m/path.ts";
 import { DEFAULT_POLICY, type Component, type UpdateJob, type UpdatePolicy } from "../lwm2m/update/job.ts";
 import type { StartRefusal } from "../lwm2m/update/updates.ts";
-import { fromHex } from "../util/bytes.ts";
 import { ListQuery, sendList } from "./page.ts";
 import { refuse } from "./problem.ts";
 
@@ -31,13 +30,6 @@ const lwm2mPath = z
   .string()
   .max(64)
   .refine((text) => parsePath(text) !== undefined, "write a path such as /3/0/3");
-export interface ComponentInput {
-  image: string;
-  version?: string | undefined;
-  object: string;
-  versionPath?: string | undefined;
-}
-
 export const ComponentSchema: z.ZodType<ComponentInput> = z.strictObject({
   /** Key, digest (or its beginning), or version of a published image. */
   image: z.string().min(1).max(256),
@@ -88,7 +80,7 @@ export function addUpdateRoutes(app: FastifyInstance, control: UpdatesControl): 
       const body = UpdateBody.safeParse(request.body);
       if (!body.success) return refuse(reply, 400, "bad-request", z.prettifyError(body.error));
       const { components, ...policy } = body.data;
-      const targets = components.map((one) => targetOf(gateway, one));
+      const targets = components.map((one) => updateTarget(gateway.listings(), one, policy.methods));
       const wrong = targets.find((target) => typeof target === "string");
       if (wrong !== undefined) return refuse(reply, 422, "no-such-image", wrong);
       const { endpoint } = request.params;
@@ -165,37 +157,6 @@ function addUpdateReports(app: FastifyInstance, gateway: Gateway): void {
         : viewOf(gateway, job);
     },
   );
-}
-
-/** The component that is meant, or what is wrong with it. */
-export function targetOf(gateway: Gateway, given: ComponentInput): Component | string {
-  const { image } = given;
-  const listings = [...gateway.listings()];
-  const found = listings.filter((listing) => isNamed(listing, image));
-  const named = found.length > 0 ? found : listings.filter(({ release }) => release.version === image);
-  if (named.length !== 1)
-    return named.length === 0
-      ? `no published image is ${image}: see blockferry images`
-      : `${image} may be ${named.map(({ release }) => release.key).join(", ")}: write one of these`;
-  return componentOf(named[0]!, given);
-}
-
-/** By key, digest or its beginning, path as `blockferry images` prints it, or alias. */
-function isNamed({ release, digest, alias }: Listing, image: string): boolean {
-  const path = imagePath(fromHex(digest)!).join("/");
-  const bare = image.replace(/^\//, "");
-  const last = path.slice(path.lastIndexOf("/") + 1);
-  return release.key === image || digest.startsWith(image.toLowerCase()) || [path, last, alias].includes(bare);
-}
-
-function componentOf({ release, digest }: Listing, given: ComponentInput): Component | string {
-  const version = given.version ?? release.version;
-  if (version === undefined)
-    return `the manifest of ${release.key} has no version: say with --expect what the device is to read afterwards`;
-  const object = parsePath(given.object)!;
-  if (object.length !== 2) return `${given.object} is no object instance such as /5/0`;
-  const versionPath: Path | undefined = given.versionPath === undefined ? undefined : parsePath(given.versionPath);
-  return { object, digest, size: release.imageSize, version, versionPath };
 }
 
 function viewOf(gateway: Gateway, job: UpdateJob): UpdateView {

@@ -308,14 +308,20 @@ describe("RFC 9177", () => {
 
 describe("RFC 9175", () => {
   it("Echo values have 64 bits that nobody else can predict (section 5)", () => {
-    const server = new CoapEndpoint({
-      random: new SeededRandom(1, "s"),
-      isTrusted: () => false,
-      handler: { handleRequest: () => ({ code: Code.UNAUTHORIZED, challenge: true }) },
+    const macs = [1, 2].map((seed) => {
+      const server = new CoapEndpoint({
+        random: new SeededRandom(seed, "s"),
+        isTrusted: () => false,
+        handler: { handleRequest: () => ({ code: Code.UNAUTHORIZED, challenge: true }) },
+      });
+      server.handleDatagram(0, encodeMessage({ ...decoded(Uint8Array.of(0x40, 1, 0, 1)), options: PATH }), CLIENT);
+      const [challenge] = drain(server);
+      expect(codeText(challenge!.code)).toBe("4.01");
+      const echo = optionValue(challenge!.options, Option.ECHO)!;
+      expect(echo.subarray(0, 4)).toEqual(new Uint8Array(4)); // the second
+      return echo.subarray(4);
     });
-    server.handleDatagram(0, encodeMessage({ ...decoded(Uint8Array.of(0x40, 1, 0, 1)), options: PATH }), CLIENT);
-    const [challenge] = drain(server);
-    expect(codeText(challenge!.code)).toBe("4.01");
-    expect(optionValue(challenge!.options, Option.ECHO)).toHaveLength(8);
+    expect(macs[0]).toHaveLength(8);
+    expect(macs[0]).not.toEqual(macs[1]);
   });
 });

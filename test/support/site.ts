@@ -1,5 +1,5 @@
 import { CoapEndpoint } from "../../src/coap/endpoint.ts";
-import { encodeUint, type CoapOption } from "../../src/coap/message.ts";
+import { encodeUint, type CoapMessage, type CoapOption } from "../../src/coap/message.ts";
 import { Code, Option } from "../../src/coap/numbers.ts";
 import { textOptions } from "../../src/coap/options.ts";
 import { DEFAULT_PARAMETERS } from "../../src/coap/parameters.ts";
@@ -10,6 +10,7 @@ import type { PeerAddress } from "../../src/ports/datagram.ts";
 import { Counters } from "../../src/util/counters.ts";
 import { peerKey } from "../../src/util/peer.ts";
 import { SeededRandom } from "../../simulator/engine/random.ts";
+import { decoded } from "./coap-get.ts";
 import { sha } from "./resources.ts";
 
 const hostAt = (address: string): PeerAddress => ({ address, port: 5683 });
@@ -30,6 +31,7 @@ export class Site {
   readonly gateway: CoapEndpoint;
   readonly origin: CoapEndpoint;
   readonly asked: IncomingRequest[] = [];
+  readonly toClient: CoapMessage[] = [];
   nowUs = 0;
   answerWith: ((request: IncomingRequest) => CoapResponse) | undefined;
   response: CoapResponse = { code: Code.CONTENT, payload: Uint8Array.of(1) };
@@ -83,6 +85,7 @@ export class Site {
       for (const [from, address] of ends) {
         for (let out = from.pollTransmit(); out !== undefined; out = from.pollTransmit()) {
           moved = true;
+          if (peerKey(out.peer) === peerKey(CLIENT)) this.toClient.push(decoded(out.bytes.slice()));
           const to = ends.find(([, at]) => peerKey(at) === peerKey(out.peer))?.[0];
           to?.handleDatagram(this.nowUs, out.bytes.slice(), address);
         }

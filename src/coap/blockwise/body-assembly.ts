@@ -4,6 +4,7 @@ import { COAP_LIMITS } from "../limits.ts";
 import { encodeUint, uintOption } from "../message.ts";
 import { Code, isNoCacheKey, Option } from "../numbers.ts";
 import type { CoapResponse, IncomingRequest } from "../request.ts";
+import { whoMakesRoom, type Held, type Room } from "./fair-room.ts";
 import { blockOption, blockSize, encodeBlock, type BlockValue } from "./block.ts";
 
 /** What a request with Block1 leads to. */
@@ -30,15 +31,18 @@ export interface AssemblyRules {
   readonly preferredSzx: number;
 }
 
-interface Context {
+interface Context extends Held {
   readonly key: string;
   readonly peerKey: string;
   readonly pieces: Uint8Array[];
   received: number;
-  /** Bytes kept; none of a streaming one. */
+  /** None of a streaming one. */
   kept: number;
   touchedUs: number;
 }
+
+/** What bodies that are being put together may take. */
+export const BODY_ROOM: Room = { entries: COAP_LIMITS.maxBlock1Contexts, bytes: COAP_LIMITS.maxBlock1Bytes };
 
 /**
  * Request bodies that come in blocks (RFC 7959 section 2.5): atomic ones are put together here,
@@ -134,21 +138,25 @@ export class BodyAssembly {
     const key = assemblyKey(request);
     this.#end(this.#contexts.get(key));
     const peer = peerKey(request.peer);
-    const context: Context = { key, peerKey: peer, pieces: [], received: 0, kept: 0, touchedUs: nowUs };
+    const { address } = request.peer;
+    const context: Context = { key, peerKey: peer, address, pieces: [], received: 0, kept: 0, touchedUs: nowUs };
     const ofPeer = [...this.#contexts.values()].filter((other) => other.peerKey === peer);
     if (ofPeer.length >= COAP_LIMITS.maxBlock1ContextsPerPeer) this.#end(ofPeer[0]);
-    if (this.#contexts.size >= COAP_LIMITS.maxBlock1Contexts) this.#end(this.#contexts.values().next().value);
+    if (this.#contexts.size >= BODY_ROOM.entries)
+      this.#end(whoMakesRoom(this.#contexts.values(), address, BODY_ROOM, () => true));
     this.#contexts.set(key, context);
     return context;
   }
 
   /** Room for `length` bytes more, if need be at the cost of bodies of others that stand still. */
   #makeRoom(context: Context, length: number): boolean {
-    for (const other of this.#contexts.values()) {
-      if (this.#bytes + length <= COAP_LIMITS.maxBlock1Bytes) return true;
-      if (other !== context) this.#end(other); // the one touched longest ago comes first
+    while (this.#bytes + length > BODY_ROOM.bytes) {
+      const others = [...this.#contexts.values()].filter((other) => other !== context);
+      const other = whoMakesRoom(others, context.address, BODY_ROOM, () => true); // touched longest ago
+      if (other === undefined) return false;
+      this.#end(other);
     }
-    return this.#bytes + length <= COAP_LIMITS.maxBlock1Bytes;
+    return true;
   }
 
   #end(context: Context | undefined): void {

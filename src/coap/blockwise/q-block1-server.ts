@@ -5,7 +5,8 @@ import { Code, ContentFormat, Option } from "../numbers.ts";
 import type { TransmissionParameters } from "../parameters.ts";
 import type { CoapResponse, IncomingRequest, LaterResponse } from "../request.ts";
 import { blockOption, blockSize, encodeBlock } from "./block.ts";
-import { assemblyKey, NO_ROOM, tooLarge } from "./body-assembly.ts";
+import { assemblyKey, BODY_ROOM, NO_ROOM, tooLarge } from "./body-assembly.ts";
+import { whoMakesRoom, type Held } from "./fair-room.ts";
 import {
   BlockMap,
   encodeMissingBlocks,
@@ -16,7 +17,7 @@ import {
   setEnd,
 } from "./q-block.ts";
 
-interface Context {
+interface Context extends Held {
   readonly key: string;
   readonly peerKey: string;
   readonly body: Uint8Array;
@@ -94,7 +95,13 @@ export class QBlock1Server {
   /** What became of a body that was whole. */
   finish(request: IncomingRequest, response: CoapResponse): void {
     const finished = this.#finished.get(assemblyKey(request));
-    if (finished !== undefined) finished.response = response;
+    if (finished !== undefined) finished.response ??= response;
+  }
+
+  /** Section 4.3: who rejects what he is told of missing blocks does not send them any more. */
+  drop(request: IncomingRequest): void {
+    const context = this.#contexts.get(assemblyKey(request));
+    if (context !== undefined) this.#forget(context);
   }
 
   handleTimeout(nowUs: number): void {
@@ -181,18 +188,21 @@ export class QBlock1Server {
     const peer = peerKey(request.peer);
     const ofPeer = [...this.#contexts.values()].filter((other) => other.peerKey === peer);
     if (ofPeer.length >= COAP_LIMITS.maxBlock1ContextsPerPeer) this.#forget(ofPeer[0]!);
-    if (size1 > COAP_LIMITS.maxBlock1Bytes) return undefined;
+    if (size1 > BODY_ROOM.bytes) return undefined;
     const isIdle = ({ map, touchedUs }: Context): boolean =>
       map.received <= 1 || nowUs >= touchedUs + nonReceiveTimeoutUs(this.#parameters);
     // One that was only begun, or of which nothing comes any more, makes room; one that comes has what it was promised.
-    while (this.#contexts.size >= COAP_LIMITS.maxBlock1Contexts || this.#bytes + size1 > COAP_LIMITS.maxBlock1Bytes) {
-      const idle = [...this.#contexts.values()].find(isIdle);
-      if (idle === undefined) return undefined;
-      this.#forget(idle);
+    const { address } = request.peer;
+    while (this.#contexts.size >= BODY_ROOM.entries || this.#bytes + size1 > BODY_ROOM.bytes) {
+      const other = whoMakesRoom(this.#contexts.values(), address, BODY_ROOM, isIdle);
+      if (other === undefined) return undefined;
+      this.#forget(other);
     }
     const context: Context = {
       key,
       peerKey: peer,
+      address,
+      kept: size1,
       body: new Uint8Array(size1),
       szx,
       map: new BlockMap(count),
@@ -216,6 +226,6 @@ export class QBlock1Server {
   #forget(context: Context): void {
     if (!this.#contexts.delete(context.key)) return;
     this.#release(context);
-    this.#bytes -= context.body.length;
+    this.#bytes -= context.kept;
   }
 }

@@ -2,7 +2,7 @@ import { earlier } from "../../util/deadline.ts";
 import { optionValue } from "../message.ts";
 import { Option } from "../numbers.ts";
 import { exchangeLifetimeUs, type TransmissionParameters } from "../parameters.ts";
-import type { CoapResponse, HandlerResult, IncomingRequest, LaterResponse } from "../request.ts";
+import type { CoapResponse, IncomingRequest, LaterResponse } from "../request.ts";
 import { BodyAssembly, type AssemblyRules, type BodyPiece } from "./body-assembly.ts";
 import { QBlock1Server } from "./q-block1-server.ts";
 
@@ -39,10 +39,14 @@ export class RequestBodies {
     return { kind: "whole", request };
   }
 
-  /** What the handler said to a body that was whole. */
-  finish(request: IncomingRequest, result: HandlerResult): void {
-    if (typeof result === "object" && optionValue(request.options, Option.Q_BLOCK1) !== undefined)
-      this.#qBlock1.finish(request, result);
+  /** What the client was told of a body that was whole: if that is lost, it asks for it by its last block. */
+  finish(request: IncomingRequest, response: CoapResponse): void {
+    this.#qBlock1.finish(request, response);
+  }
+
+  /** The client does not know any more of a body that it had begun to send by Q-Block1. */
+  drop(request: IncomingRequest): void {
+    this.#qBlock1.drop(request);
   }
 
   handleTimeout(nowUs: number): void {

@@ -5,12 +5,15 @@ import type { CoapTimers } from "../reliability.ts";
 import type { CoapResponse, HandlerResult, IncomingRequest } from "../request.ts";
 import { asksLaterBlock, blockOption, blockSize } from "./block.ts";
 import { assemblyKey } from "./body-assembly.ts";
+import { whoMakesRoom, type Held, type Room } from "./fair-room.ts";
 
-interface Kept {
+interface Kept extends Held {
+  readonly key: string;
   readonly response: CoapResponse;
-  readonly bytes: number;
   readonly timer: Timer;
 }
+
+const ROOM: Room = { entries: COAP_LIMITS.maxResponseBodies, bytes: COAP_LIMITS.maxResponseBodyBytes };
 
 /**
  * Answers to requests other than GET that are too large for one block: the handler must not run
@@ -46,10 +49,14 @@ export class ResponseBodies {
     this.#drop(key);
     const timer = this.#timers.schedule(nowUs + this.#lifetimeUs, () => this.#drop(key));
     const { observable: _registered, whole: _asked, ...again } = response;
-    this.#kept.set(key, { response: again, bytes: bytes.length, timer });
+    const { address } = request.peer;
+    while (this.#kept.size >= ROOM.entries || this.#bytes + bytes.length > ROOM.bytes) {
+      const other = whoMakesRoom(this.#kept.values(), address, ROOM, () => true);
+      if (other === undefined) return timer.cancel();
+      this.#drop(other.key);
+    }
+    this.#kept.set(key, { key, address, response: again, kept: bytes.length, timer });
     this.#bytes += bytes.length;
-    while (this.#kept.size > COAP_LIMITS.maxResponseBodies || this.#bytes > COAP_LIMITS.maxResponseBodyBytes)
-      this.#drop(this.#kept.keys().next().value!);
   }
 
   #drop(key: string): void {
@@ -57,7 +64,7 @@ export class ResponseBodies {
     if (kept === undefined) return;
     kept.timer.cancel();
     this.#kept.delete(key);
-    this.#bytes -= kept.bytes;
+    this.#bytes -= kept.kept;
   }
 }
 

@@ -11,7 +11,7 @@ import { asBody, shapeResponse } from "../reply.ts";
 import type { CoapTimers, Outcome, Reliability } from "../reliability.ts";
 import type { Body, CoapResponse, HandlerResult, IncomingRequest } from "../request.ts";
 import { OBSERVATION } from "../states.ts";
-import { NonPace } from "./non-pace.ts";
+import { Pace, type Told } from "./pace.ts";
 import { nextSequence, Observations, type Observation } from "./observations.ts";
 
 /** At least once a day a client must confirm that it is still there (section 4.5). */
@@ -54,12 +54,12 @@ export interface NotifierParts {
 export class Notifier {
   readonly #parts: NotifierParts;
   readonly #observations = new Observations();
-  readonly #pace: NonPace;
+  readonly #pace: Pace;
 
   constructor(parts: NotifierParts) {
     this.#parts = parts;
-    this.#pace = new NonPace(parts.timers, {
-      send: (nowUs, observation) => this.#sendNon(nowUs, observation),
+    this.#pace = new Pace(parts.timers, {
+      send: (nowUs, observation) => this.#tell(nowUs, observation),
       settled: (nowUs, observation) => this.#next(nowUs, observation),
     });
   }
@@ -114,7 +114,7 @@ export class Notifier {
     for (const observation of this.#observations.of(resource)) {
       const before = observation.state;
       OBSERVATION.step(observation, "change");
-      if (before === "idle") this.#send(nowUs, observation);
+      if (before === "idle") this.#pace.enter(nowUs, observation);
     }
   }
 
@@ -124,62 +124,44 @@ export class Notifier {
     if (observation !== undefined) this.#observations.remove(observation);
   }
 
-  /** Sends what is due: a CON at once, or when NSTART allows; a NON when its client's turn comes. */
-  #send(nowUs: number, observation: Observation): void {
-    if (this.#isConfirmable(nowUs, observation)) this.#sendCon(nowUs, observation);
-    else this.#pace.enter(nowUs, observation);
-  }
-
-  /** True when a notification went out. */
-  #sendNon(nowUs: number, observation: Observation): boolean {
-    if (observation.state !== "due") return false;
-    if (this.#isConfirmable(nowUs, observation)) {
-      this.#sendCon(nowUs, observation); // a day has gone by, or the last word is an error
-      return false;
-    }
-    const { messageIds, send, metrics } = this.#parts;
-    const { peerKey: key, request } = observation;
+  #tell(nowUs: number, observation: Observation): Told {
+    if (observation.state !== "due") return "nothing";
     const made = this.#make(nowUs, observation);
-    if (made === undefined) return false;
-    if (made.type === MessageType.CON) {
-      this.#sendCon(nowUs, observation, made);
-      return false;
-    }
-    const messageId = messageIds.take(nowUs, key);
-    if (messageId === undefined) {
-      this.#drop(observation, "no-message-id");
-      return false;
-    }
-    metrics.count("coap_notifications");
+    if (made === undefined) return "nothing";
+    const messageId = this.#parts.messageIds.take(nowUs, observation.peerKey);
+    if (messageId === undefined) return this.#drop(observation, "no-message-id");
+    this.#parts.metrics.count("coap_notifications");
+    if (made.type === MessageType.CON) return this.#sendCon(nowUs, observation, made, messageId);
+    const { request } = observation;
     remember(observation, messageId);
     OBSERVATION.step(observation, "sent");
-    if (made.sets === undefined) send(request.peer, encodeMessage({ ...made, messageId }));
+    if (made.sets === undefined) this.#parts.send(request.peer, encodeMessage({ ...made, messageId }));
     // All blocks of a body are NON, however the client registered (RFC 9177 section 7).
     else this.#parts.sendInSets(nowUs, fromTheStart(request), { code: made.code, ...made.sets });
-    return true;
+    return "non";
   }
 
-  #sendCon(nowUs: number, observation: Observation, ready?: Notification): void {
-    const { messageIds, reliability, metrics } = this.#parts;
+  #sendCon(nowUs: number, observation: Observation, made: Notification, messageId: number): Told {
     const { peerKey: key, request } = observation;
-    const made = ready ?? this.#make(nowUs, observation);
-    if (made === undefined) return;
-    const messageId = messageIds.take(nowUs, key);
-    if (messageId === undefined) return this.#drop(observation, "no-message-id");
-    metrics.count("coap_notifications");
     let atOnce = true;
     // What waits for NSTART shows the state at the moment that it leaves (section 4.4).
     const bytes = (now: number): Uint8Array | undefined => {
       const newest = atOnce ? made : this.#newest(now, observation, made);
-      if (newest === undefined) return undefined;
+      if (newest === undefined) {
+        this.#pace.over(now, key);
+        return undefined;
+      }
       OBSERVATION.step(observation, "sent");
       return encodeMessage({ ...newest, type: MessageType.CON, messageId });
     };
-    const settle = (now: number, outcome: Outcome): void => this.#onOutcome(now, observation, outcome);
-    const { peer } = request;
-    const taken = reliability.send(nowUs, { peer, peerKey: key }, { bytes, messageId, kind: "response" }, settle);
+    const settle = (now: number, outcome: Outcome): void => {
+      this.#onOutcome(now, observation, outcome);
+      this.#pace.over(now, key);
+    };
+    const message = { bytes, messageId, kind: "response" } as const;
+    const taken = this.#parts.reliability.send(nowUs, { peer: request.peer, peerKey: key }, message, settle);
     atOnce = false;
-    if (!taken) this.#drop(observation, "too-many-separate-responses");
+    return taken ? "con" : this.#drop(observation, "too-many-separate-responses");
   }
 
   /** What to send in place of `made`, which has waited; nothing when the client has gone meanwhile. */
@@ -232,9 +214,10 @@ export class Notifier {
     return oneByOne || nowUs - confirmedUs >= CONFIRM_EVERY_US;
   }
 
-  #drop(observation: Observation, reason: string): void {
+  #drop(observation: Observation, reason: string): Told {
     this.#parts.metrics.count("coap_refused", reason);
     this.#observations.remove(observation);
+    return "nothing";
   }
 
   #onOutcome(nowUs: number, observation: Observation, outcome: Outcome): void {
@@ -247,7 +230,7 @@ export class Notifier {
   }
 
   #next(nowUs: number, observation: Observation): void {
-    if (OBSERVATION.step(observation, "settled") && observation.state === "due") this.#send(nowUs, observation);
+    if (OBSERVATION.step(observation, "settled") && observation.state === "due") this.#pace.enter(nowUs, observation);
   }
 }
 

@@ -48,11 +48,16 @@ export interface ForwardProxyParts {
   readonly name: string;
 }
 
+interface Client {
+  readonly exchange: number;
+  readonly address: string;
+}
+
 /** A request that waits for its origin, and all requests that wait for the same. */
 interface Forwarded extends CacheSubject {
   readonly id: string;
   readonly origin: string;
-  readonly exchanges: number[];
+  readonly clients: Client[];
   readonly exchange: BodyExchange | undefined;
 }
 
@@ -169,6 +174,14 @@ export class ForwardProxy implements RequestHandler {
     return this.#bodies.pollResponse() ?? this.#responses.shift();
   }
 
+  answered(request: IncomingRequest, response: CoapResponse): void {
+    this.#bodies.finish(request, response);
+  }
+
+  rejected(request: IncomingRequest): void {
+    this.#bodies.drop(request);
+  }
+
   #serve(
     nowUs: number,
     request: IncomingRequest,
@@ -192,22 +205,39 @@ export class ForwardProxy implements RequestHandler {
     const joinKey = `${key} ${hopLimit} ${echo === undefined ? "" : toHex(echo)}`;
     const waiting = this.#forwarded.get(joinKey);
     // One request for all that wait for the same, unless it changes something.
-    if (waiting !== undefined && isSafe(request.method)) {
-      if (waiting.exchanges.length >= COAP_LIMITS.maxProxyJoined)
-        return this.#refuse(Code.SERVICE_UNAVAILABLE, "proxy-full");
-      waiting.exchanges.push(request.exchange);
+    const client: Client = { exchange: request.exchange, address: request.peer.address };
+    const joined = waiting !== undefined && isSafe(request.method) ? waiting : undefined;
+    if (!this.#hasRoom(client, origin, joined)) return this.#refuse(Code.SERVICE_UNAVAILABLE, "proxy-full");
+    if (joined !== undefined) {
+      joined.clients.push(client);
       return "deferred";
     }
-    const ofOrigin = [...this.#forwarded.values()].filter((other) => other.origin === origin.origin).length;
-    if (this.#forwarded.size >= COAP_LIMITS.maxProxied || ofOrigin >= COAP_LIMITS.maxProxiedPerOrigin)
-      return this.#refuse(Code.SERVICE_UNAVAILABLE, "proxy-full");
     const { epoch } = this.#cache;
     // Two that change something may be under way at once: each is known by a name of its own.
     const id = isSafe(request.method) ? joinKey : `${joinKey} ${this.#nextId++}`;
     const common = { id, key, uri, method: request.method, hopLimit, epoch, origin: origin.origin };
-    const parts = { ...common, exchanges: [request.exchange] };
+    const parts = { ...common, clients: [client] };
     if (target.scheme === "http" || target.scheme === "https") return this.#forwardHttp(request, parts);
     return this.#forwardCoap(nowUs, request, target, origin.address!, parts, validatorOf(cached));
+  }
+
+  /** Room for one more, and within the share of who asks. */
+  #hasRoom({ address }: Client, { origin }: ProxyOrigin, joined: Forwarded | undefined): boolean {
+    const { maxProxied, maxProxiedPerOrigin, maxProxyJoined, addressShare } = COAP_LIMITS;
+    const isHis = (other: Client): boolean => other.address === address;
+    if (joined !== undefined)
+      return (
+        joined.clients.length < maxProxyJoined && joined.clients.filter(isHis).length < maxProxyJoined * addressShare
+      );
+    const all = [...this.#forwarded.values()];
+    const ofOrigin = all.filter((other) => other.origin === origin);
+    const has = (some: readonly Forwarded[]): number => some.filter(({ clients }) => clients.some(isHis)).length;
+    return (
+      all.length < maxProxied &&
+      ofOrigin.length < maxProxiedPerOrigin &&
+      has(all) < maxProxied * addressShare &&
+      has(ofOrigin) < maxProxiedPerOrigin * addressShare
+    );
   }
 
   /** As if it had been asked without a proxy (RFC 7252 section 5.7.2), but what is observed is asked directly. */
@@ -279,7 +309,7 @@ export class ForwardProxy implements RequestHandler {
     if (answer.code === Code.HOP_LIMIT_REACHED) answer = this.#named(answer);
     this.#parts.metrics.count("proxied", String(answer.code >> 5));
     const toClients = this.#toResponse(answer);
-    for (const exchange of forwarded.exchanges) this.#responses.push({ exchange, response: toClients });
+    for (const { exchange } of forwarded.clients) this.#responses.push({ exchange, response: toClients });
   }
 
   /** RFC 8768 section 4: each proxy on the way back puts its name in front. */

@@ -1,0 +1,66 @@
+import { parsePath, type Path } from "../lwm2m/path.ts";
+import type { Component, Method } from "../lwm2m/update/job.ts";
+import { toHex } from "../util/bytes.ts";
+import type { ReleaseImage } from "../suit/release.ts";
+import { imagePath, type Listing } from "./catalogue.ts";
+
+/** What an operator says of one component of a client that is to be updated. */
+export interface ComponentInput {
+  /** Key, digest (or its beginning), path, alias or version of a published image. */
+  readonly image: string;
+  /** What the version resource has to read afterwards; the release's version when absent. */
+  readonly version?: string | undefined;
+  /** `/5/0`, or an instance of 33629. */
+  readonly object: string;
+  readonly versionPath?: string | undefined;
+}
+
+/**
+ * The component that is meant, or what is wrong with it. A client that does not read manifests cannot choose among the
+ * images of a release, so the operator names one of them; only by the SUIT trigger the manifest chooses.
+ */
+export function updateTarget(
+  listings: readonly Listing[],
+  given: ComponentInput,
+  methods: readonly Method[],
+): Component | string {
+  const { image } = given;
+  const byImage = listings.flatMap((listing) =>
+    listing.release.images.flatMap((one) => (isImage(one, image) ? { listing, one } : [])),
+  );
+  const byKey = listings.filter(({ release, alias }) => release.key === image || alias === bare(image));
+  const named = byKey.length > 0 ? byKey : listings.filter(({ release }) => release.version === image);
+  const found = [...byImage, ...(byImage.length > 0 ? [] : named.map((listing) => ({ listing, one: undefined })))];
+  const [first] = found;
+  if (first === undefined) return `no published image is ${image}: see blockferry images`;
+  if (new Set(found.map(({ listing }) => listing)).size > 1)
+    return `${image} may be ${found.map(({ listing }) => listing.release.key).join(", ")}: write one of these`;
+  const { images } = first.listing.release;
+  const triggered = methods.every((method) => method === "trigger");
+  const isOne = found.length === 1 && (first.one !== undefined || images.length === 1 || triggered);
+  if (!isOne)
+    return `${image} has ${images.length} images, for other classes, slots or components: write the digest of the one that this client runs (${images.map(shortOf).join(", ")}), or leave the choice to its manifest with the method trigger`;
+  const one = first.one ?? images[0]!;
+  if (one.encrypted && !triggered)
+    return `${shortOf(one)} is encrypted, and only a device that reads its manifest can decrypt it: use the method trigger`;
+  return componentOf(first.listing, one, given);
+}
+
+const bare = (text: string): string => text.replace(/^\//, "");
+const shortOf = ({ digest }: ReleaseImage): string => toHex(digest).slice(0, 12);
+
+/** By its digest or the beginning of that, or by its path as `blockferry images` prints it. */
+function isImage({ digest }: ReleaseImage, name: string): boolean {
+  const path = imagePath(digest);
+  return toHex(digest).startsWith(name.toLowerCase()) || [path.join("/"), path.at(-1)].includes(bare(name));
+}
+
+function componentOf({ release }: Listing, image: ReleaseImage, given: ComponentInput): Component | string {
+  const version = given.version ?? release.version;
+  if (version === undefined)
+    return `the manifest of ${release.key} has no version: say with --expect what the device is to read afterwards`;
+  const object = parsePath(given.object)!;
+  if (object.length !== 2) return `${given.object} is no object instance such as /5/0`;
+  const versionPath: Path | undefined = given.versionPath === undefined ? undefined : parsePath(given.versionPath);
+  return { object, digest: toHex(image.digest), size: image.size, version, versionPath };
+}

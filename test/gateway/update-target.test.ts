@@ -1,0 +1,96 @@
+import { describe, expect, it } from "vitest";
+import type { Listing } from "../../src/gateway/catalogue.ts";
+import { updateTarget } from "../../src/gateway/update-target.ts";
+import type { Method } from "../../src/lwm2m/update/job.ts";
+import { toHex } from "../../src/util/bytes.ts";
+import { classId, GatewayBench, makeImage, sign } from "../support/gateway.ts";
+import { sha256 } from "../support/suit-build.ts";
+import { TrustBench } from "../support/trust-bench.ts";
+
+const PUSH: readonly Method[] = ["pull", "push", "trigger"];
+const slots = [makeImage(1, 3_000), makeImage(2, 4_000)];
+const [first, second] = slots.map((bytes) => toHex(sha256(bytes))) as [string, string];
+
+/** What is on offer: a release with an image for each of two slots. */
+function twoSlots(encrypted = false): Listing[] {
+  const site = new TrustBench();
+  const payloads = slots.map((bytes, slot) => ({
+    slot,
+    image: { digest: sha256(bytes), size: bytes.length },
+    uri: `sim:${slot}`,
+  }));
+  for (const [slot, bytes] of slots.entries()) site.bench.disk.upstream.set(`sim:${slot}`, bytes);
+  const components = [{ id: [Uint8Array.of(0)], payloads, version: "2.0.0" }];
+  expect(site.bench.publishEnvelope(site.update({ components }), "sim:0", { alias: "fw" })?.kind).toBe("published");
+  return site.bench.gateway.listings().map(({ release, ...listing }) => {
+    const images = release.images.map(({ digest, size, uri }) => ({ digest, size, uri, encrypted }));
+    return { ...listing, release: { ...release, images } };
+  });
+}
+
+const target = (listings: Listing[], image: string, methods = PUSH) =>
+  updateTarget(listings, { image, object: "/5/0" }, methods);
+
+describe("which image a client without manifests gets", () => {
+  it.each([
+    ["key", (listing: Listing) => listing.release.key],
+    ["version", () => "2.0.0"],
+    ["alias", () => "/fw"],
+  ])("is not guessed where a release has several, by its %s", (_name, nameOf) => {
+    const listings = twoSlots();
+    const refusal = target(listings, nameOf(listings[0]!));
+    expect(refusal).toMatch(/has 2 images, for other classes, slots or components: write the digest/);
+    expect(refusal).toContain(first.slice(0, 12));
+    expect(refusal).toContain(second.slice(0, 12));
+  });
+
+  it("is the one whose digest, or path, was said, with its own size", () => {
+    const listings = twoSlots();
+    expect(target(listings, second)).toMatchObject({ digest: second, size: 4_000, version: "2.0.0" });
+    expect(target(listings, second.slice(0, 8).toUpperCase())).toMatchObject({ digest: second });
+    expect(target(listings, first)).toMatchObject({ digest: first, size: 3_000 });
+    const path = Buffer.from(second.slice(0, 12), "hex").toString("base64url");
+    expect(target(listings, `/i/${path}`)).toMatchObject({ digest: second });
+    expect(target(listings, path)).toMatchObject({ digest: second });
+  });
+
+  it("is its manifest's to choose by the trigger, whose manifest is found by any of them", () => {
+    expect(target(twoSlots(), "2.0.0", ["trigger"])).toMatchObject({ digest: first });
+    expect(target(twoSlots(), second, ["trigger"])).toMatchObject({ digest: second });
+  });
+
+  it("is none that is encrypted, but by the trigger", () => {
+    expect(target(twoSlots(true), first)).toMatch(/is encrypted/);
+    expect(target(twoSlots(true), first, ["trigger"])).toMatchObject({ digest: first });
+  });
+
+  it("is asked for again where several releases have the name, or none", () => {
+    const bench = new GatewayBench();
+    bench.publish(makeImage(1, 5_000), 2, { change: { version: "2.0.0" } });
+    const other = { version: "2.0.0", classId: new Uint8Array(16).fill(9) };
+    bench.publish(makeImage(2, 5_000), 3, { change: other });
+    const listings = bench.gateway.listings();
+    expect(target(listings, "2.0.0")).toMatch(/may be .*: write one of these/);
+    expect(target(listings, "9.9.9")).toBe("no published image is 9.9.9: see blockferry images");
+    const mine = listings.find(({ release }) => toHex(release.classId) === toHex(classId));
+    expect(target(listings, mine!.release.key)).toMatchObject({ digest: mine!.digest });
+  });
+
+  it("needs a version to be known by, and an object instance to be written to", () => {
+    const bench = new GatewayBench();
+    const bytes = makeImage(1, 5_000);
+    bench.disk.upstream.set("sim:1", bytes);
+    bench.publishEnvelope(sign(bytes, 2), "sim:1");
+    const [listing] = bench.gateway.listings();
+    const unnamed = { ...listing!, release: { ...listing!.release, version: undefined } };
+    expect(target([unnamed], unnamed.digest)).toMatch(/has no version: say with --expect/);
+    const named = { image: unnamed.digest, version: "3", object: "/5" };
+    expect(updateTarget([unnamed], named, PUSH)).toBe("/5 is no object instance such as /5/0");
+    const given = { ...named, object: "/33629/1", versionPath: "/3/0/19" };
+    expect(updateTarget([unnamed], given, PUSH)).toMatchObject({
+      object: [33_629, 1],
+      versionPath: [3, 0, 19],
+      version: "3",
+    });
+  });
+});
