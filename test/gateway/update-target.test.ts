@@ -22,10 +22,9 @@ function twoSlots(encrypted = false): Listing[] {
   for (const [slot, bytes] of slots.entries()) site.bench.disk.upstream.set(`sim:${slot}`, bytes);
   const components = [{ id: [Uint8Array.of(0)], payloads, version: "2.0.0" }];
   expect(site.bench.publishEnvelope(site.update({ components }), "sim:0", { alias: "fw" })?.kind).toBe("published");
-  return site.bench.gateway.listings().map(({ release, ...listing }) => {
-    const images = release.images.map(({ digest, size, uri }) => ({ digest, size, uri, encrypted }));
-    return { ...listing, release: { ...release, images } };
-  });
+  const [listing] = site.bench.gateway.listings();
+  const images = listing!.release.images.map(({ digest, size, uri }) => ({ digest, size, uri, encrypted }));
+  return [{ ...listing!, release: { ...listing!.release, images } }];
 }
 
 const target = (listings: Listing[], image: string, methods = PUSH) =>
