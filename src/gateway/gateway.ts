@@ -18,15 +18,7 @@ import { TransferTable } from "../transfer/transfer-table.ts";
 import { fromHex, toHex, utf8 } from "../util/bytes.ts";
 import { earlier } from "../util/deadline.ts";
 import { WallClock } from "../util/wall-clock.ts";
-import {
-  Catalogue,
-  IMAGE_PREFIX,
-  imagePath,
-  listingOps,
-  manifestPaths,
-  VALIDATOR_PREFIX,
-  type Listing,
-} from "./catalogue.ts";
+import { Catalogue, IMAGE_PREFIX, imagePath, manifestPaths, VALIDATOR_PREFIX, type Listing } from "./catalogue.ts";
 import { imagePackages } from "./packages.ts";
 import { recoverDevices, recoverImages, removeStrays } from "./recovery.ts";
 import { Proxying } from "./proxying.ts";
@@ -277,7 +269,8 @@ export class Gateway {
     const records = [...entries];
     this.desk.recover(records);
     const trusted = [...anchors, ...this.desk.anchors()];
-    const recovery = { crypto, anchors: trusted, log, metrics, catalogue, cache, transfers };
+    const { floors } = this.#publications;
+    const recovery = { crypto, anchors: trusted, log, metrics, catalogue, cache, transfers, floors };
     const listings = recoverImages(recovery, records);
     for (const image of catalogue.images()) this.#offers.serveImage(image.digest);
     for (const listing of listings) this.#offers.offer(nowUs, listing);
@@ -334,10 +327,10 @@ export class Gateway {
   #record(nowUs: number, publication: Publication): void {
     const image = (digest: string): Uint8Array | undefined => this.#cache.memory(digest);
     const { listing } = publication;
-    const refusal = this.#publications.admitAgain(nowUs, listing) ?? this.#publications.dryRun(nowUs, listing, image);
+    const refusal = this.#publications.refusalOf(nowUs, listing, image);
     if (refusal !== undefined) return this.#endRefused(publication, refusal.reason, refusal.detail);
     publication.stage = "store";
-    this.#store(listingOps(listing), "durable", publication);
+    this.#store(this.#publications.opsOf(listing), "durable", publication);
   }
 
   /** Only now, with the record on disk, is a release offered and the operator told. */
@@ -356,7 +349,7 @@ export class Gateway {
     if (event.kind === "failed") this.#endRefused(publication, event.reason, event.detail);
     else {
       const { operation, listing } = publication;
-      this.#publications.end(publication);
+      this.#publications.stored(publication);
       this.#offers.offer(nowUs, listing);
       for (const path of manifestPaths(listing.release)) this.#endpoint.notify(nowUs, path.join("/"));
       const { key, sequenceNumber, version, classIds } = listing.release;

@@ -1,15 +1,17 @@
 import type { Verifier } from "../codec/cose.ts";
 import type { Router } from "../coap/router.ts";
 import type { Crypto } from "../ports/crypto.ts";
-import { checkSequence, openRelease, type Release } from "../suit/release.ts";
+import type { StoreOp } from "../ports/store.ts";
+import { openRelease, type Release } from "../suit/release.ts";
 import type { Dialect } from "../suit/dialect.ts";
 import { firstWrongSector, openSectorTable } from "../suit/sector-table.ts";
 import { toHex } from "../util/bytes.ts";
-import { imagesOf, manifestPaths, type Catalogue, type Listing } from "./catalogue.ts";
+import { imagesOf, listingOps, manifestPaths, type Catalogue, type Listing } from "./catalogue.ts";
 import type { LifecycleDesk } from "./lifecycle-desk.ts";
 import { keyRecord } from "../lifecycle/classes.ts";
 import type { Refusal } from "../lifecycle/admission.ts";
 import { dryRun } from "./dry-run.ts";
+import { Floors } from "./floors.ts";
 import { GATEWAY_LIMITS } from "./limits.ts";
 
 /** What an operator gives: an envelope, and where its image can be fetched by the gateway. */
@@ -47,6 +49,7 @@ export class Publications {
   readonly #desk: LifecycleDesk;
   readonly #router: Pick<Router, "has">;
   readonly #underWay = new Map<string, Publication>();
+  readonly floors: Floors = new Floors();
 
   constructor(
     crypto: Crypto,
@@ -88,17 +91,17 @@ export class Publications {
     }
     if (!opened.ok) return refuse(opened.reason, opened.detail);
     const { release } = opened;
-    const sequence = checkSequence(release, this.#catalogue.get(release.key)?.release);
-    if (!sequence.ok) return refuse(sequence.reason, sequence.detail);
+    const older = this.#olderThanFloor(release);
+    if (older !== undefined) return refuse(older.reason, older.detail);
     if (this.#underWay.has(release.key)) {
       return refuse(
         "publication-under-way",
         "another release of this class is being published; try again when it is done",
       );
     }
-    if (this.#underWay.size >= GATEWAY_LIMITS.maxPublications || this.#catalogue.size >= GATEWAY_LIMITS.maxReleases) {
-      return refuse("too-many-releases", `at most ${GATEWAY_LIMITS.maxReleases} releases are kept`);
-    }
+    const { maxPublications, maxReleases, maxFloors } = GATEWAY_LIMITS;
+    if (this.#underWay.size >= maxPublications || this.#catalogue.size >= maxReleases || this.floors.size >= maxFloors)
+      return refuse("too-many-releases", `at most ${maxReleases} releases are kept`);
     // A client with a fixed URI must not lose it because a release was published without the option.
     const alias = request.alias ?? this.#catalogue.get(release.key)?.alias;
     const taken = this.#taken(release, alias);
@@ -118,6 +121,26 @@ export class Publications {
     const publication: Publication = { operation, listing, missing, stage: "image" };
     this.#underWay.set(release.key, publication);
     return publication;
+  }
+
+  #olderThanFloor(release: Release): Refusal | undefined {
+    const isOffered = this.#catalogue.get(release.key) !== undefined && !this.#catalogue.withdrawn.has(release.key);
+    return this.floors.refusalOf(release, isOffered);
+  }
+
+  /** Why a release is not put on record, now that its images are there. */
+  refusalOf(nowUs: number, listing: Listing, image: (digest: string) => Uint8Array | undefined): Refusal | undefined {
+    return (
+      this.admitAgain(nowUs, listing) ??
+      this.#olderThanFloor(listing.release) ??
+      this.#taken(listing.release, listing.alias) ??
+      this.#dryRun(nowUs, listing, image)
+    );
+  }
+
+  /** The writes that make a release last. */
+  opsOf(listing: Listing): StoreOp[] {
+    return [...listingOps(listing), ...this.floors.ops(listing.release)];
   }
 
   /** Why a release cannot have its paths, or its alias. */
@@ -194,7 +217,7 @@ export class Publications {
   }
 
   /** Why no device of its classes would take a release whose images are all there. */
-  dryRun(
+  #dryRun(
     nowUs: number,
     { release, tables }: Listing,
     image: (digest: string) => Uint8Array | undefined,
@@ -233,6 +256,12 @@ export class Publications {
 
   end(publication: Publication): void {
     this.#underWay.delete(publication.listing.release.key);
+  }
+
+  /** Its record is on the disk. */
+  stored(publication: Publication): void {
+    this.end(publication);
+    this.floors.raise(publication.listing.release);
   }
 }
 

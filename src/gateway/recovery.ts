@@ -5,6 +5,7 @@ import type { Log } from "../ports/log.ts";
 import type { Metrics } from "../ports/metrics.ts";
 import { TRANSFER_PREFIX, type TransferTable } from "../transfer/transfer-table.ts";
 import { fromUtf8 } from "../util/bytes.ts";
+import { FLOOR_PREFIX, type Floors } from "./floors.ts";
 import {
   IMAGE_PREFIX,
   recoverImage,
@@ -24,13 +25,14 @@ export interface RecoveryParts {
   readonly catalogue: Catalogue;
   readonly cache: ImageCache;
   readonly transfers: TransferTable;
+  readonly floors: Floors;
 }
 
 type Entries = Iterable<readonly [key: string, value: Uint8Array]>;
 
 /** Takes back what concerns images; the releases that are to be offered again. A damaged record is logged, and only that is lost. */
 export function recoverImages(parts: RecoveryParts, entries: Entries): Listing[] {
-  const { crypto, anchors, catalogue, cache, transfers } = parts;
+  const { crypto, anchors, catalogue, cache, transfers, floors } = parts;
   const listings = new Map<string, Listing>();
   for (const [key, value] of entries) {
     if (key.startsWith(RELEASE_PREFIX)) {
@@ -41,10 +43,20 @@ export function recoverImages(parts: RecoveryParts, entries: Entries): Listing[]
       const image = recoverImage(key.slice(IMAGE_PREFIX.length), value);
       if (image === undefined) tellDamaged(parts, key, "record-damaged");
       else catalogue.putImage(image);
+    } else if (key.startsWith(FLOOR_PREFIX)) {
+      if (!floors.recover(key, value)) tellDamaged(parts, key, "record-damaged");
     } else if (key.startsWith(VALIDATOR_PREFIX)) {
       cache.recoverValidator(key.slice(VALIDATOR_PREFIX.length), fromUtf8(value) ?? "");
     } else if (key.startsWith(TRANSFER_PREFIX) && !transfers.recover(key, value))
       tellDamaged(parts, key, "record-damaged");
+  }
+  for (const { release } of listings.values()) {
+    const older = floors.refusalOf(release, false);
+    if (older === undefined) floors.raise(release); // an earlier version kept no floors
+    else {
+      tellDamaged(parts, RELEASE_PREFIX + release.key, older.reason);
+      listings.delete(release.key);
+    }
   }
   return [...listings.values()];
 }

@@ -21,6 +21,8 @@ export interface ReleaseImage {
 export interface Release {
   readonly envelope: Uint8Array;
   readonly sequenceNumber: number;
+  /** SHA-256 over the manifest: the same whoever signed it. */
+  readonly manifestDigest: Uint8Array;
   readonly vendorId: Uint8Array;
   /** The first of `classIds`. */
   readonly classId: Uint8Array;
@@ -47,9 +49,7 @@ export type ReleaseReason =
   | "no-payload"
   | "too-many-payloads"
   /** Some device would not come through the manifest, or nobody can say beforehand what it would do. */
-  | "not-processable"
-  | "replayed"
-  | "older-sequence-number";
+  | "not-processable";
 
 export type ReleaseResult =
   | { readonly ok: true; readonly release: Release }
@@ -107,6 +107,7 @@ function describe(
     release: {
       envelope,
       sequenceNumber,
+      manifestDigest: open.digest,
       vendorId,
       classId,
       classIds,
@@ -134,15 +135,6 @@ function identifiersOf(ways: readonly PlannedWay[], which: "vendor" | "class"): 
 function versionOf({ text, setVersion }: Manifest): string | undefined {
   const named = [...readText(text).components.values()].find(({ version }) => version !== undefined);
   return named?.version ?? (setVersion === undefined ? undefined : versionText(setVersion));
-}
-
-/** Rollback check (draft -37 section 6.3; RFC 9124 REQ.SEC.SEQUENCE). */
-export function checkSequence(candidate: Release, current: Release | undefined): ReleaseResult {
-  if (current === undefined || candidate.sequenceNumber > current.sequenceNumber)
-    return { ok: true, release: candidate };
-  const have = `sequence number ${candidate.sequenceNumber}; the class is at ${current.sequenceNumber}`;
-  if (candidate.sequenceNumber < current.sequenceNumber) return refuse("older-sequence-number", have);
-  return refuse("replayed", have);
 }
 
 function refuse(reason: ReleaseReason, detail: string): ReleaseResult & { ok: false } {

@@ -3,7 +3,7 @@ import { nodeCrypto } from "../../src/adapters/node-crypto.ts";
 import { decodeCbor, encodeCbor, tagged, type CborMap } from "../../src/codec/cbor.ts";
 import { keyPairOf, nobleCrypto } from "../../src/crypto/noble-crypto.ts";
 import { createEnvelope, signEnvelope, uuid5 } from "../../src/suit/author.ts";
-import { checkSequence, openRelease, type Release } from "../../src/suit/release.ts";
+import { openRelease } from "../../src/suit/release.ts";
 import { randomBytes } from "../../src/util/random.ts";
 import { SeededRandom } from "../../simulator/engine/random.ts";
 import { createHash } from "node:crypto";
@@ -82,14 +82,6 @@ describe("a release", () => {
     expect(reasonOf(sign({ vendorId: new Uint8Array(3) }))).toBe("not-processable");
     expect(reasonOf(sign({ imageSize: 0 }))).toBe("no-digest-or-size");
     expect(reasonOf(sign({ imageDigest: new Uint8Array(31) }))).toBe("not-processable");
-  });
-
-  it("must have a higher sequence number than the one before", () => {
-    const release = (sequenceNumber: number): Release => ({ sequenceNumber }) as Release;
-    expect(checkSequence(release(1), undefined).ok).toBe(true);
-    expect(checkSequence(release(8), release(7)).ok).toBe(true);
-    expect(checkSequence(release(7), release(7))).toMatchObject({ reason: "replayed" });
-    expect(checkSequence(release(6), release(7))).toMatchObject({ reason: "older-sequence-number" });
   });
 });
 

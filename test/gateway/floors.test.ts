@@ -1,0 +1,111 @@
+import { beforeEach, describe, expect, it } from "vitest";
+import { encodeCbor } from "../../src/codec/cbor.ts";
+import { manifestPath } from "../../src/gateway/catalogue.ts";
+import { FLOOR_PREFIX, Floors } from "../../src/gateway/floors.ts";
+import { keyRecord } from "../../src/lifecycle/classes.ts";
+import type { Release } from "../../src/suit/release.ts";
+import { author, classId, vendorId } from "../support/gateway.ts";
+import { keyOf, TrustBench } from "../support/trust-bench.ts";
+
+const other = new Uint8Array(16).fill(0xee);
+const second = keyOf(81);
+
+let site: TrustBench;
+beforeEach(() => (site = new TrustBench()));
+const of = (sequenceNumber: number, ...classIds: Uint8Array[]) => site.update({ sequenceNumber, classIds });
+
+describe("a gateway", () => {
+  it("takes a higher number only, from each class and component by itself", () => {
+    expect(site.publish(of(5, classId))).toBe("published");
+    expect(site.publish(of(5, classId))).toBe("replayed");
+    expect(site.publish(of(4, classId))).toBe("older-sequence-number");
+    expect(site.publish(of(4, other))).toBe("published");
+    expect(site.publish(of(6, classId))).toBe("published");
+  });
+
+  it.each([false, true])(
+    "does not forget the number of a class that a later release left out, restarted: %s",
+    (kill) => {
+      expect(site.publish(of(5, classId, other))).toBe("published");
+      expect(site.publish(of(6, classId))).toBe("published");
+      if (kill) site.bench.restart();
+      expect(site.ask(manifestPath(other, "00"))).toBe("4.04");
+      expect(site.publish(of(4, other))).toBe("older-sequence-number");
+      expect(site.publish(of(5, other))).toBe("replayed");
+      expect(site.publish(of(6, other))).toBe("published");
+    },
+  );
+
+  it("does not forget it behind a hand-over and a restart either", () => {
+    site.define();
+    expect(site.publish(of(7, classId))).toBe("published");
+    expect(site.hand(1, [second], author)).toBe("ok");
+    site.bench.restart();
+    const by = (sequenceNumber: number): string => site.publish(site.update({ sequenceNumber }, second));
+    expect(by(6)).toBe("older-sequence-number");
+    expect(by(8)).toBe("published");
+  });
+
+  it("takes the very manifest back that stands there, from an authority of today, once it is on offer no longer", () => {
+    site.define({ authorities: [author, second].map((key, i) => ({ ...keyRecord(key.publicKey), name: `${i}` })) });
+    expect(site.publish(site.update({ sequenceNumber: 7 }))).toBe("published");
+    expect(site.publish(site.update({ sequenceNumber: 7 }, second))).toBe("replayed");
+    site.revoke();
+    expect(site.ask(manifestPath(classId, "00"))).toBe("4.04");
+    expect(site.publish(site.update({ sequenceNumber: 7, updateDescription: "another" }, second))).toBe("replayed");
+    expect(site.publish(site.update({ sequenceNumber: 7 }, second))).toBe("published");
+    expect(site.ask(manifestPath(classId, "00"))).toBe("2.05");
+  });
+
+  it("does not offer an old record that a damaged store brought back", () => {
+    site.publish(of(5, classId));
+    const { entries } = site.bench.disk;
+    const kept = [...entries].find(([key]) => key.startsWith("release/"))!;
+    site.publish(of(6, classId));
+    entries.set(...kept);
+    site.bench.restart();
+    expect(site.ask(manifestPath(classId, "00"))).toBe("4.04");
+    expect(site.bench.counters.snapshot()["records_not_recovered.older-sequence-number"]).toBe(1);
+    expect(site.publish(of(6, classId))).toBe("published"); // the manifest that was lost
+  });
+
+  it("says that a record of it is damaged, and goes by the release then", () => {
+    site.publish(of(5, classId));
+    const { entries } = site.bench.disk;
+    for (const key of entries.keys()) if (key.startsWith(FLOOR_PREFIX)) entries.set(key, Uint8Array.of(0xff));
+    site.bench.restart();
+    expect(site.bench.counters.snapshot()["records_not_recovered.record-damaged"]).toBe(1);
+    expect(site.publish(of(4, classId))).toBe("older-sequence-number");
+  });
+});
+
+describe("the record of a number", () => {
+  const release = (sequenceNumber: number): Release =>
+    ({
+      sequenceNumber,
+      manifestDigest: new Uint8Array(32),
+      vendorId,
+      classIds: [classId],
+      key: "v/c/00",
+    }) as unknown as Release;
+
+  it.each([
+    Uint8Array.of(0xff),
+    encodeCbor(5),
+    encodeCbor([5]),
+    encodeCbor([-1, new Uint8Array(32)]),
+    encodeCbor([5, 5]),
+  ])("%s is none", (record) => {
+    expect(new Floors().recover(`${FLOOR_PREFIX}a/b/00`, record)).toBe(false);
+  });
+
+  it("never goes down, in whatever order records come", () => {
+    const floors = new Floors();
+    for (const number of [5, 9, 3])
+      for (const op of floors.ops(release(number)))
+        expect(op.kind === "put" && floors.recover(op.key, op.value)).toBe(true);
+    expect(floors.refusalOf(release(8), false)).toMatchObject({ reason: "older-sequence-number" });
+    expect(floors.refusalOf(release(10), true)).toBeUndefined();
+    expect(floors.size).toBe(1);
+  });
+});
