@@ -281,9 +281,11 @@ export class MoteAgent {
   }
 
   #process(nowUs: number, open: OpenEnvelope): void {
-    const { info, rejected } = this.#booted!;
+    const { info, rejected, floor } = this.#booted!;
     const { sequenceNumber } = open.manifest;
-    if (this.#state === "manifest" && sequenceNumber <= info.sequenceNumber) return this.#rest(nowUs);
+    // The number at the floor itself may come again: its image has rotted where another one runs.
+    if (this.#state === "manifest" && (sequenceNumber <= info.sequenceNumber || sequenceNumber < floor))
+      return this.#rest(nowUs);
     // What did not prove itself is not tried again; a higher number is another matter.
     if (this.#state === "manifest" && rejected !== undefined && sequenceNumber <= rejected.sequenceNumber)
       return this.#fail("image-did-not-confirm");

@@ -3,6 +3,7 @@ import { bytesEqual } from "../../src/util/bytes.ts";
 import type { Flash } from "./flash.ts";
 import {
   noteTrialBoot,
+  readFloor,
   readSlotInfo,
   readTrial,
   TRIAL_BOOTS,
@@ -18,6 +19,8 @@ export interface BootResult {
   readonly hashedBytes: number;
   /** It has yet to prove itself. */
   readonly onTrial: boolean;
+  /** The highest sequence number that has proved itself here; more than that of `info` where its image has rotted. */
+  readonly floor: number;
   /** An image in the other slot that was tried and did not prove itself. */
   readonly rejected: SlotInfo | undefined;
 }
@@ -50,7 +53,8 @@ export function boot(flash: Flash, layout: Layout, crypto: Crypto): BootResult |
     const digest = crypto.sha256(flash.read(layout.slotAddress[slot], info.size));
     if (!bytesEqual(digest, info.digest)) continue;
     if (!confirmed && boots < TRIAL_BOOTS) noteTrialBoot(flash, layout, slot, boots);
-    return { slot, info, hashedBytes, onTrial: !confirmed, rejected: rejected === info ? undefined : rejected };
+    const floor = readFloor(flash, layout);
+    return { slot, info, hashedBytes, floor, onTrial: !confirmed, rejected: rejected === info ? undefined : rejected };
   }
   return undefined;
 }

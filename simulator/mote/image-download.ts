@@ -39,6 +39,8 @@ export class ImageDownload {
   /** Sectors that came wrong, one after the other: a gateway that keeps giving the same is given up. */
   #wrong = 0;
   sectorsRefused = 0;
+  /** Nothing was asked for: the journal said that all was there. */
+  wasComplete = true;
 
   constructor(parts: ImageDownloadParts) {
     this.#parts = parts;
@@ -82,6 +84,7 @@ export class ImageDownload {
     const { fetch } = this.#parts;
     const missing = this.#missing;
     if (missing === undefined) return this.#end(nowUs, { ok: true });
+    this.wasComplete = false;
     this.#resize(missing);
     fetch.ask(nowUs, fetch.download.requestAt(missing));
   }

@@ -1,4 +1,5 @@
 import type { Flash } from "./flash.ts";
+import { readPair, writePair, type RecordPair } from "./record-pair.ts";
 
 /** Where things are in a mote's flash: two slots, the info sector of each, and the download journal. */
 export interface Layout {
@@ -11,6 +12,8 @@ export interface Layout {
   readonly settingsAddress: number;
   /** The keys that it believes: two sectors, so that the last ones stay until new ones are whole. */
   readonly trustAddress: readonly [number, number];
+  /** The highest sequence number that proved itself, once no slot shows it any more. */
+  readonly floorAddress: readonly [number, number];
   readonly sectors: number;
 }
 
@@ -30,7 +33,11 @@ export function layoutFor(imageBytes: number, blockBytes: number, sectorBytes: n
       (2 * slotSectors + 3 + journalSectors) * sectorBytes,
       (2 * slotSectors + 4 + journalSectors) * sectorBytes,
     ],
-    sectors: 2 * slotSectors + 5 + journalSectors,
+    floorAddress: [
+      (2 * slotSectors + 5 + journalSectors) * sectorBytes,
+      (2 * slotSectors + 6 + journalSectors) * sectorBytes,
+    ],
+    sectors: 2 * slotSectors + 7 + journalSectors,
   };
 }
 
@@ -74,7 +81,37 @@ export function writeSlotInfo(flash: Flash, layout: Layout, slot: SlotIndex, inf
 }
 
 export function eraseSlotInfo(flash: Flash, layout: Layout, slot: SlotIndex): number {
-  return flash.isErased(layout.infoAddress[slot], INFO_BYTES) ? 0 : flash.erase(layout.infoAddress[slot]);
+  if (flash.isErased(layout.infoAddress[slot], INFO_BYTES)) return 0;
+  return keepFloor(flash, layout, slot) + flash.erase(layout.infoAddress[slot]);
+}
+
+const floorPair = ({ floorAddress }: Layout): RecordPair<number> => ({
+  addresses: floorAddress,
+  magic: 0x46_4c_4f_52,
+  decode: (bytes) => (bytes.length === 8 ? Number(new DataView(bytes.buffer).getBigUint64(0)) : undefined),
+  rankOf: (sequenceNumber) => sequenceNumber,
+});
+
+const provenNumber = (flash: Flash, layout: Layout, slot: SlotIndex): number =>
+  readTrial(flash, layout, slot).confirmed ? (readSlotInfo(flash, layout, slot)?.sequenceNumber ?? 0) : 0;
+
+/**
+ * The highest sequence number that has proved itself here, whether or not its image still is what it was: nothing below
+ * it is installed again (RFC 9124, REQ.SEC.SEQUENCE).
+ */
+export function readFloor(flash: Flash, layout: Layout): number {
+  const slots = ([0, 1] as const).map((slot) => provenNumber(flash, layout, slot));
+  return Math.max(readPair(flash, floorPair(layout)) ?? 0, ...slots);
+}
+
+/** A slot is about to lose the highest number: it is written down before, which happens only when its image had rotted. */
+function keepFloor(flash: Flash, layout: Layout, slot: SlotIndex): number {
+  const floor = readFloor(flash, layout);
+  const other = provenNumber(flash, layout, slot === 0 ? 1 : 0);
+  if (floor <= Math.max(other, readPair(flash, floorPair(layout)) ?? 0)) return 0;
+  const bytes = new Uint8Array(8);
+  new DataView(bytes.buffer).setBigUint64(0, BigInt(floor));
+  return writePair(flash, floorPair(layout), bytes) ?? 0;
 }
 
 /** Behind the info: one mark for each time that the slot was tried, and one when it has proved itself. */

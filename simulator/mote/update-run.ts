@@ -25,6 +25,12 @@ import type { Work } from "./work.ts";
 /** The one component of a mote with one microcontroller. */
 export const IMAGE_COMPONENT = "00";
 
+interface PathedImage {
+  readonly path: readonly string[];
+  readonly digest: Uint8Array;
+  readonly size: number;
+}
+
 export interface UpdateRunParts {
   readonly crypto: Crypto;
   readonly costs: CpuCosts;
@@ -44,7 +50,7 @@ export interface UpdateRunParts {
   /** Makes ready for an image; some ask for its table of sectors first. */
   readonly newDownload: (
     nowUs: number,
-    image: { readonly path: readonly string[]; readonly digest: Uint8Array; readonly size: number },
+    image: PathedImage,
     onEnd: (nowUs: number, end: DownloadEnd) => void,
     ready: (nowUs: number, download: ImageDownload) => void,
   ) => void;
@@ -171,7 +177,7 @@ export class UpdateRun {
   }
 
   #fetch(nowUs: number, action: Action & { kind: "fetch" }): Done | typeof LATER {
-    const { slotBytes, newDownload } = this.#parts;
+    const { slotBytes } = this.#parts;
     const { uri, digest, size } = action;
     if (action.encryption !== undefined) return { ok: false, detail: "this mote decrypts nothing" };
     if (digest === undefined || size === undefined || size === 0)
@@ -180,16 +186,24 @@ export class UpdateRun {
     // Another server's image is behind its digest on the gateway too, and the digest is signed.
     const path = pathOf(uri) ?? imagePath(digest);
     this.#verified = false;
-    const onEnd = (now: number, end: DownloadEnd): void => {
+    this.#downloadImage(nowUs, { path, digest, size }, (now, end) => {
       if (end.ok) this.fetched = { digest, size };
       else this.downloadFailure = end.reason;
       this.#step(now, end.ok ? DONE : { ok: false, detail: end.reason });
+    });
+    return LATER;
+  }
+
+  /** What was there already is looked at first: it may have rotted since, and is fetched anew then. */
+  #downloadImage(nowUs: number, image: PathedImage, done: (nowUs: number, end: DownloadEnd) => void): void {
+    const onEnd = (now: number, end: DownloadEnd): void => {
+      if (!end.ok || !this.#download!.wasComplete) return done(now, end);
+      this.#hash(now, image, (then) => (this.#verified ? done(then, end) : this.#downloadImage(then, image, done)));
     };
-    newDownload(nowUs, { path, digest, size }, onEnd, (now, download) => {
+    this.#parts.newDownload(nowUs, image, onEnd, (now, download) => {
       this.#download = download;
       download.start(now);
     });
-    return LATER;
   }
 
   #storeTrust(content: Uint8Array): Done {

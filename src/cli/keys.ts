@@ -36,6 +36,16 @@ export function readPrivateKey(file: string): PrivateKey {
   return { algorithm: publicKey.algorithm, secret: decode(jwk.d!), publicKey };
 }
 
+/** A public key, where no private one has any business: on a factory line, in the definition of a class. */
+export function readPublicOnly(file: string): PublicKey {
+  if (statSync(file, { throwIfNoEntry: false })?.isFile() === true && readFileSync(file).includes("PRIVATE KEY"))
+    throw usageError(
+      "private-key-on-the-line",
+      `${file} is a private key: only public keys belong here. Revoke it if it was copied to where others can read it.`,
+    );
+  return readPublicKey(file);
+}
+
 export function readPublicKey(file: string): PublicKey {
   return publicKeyOf(
     file,

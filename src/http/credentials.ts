@@ -3,7 +3,8 @@ import { z } from "zod";
 import type { LifecycleDesk } from "../gateway/lifecycle-desk.ts";
 import type { Device } from "../lifecycle/events.ts";
 import { fromHex } from "../util/bytes.ts";
-import { answer, hex, settled, type DeskControl } from "./desk.ts";
+import { hex } from "./class-schema.ts";
+import { answer, settled, type DeskControl } from "./desk.ts";
 import { ListQuery, sendList } from "./page.ts";
 import { refuse } from "./problem.ts";
 

@@ -1,5 +1,4 @@
 import type { FastifyReply, FastifyRequest } from "fastify";
-import { z } from "zod";
 import type { DeskResult, LifecycleDesk } from "../gateway/lifecycle-desk.ts";
 import { refuse } from "./problem.ts";
 
@@ -9,8 +8,6 @@ export interface DeskControl {
   /** Makes a call into the core. */
   readonly call: (action: (nowUs: number) => void) => void;
 }
-
-export const hex = (bytes: number): z.ZodString => z.string().regex(new RegExp(`^[0-9a-f]{${bytes * 2}}$`));
 
 /** Over the network it is the token's name that counts. */
 export const whoOf = ({ caller }: FastifyRequest, named: string): string => (caller.local ? named : caller.name);

@@ -3,7 +3,8 @@ import { z } from "zod";
 import type { LifecycleDesk } from "../gateway/lifecycle-desk.ts";
 import { SUIT_LIMITS } from "../suit/envelope.ts";
 import { fromHex } from "../util/bytes.ts";
-import { answer, hex, settled, whoOf, type DeskControl } from "./desk.ts";
+import { ClassDefinition, hex, PublicKeyRecord } from "./class-schema.ts";
+import { answer, settled, whoOf, type DeskControl } from "./desk.ts";
 import { refuse } from "./problem.ts";
 
 export interface LifecycleControl extends DeskControl {
@@ -13,45 +14,12 @@ export interface LifecycleControl extends DeskControl {
 const classId = hex(16);
 const device = hex(8);
 const actor = z.string().min(1).max(64).default("operator");
-const key = z.strictObject({
-  algorithm: z.enum(["ES256", "Ed25519", "HSS-LMS"]),
-  key: z
-    .string()
-    .regex(/^([0-9a-f]{64}|04[0-9a-f]{128}|0000000[1-8][0-9a-f]{112})$/, "a public key in hexadecimal digits"),
-});
-const right = z.strictObject({
-  component: z.string().max(128).optional(),
-  actions: z.array(z.enum(["fetch", "write", "copy", "swap", "invoke", "unlink"])).optional(),
-});
-const authority = key.extend({ name: z.string().min(1).max(64), rights: z.array(right).max(16).optional() });
 const leave = z.union([z.enum(["allow", "refuse"]), z.strictObject({ deferUntilMs: z.number().min(0) })]);
 const reason = z.string().min(1).max(200);
 
-const definition = z.strictObject({
-  id: classId,
-  name: z.string().min(1).max(64),
-  vendorId: hex(16),
-  hardware: z.strictObject({
-    rng: z.boolean(),
-    rtc: z.boolean(),
-    slots: z.int().min(1).max(8),
-    recoveryImage: z.boolean(),
-    ramBytes: z.int().min(1_024),
-  }),
-  dialect: z.enum(["draft-37", "riot-09"]).optional(),
-  authorities: z.array(authority).min(1).max(8),
-  escrow: z.array(key).max(4).default([]),
-  quorum: z
-    .strictObject({ keys: z.array(key).min(1).max(8), atLeast: z.int().min(1).max(8) })
-    .refine(({ keys, atLeast }) => atLeast <= new Set(keys.map((one) => one.key)).size, "it has fewer keys than that")
-    .optional(),
-  operators: z.array(key).max(4).default([]),
-  epoch: z.int().min(0).default(0),
-});
-
 const EventBody = z.discriminatedUnion("kind", [
-  z.strictObject({ kind: z.literal("class-defined"), definition }),
-  z.strictObject({ kind: z.literal("key-revoked"), key, reason }),
+  z.strictObject({ kind: z.literal("class-defined"), definition: ClassDefinition }),
+  z.strictObject({ kind: z.literal("key-revoked"), key: PublicKeyRecord, reason }),
   z.strictObject({ kind: z.literal("device-quarantined"), device, reason }),
   z.strictObject({ kind: z.literal("device-released"), device }),
   z.strictObject({

@@ -1,13 +1,14 @@
 import { Directive, nameOf } from "../suit/keys.ts";
-import { bytesEqual, fromHex, toHex, utf8 } from "../util/bytes.ts";
+import { toHex } from "../util/bytes.ts";
 import { isoTime } from "../util/iso-time.ts";
+import { mayDo } from "../suit/rights.ts";
 import { isTrustComponent } from "../suit/trust.ts";
 import { labelOf } from "../suit/text.ts";
-import type { ComponentId } from "../suit/manifest.ts";
 import type { PlannedWay } from "../suit/plan.ts";
 import {
   hardwareRefusals,
   isSameKey,
+  rightOf,
   supportState,
   type Authority,
   type DeviceClass,
@@ -91,27 +92,11 @@ function rightsRefusal(authorities: readonly Authority[], ways: readonly Planned
       return { reason: "trust-in-release", detail: "a release may not change who is trusted; that is a transfer" };
     const action = nameOf(Directive, code);
     for (const component of changed)
-      if (!authorities.some((authority) => mayDo(authority, component, action)))
+      if (!authorities.some(({ rights }) => mayDo(rights?.map(rightOf), component, code)))
         return { reason: "no-right", detail: `its signer may not ${action} ${labelOf(component)}` };
   }
   return undefined;
 }
-
-function mayDo({ rights }: Authority, component: ComponentId, action: string): boolean {
-  if (rights === undefined) return true;
-  return rights.some(
-    ({ component: prefix, actions }) =>
-      (prefix === undefined || beginsWith(component, prefix)) && (actions === undefined || actions.includes(action)),
-  );
-}
-
-/** Segment by segment: a slash within a segment is not one between two. */
-const beginsWith = (component: ComponentId, prefix: string): boolean =>
-  prefix.split("/").every((part, i) => {
-    const segment = component[i];
-    const bytes = part.startsWith("0x") ? (fromHex(part.slice(2)) ?? utf8(part)) : utf8(part);
-    return segment !== undefined && bytesEqual(segment, bytes);
-  });
 
 const useBeforeOf = ({ ways, others }: Candidate): number | undefined => {
   const times = [...ways, ...others].flatMap(({ steps }) =>

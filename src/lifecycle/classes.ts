@@ -1,6 +1,9 @@
 import type { Verifier } from "../codec/cose.ts";
 import type { Dialect } from "../suit/dialect.ts";
-import { fromHex, toHex } from "../util/bytes.ts";
+import { Directive } from "../suit/keys.ts";
+import type { DeviceAuthority, Right as DeviceRight } from "../suit/rights.ts";
+import type { DeviceTrust } from "../suit/trust.ts";
+import { fromHex, toHex, utf8 } from "../util/bytes.ts";
 
 /** A key as records and files have it. */
 export interface KeyRecord {
@@ -19,10 +22,25 @@ export interface Right {
   readonly actions?: readonly string[] | undefined;
 }
 
+/** As a device has it; `0x` before a segment means bytes. */
+export function rightOf({ component, actions }: Right): DeviceRight {
+  const segment = (part: string): Uint8Array =>
+    (part.startsWith("0x") ? fromHex(part.slice(2)) : undefined) ?? utf8(part);
+  return {
+    component: component?.split("/").map(segment),
+    actions: actions?.map((name) => Directive[name.toUpperCase() as keyof typeof Directive]),
+  };
+}
+
 export interface Authority extends KeyRecord {
   readonly name: string;
   readonly rights?: readonly Right[] | undefined;
 }
+
+const deviceAuthority = ({ rights, ...key }: Authority): DeviceAuthority => ({
+  ...verifierOf(key),
+  ...(rights === undefined ? {} : { rights: rights.map(rightOf) }),
+});
 
 /** What hardware a class has (RFC 8240 section 3): what it lacks decides what may be asked of it. */
 export interface Hardware {
@@ -53,6 +71,17 @@ export interface DeviceClass {
   readonly epoch: number;
   readonly support?: Support | undefined;
   readonly policy?: OperatorPolicy | undefined;
+}
+
+/** What a device of a class believes, by the transfers so far. */
+export function trustOfClass({ epoch, authorities, escrow, quorum, operators }: DeviceClass): DeviceTrust {
+  return {
+    epoch,
+    authorities: authorities.map(deviceAuthority),
+    escrow: escrow.map(verifierOf),
+    quorum: quorum && { keys: quorum.keys.map(verifierOf), atLeast: quorum.atLeast },
+    operators: operators.map(verifierOf),
+  };
 }
 
 export interface Support {

@@ -12,13 +12,20 @@ import {
   transferUpdate,
   TRUST_COMPONENT,
   type AuthorityTransfer,
-  type DeviceTrust,
 } from "../suit/trust.ts";
 import { Directive } from "../suit/keys.ts";
 import { bytesEqual, fromHex } from "../util/bytes.ts";
 import { refusalOf, type Candidate, type Refusal } from "./admission.ts";
 import { looseEvent, nextEntry, verifyChain, type AuditEntry } from "./audit-log.ts";
-import { isSameKey, keyRecord, supportState, verifierOf, type DeviceClass, type KeyRecord } from "./classes.ts";
+import {
+  isSameKey,
+  keyRecord,
+  supportState,
+  trustOfClass,
+  verifierOf,
+  type DeviceClass,
+  type KeyRecord,
+} from "./classes.ts";
 import type { Device, LifecycleEvent } from "./events.ts";
 import { isOvertaken, LifecycleState } from "./state.ts";
 
@@ -113,17 +120,6 @@ export class Lifecycle {
     return undefined;
   }
 
-  /** What a device of this class believes, by the transfers so far. */
-  trustOf({ epoch, authorities, escrow, quorum, operators }: DeviceClass): DeviceTrust {
-    return {
-      epoch,
-      authorities: authorities.map(verifierOf),
-      escrow: escrow.map(verifierOf),
-      quorum: quorum && { keys: quorum.keys.map(verifierOf), atLeast: quorum.atLeast },
-      operators: operators.map(verifierOf),
-    };
-  }
-
   /** Whether a class takes a release; its classes are those that the manifest asks for. */
   admit(envelope: Uint8Array, classId: string, unixMs: number): Refusal | undefined {
     const definition = this.state.classes.get(classId);
@@ -170,14 +166,15 @@ export class Lifecycle {
     if (transfer.authorities.some((key) => this.state.isRevoked(keyRecord(key))))
       return { reason: "key-revoked", detail: "it names a key that was revoked" };
     const valid = open.signers.filter((key) => !this.state.isRevoked(keyRecord(key)));
-    // Who may not do everything cannot give away everything.
-    const authorities = definition.authorities.filter(({ rights }) => rights === undefined);
-    const trust = this.trustOf({ ...definition, authorities });
-    if (!permits(trust, valid, TRUST_COMPONENT, Directive.WRITE))
+    if (!permits(trustOfClass(definition), valid, TRUST_COMPONENT, Directive.WRITE))
       return { reason: "no-right", detail: "neither the authority, escrow nor enough of the quorum signed it" };
     const isBy = (keys: readonly KeyRecord[]): boolean =>
       valid.some((key) => keys.some((other) => isSameKey(keyRecord(key), other)));
-    const by = isBy(authorities) ? "authority" : isBy(definition.escrow) ? "escrow" : "quorum";
+    const by = isBy(definition.authorities.filter(({ rights }) => rights === undefined))
+      ? "authority"
+      : isBy(definition.escrow)
+        ? "escrow"
+        : "quorum";
     return { transfer, by };
   }
 
@@ -210,7 +207,7 @@ export class Lifecycle {
   #policy(definition: DeviceClass): TrustPolicy {
     // Revoked keys are looked at too, so that a refusal can say that it is one of them.
     const revoked = this.state.revoked.map(({ key }) => verifierOf(key));
-    return { anchors: [...anchorsOf(this.trustOf(definition)), ...revoked], dialect: definition.dialect };
+    return { anchors: [...anchorsOf(trustOfClass(definition)), ...revoked], dialect: definition.dialect };
   }
 
   #open(envelope: Uint8Array, definition: DeviceClass): OpenEnvelope | Refusal {

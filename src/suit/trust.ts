@@ -4,13 +4,14 @@ import { utf8 } from "../util/bytes.ts";
 import type { UpdateDescription } from "./build.ts";
 import { Directive } from "./keys.ts";
 import { componentName, type ComponentId } from "./manifest.ts";
+import { decodeRights, encodeRights, mayDo, type DeviceAuthority, type Right } from "./rights.ts";
 
 /** The keys that a device believes, as its factory sealed them and as later transfers have moved them. */
 export interface DeviceTrust {
   /** Counts transfers: an older one is never taken again. */
   readonly epoch: number;
-  /** Each of them may sign software. */
-  readonly authorities: readonly Verifier[];
+  /** Each of them may sign software, as far as it has the right. */
+  readonly authorities: readonly DeviceAuthority[];
   /** May hand over to new authorities, when the old ones are gone; never sign software. */
   readonly escrow: readonly Verifier[];
   /** So many of these keys together may hand over too. */
@@ -19,7 +20,7 @@ export interface DeviceTrust {
   readonly operators: readonly Verifier[];
 }
 
-export const trustOf = (authorities: readonly Verifier[]): DeviceTrust => ({
+export const trustOf = (authorities: readonly DeviceAuthority[]): DeviceTrust => ({
   epoch: 0,
   authorities,
   escrow: [],
@@ -48,18 +49,21 @@ export function permits(
   code: number,
 ): boolean {
   const { authorities, escrow, quorum, operators } = trust;
-  const byAuthority = signers.some((key) => isAmong(authorities, key));
+  const signing = authorities.filter((key) => isAmong(signers, key));
   if (isTrustComponent(component)) {
     if (code !== Directive.WRITE) return false;
     const ofQuorum = (quorum?.keys ?? []).filter(
       (key, i, all) => isAmong(signers, key) && !isAmong(all.slice(0, i), key),
     ).length;
+    // Who may not do everything cannot give away everything.
     return (
-      byAuthority || signers.some((key) => isAmong(escrow, key)) || (quorum !== undefined && ofQuorum >= quorum.atLeast)
+      signing.some(({ rights }) => rights === undefined) ||
+      signers.some((key) => isAmong(escrow, key)) ||
+      (quorum !== undefined && ofQuorum >= quorum.atLeast)
     );
   }
   const approved = operators.length === 0 || signers.some((key) => isAmong(operators, key));
-  return byAuthority && approved;
+  return approved && signing.some(({ rights }) => mayDo(rights, component, code));
 }
 
 /** New authorities in place of the old ones; escrow, quorum and operators stay as the factory sealed them. */
@@ -76,10 +80,15 @@ const FORMS: readonly (readonly [Verifier["algorithm"], (bytes: Uint8Array) => b
   ["HSS-LMS", (bytes) => bytes.length === 60],
 ];
 
-const encodeKeys = (keys: readonly Verifier[]): CborValue => keys.map(({ algorithm, bytes }) => [algorithm, bytes]);
+const encodeKeys = (keys: readonly DeviceAuthority[]): CborValue =>
+  keys.map(({ algorithm, bytes, rights }) => [
+    algorithm,
+    bytes,
+    ...(rights === undefined ? [] : [encodeRights(rights)]),
+  ]);
 
 export function encodeTransfer({ epoch, authorities }: AuthorityTransfer): Uint8Array {
-  return encodeCbor([1, epoch, encodeKeys(authorities)]);
+  return encodeCbor([1, epoch, encodeKeys(authorities.map(({ algorithm, bytes }) => ({ algorithm, bytes })))]);
 }
 
 export function decodeTransfer(bytes: Uint8Array): AuthorityTransfer | undefined {
@@ -94,7 +103,9 @@ export function applyTransfer(trust: DeviceTrust, content: Uint8Array): DeviceTr
   const transfer = decodeTransfer(content);
   // One after the other: whoever could jump ahead would lock all others out for good.
   if (transfer === undefined || transfer.epoch !== trust.epoch + 1) return undefined;
-  return { ...trust, epoch: transfer.epoch, authorities: transfer.authorities };
+  // One that stays keeps the rights that it had.
+  const known = (key: Verifier): DeviceAuthority => trust.authorities.find((other) => isSameKey(other, key)) ?? key;
+  return { ...trust, epoch: transfer.epoch, authorities: transfer.authorities.map(known) };
 }
 
 /** The update that hands devices of a class over: it writes the trust component, and nothing else. */
@@ -123,7 +134,8 @@ export function decodeTrust(bytes: Uint8Array): DeviceTrust | undefined {
   const members = decoded(bytes);
   if (!isMap(members)) return undefined;
   const epoch = members.get(1);
-  const [authorities, escrow, operators] = [2, 3, 5].map((key) => decodeKeys(members.get(key)));
+  const authorities = decodeKeys(members.get(2), decodeRights);
+  const [escrow, operators] = [3, 5].map((key) => decodeKeys(members.get(key)));
   const quorum = members.get(4);
   if (!isUint(epoch) || authorities === undefined || escrow === undefined || operators === undefined) return undefined;
   if (quorum === undefined) return { epoch, authorities, escrow, quorum: undefined, operators };
@@ -133,14 +145,20 @@ export function decodeTrust(bytes: Uint8Array): DeviceTrust | undefined {
   return { epoch, authorities, escrow, quorum: { keys, atLeast }, operators };
 }
 
-function decodeKeys(value: CborValue | undefined): Verifier[] | undefined {
+function decodeKeys(
+  value: CborValue | undefined,
+  rightsOf: (value: CborValue) => readonly Right[] | undefined = () => undefined,
+): DeviceAuthority[] | undefined {
   if (!isArray(value) || value.length > MAX_KEYS) return undefined;
-  const keys: Verifier[] = [];
+  const keys: DeviceAuthority[] = [];
   for (const entry of value) {
-    const [name, bytes] = isArray(entry) ? entry : [];
+    const [name, bytes, list, ...more] = isArray(entry) ? entry : [];
+    const rights = list === undefined ? undefined : rightsOf(list);
+    // What is there and cannot be read must not be taken for every right.
+    if ((list !== undefined && rights === undefined) || more.length > 0) return undefined;
     const [algorithm, isOfForm] = FORMS.find(([known]) => known === name) ?? [];
     if (algorithm === undefined || !isBytes(bytes) || isOfForm?.(bytes) !== true) return undefined;
-    keys.push({ algorithm, bytes });
+    keys.push(rights === undefined ? { algorithm, bytes } : { algorithm, bytes, rights });
   }
   return keys;
 }

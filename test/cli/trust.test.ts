@@ -1,6 +1,8 @@
 import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
+import { decodeTrust } from "../../src/suit/trust.ts";
+import { fromHex, utf8 } from "../../src/util/bytes.ts";
 import { cli, lastJson, Served, temporaryFolder } from "../support/process.ts";
 
 const folder = temporaryFolder();
@@ -134,7 +136,7 @@ describe("the factory", () => {
       ["file-exists", ["factory", "stage-one", "--count", "3", "--out", at("batch")]],
       ["folder-not-writable", ["factory", "stage-one", "--count", "3", "--out", at("a.bin")]],
       ["bad-line", [...two, "--in", at("junk"), ...trust]],
-      ["file-unreadable", [...two, "--in", at("batch"), "--trust", at("nobody.pem")]],
+      ["key-unreadable", [...two, "--in", at("batch"), "--trust", at("nobody.pem")]],
       ["bad-anchors", [...two, "--in", at("batch"), "--trust", ...nine]],
       [
         "bad-anchors",
@@ -151,6 +153,33 @@ describe("the factory", () => {
     for (const [reason, args] of wrong) expect(await reasonOf(...args), args.join(" ")).toBe(reason);
     expect(existsSync(at("none")) && existsSync(join(at("none"), "flash.jsonl"))).toBe(false);
   }, 30_000);
+
+  it("seals what the definition of the class says, rights of its authorities included", async () => {
+    const { author, escrow } = { author: at("author.pub.pem"), escrow: at("escrow.pub.pem") };
+    const text = (key: string): string => `name: sensor-b
+vendor: example.com
+hardware: { rng: true, rtc: false, slots: 2, recoveryImage: false, ramBytes: 65536 }
+authorities: [{ name: author, publicKey: ${key}, rights: [{ component: app/0x01, actions: [fetch, copy] }] }]
+escrow: [${escrow}]
+`;
+    writeFileSync(at("product.yaml"), text(author));
+    const two = ["factory", "stage-two", "--in", at("batch"), "--out", at("defined"), "--definition"];
+    expect(await json(...two, at("product.yaml"))).toMatchObject({ devices: 3 });
+    const [line] = readFileSync(join(at("defined"), "flash.jsonl"), "utf8").split("\n");
+    const { anchors } = JSON.parse(line!) as { anchors: string };
+    expect(decodeTrust(fromHex(anchors)!)).toMatchObject({
+      epoch: 0,
+      authorities: [{ rights: [{ component: [utf8("app"), Uint8Array.of(1)], actions: [21, 22] }] }],
+      escrow: [{ algorithm: "ES256" }],
+      operators: [],
+    });
+    writeFileSync(at("secret.yaml"), text(at("author.key.pem")));
+    expect(await reasonOf(...two, at("secret.yaml"))).toBe("private-key-on-the-line");
+    writeFileSync(at("wrong.yaml"), text(author).replace("[fetch, copy]", "[fly]"));
+    expect(await reasonOf(...two, at("wrong.yaml"))).toBe("bad-class-file");
+    expect(await reasonOf(...two, at("product.yaml"), "--trust", author)).toBe("option-conflict");
+    expect(await reasonOf("factory", "stage-two", "--in", at("batch"), "--out", at("none"))).toBe("option-missing");
+  });
 
   it("takes no private key, not even by mistake", async () => {
     const two = ["factory", "stage-two", "--in", at("batch"), "--out", at("other"), ...VENDOR];

@@ -12,6 +12,7 @@ const second = keyOf(81);
 
 let site: TrustBench;
 beforeEach(() => (site = new TrustBench()));
+const named = ({ publicKey }: typeof author) => ({ ...keyRecord(publicKey), name: "author" });
 const of = (sequenceNumber: number, ...classIds: Uint8Array[]) => site.update({ sequenceNumber, classIds });
 
 describe("a gateway", () => {
@@ -47,7 +48,7 @@ describe("a gateway", () => {
   });
 
   it("takes the very manifest back that stands there, from an authority of today, once it is on offer no longer", () => {
-    site.define({ authorities: [author, second].map((key, i) => ({ ...keyRecord(key.publicKey), name: `${i}` })) });
+    site.define({ authorities: [named(author), named(second)] });
     expect(site.publish(site.update({ sequenceNumber: 7 }))).toBe("published");
     expect(site.publish(site.update({ sequenceNumber: 7 }, second))).toBe("replayed");
     site.revoke();

@@ -4,7 +4,14 @@ import { boot } from "../../simulator/mote/bootloader.ts";
 import { EnergyLedger } from "../../simulator/mote/energy.ts";
 import { Flash, FlashFault } from "../../simulator/mote/flash.ts";
 import { Journal } from "../../simulator/mote/journal.ts";
-import { layoutFor, readSlotInfo, writeSlotInfo } from "../../simulator/mote/layout.ts";
+import {
+  confirmSlot,
+  eraseSlotInfo,
+  layoutFor,
+  readFloor,
+  readSlotInfo,
+  writeSlotInfo,
+} from "../../simulator/mote/layout.ts";
 import { SlotWriter } from "../../simulator/mote/slot-writer.ts";
 import { readTrust, writeTrust } from "../../simulator/mote/trust-store.ts";
 import { trustOf, type DeviceTrust } from "../../src/suit/trust.ts";
@@ -124,6 +131,48 @@ describe("the bootloader", () => {
     expect(boot(flash, layout, nobleCrypto)).toMatchObject({ slot: 1, info: { sequenceNumber: 2 } });
     flash.program(layout.slotAddress[1], new Uint8Array(4)); // a bit that rotted
     expect(boot(flash, layout, nobleCrypto)).toMatchObject({ slot: 0, info: { sequenceNumber: 1 } });
+  });
+});
+
+describe("the highest sequence number that has proved itself", () => {
+  const layout = layoutFor(1_000, 64, 256, 4);
+  const digest = new Uint8Array(32);
+  const proven = (flash: Flash, slot: 0 | 1, sequenceNumber: number): void => {
+    writeSlotInfo(flash, layout, slot, { sequenceNumber, size: 9, digest });
+    confirmSlot(flash, layout, slot);
+  };
+
+  it("is that of the slots, and costs no write as long as one of them has it", () => {
+    const flash = newFlash(layout.sectors);
+    expect(readFloor(flash, layout)).toBe(0);
+    proven(flash, 0, 1);
+    writeSlotInfo(flash, layout, 1, { sequenceNumber: 9, size: 9, digest }); // on trial: counts for nothing yet
+    expect(readFloor(flash, layout)).toBe(1);
+    confirmSlot(flash, layout, 1);
+    expect(readFloor(flash, layout)).toBe(9);
+    eraseSlotInfo(flash, layout, 0);
+    expect(layout.floorAddress.every((address) => flash.isErased(address, 64))).toBe(true);
+  });
+
+  it("stays when its slot is written anew, however often, and wherever the power fails", () => {
+    const flash = newFlash(layout.sectors);
+    proven(flash, 0, 1);
+    for (const number of [2 ** 40 + 7, 2 ** 40 + 8, 2 ** 40 + 9]) {
+      proven(flash, 1, number);
+      const program = flash.program.bind(flash);
+      for (let cut = 1; cut <= 2; cut++) {
+        let programs = 0;
+        flash.program = (address, bytes) => {
+          if (++programs === cut) throw new Error("power cut");
+          return program(address, bytes);
+        };
+        expect(() => eraseSlotInfo(flash, layout, 1)).toThrow("power cut");
+        expect(readFloor(flash, layout)).toBe(number);
+      }
+      flash.program = program;
+      eraseSlotInfo(flash, layout, 1);
+      expect([readFloor(flash, layout), readSlotInfo(flash, layout, 1)]).toEqual([number, undefined]);
+    }
   });
 });
 

@@ -8,8 +8,8 @@ import { DEFAULT_PARAMETERS } from "../../src/coap/parameters.ts";
 import { nobleCrypto } from "../../src/crypto/noble-crypto.ts";
 import { signEnvelope } from "../../src/suit/author.ts";
 import { buildEnvelope } from "../../src/suit/build.ts";
-import { encodeTransfer, TRUST_COMPONENT } from "../../src/suit/trust.ts";
-import { toHex } from "../../src/util/bytes.ts";
+import { encodeTransfer, TRUST_COMPONENT, trustOf } from "../../src/suit/trust.ts";
+import { toHex, utf8 } from "../../src/util/bytes.ts";
 import { Mote, type MoteParts } from "../../simulator/mote/mote.ts";
 import { GATEWAY, StorySite } from "../../simulator/story/site.ts";
 import { keyRecord } from "../../src/lifecycle/classes.ts";
@@ -138,6 +138,42 @@ describe("a new image proves itself, or the old one comes back", () => {
     boot();
     story.settle(HOUR_US);
     expect([numberOf(mote), mote.agent.booted?.onTrial]).toEqual([2, false]);
+  });
+
+  it("is not even fetched where its author has no right to the component, whatever the gateway lets through", () => {
+    const limited = (component: string) => ({ ...AUTHOR.publicKey, rights: [{ component: [utf8(component)] }] });
+    const outcomes = ["app", "\0"].map((component) => {
+      const { site: story, mote, boot } = site({ anchors: trustOf([limited(component)]) });
+      expect(story.publish({ envelope: envelope(2) })).toMatchObject({ kind: "published" });
+      boot();
+      story.settle(HOUR_US);
+      return [numberOf(mote), mote.agent.failure];
+    });
+    expect(outcomes).toEqual([
+      [1, "component-unauthorised: who signed this may not fetch this component"],
+      [2, undefined],
+    ]);
+  });
+
+  it("never goes below what has proved itself, though its image rots, and can have the very same again", () => {
+    const { site: story, mote, boot } = site();
+    story.publish({ envelope: envelope(5) });
+    for (let i = 0; i < 2; i++) {
+      boot();
+      story.settle(HOUR_US);
+    }
+    expect([numberOf(mote), mote.agent.booted?.onTrial]).toEqual([5, false]);
+    mote.flash.program(mote.layout.slotAddress[1], new Uint8Array(8)); // bits that rotted
+    const received = mote.imageBytesReceived;
+    const older = site();
+    older.site.publish({ envelope: envelope(3) });
+    older.site.attach("fd00::9", mote).call((nowUs) => mote.reboot(nowUs));
+    older.site.settle(HOUR_US);
+    expect([numberOf(mote), mote.agent.state, mote.imageBytesReceived]).toEqual([1, "up-to-date", received]);
+    boot();
+    story.settle(2 * HOUR_US);
+    expect([numberOf(mote), mote.agent.failure]).toEqual([5, undefined]);
+    expect(mote.imageBytesReceived).toBe(received + image.length);
   });
 
   it("goes back where the gateway does not know it, and does not try the same image again", () => {

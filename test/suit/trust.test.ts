@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { encodeCbor, type CborValue } from "../../src/codec/cbor.ts";
 import type { Verifier } from "../../src/codec/cose.ts";
+import type { Right } from "../../src/suit/rights.ts";
 import { Directive as D } from "../../src/suit/keys.ts";
 import {
   anchorsOf,
@@ -55,6 +56,36 @@ describe("who may change what", () => {
     expect(permits(operated, [operator!], TRUST_COMPONENT, D.WRITE)).toBe(false);
   });
 
+  const limited = (rights: readonly Right[]): DeviceTrust => ({
+    ...base,
+    authorities: [{ ...author!, rights }, other!],
+  });
+
+  it("a right is for components that begin so, and for what it names", () => {
+    const trust = limited([{ component: [utf8("app")], actions: [D.FETCH, D.COPY] }, { actions: [D.INVOKE] }]);
+    const may = (component: readonly string[], code: number): boolean =>
+      permits(trust, [author!], component.map(utf8), code);
+    expect([may(["app"], D.FETCH), may(["app", "x"], D.COPY), may(["radio"], D.INVOKE)]).toEqual([true, true, true]);
+    expect([may(["apple"], D.FETCH), may([], D.FETCH), may(["app"], D.SWAP)]).toEqual([false, false, false]);
+    expect(permits(trust, [author!, other!], [utf8("radio")], D.FETCH)).toBe(true); // the other one may all
+    expect(permits(limited([]), [author!], APP, D.FETCH)).toBe(false);
+    expect(permits(limited([{}]), [author!], APP, D.FETCH)).toBe(true);
+    const twoSegments = limited([{ component: ["app", "x"].map(utf8) }]);
+    expect(permits(twoSegments, [author!], APP, D.FETCH)).toBe(false);
+  });
+
+  it("who has rights and not every one hands nothing over, and keeps them through a hand-over", () => {
+    const trust = limited([{ component: APP }]);
+    expect(permits(trust, [author!], TRUST_COMPONENT, D.WRITE)).toBe(false);
+    expect(permits(limited([{}]), [author!], TRUST_COMPONENT, D.WRITE)).toBe(false);
+    expect(permits(trust, [author!, other!], TRUST_COMPONENT, D.WRITE)).toBe(true);
+    const content = encodeTransfer({ epoch: 5, authorities: [author!, stranger!] });
+    expect(applyTransfer(trust, content)?.authorities).toEqual([
+      { ...author!, rights: [{ component: APP }] },
+      stranger,
+    ]);
+  });
+
   it("a key that the quorum lists twice counts once", () => {
     const doubled = { ...base, quorum: { keys: [q1!, q1!, q2!], atLeast: 2 } };
     expect(permits(doubled, [q1!], TRUST_COMPONENT, D.WRITE)).toBe(false);
@@ -74,6 +105,52 @@ describe("what is kept and what is sent", () => {
     const transfer = { epoch: 5, authorities: [stranger!] };
     expect(decodeTransfer(encodeTransfer(transfer))).toEqual(transfer);
     expect(applyTransfer(base, encodeTransfer(transfer))).toEqual({ ...base, ...transfer });
+  });
+
+  it("rights are kept, and what cannot be read of them is no trust at all", () => {
+    const rights: Right[] = [{ component: APP, actions: [D.FETCH] }, { component: APP }, { actions: [] }, {}];
+    const trust = {
+      ...base,
+      authorities: [
+        { ...author!, rights },
+        { ...other!, rights: [] },
+      ],
+    };
+    expect(decodeTrust(encodeTrust(trust))).toEqual(trust);
+    const withRights = (list: CborValue, ...more: CborValue[]): DeviceTrust | undefined =>
+      decodeTrust(
+        encodeCbor(
+          new Map<CborValue, CborValue>([
+            [1, 4],
+            [2, [["Ed25519", new Uint8Array(32), list, ...more]]],
+            [3, []],
+            [5, []],
+          ]),
+        ),
+      );
+    expect(withRights([[null, null]])).toBeDefined();
+    const wrong: CborValue[] = [
+      null,
+      0,
+      [0],
+      [[null]],
+      [[null, null, null]],
+      [["app", null]],
+      [[["app"], null]],
+      [[null, ["fetch"]]],
+      [[null, [-1]]],
+      [[null, 5]],
+      Array.from({ length: 17 }, () => [null, null]),
+    ];
+    for (const list of wrong) expect(withRights(list), JSON.stringify(list)).toBeUndefined();
+    expect(withRights([], 0)).toBeUndefined();
+    const ofEscrow = new Map<CborValue, CborValue>([
+      [1, 4],
+      [2, []],
+      [3, [["Ed25519", new Uint8Array(32), []]]],
+      [5, []],
+    ]);
+    expect(decodeTrust(encodeCbor(ofEscrow))).toBeUndefined(); // escrow has no rights to name
   });
 
   it("a transfer that is not newer changes nothing", () => {

@@ -3,24 +3,34 @@ import { join } from "node:path";
 import type { Command } from "commander";
 import { z } from "zod";
 import { nodeCrypto } from "../../adapters/node-crypto.ts";
+import type { Verifier } from "../../codec/cose.ts";
 import { systemRandom } from "../../adapters/system.ts";
 import { entryLine, nextEntry, verifyChain, type AuditEntry } from "../../lifecycle/audit-log.ts";
-import { exportCredential, isSealed, stageOne, stageTwo, type StageOne } from "../../lifecycle/factory.ts";
-import { decodeTrust, encodeTrust, trustOf, type DeviceTrust } from "../../suit/trust.ts";
+import { trustOfClass } from "../../lifecycle/classes.ts";
+import {
+  exportCredential,
+  isSealed,
+  stageOne,
+  stageTwo,
+  type StageOne,
+  type StageTwo,
+} from "../../lifecycle/factory.ts";
+import { decodeTrust, encodeTrust, trustOf } from "../../suit/trust.ts";
 import { fromHex, toHex } from "../../util/bytes.ts";
-import { readInput } from "../authoring/update-file.ts";
+import { readDefinition } from "../authoring/class-file.ts";
 import { callGateway } from "../control-client.ts";
 import { usageError, UserError } from "../errors.ts";
 import { makeFolder, readJsonLines, readLines, refuseExisting, writeSecretLines } from "../files.ts";
 import { identifiers } from "../identifiers.ts";
-import { readPublicKey } from "../keys.ts";
+import { readPublicOnly } from "../keys.ts";
 import { Progress } from "../progress.ts";
 
 interface StageTwoOptions {
   in: string;
   out: string;
-  vendor: string;
-  class: string;
+  definition?: string;
+  vendor?: string;
+  class?: string;
   trust: string[];
   escrow: string[];
   operator: string[];
@@ -59,9 +69,10 @@ export function addFactory(program: Command): void {
     )
     .requiredOption("--in <folder>", "what stage one wrote")
     .requiredOption("--out <folder>", "folder for flash images, credentials and audit.jsonl")
-    .requiredOption("--vendor <domain|uuid>", "vendor of the product")
-    .requiredOption("--class <name|uuid>", "class of the product")
-    .requiredOption("--trust <file...>", "public keys of the authorities")
+    .option("--definition <file>", "the class as blockferry class define reads it, rights of its authorities included")
+    .option("--vendor <domain|uuid>", "in its place: vendor of the product")
+    .option("--class <name|uuid>", "class of the product")
+    .option("--trust <file...>", "public keys of the authorities, each with every right", [])
     .option("--escrow <file...>", "public keys that may hand over when the vendor is gone", [])
     .option("--quorum <file...>", "public keys of which some together may hand over", [])
     .option("--quorum-at-least <k>", "how many of them", "2")
@@ -69,7 +80,7 @@ export function addFactory(program: Command): void {
     .option("--json", "print one JSON object")
     .addHelpText(
       "after",
-      "\nExample:\n  blockferry factory stage-two --in batch-7 --out product --vendor example.com --class sensor-a \\\n    --trust author.pub.pem --escrow escrow.pub.pem",
+      "\nExample:\n  blockferry factory stage-two --in batch-7 --out product --vendor example.com --class sensor-a \\\n    --trust author.pub.pem --escrow escrow.pub.pem\n  blockferry factory stage-two --in batch-7 --out product --definition sensor.yaml",
     )
     .action((options: StageTwoOptions) => makeStageTwo(options));
   group
@@ -101,17 +112,8 @@ function makeStageOne({ count, out, json }: { count: string; out: string; json?:
 }
 
 function makeStageTwo(options: StageTwoOptions): void {
-  for (const file of [...options.trust, ...options.escrow, ...options.operator, ...options.quorum]) refuseSecret(file);
-  const { vendorId, classId } = identifiers(options.vendor, options.class);
-  const keys = (files: readonly string[]): DeviceTrust["escrow"] => files.map(readPublicKey);
-  const quorum =
-    options.quorum.length === 0 ? undefined : { keys: keys(options.quorum), atLeast: Number(options.quorumAtLeast) };
-  const trust: DeviceTrust = {
-    ...trustOf(keys(options.trust)),
-    escrow: keys(options.escrow),
-    operators: keys(options.operator),
-    quorum,
-  };
+  const { vendorId, classId, trust } = productOf(options);
+  const { quorum } = trust;
   // What is sealed here nobody can change: it has to be what a device can read.
   if (
     decodeTrust(encodeTrust(trust)) === undefined ||
@@ -140,6 +142,30 @@ function makeStageTwo(options: StageTwoOptions): void {
   writeSecretLines(join(options.out, "credentials.jsonl"), credentials);
   const summary = { devices: made.length, class: toHex(classId), folder: options.out, head: audit.head };
   report(summary, options.json, `${made.length} devices of class ${toHex(classId)}, anchors sealed, in ${options.out}`);
+}
+
+/** Class and anchors: out of a file that a gateway reads too, or key by key. */
+function productOf(options: StageTwoOptions): Pick<StageTwo, "vendorId" | "classId" | "trust"> {
+  const { definition, vendor, class: className, trust, escrow, operator, quorum } = options;
+  const files = [...trust, ...escrow, ...operator, ...quorum];
+  if (definition !== undefined) {
+    if (vendor !== undefined || className !== undefined || files.length > 0)
+      throw usageError("option-conflict", "--definition names vendor, class and keys; leave the other options away");
+    const product = readDefinition(definition);
+    return { vendorId: fromHex(product.vendorId)!, classId: fromHex(product.id)!, trust: trustOfClass(product) };
+  }
+  if (vendor === undefined || className === undefined || trust.length === 0)
+    throw usageError("option-missing", "give --definition, or --vendor, --class and --trust");
+  const keys = (some: readonly string[]): Verifier[] => some.map(readPublicOnly);
+  return {
+    ...identifiers(vendor, className),
+    trust: {
+      ...trustOf(keys(trust)),
+      escrow: keys(escrow),
+      operators: keys(operator),
+      quorum: quorum.length === 0 ? undefined : { keys: keys(quorum), atLeast: Number(options.quorumAtLeast) },
+    },
+  };
 }
 
 async function importDevices(folder: string, { state, json }: { state: string; json?: boolean }): Promise<void> {
@@ -199,14 +225,6 @@ class FactoryAudit {
 }
 
 /** A private key has no business on a factory line (RFC 8240 section 3). */
-function refuseSecret(file: string): void {
-  if (Buffer.from(readInput(file)).includes("PRIVATE KEY"))
-    throw usageError(
-      "private-key-on-the-line",
-      `${file} is a private key: only public keys belong on a factory line. Revoke it if it was copied there.`,
-    );
-}
-
 function readDevices(folder: string): StageOne[] {
   return readJsonLines(join(folder, "devices.jsonl"), DeviceLine).map(({ kid, key }) => ({
     kid: fromHex(kid)!,

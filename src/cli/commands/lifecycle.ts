@@ -1,7 +1,5 @@
-import { readFileSync, writeFileSync } from "node:fs";
+import { writeFileSync } from "node:fs";
 import type { Command } from "commander";
-import { parse } from "yaml";
-import { z } from "zod";
 import { nodeCrypto } from "../../adapters/node-crypto.ts";
 import type { LifecycleView } from "../../http/lifecycle.ts";
 import { verifyChain } from "../../lifecycle/audit-log.ts";
@@ -12,6 +10,7 @@ import { buildEnvelope } from "../../suit/build.ts";
 import { decodeTransfer, encodeTransfer, transferUpdate } from "../../suit/trust.ts";
 import { toHex } from "../../util/bytes.ts";
 import { readLines } from "../files.ts";
+import { readClass } from "../authoring/class-file.ts";
 import { readInput } from "../authoring/update-file.ts";
 import { callGateway } from "../control-client.ts";
 import { gatewayOptions } from "../gateway-options.ts";
@@ -111,46 +110,6 @@ function leaveOf(text: string): unknown {
   const deferUntilMs = Date.parse(text);
   if (!Number.isFinite(deferUntilMs)) throw usageError("bad-leave", `${text} is neither allow, refuse nor a date`);
   return { deferUntilMs };
-}
-
-/** What is in it the gateway looks at; here no name may be wrong. */
-const ClassFile = z.strictObject({
-  name: z.string(),
-  vendor: z.string(),
-  class: z.string().optional(),
-  dialect: z.string().optional(),
-  hardware: z.unknown(),
-  authorities: z.array(z.strictObject({ name: z.string(), publicKey: z.string(), rights: z.unknown().optional() })),
-  escrow: z.array(z.string()).optional(),
-  quorum: z.strictObject({ keys: z.array(z.string()), atLeast: z.number() }).optional(),
-  operators: z.array(z.string()).optional(),
-});
-
-function readClass(path: string): { name: string; id: string } & Record<string, unknown> {
-  try {
-    const file = ClassFile.parse(parse(readFileSync(path, "utf8")));
-    const { vendorId, classId } = identifiers(file.vendor, file.class ?? file.name);
-    const keys = (files: readonly string[] = []): object[] => files.map((one) => keyRecord(readPublicKey(one)));
-    return {
-      id: toHex(classId),
-      name: file.name,
-      vendorId: toHex(vendorId),
-      hardware: file.hardware,
-      ...(file.dialect === undefined ? {} : { dialect: file.dialect }),
-      authorities: file.authorities.map(({ name, publicKey, rights }) => ({
-        ...keyRecord(readPublicKey(publicKey)),
-        name,
-        rights,
-      })),
-      escrow: keys(file.escrow),
-      operators: keys(file.operators),
-      ...(file.quorum === undefined ? {} : { quorum: { keys: keys(file.quorum.keys), atLeast: file.quorum.atLeast } }),
-    };
-  } catch (error) {
-    if (error instanceof UserError) throw error;
-    const why = error instanceof z.ZodError ? z.prettifyError(error) : (error as Error).message;
-    throw usageError("bad-class-file", `${path}: ${why}; see blockferry class define --help`);
-  }
 }
 
 function addAuthority(program: Command): void {

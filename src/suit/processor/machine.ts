@@ -130,7 +130,7 @@ export class Machine {
   ): Run<void> {
     const policy = argument as number;
     const { index } = place;
-    if (!isCondition(code)) this.#authorise(code, place);
+    if (!isCondition(code) && code !== Directive.WAIT) this.#authorise(code, place);
     try {
       if (isCondition(code)) yield* runCondition(code, place, this.#memory, this.#options);
       else {
