@@ -3,6 +3,7 @@ import type { Verifier } from "../codec/cose.ts";
 import type { Crypto } from "../ports/crypto.ts";
 import type { StoreOp } from "../ports/store.ts";
 import type { WantedImage } from "../image/image-fetch.ts";
+import { isSameKey, type KeyRecord } from "../lifecycle/classes.ts";
 import { DIALECTS } from "../suit/dialect.ts";
 import { openRelease, type Release } from "../suit/release.ts";
 import { toBase64Url, toHex } from "../util/bytes.ts";
@@ -23,6 +24,8 @@ export interface Listing {
   readonly tables: ReadonlyMap<string, Uint8Array>;
   /** A further path for the image, for clients whose URI is fixed. */
   readonly alias: string | undefined;
+  /** Keys of the authorities that signed it. */
+  readonly vouchers: readonly KeyRecord[];
 }
 
 /** `/i/<id>`: 48 bits of the image's digest, short enough for a frame of 802.15.4. */
@@ -50,6 +53,8 @@ export const componentOf = (release: Release): string => release.key.split("/")[
 export class Catalogue {
   readonly #listings = new Map<string, Listing>();
   readonly #images = new Map<string, WantedImage>();
+  /** Who has ever stood for an image, in whatever release; empty where that is not known. */
+  readonly #vouchers = new Map<string, readonly KeyRecord[]>();
   /** Keys of listings that nobody stands for any more: kept for the rollback check, and offered to nobody. */
   readonly withdrawn: Set<string> = new Set();
 
@@ -94,15 +99,30 @@ export class Catalogue {
   put(listing: Listing): void {
     this.withdrawn.delete(listing.release.key);
     this.#listings.set(listing.release.key, listing);
-    for (const image of listing.images) this.#images.set(image.digest, image);
+    for (const image of listing.images) this.putImage(image, listing.vouchers);
   }
 
-  putImage(image: WantedImage): void {
+  putImage(image: WantedImage, vouchers: readonly KeyRecord[]): void {
     this.#images.set(image.digest, image);
+    this.#vouchers.set(image.digest, this.vouchersWith(image.digest, vouchers));
+  }
+
+  /** Those who stood for an image so far, and `more`. */
+  vouchersWith(digest: string, more: readonly KeyRecord[]): readonly KeyRecord[] {
+    const known = this.#vouchers.get(digest) ?? [];
+    return [...known, ...more.filter((key) => !known.some((other) => isSameKey(other, key)))];
+  }
+
+  /** Whether an image is one that nobody offers, and nobody with a valid key has ever stood for. */
+  isForsaken(digest: string, isRevoked: (key: KeyRecord) => boolean): boolean {
+    const vouchers = this.#vouchers.get(digest) ?? [];
+    const isWithdrawn = [...this.withdrawn].some((key) => this.get(key)?.images.some((one) => one.digest === digest));
+    return !this.isOffered(digest) && (isWithdrawn || (vouchers.length > 0 && vouchers.every(isRevoked)));
   }
 
   forgetImage(digest: string): void {
     this.#images.delete(digest);
+    this.#vouchers.delete(digest);
   }
 }
 
@@ -118,8 +138,8 @@ export function imagesOf(release: Release, sources: ReadonlyMap<string, string>)
   });
 }
 
-/** The writes that make a listing last. */
-export function listingOps(listing: Listing): StoreOp[] {
+/** The writes that make a listing last. `vouchers`: all who have stood for an image, by its digest. */
+export function listingOps(listing: Listing, vouchers: (digest: string) => readonly KeyRecord[]): StoreOp[] {
   const { release, images, source, alias } = listing;
   const tables = [...listing.tables];
   const sources = images.map(({ uri }) => uri ?? null);
@@ -132,14 +152,19 @@ export function listingOps(listing: Listing): StoreOp[] {
     ...images.map(({ digest, size, uri }): StoreOp => ({
       kind: "put",
       key: IMAGE_PREFIX + digest,
-      value: encodeCbor([size, uri ?? null]),
+      value: encodeCbor([size, uri ?? null, vouchers(digest).map(({ algorithm, key }) => [algorithm, key])]),
     })),
     ...images.map(({ digest }): StoreOp => ({ kind: "delete", key: VALIDATOR_PREFIX + digest })),
   ];
 }
 
 /** A listing from the store; its envelope is authenticated again, by the anchors of today. */
-export function recoverListing(crypto: Crypto, record: Uint8Array, anchors: readonly Verifier[]): Listing | string {
+export function recoverListing(
+  crypto: Crypto,
+  record: Uint8Array,
+  anchors: readonly Verifier[],
+  vouchersOf: (release: Release) => readonly KeyRecord[],
+): Listing | string {
   const fields = tryDecode(record);
   if (!isArray(fields) || !isBytes(fields[0])) return "record-damaged";
   const dialect = DIALECTS.find((known) => known === fields[5]);
@@ -154,13 +179,24 @@ export function recoverListing(crypto: Crypto, record: Uint8Array, anchors: read
   const tables = new Map<string, Uint8Array>();
   for (const entry of isArray(fields[4]) ? fields[4] : [])
     if (isArray(entry) && typeof entry[0] === "string" && isBytes(entry[1])) tables.set(entry[0], entry[1]);
-  return { release, digest: toHex(release.imageDigest), images, tables, source, alias: text(fields[2]) };
+  const digest = toHex(release.imageDigest);
+  return { release, digest, images, tables, source, alias: text(fields[2]), vouchers: vouchersOf(release) };
 }
 
-export function recoverImage(digest: string, record: Uint8Array): WantedImage | undefined {
+export function recoverImage(
+  digest: string,
+  record: Uint8Array,
+): { readonly image: WantedImage; readonly vouchers: KeyRecord[] } | undefined {
   const fields = tryDecode(record);
   if (!isArray(fields) || !isUint(fields[0])) return undefined;
-  return { digest, size: fields[0], uri: typeof fields[1] === "string" ? fields[1] : undefined };
+  const vouchers: KeyRecord[] = [];
+  // A record of an earlier version names nobody.
+  for (const entry of isArray(fields[2]) ? fields[2] : []) {
+    const [algorithm, key] = isArray(entry) ? entry : [];
+    if (typeof algorithm === "string" && typeof key === "string")
+      vouchers.push({ algorithm: algorithm as KeyRecord["algorithm"], key });
+  }
+  return { image: { digest, size: fields[0], uri: typeof fields[1] === "string" ? fields[1] : undefined }, vouchers };
 }
 
 function tryDecode(record: Uint8Array): CborValue | undefined {

@@ -3,6 +3,8 @@ import type { Refusal } from "../lifecycle/admission.ts";
 import type { Crypto } from "../ports/crypto.ts";
 import { ModelDevice } from "../suit/model-device.ts";
 import { openEnvelope } from "../suit/open.ts";
+import { openingOnce } from "../suit/plan.ts";
+import type { OpenManifest } from "../suit/processor/state.ts";
 import type { OpenEnvelope, TrustPolicy } from "../suit/opened.ts";
 import { processManifest } from "../suit/processor/procedure.ts";
 import type { Release } from "../suit/release.ts";
@@ -25,10 +27,11 @@ export interface DryRunParts {
 export function dryRun(release: Release, parts: DryRunParts): Refusal | undefined {
   const { crypto, trust, hardwareOf } = parts;
   const open = openEnvelope(crypto, release.envelope, trust);
+  const dependency = openingOnce(crypto, (envelope) => openEnvelope(crypto, envelope, trust));
   for (const classId of release.classIds) {
     const hardware = hardwareOf(toHex(classId)) ?? UNKNOWN;
     for (let slot = 0; slot < hardware.slots; slot++) {
-      const refusal = onDevice(release, open, classId, hardware, slot, parts);
+      const refusal = onDevice(release, { open, dependency }, { classId, hardware, slot }, parts);
       if (refusal !== undefined) return refusal;
     }
   }
@@ -37,11 +40,9 @@ export function dryRun(release: Release, parts: DryRunParts): Refusal | undefine
 
 function onDevice(
   release: Release,
-  open: OpenEnvelope,
-  classId: Uint8Array,
-  hardware: Hardware,
-  slot: number,
-  { crypto, trust, unixMs }: DryRunParts,
+  { open, dependency }: { open: OpenEnvelope; dependency: (envelope: Uint8Array) => OpenManifest },
+  { classId, hardware, slot }: { classId: Uint8Array; hardware: Hardware; slot: number },
+  { crypto, unixMs }: DryRunParts,
 ): Refusal | undefined {
   const device = new ModelDevice(crypto, undefined, {
     vendorIds: [release.vendorId],
@@ -54,7 +55,6 @@ function onDevice(
     fetch: (uri, digest) =>
       release.images.find((image) => image.uri === uri && digest !== undefined && bytesEqual(image.digest, digest)),
   });
-  const dependency = (envelope: Uint8Array): OpenEnvelope => openEnvelope(crypto, envelope, trust);
   // What is installed has to boot as well.
   for (const procedure of ["update", "invocation"] as const) {
     const outcome = processManifest(open, procedure, device, { crypto, open: dependency });

@@ -2,10 +2,13 @@ import { Code, codeText } from "../coap/numbers.ts";
 import type { OperationOutcome } from "../lwm2m/device-queue.ts";
 import { samePaths, type Path } from "../lwm2m/path.ts";
 import type { Reading } from "../lwm2m/reading.ts";
-import { hasEnded, type UpdateJob } from "../lwm2m/update/job.ts";
+import { hasEnded, type Method, type UpdateJob } from "../lwm2m/update/job.ts";
 import { isHeld } from "../lwm2m/update/hold.ts";
 import type { Crypto } from "../ports/crypto.ts";
 import type { Log } from "../ports/log.ts";
+import type { Refusal } from "../lifecycle/admission.ts";
+import type { LifecycleDesk } from "./lifecycle-desk.ts";
+import type { Offers } from "./offers.ts";
 import type { Metrics } from "../ports/metrics.ts";
 import type { Random } from "../ports/random.ts";
 import type { Durability, StoreOp } from "../ports/store.ts";
@@ -16,7 +19,6 @@ import { randomId } from "../util/random.ts";
 import type { Devices } from "./devices.ts";
 import { DeviceView } from "./device-view.ts";
 import { BATTERY_PATH, Inventory, INVENTORY_PREFIX, type InventoryEntry, type OperatorFacts } from "./inventory.ts";
-import type { LifecycleDesk } from "./lifecycle-desk.ts";
 
 export interface FleetDeskParts {
   readonly crypto: Crypto;
@@ -27,6 +29,7 @@ export interface FleetDeskParts {
   readonly maxConcurrent: number;
   readonly devices: () => Devices;
   readonly desk: LifecycleDesk;
+  readonly refusalToGive: Offers["refusalToGive"];
   readonly unixMs: (nowUs: number) => number;
   readonly store: (ops: readonly StoreOp[], durability: Durability) => number;
 }
@@ -110,14 +113,29 @@ export class FleetDesk implements Fleet {
   }
 
   start(nowUs: number, { endpoint, origin, components, policy }: Order): string | undefined {
-    const { desk, devices } = this.#parts;
-    const held = components.find(({ digest }) => !desk.mayHave("", endpoint, digest));
-    if (held !== undefined) return "it is in quarantine";
+    const { devices } = this.#parts;
+    const refusal = this.refusalToGive(nowUs, endpoint, components, policy.methods);
+    if (refusal !== undefined) return refusal.detail;
     const told = (done: boolean): void => {
       if (!done) this.rollouts.refused(nowUs, origin, endpoint, "its update could not be written");
     };
     const job = devices().updates.start(nowUs, endpoint, components, policy, told, origin);
     return typeof job === "string" ? job : undefined;
+  }
+
+  /** Why an LwM2M client may not be given these images. */
+  refusalToGive(
+    nowUs: number,
+    endpoint: string,
+    components: readonly { readonly digest: string }[],
+    methods: readonly Method[],
+  ): Refusal | undefined {
+    const byManifest = methods.every((method) => method === "trigger");
+    for (const { digest } of components) {
+      const refusal = this.#parts.refusalToGive(nowUs, endpoint, digest, byManifest);
+      if (refusal !== undefined) return refusal;
+    }
+    return undefined;
   }
 
   cancel(nowUs: number, endpoint: string): void {

@@ -284,8 +284,8 @@ export class LifecycleDesk {
 
   /** Keys by which a release may be signed here besides the anchors of the configuration. */
   anchors(): Verifier[] {
-    const { classes, revoked } = this.lifecycle.state;
-    const keys: KeyRecord[] = revoked.map(({ key }) => key);
+    const { classes, former, revoked } = this.lifecycle.state;
+    const keys: KeyRecord[] = [...revoked.map(({ key }) => key), ...[...former.values()].flat()];
     for (const { authorities, operators } of classes.values()) keys.push(...authorities, ...operators);
     return keys.map(verifierOf);
   }

@@ -4,18 +4,23 @@ import type { Log } from "../ports/log.ts";
 import type { Metrics } from "../ports/metrics.ts";
 import type { Refusal } from "../lifecycle/admission.ts";
 import type { LifecycleEvent } from "../lifecycle/events.ts";
+import type { Release } from "../suit/release.ts";
 import type { Updates } from "../lwm2m/update/updates.ts";
-import { fromHex } from "../util/bytes.ts";
+import { fromHex, toHex } from "../util/bytes.ts";
 import { Code, ContentFormat } from "../coap/numbers.ts";
 import { imagePath, manifestPaths, sectorTablePath, type Catalogue, type Listing } from "./catalogue.ts";
 import type { LifecycleDesk } from "./lifecycle-desk.ts";
 import { manifestResource, type ServedImages } from "./resources.ts";
 
-const STOPPING: ReadonlySet<string> = new Set([
+/** What may take away who stands for a release, or give it back. */
+const JUDGED: ReadonlySet<string> = new Set([
   "key-revoked",
-  "device-quarantined",
-  "device-decommissioned",
+  "class-defined",
+  "authority-added",
+  "authority-transferred",
 ] satisfies LifecycleEvent["kind"][]);
+
+const STOPPING: ReadonlySet<string> = new Set([...JUDGED, "device-quarantined", "device-decommissioned"]);
 
 interface OfferParts {
   readonly crypto: Crypto;
@@ -26,8 +31,10 @@ interface OfferParts {
   readonly router: Router;
   readonly desk: LifecycleDesk;
   readonly updates: () => Updates;
+  /** Tells who observes a path that it has changed. */
+  readonly notify: (nowUs: number, path: string) => void;
   /** Why nobody stands for a release any more. */
-  readonly admitAgain: (nowUs: number, listing: Listing) => Refusal | undefined;
+  readonly standing: (listing: Listing) => Refusal | undefined;
 }
 
 /** Releases on the air: their manifests and their images, for as long as somebody stands for them. */
@@ -55,7 +62,7 @@ export class Offers {
     for (const path of manifestPaths(release))
       router.add(path, manifestResource(release.envelope, etag, path.join("/")));
     for (const [digest, table] of listing.tables) this.#serveTable(digest, table);
-    this.#withdrawRevoked(nowUs, listing);
+    this.#withdrawForsaken(nowUs, listing);
   }
 
   /** Whoever knows what it is for fetches it before the image; who does not, does without. */
@@ -66,29 +73,67 @@ export class Offers {
     router.add(sectorTablePath(fromHex(digest)!), { get: () => ({ code: Code.CONTENT, body }) });
   }
 
+  /** Also of a release that was replaced since: whoever has begun may end. Not of one that nobody stands for. */
   serveImage(digest: string): void {
     const { catalogue, served } = this.#parts;
     const image = catalogue.image(digest);
     const bytes = fromHex(digest);
-    if (image !== undefined && bytes !== undefined) served.serve(imagePath(bytes), image);
+    if (image === undefined || bytes === undefined || this.#isForsaken(digest)) return;
+    served.serve(imagePath(bytes), image);
   }
 
-  /** The lifecycle has changed: what was signed with a revoked key is offered no longer, and held devices get no more. */
+  #isForsaken(digest: string): boolean {
+    const { catalogue, desk } = this.#parts;
+    return catalogue.isForsaken(digest, (key) => desk.lifecycle.state.isRevoked(key));
+  }
+
+  /** The lifecycle has changed: what nobody stands for is offered no longer, and held devices get no more. */
   review(nowUs: number, kind: LifecycleEvent["kind"]): void {
-    if (kind === "key-revoked")
-      for (const listing of this.#parts.catalogue.listings()) this.#withdrawRevoked(nowUs, listing);
+    const { catalogue } = this.#parts;
+    if (JUDGED.has(kind)) {
+      for (const listing of catalogue.listings()) {
+        if (!catalogue.withdrawn.has(listing.release.key)) this.#withdrawForsaken(nowUs, listing);
+        else if (this.#parts.standing(listing) === undefined) this.offer(nowUs, listing);
+      }
+      for (const { digest } of catalogue.images()) if (this.#isForsaken(digest)) this.#withdrawImage(digest);
+    }
     if (STOPPING.has(kind)) this.sweep(nowUs);
+  }
+
+  /**
+   * Why an LwM2M client may not be given an image. It reads no manifest, so what a device would look at there is looked
+   * at here: who stands for it, class and expiry. `byManifest`: it reads one, and chooses among the images itself.
+   */
+  refusalToGive(nowUs: number, endpoint: string, digest: string, byManifest: boolean): Refusal | undefined {
+    const { catalogue, desk } = this.#parts;
+    if (!desk.mayHave("", endpoint, digest))
+      return { reason: "quarantined", detail: `${endpoint} may have the current image or the recovery image only` };
+    const device = desk.lifecycle.state.byEndpoint(endpoint);
+    if (device !== undefined && desk.lifecycle.state.recovery.get(device.classId) === digest) return undefined;
+    const releases = [...catalogue.listings()].filter(
+      ({ release, images }) => !catalogue.withdrawn.has(release.key) && images.some((one) => one.digest === digest),
+    );
+    if (releases.length === 0)
+      return { reason: "release-withdrawn", detail: `image ${digest.slice(0, 12)} is on offer no longer` };
+    const unixS = desk.unixMs(nowUs) / 1_000;
+    const valid = releases.filter(({ release: { useBefore } }) => useBefore === undefined || unixS < useBefore);
+    if (valid.length === 0)
+      return { reason: "expired", detail: `image ${digest.slice(0, 12)} was to be used before now` };
+    const classesOf = ({ classIds, images }: Release): readonly Uint8Array[] =>
+      byManifest ? classIds : images.flatMap((one) => (toHex(one.digest) === digest ? one.classIds : []));
+    const isFor = (classId: string): boolean =>
+      valid.some(({ release }) => classesOf(release).some((id) => toHex(id) === classId));
+    return device === undefined || isFor(device.classId)
+      ? undefined
+      : { reason: "other-class", detail: `${endpoint} is of class ${device.classId}, and that image is for another` };
   }
 
   /** Ends the updates of clients that may not have what they are being given. */
   sweep(nowUs: number): void {
-    const { catalogue, desk, updates, log, metrics } = this.#parts;
-    const isWithdrawn = (digest: string): boolean =>
-      [...catalogue.withdrawn].some((key) => catalogue.get(key)?.images.some((image) => image.digest === digest)) &&
-      !catalogue.isOffered(digest);
+    const { desk, updates, log, metrics } = this.#parts;
     const reasonOf = (endpoint: string, digest: string): string | undefined => {
       if (!desk.mayHave("", endpoint, digest)) return "held";
-      return isWithdrawn(digest) ? "release-withdrawn" : undefined;
+      return this.#isForsaken(digest) ? "release-withdrawn" : undefined;
     };
     for (const { endpoint, components } of updates().all()) {
       const [reason] = components.flatMap(({ digest }) => reasonOf(endpoint, digest) ?? []);
@@ -98,21 +143,27 @@ export class Offers {
     }
   }
 
-  /** Manifest, images, their tables and the alias: what was believed by that key alone is no longer to be had. */
-  #withdrawRevoked(nowUs: number, listing: Listing): void {
+  /** Manifest, images, their tables and the alias. */
+  #withdrawForsaken(nowUs: number, listing: Listing): void {
     const { release, images, alias } = listing;
-    const { admitAgain, router, log, metrics, catalogue, served } = this.#parts;
-    const refusal = admitAgain(nowUs, listing);
-    if (refusal?.reason !== "key-revoked") return;
+    const { standing, router, log, metrics, catalogue, served, notify } = this.#parts;
+    const refusal = standing(listing);
+    if (refusal === undefined) return;
     catalogue.withdrawn.add(release.key);
-    for (const path of manifestPaths(release)) router.remove(path);
-    if (alias !== undefined) served.withdraw([alias]);
-    for (const { digest } of images) {
-      if (catalogue.isOffered(digest)) continue;
-      served.withdraw(imagePath(fromHex(digest)!));
-      router.remove(sectorTablePath(fromHex(digest)!));
+    for (const path of manifestPaths(release)) {
+      router.remove(path);
+      notify(nowUs, path.join("/")); // whoever observes it hears that it has gone
     }
+    if (alias !== undefined) served.withdraw([alias]);
+    for (const { digest } of images) if (!catalogue.isOffered(digest)) this.#withdrawImage(digest);
     log.event("warn", "release-withdrawn", { key: release.key, reason: refusal.reason });
     metrics.count("releases_withdrawn", refusal.reason);
+  }
+
+  #withdrawImage(digest: string): void {
+    const bytes = fromHex(digest);
+    if (bytes === undefined) return;
+    this.#parts.served.withdraw(imagePath(bytes));
+    this.#parts.router.remove(sectorTablePath(bytes));
   }
 }

@@ -8,7 +8,7 @@ import { firstWrongSector, openSectorTable } from "../suit/sector-table.ts";
 import { toHex } from "../util/bytes.ts";
 import { imagesOf, listingOps, manifestPaths, type Catalogue, type Listing } from "./catalogue.ts";
 import type { LifecycleDesk } from "./lifecycle-desk.ts";
-import { keyRecord } from "../lifecycle/classes.ts";
+import { isSameKey, keyRecord, type KeyRecord } from "../lifecycle/classes.ts";
 import type { Refusal } from "../lifecycle/admission.ts";
 import { dryRun } from "./dry-run.ts";
 import { Floors } from "./floors.ts";
@@ -116,7 +116,8 @@ export class Publications {
     const images = imagesOf(release, sources);
     const tables = this.#tablesOf(request, release, anchors);
     if ("reason" in tables) return refuse(tables.reason, tables.detail);
-    const listing: Listing = { release, digest, images, tables, source: images[0]!.uri, alias };
+    const vouchers = this.vouchersOf(release);
+    const listing: Listing = { release, digest, images, tables, source: images[0]!.uri, alias, vouchers };
     const missing = new Set(images.map((image) => image.digest));
     const publication: Publication = { operation, listing, missing, stage: "image" };
     this.#underWay.set(release.key, publication);
@@ -131,7 +132,7 @@ export class Publications {
   /** Why a release is not put on record, now that its images are there. */
   refusalOf(nowUs: number, listing: Listing, image: (digest: string) => Uint8Array | undefined): Refusal | undefined {
     return (
-      this.admitAgain(nowUs, listing) ??
+      this.#admitAgain(nowUs, listing) ??
       this.#olderThanFloor(listing.release) ??
       this.#taken(listing.release, listing.alias) ??
       this.#dryRun(nowUs, listing, image)
@@ -140,7 +141,36 @@ export class Publications {
 
   /** The writes that make a release last. */
   opsOf(listing: Listing): StoreOp[] {
-    return [...listingOps(listing), ...this.floors.ops(listing.release)];
+    const vouchers = (digest: string): readonly KeyRecord[] => this.#catalogue.vouchersWith(digest, listing.vouchers);
+    return [...listingOps(listing, vouchers), ...this.floors.ops(listing.release)];
+  }
+
+  /** Those of its signers whose word counts: authorities of its classes, or anchors of the configuration. */
+  vouchersOf({ classIds, signers }: Release): KeyRecord[] {
+    const { classes, former } = this.#desk.lifecycle.state;
+    const ids = classIds.map(toHex).filter((id) => classes.has(id));
+    const governing = ids.flatMap((id) => [...classes.get(id)!.authorities, ...(former.get(id) ?? [])]);
+    const counting = ids.length > 0 ? governing : this.#anchors.map(keyRecord);
+    return signers.map(keyRecord).filter((key) => counting.some((other) => isSameKey(other, key)));
+  }
+
+  /** Why nobody stands for a release any more; policies of today do not matter to what is on offer. */
+  standing({ release }: Listing): Refusal | undefined {
+    const { lifecycle } = this.#desk;
+    const governed = release.classIds.map(toHex).filter((id) => lifecycle.state.classes.has(id));
+    for (const id of governed) {
+      const refusal = lifecycle.standing(release.envelope, id);
+      if (refusal !== undefined) return refusal;
+    }
+    return governed.length > 0 ? undefined : this.#anchored(release);
+  }
+
+  /** A class that nobody defined has the anchors of the configuration, and no others. */
+  #anchored({ envelope, dialect }: Release): Refusal | undefined {
+    const opened = openRelease(this.#crypto, envelope, { anchors: this.#valid(this.#anchors), dialect });
+    if (opened.ok) return undefined;
+    const wasRevoked = openRelease(this.#crypto, envelope, { anchors: this.#anchors, dialect }).ok;
+    return { reason: wasRevoked ? "key-revoked" : opened.reason, detail: opened.detail };
   }
 
   /** Why a release cannot have its paths, or its alias. */
@@ -206,14 +236,10 @@ export class Publications {
   }
 
   /** Whether its classes take it still: much may have been decided while its images came. */
-  admitAgain(nowUs: number, { release }: Listing): Refusal | undefined {
+  #admitAgain(nowUs: number, { release }: Listing): Refusal | undefined {
     const { envelope, dialect } = release;
     const refusal = this.#desk.admit(nowUs, envelope, release.classIds.map(toHex), dialect);
-    if (refusal !== "not-governed") return refusal;
-    const opened = openRelease(this.#crypto, envelope, { anchors: this.#valid(this.#anchors), dialect });
-    if (opened.ok) return undefined;
-    const wasRevoked = openRelease(this.#crypto, envelope, { anchors: this.#anchors, dialect }).ok;
-    return { reason: wasRevoked ? "key-revoked" : opened.reason, detail: opened.detail };
+    return refusal === "not-governed" ? this.#anchored(release) : refusal;
   }
 
   /** Why no device of its classes would take a release whose images are all there. */

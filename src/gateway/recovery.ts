@@ -5,7 +5,8 @@ import type { Log } from "../ports/log.ts";
 import type { Metrics } from "../ports/metrics.ts";
 import { TRANSFER_PREFIX, type TransferTable } from "../transfer/transfer-table.ts";
 import { fromUtf8 } from "../util/bytes.ts";
-import { FLOOR_PREFIX, type Floors } from "./floors.ts";
+import { FLOOR_PREFIX } from "./floors.ts";
+import type { Publications } from "./publications.ts";
 import {
   IMAGE_PREFIX,
   recoverImage,
@@ -25,24 +26,26 @@ export interface RecoveryParts {
   readonly catalogue: Catalogue;
   readonly cache: ImageCache;
   readonly transfers: TransferTable;
-  readonly floors: Floors;
+  readonly publications: Publications;
 }
 
 type Entries = Iterable<readonly [key: string, value: Uint8Array]>;
 
 /** Takes back what concerns images; the releases that are to be offered again. A damaged record is logged, and only that is lost. */
 export function recoverImages(parts: RecoveryParts, entries: Entries): Listing[] {
-  const { crypto, anchors, catalogue, cache, transfers, floors } = parts;
+  const { crypto, anchors, catalogue, cache, transfers, publications } = parts;
+  const { floors } = publications;
+  const vouchersOf = publications.vouchersOf.bind(publications);
   const listings = new Map<string, Listing>();
   for (const [key, value] of entries) {
     if (key.startsWith(RELEASE_PREFIX)) {
-      const listing = recoverListing(crypto, value, anchors);
+      const listing = recoverListing(crypto, value, anchors, vouchersOf);
       if (typeof listing === "string") tellDamaged(parts, key, listing);
       else keepNewer(listings, listing);
     } else if (key.startsWith(IMAGE_PREFIX)) {
-      const image = recoverImage(key.slice(IMAGE_PREFIX.length), value);
-      if (image === undefined) tellDamaged(parts, key, "record-damaged");
-      else catalogue.putImage(image);
+      const known = recoverImage(key.slice(IMAGE_PREFIX.length), value);
+      if (known === undefined) tellDamaged(parts, key, "record-damaged");
+      else catalogue.putImage(known.image, known.vouchers);
     } else if (key.startsWith(FLOOR_PREFIX)) {
       if (!floors.recover(key, value)) tellDamaged(parts, key, "record-damaged");
     } else if (key.startsWith(VALIDATOR_PREFIX)) {

@@ -4,6 +4,7 @@ import type { Gateway } from "../gateway/gateway.ts";
 import { updateTarget, type ComponentInput } from "../gateway/update-target.ts";
 import { parsePath, pathText } from "../lwm2m/path.ts";
 import { DEFAULT_POLICY, type Component, type UpdateJob, type UpdatePolicy } from "../lwm2m/update/job.ts";
+import type { Refusal } from "../lifecycle/admission.ts";
 import type { StartRefusal } from "../lwm2m/update/updates.ts";
 import { ListQuery, sendList } from "./page.ts";
 import { refuse } from "./problem.ts";
@@ -84,11 +85,10 @@ export function addUpdateRoutes(app: FastifyInstance, control: UpdatesControl): 
       const wrong = targets.find((target) => typeof target === "string");
       if (wrong !== undefined) return refuse(reply, 422, "no-such-image", wrong);
       const { endpoint } = request.params;
-      const held = (targets as Component[]).find(({ digest }) => !gateway.desk.mayHave("", endpoint, digest));
-      if (held !== undefined)
-        return refuse(reply, 409, "quarantined", `${endpoint} may have the current image or the recovery image only`);
-      const job = await new Promise<UpdateJob | StartRefusal | "not-stored">((resolve) =>
+      const job = await new Promise<UpdateJob | StartRefusal | "not-stored" | Refusal>((resolve) =>
         call((nowUs) => {
+          const refusal = gateway.fleet.refusalToGive(nowUs, endpoint, targets as Component[], policy.methods);
+          if (refusal !== undefined) return resolve(refusal);
           const told = (done: boolean): void => resolve(done ? started : "not-stored");
           const started = updates.start(nowUs, endpoint, targets as Component[], policy, told);
           if (typeof started === "string") resolve(started);
@@ -102,6 +102,8 @@ export function addUpdateRoutes(app: FastifyInstance, control: UpdatesControl): 
           job,
           "the update could not be written: see the gateway's log, and free some disk space",
         );
+      if (typeof job !== "string" && "detail" in job && !("endpoint" in job))
+        return refuse(reply, 409, job.reason, job.detail);
       if (typeof job !== "string") return reply.code(202).send(viewOf(gateway, job));
       return refuse(
         reply,

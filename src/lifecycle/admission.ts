@@ -1,6 +1,7 @@
 import { Directive, nameOf } from "../suit/keys.ts";
 import { toHex } from "../util/bytes.ts";
 import { isoTime } from "../util/iso-time.ts";
+import { useBeforeOf } from "../suit/release.ts";
 import { mayDo } from "../suit/rights.ts";
 import { isTrustComponent } from "../suit/trust.ts";
 import { labelOf } from "../suit/text.ts";
@@ -18,7 +19,6 @@ import {
 
 /** What is known of a release that wants to be offered to a class. */
 export interface Candidate {
-  readonly signers: readonly KeyRecord[];
   readonly ways: readonly PlannedWay[];
   /** The same of what the device does later: load, invoke, uninstall. */
   readonly others: readonly PlannedWay[];
@@ -33,32 +33,53 @@ export interface Refusal {
   readonly detail: string;
 }
 
-/** Why a class does not take a release; undefined when it does. Revoked keys count as no signature at all. */
+/** Who signed a release, as far as their keys were not revoked; revoked ones count as no signature at all. */
+export interface Signing {
+  readonly signers: readonly KeyRecord[];
+  readonly isRevoked: (key: KeyRecord) => boolean;
+}
+
+/** Why nobody who may sign for a class has signed; this is known before anybody looks at what the release does. */
+export function signersRefusal(definition: DeviceClass, { signers, isRevoked }: Signing): Refusal | undefined {
+  const { operators, name } = definition;
+  const wasRevoked = signers.some(isRevoked);
+  if (authoritiesOf(definition, { signers, isRevoked }).length === 0)
+    return wasRevoked
+      ? { reason: "key-revoked", detail: "it is signed with a key that was revoked" }
+      : { reason: "not-an-authority", detail: `none of its signers is an authority for ${name} now` };
+  const isApproved = signers.some((key) => !isRevoked(key) && operators.some((operator) => isSameKey(operator, key)));
+  if (operators.length === 0 || isApproved) return undefined;
+  return wasRevoked
+    ? { reason: "key-revoked", detail: "its operator's key was revoked" }
+    : { reason: "no-countersignature", detail: `the operator of ${name} has not countersigned it` };
+}
+
+const authoritiesOf = ({ authorities }: DeviceClass, { signers, isRevoked }: Signing): Authority[] =>
+  authorities.filter((authority) => signers.some((key) => isSameKey(key, authority) && !isRevoked(key)));
+
+/** Why those who signed may not do what is on one of the ways. */
+export function rightsRefusal(
+  definition: DeviceClass,
+  signing: Signing,
+  ways: readonly PlannedWay[],
+): Refusal | undefined {
+  const right = missingRight(authoritiesOf(definition, signing), ways);
+  if (right !== undefined && signing.signers.some(signing.isRevoked))
+    return { reason: "key-revoked", detail: `without the signature that was revoked, ${right.detail}` };
+  return right;
+}
+
+/** Why a class does not take a release that its authorities have signed; undefined when it does. */
 export function refusalOf(
   definition: DeviceClass,
   candidate: Candidate,
-  isRevoked: (key: KeyRecord) => boolean,
+  signing: Signing,
   unixMs: number,
 ): Refusal | undefined {
-  const valid = candidate.signers.filter((key) => !isRevoked(key));
-  const authorities = definition.authorities.filter((authority) => valid.some((key) => isSameKey(key, authority)));
-  if (authorities.length === 0) {
-    const wasRevoked = candidate.signers.some(isRevoked);
-    return wasRevoked
-      ? { reason: "key-revoked", detail: "it is signed with a key that was revoked" }
-      : { reason: "not-an-authority", detail: `none of its signers is an authority for ${definition.name} now` };
-  }
-  const { operators } = definition;
-  if (operators.length > 0 && !operators.some((operator) => valid.some((key) => isSameKey(key, operator))))
-    return candidate.signers.some(isRevoked)
-      ? { reason: "key-revoked", detail: "its operator's key was revoked" }
-      : { reason: "no-countersignature", detail: `the operator of ${definition.name} has not countersigned it` };
-  const right = rightsRefusal(authorities, [...candidate.ways, ...candidate.others, ...candidate.odd]);
-  if (right !== undefined && candidate.signers.some(isRevoked))
-    return { reason: "key-revoked", detail: `without the signature that was revoked, ${right.detail}` };
+  const { ways, others, odd } = candidate;
   return (
     vendorRefusal(definition, candidate) ??
-    right ??
+    rightsRefusal(definition, signing, [...ways, ...others, ...odd]) ??
     hardwareRefusal(definition, candidate) ??
     supportRefusal(definition, candidate, unixMs) ??
     leaveRefusal(definition, candidate, unixMs)
@@ -82,7 +103,7 @@ const ACTIONS: Readonly<Record<string, number>> = {
   unlink: Directive.UNLINK,
 };
 
-function rightsRefusal(authorities: readonly Authority[], ways: readonly PlannedWay[]): Refusal | undefined {
+function missingRight(authorities: readonly Authority[], ways: readonly PlannedWay[]): Refusal | undefined {
   for (const step of ways.flatMap(({ steps }) => steps)) {
     const code = ACTIONS[step.kind];
     if (code === undefined || !("component" in step)) continue;
@@ -98,16 +119,11 @@ function rightsRefusal(authorities: readonly Authority[], ways: readonly Planned
   return undefined;
 }
 
-const useBeforeOf = ({ ways, others }: Candidate): number | undefined => {
-  const times = [...ways, ...others].flatMap(({ steps }) =>
-    steps.flatMap((step) => (step.kind === "before" ? [step.unixS] : [])),
-  );
-  return times.length === 0 ? undefined : Math.min(...times);
-};
+const expiryOf = ({ ways, others }: Candidate): number | undefined => useBeforeOf([...ways, ...others]);
 
 function hardwareRefusal({ hardware }: DeviceClass, candidate: Candidate): Refusal | undefined {
   const { encrypted, envelopeBytes } = candidate;
-  const expires = useBeforeOf(candidate) !== undefined;
+  const expires = expiryOf(candidate) !== undefined;
   const [first] = hardwareRefusals(hardware, { expires, encrypted, envelopeBytes, unattended: true });
   return first === undefined ? undefined : { reason: first.split(":")[0]!, detail: first };
 }
@@ -115,7 +131,7 @@ function hardwareRefusal({ hardware }: DeviceClass, candidate: Candidate): Refus
 /** The last image of a class never expires: nobody would bring another one (RFC 9124 section 4.3.3). */
 function supportRefusal({ support, name }: DeviceClass, candidate: Candidate, unixMs: number): Refusal | undefined {
   const state = supportState(support, unixMs);
-  const expiresS = useBeforeOf(candidate);
+  const expiresS = expiryOf(candidate);
   if (expiresS !== undefined && expiresS * 1_000 <= unixMs)
     return { reason: "expired", detail: "it was to be used before now" };
   if (state !== "ended") return undefined;

@@ -1,8 +1,8 @@
 import type { Crypto } from "../ports/crypto.ts";
 import { openEnvelope } from "../suit/open.ts";
 import type { OpenEnvelope, TrustPolicy } from "../suit/opened.ts";
-import type { Procedure } from "../suit/processor/procedure.ts";
-import { failureOf, planProcedure, storedBy, type PlannedWay } from "../suit/plan.ts";
+import type { OpenManifest } from "../suit/processor/state.ts";
+import { failureOf, openingOnce, planProcedure, storedBy, type PlannedWay } from "../suit/plan.ts";
 import { buildEnvelope } from "../suit/build.ts";
 import { decodeEnvelope, EnvelopeError } from "../suit/envelope.ts";
 import {
@@ -15,7 +15,7 @@ import {
 } from "../suit/trust.ts";
 import { Directive } from "../suit/keys.ts";
 import { bytesEqual, fromHex } from "../util/bytes.ts";
-import { refusalOf, type Candidate, type Refusal } from "./admission.ts";
+import { refusalOf, rightsRefusal, signersRefusal, type Candidate, type Refusal, type Signing } from "./admission.ts";
 import { looseEvent, nextEntry, verifyChain, type AuditEntry } from "./audit-log.ts";
 import {
   isSameKey,
@@ -124,24 +124,57 @@ export class Lifecycle {
   admit(envelope: Uint8Array, classId: string, unixMs: number): Refusal | undefined {
     const definition = this.state.classes.get(classId);
     if (definition === undefined) return { reason: "no-such-class", detail: `class ${classId} is not defined here` };
+    const isRevoked = (key: KeyRecord): boolean => this.state.isRevoked(key);
+    const judged = this.#judge(envelope, definition, isRevoked);
+    if ("reason" in judged) return judged;
+    return refusalOf(definition, judged.candidate, judged.signing, unixMs);
+  }
+
+  /**
+   * Why nobody stands for a release that is on offer, by signatures and rights alone. Whoever handed the class over stands
+   * for what was taken from him: the last image does not go with its vendor.
+   */
+  standing(envelope: Uint8Array, classId: string): Refusal | undefined {
+    const defined = this.state.classes.get(classId)!;
+    const former = this.state.former.get(classId) ?? [];
+    const definition = { ...defined, authorities: [...defined.authorities, ...former] };
+    const refusal = (isRevoked: (key: KeyRecord) => boolean): Refusal | undefined => {
+      const judged = this.#judge(envelope, definition, isRevoked);
+      if ("reason" in judged) return judged;
+      const { ways, others, odd } = judged.candidate;
+      return rightsRefusal(definition, judged.signing, [...ways, ...others, ...odd]);
+    };
+    const now = refusal((key) => this.state.isRevoked(key));
+    if (now === undefined || refusal(() => false) !== undefined) return now;
+    return { reason: "key-revoked", detail: now.detail };
+  }
+
+  /** Who signed a release, and what it does. */
+  #judge(
+    envelope: Uint8Array,
+    definition: DeviceClass,
+    isRevoked: (key: KeyRecord) => boolean,
+  ): { readonly candidate: Candidate; readonly signing: Signing } | Refusal {
     const open = this.#open(envelope, definition);
     if (!("manifest" in open)) return open;
+    const signing = { signers: open.signers.map(keyRecord), isRevoked };
+    const nobody = signersRefusal(definition, signing);
+    if (nobody !== undefined) return nobody;
+    const dependency = this.#openingDependencies(definition, isRevoked);
     const odd: PlannedWay[] = [];
-    const ways = this.#ways(open, definition, "update", undefined, odd);
+    const ways = planProcedure(this.#crypto, open, "update", { open: dependency }, undefined, odd);
     const failure = failureOf(ways);
     if (failure !== undefined) return { reason: "not-processable", detail: `${failure.section}: ${failure.detail}` };
-    const signers = open.signers.map(keyRecord);
     const stored = storedBy(ways);
     const others = (["invocation", "uninstall"] as const).flatMap((procedure) =>
-      this.#ways(open, definition, procedure, stored, odd),
+      planProcedure(this.#crypto, open, procedure, { open: dependency }, stored, odd),
     );
     const later = failureOf(others);
     if (later !== undefined) return { reason: "not-processable", detail: `${later.section}: ${later.detail}` };
     const encrypted = [...ways, ...others].some(({ steps }) =>
       steps.some((step) => "encryption" in step && step.encryption !== undefined),
     );
-    const candidate: Candidate = { signers, ways, others, odd, envelopeBytes: envelope.length, encrypted };
-    return refusalOf(definition, candidate, (key) => this.state.isRevoked(key), unixMs);
+    return { candidate: { ways, others, odd, envelopeBytes: envelope.length, encrypted }, signing };
   }
 
   /** Checks an authority transfer as each device of the class will; what it changes, and on whose word. */
@@ -180,7 +213,7 @@ export class Lifecycle {
 
   /** Byte for byte the one manifest that a transfer has: whatever else it might do nobody has to think about. */
   #transferIn(open: OpenEnvelope, definition: DeviceClass): AuthorityTransfer | undefined {
-    for (const step of this.#ways(open, definition)[0]?.steps ?? []) {
+    for (const step of planProcedure(this.#crypto, open, "update")[0]?.steps ?? []) {
       const transfer = step.kind === "store" ? decodeTransfer(step.content) : undefined;
       if (transfer === undefined) continue;
       const update = transferUpdate(fromHex(definition.vendorId)!, [fromHex(definition.id)!], transfer);
@@ -190,18 +223,13 @@ export class Lifecycle {
     return undefined;
   }
 
-  #ways(
-    open: OpenEnvelope,
-    definition: DeviceClass,
-    procedure: Procedure = "update",
-    stored?: ReadonlyMap<string, Uint8Array>,
-    odd?: PlannedWay[],
-  ): PlannedWay[] {
-    // Software in a dependency is the authorities' too; escrow and operators sign none.
-    const anchors = definition.authorities.filter((key) => !this.state.isRevoked(key)).map(verifierOf);
-    const dependency = (envelope: Uint8Array): OpenEnvelope =>
-      openEnvelope(this.#crypto, envelope, { anchors, dialect: definition.dialect });
-    return planProcedure(this.#crypto, open, procedure, { open: dependency }, stored, odd);
+  /** Software in a dependency is the authorities' too; escrow and operators sign none. */
+  #openingDependencies(
+    { authorities, dialect }: DeviceClass,
+    isRevoked: (key: KeyRecord) => boolean,
+  ): (envelope: Uint8Array) => OpenManifest {
+    const anchors = authorities.filter((key) => !isRevoked(key)).map(verifierOf);
+    return openingOnce(this.#crypto, (envelope) => openEnvelope(this.#crypto, envelope, { anchors, dialect }));
   }
 
   #policy(definition: DeviceClass): TrustPolicy {

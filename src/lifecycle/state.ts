@@ -1,4 +1,4 @@
-import { isSameKey, type DeviceClass, type KeyRecord } from "./classes.ts";
+import { isSameKey, type Authority, type DeviceClass, type KeyRecord } from "./classes.ts";
 import type { Device, LifecycleEvent } from "./events.ts";
 
 export interface Revocation {
@@ -10,6 +10,8 @@ export interface Revocation {
 export class LifecycleState {
   readonly classes: Map<string, DeviceClass> = new Map();
   readonly devices: Map<string, Device> = new Map();
+  /** Authorities that handed a class over: for nothing new, but they stand for what is on offer from them. */
+  readonly former: Map<string, readonly Authority[]> = new Map();
   readonly revoked: Revocation[] = [];
   /** Digest of the image that a quarantined device may have besides the current one, by class. */
   readonly recovery: Map<string, string> = new Map();
@@ -33,6 +35,7 @@ export class LifecycleState {
         this.#define(event.definition);
         return;
       case "authority-transferred":
+        this.#handOver(event.classId);
         this.#changeClass(event.classId, { authorities: event.authorities, epoch: event.epoch });
         return;
       case "authority-added": {
@@ -86,6 +89,12 @@ export class LifecycleState {
     // Devices follow the hand-overs, whatever is said of their class afterwards.
     const authorities = isOvertaken(definition, before) ? before!.authorities : definition.authorities;
     this.classes.set(definition.id, { ...definition, authorities, epoch, support, policy });
+  }
+
+  #handOver(classId: string): void {
+    const before = this.former.get(classId) ?? [];
+    const leaving = this.classes.get(classId)?.authorities ?? [];
+    this.former.set(classId, [...before, ...leaving.filter((key) => !before.some((other) => isSameKey(key, other)))]);
   }
 
   #changeClass(id: string, change: Partial<DeviceClass>): void {

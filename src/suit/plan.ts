@@ -12,8 +12,11 @@ export interface PlannedWay {
   readonly outcome: Outcome;
 }
 
-/** A manifest with more ways, or longer ones, is refused: what nobody looked at is shown to nobody as checked. */
-export const PLAN_LIMITS = { maxWays: 128, maxCommands: 1_024 } as const;
+/**
+ * A manifest with more ways, or longer ones, is refused: what nobody looked at is shown to nobody as checked. `maxTried`:
+ * with what turns out to be no way, since no device is of two slots. `maxCommandsInAll`: of all that is tried.
+ */
+export const PLAN_LIMITS = { maxWays: 128, maxTried: 4_096, maxCommands: 1_024, maxCommandsInAll: 65_536 } as const;
 
 interface Choice {
   readonly taken: number;
@@ -36,13 +39,16 @@ export function planProcedure(
 ): PlannedWay[] {
   const ways: PlannedWay[] = [];
   const leftovers: Leftovers = { uncertain: new Set(), acted: new Set() };
+  const once = { ...options, open: options.open && openingOnce(crypto, options.open) };
+  const effort = { commands: 0 };
   let choices: Choice[] = [];
   for (let tried = 0; ; tried++) {
-    if (tried >= PLAN_LIMITS.maxWays) return [...ways, failing(TOO_MANY_WAYS)];
+    if (ways.length >= PLAN_LIMITS.maxWays || tried >= PLAN_LIMITS.maxTried) return [...ways, failing(TOO_MANY_WAYS)];
     const made: Choice[] = [];
     const hooks = (ask: (question: Question) => boolean): PlanHooks =>
-      new PlannedChoices(choices, made, leftovers, ask);
-    const way = oneWay(crypto, open, procedure, options, hooks, new Map(stored));
+      new PlannedChoices(choices, made, leftovers, effort, ask);
+    const way = oneWay(crypto, open, procedure, once, hooks, new Map(stored));
+    if (effort.commands > PLAN_LIMITS.maxCommandsInAll) return [...ways, failing(TOO_MUCH)];
     if (way !== undefined) (way.isOdd ? odd : ways)?.push(way);
     // The next way differs in the last choice that has a branch left.
     while (made.length > 0 && made.at(-1)!.taken + 1 >= made.at(-1)!.of) made.pop();
@@ -54,6 +60,33 @@ export function planProcedure(
   return isAmbiguous ? [...ways, failing(AMBIGUOUS)] : ways;
 }
 
+/** Each dependency is authenticated once, however often it is come to. */
+export function openingOnce(
+  crypto: Crypto,
+  open: (envelope: Uint8Array) => OpenManifest,
+): (envelope: Uint8Array) => OpenManifest {
+  const known = new Map<string, () => OpenManifest>();
+  return (envelope) => {
+    const key = toHex(crypto.sha256(envelope));
+    let again = known.get(key);
+    if (again === undefined) known.set(key, (again = outcomeOf(() => open(envelope))));
+    return again();
+  };
+}
+
+/** What a call comes to, value or exception, as often as it is asked for. */
+function outcomeOf<T>(call: () => T): () => T {
+  try {
+    const value = call();
+    return () => value;
+  } catch (error) {
+    return () => {
+      throw error;
+    };
+  }
+}
+
+const TOO_MUCH = `more than ${PLAN_LIMITS.maxCommandsInAll} commands on all its ways together`;
 const TOO_MANY_WAYS = `more than ${PLAN_LIMITS.maxWays} ways through its try-each commands`;
 const AMBIGUOUS =
   "a condition behind a change, within a branch that may fail or a soft sequence: nobody can say what follows";
@@ -112,10 +145,18 @@ class PlannedChoices implements PlanHooks {
   readonly #choices: readonly Choice[];
   readonly #made: Choice[];
   readonly #leftovers: Leftovers;
+  readonly #effort: { commands: number };
   readonly #ask: (question: Question) => boolean;
   readonly #branches: Branch[] = [];
 
-  constructor(choices: readonly Choice[], made: Choice[], leftovers: Leftovers, ask: (question: Question) => boolean) {
+  constructor(
+    choices: readonly Choice[],
+    made: Choice[],
+    leftovers: Leftovers,
+    effort: { commands: number },
+    ask: (question: Question) => boolean,
+  ) {
+    this.#effort = effort;
     this.#choices = choices;
     this.#made = made;
     this.#leftovers = leftovers;
@@ -152,6 +193,10 @@ class PlannedChoices implements PlanHooks {
   act(component: ComponentId): void {
     this.#leftovers.acted.add(componentName(component));
     for (const branch of this.#branches) branch.acted = true;
+  }
+
+  command(): void {
+    if (++this.#effort.commands > PLAN_LIMITS.maxCommandsInAll) throw abort("operation-failed", TOO_MUCH);
   }
 
   ambiguous(): void {

@@ -1,3 +1,4 @@
+import type { Verifier } from "../codec/cose.ts";
 import type { Crypto } from "../ports/crypto.ts";
 import { bytesEqual, toHex } from "../util/bytes.ts";
 import { EnvelopeError, type EnvelopeReason } from "./envelope.ts";
@@ -15,6 +16,8 @@ export interface ReleaseImage {
   readonly size: number;
   readonly uri: string;
   readonly encrypted: boolean;
+  /** Classes whose devices come to fetch it. */
+  readonly classIds: readonly Uint8Array[];
 }
 
 /** An authenticated manifest for one image, as the catalogue keeps it. */
@@ -34,6 +37,10 @@ export interface Release {
   /** All payloads that some device of the class fetches: of each component, slot and branch. The first is the one above. */
   readonly images: readonly ReleaseImage[];
   readonly version: string | undefined;
+  /** Seconds since 1970: the first moment at which some device would refuse it. */
+  readonly useBefore: number | undefined;
+  /** Those of the trusted keys that signed it. */
+  readonly signers: readonly Verifier[];
   /** `vendor/class/component`: releases with the same key replace each other. */
   readonly key: string;
   readonly dialect: Dialect;
@@ -90,7 +97,7 @@ function describe(
         "no-digest-or-size",
         "the manifest must give the SHA-256 and the size of each payload that is fetched",
       );
-    images.push({ digest, size, uri, encrypted });
+    images.push({ digest, size, uri, encrypted, classIds: classesThatFetch(ways, digest) ?? classIds });
   }
   const [first] = images;
   if (first === undefined)
@@ -116,6 +123,8 @@ function describe(
       uri,
       images,
       version,
+      useBefore: useBeforeOf(ways),
+      signers: open.signers,
       key,
       dialect,
     },
@@ -129,6 +138,20 @@ function identifiersOf(ways: readonly PlannedWay[], which: "vendor" | "class"): 
       if (step.kind === "identifier" && step.which === which && !found.some((other) => bytesEqual(other, step.value)))
         found.push(step.value);
   return found;
+}
+
+/** Undefined where a way to it asks for no class. */
+function classesThatFetch(ways: readonly PlannedWay[], digest: Uint8Array): readonly Uint8Array[] | undefined {
+  const fetches = ways.filter(({ steps }) =>
+    steps.some((step) => step.kind === "fetch" && step.digest !== undefined && bytesEqual(step.digest, digest)),
+  );
+  const asked = fetches.map((way) => identifiersOf([way], "class"));
+  return asked.some((ids) => ids.length === 0) ? undefined : identifiersOf(fetches, "class");
+}
+
+export function useBeforeOf(ways: readonly PlannedWay[]): number | undefined {
+  const times = ways.flatMap(({ steps }) => steps.flatMap((step) => (step.kind === "before" ? [step.unixS] : [])));
+  return times.length === 0 ? undefined : Math.min(...times);
 }
 
 /** What people call it: the text of its component, else the version that a processor compares. */

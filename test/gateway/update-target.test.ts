@@ -23,7 +23,13 @@ function twoSlots(encrypted = false): Listing[] {
   const components = [{ id: [Uint8Array.of(0)], payloads, version: "2.0.0" }];
   expect(site.bench.publishEnvelope(site.update({ components }), "sim:0", { alias: "fw" })?.kind).toBe("published");
   const [listing] = site.bench.gateway.listings();
-  const images = listing!.release.images.map(({ digest, size, uri }) => ({ digest, size, uri, encrypted }));
+  const images = listing!.release.images.map(({ digest, size, uri, classIds }) => ({
+    digest,
+    size,
+    uri,
+    classIds,
+    encrypted,
+  }));
   return [{ ...listing!, release: { ...listing!.release, images } }];
 }
 

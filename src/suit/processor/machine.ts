@@ -95,7 +95,7 @@ export class Machine {
     const { code, argument } = commands[at]!;
     this.#last = { position, commands, at, index: position.indices[0] ?? 0 };
     this.#check(code, argument, position);
-    this.#memory.count();
+    this.#count();
     if (code === Directive.SET_COMPONENT_INDEX) {
       this.#select(argument, position);
       return;
@@ -107,7 +107,7 @@ export class Machine {
       return;
     }
     for (const index of position.indices) {
-      this.#memory.count();
+      this.#count();
       this.#last = { position, commands, at, index };
       const place = this.#place(position.context, index);
       if (code === Directive.TRY_EACH) yield* this.#tryEach(argument, position, index, depth);
@@ -116,6 +116,11 @@ export class Machine {
       else if (CONTROL.has(code)) this.#assign(code, argument, position.context, place, scope);
       else yield* this.#perform(code, argument, place, position, scope, commands, at);
     }
+  }
+
+  #count(): void {
+    this.#memory.count();
+    this.#options.plan?.command();
   }
 
   /** A condition or an acting directive, reported as its policy asks. */

@@ -45,6 +45,8 @@ export interface PlanHooks {
   readonly set: (component: ComponentId) => void;
   /** Something is about to be done to a component. */
   readonly act: (component: ComponentId) => void;
+  /** One command more was begun; throws when there have been too many on all ways together. */
+  readonly command: () => void;
   /** What comes of it cannot be told beforehand; throws. */
   readonly ambiguous: () => void;
 }
