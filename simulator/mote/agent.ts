@@ -4,9 +4,8 @@ import { Code, Option } from "../../src/coap/numbers.ts";
 import { textOptions } from "../../src/coap/options.ts";
 import { CoapEndpoint } from "../../src/coap/endpoint.ts";
 import type { ClientEvent } from "../../src/coap/request.ts";
-import { manifestPath, sectorTablePath, transferPath } from "../../src/gateway/catalogue.ts";
+import { manifestPath, transferPath } from "../../src/gateway/catalogue.ts";
 import type { PeerAddress, Transmit } from "../../src/ports/datagram.ts";
-import { openSectorTable, type SectorTable } from "../../src/suit/sector-table.ts";
 import { reportOf, REPORT_PATH, signReport } from "../../src/suit/report.ts";
 import { EnvelopeError } from "../../src/suit/envelope.ts";
 import { openEnvelope } from "../../src/suit/open.ts";
@@ -23,6 +22,7 @@ import { ImageDownload } from "./image-download.ts";
 import type { Journal } from "./journal.ts";
 import { confirmSlot, giveUpTrial, writeSlotInfo, type SlotIndex } from "./layout.ts";
 import { SectorBuffer } from "./sector-buffer.ts";
+import { SectorTables } from "./sector-tables.ts";
 import { SlotWriter } from "./slot-writer.ts";
 import { readTrust, writeTrust } from "./trust-store.ts";
 import { reasonOf, UpdateRun } from "./update-run.ts";
@@ -42,12 +42,12 @@ export class MoteAgent {
   #envelope: EnvelopeFetch | undefined;
   #confirmation: Confirmation | undefined;
   #run: UpdateRun | undefined;
-  #table: { readonly fetch: EnvelopeFetch; readonly done: (nowUs: number, event: EnvelopeEvent) => void } | undefined;
+  readonly #tables: SectorTables;
   /** When an image that has not proved itself is given up. */
   #trialEndsUs: number | undefined;
   #askedForTransfer = false;
-  /** What comes of the transfer does not matter to the update: there is none. */
-  #isOnlyLooking = false;
+  /** It looks for a hand-over without need of one: what becomes of it where there is none. */
+  #otherwise: ((nowUs: number) => void) | undefined;
   readonly #work: Work;
   readonly #counts = { resumesAtNonZero: 0, imageBytesReceived: 0 };
   failure: string | undefined;
@@ -57,6 +57,7 @@ export class MoteAgent {
     const factoryTrust = "epoch" in parts.anchors ? parts.anchors : trustOf(parts.anchors);
     this.#trust = readTrust(parts.flash, parts.layout) ?? factoryTrust;
     this.#work = new Work(parts.onCpu);
+    this.#tables = new SectorTables(parts, this.#work, (path) => this.#newFetch(path));
     this.#endpoint = new CoapEndpoint({
       random: parts.random.fork("coap"),
       parameters: parts.parameters,
@@ -130,7 +131,7 @@ export class MoteAgent {
     this.#takeEvents(nowUs);
     this.#confirmation?.handleTimeout(nowUs);
     this.#envelope?.handleTimeout(nowUs);
-    this.#table?.fetch.handleTimeout(nowUs);
+    this.#tables.handleTimeout(nowUs);
     this.#run?.download?.handleTimeout(nowUs);
     this.#work.handleTimeout(nowUs);
     if (this.#trialEndsUs !== undefined && this.#trialEndsUs <= nowUs) this.#giveUp(nowUs);
@@ -141,7 +142,7 @@ export class MoteAgent {
   }
 
   pollTimeout(): number | undefined {
-    const small = earlier(this.#envelope?.pollTimeout(), this.#table?.fetch.pollTimeout());
+    const small = earlier(this.#envelope?.pollTimeout(), this.#tables.pollTimeout());
     const fetch = earlier(small, this.#run?.download?.pollTimeout());
     const trial = earlier(this.#confirmation?.pollTimeout(), this.#trialEndsUs);
     return earlier(earlier(this.#endpoint.pollTimeout(), earlier(fetch, trial)), this.#work.pollTimeout());
@@ -159,16 +160,8 @@ export class MoteAgent {
     }
     const fetched = this.#envelope?.handleEvent(nowUs, event);
     if (fetched !== undefined) this.#onEnvelope(nowUs, fetched);
-    this.#onTableEvent(nowUs, event);
+    this.#tables.handleEvent(nowUs, event);
     if (this.#state === "download") this.#run?.download?.handleEvent(nowUs, event);
-  }
-
-  #onTableEvent(nowUs: number, event: ClientEvent): void {
-    const fetched = this.#table?.fetch.handleEvent(nowUs, event);
-    if (fetched === undefined) return;
-    const { done } = this.#table!;
-    this.#table = undefined;
-    done(nowUs, fetched);
   }
 
   #newFetch(path: readonly string[]): BlockFetch {
@@ -231,8 +224,13 @@ export class MoteAgent {
   #onEnvelope(nowUs: number, event: EnvelopeEvent): void {
     this.#envelope = undefined;
     const what = this.#state;
-    if (event.kind === "failed" && this.#isOnlyLooking) return this.#upToDate();
-    if (event.kind === "failed") return this.#fail(`${what}-${event.reason}`);
+    if (event.kind === "failed") {
+      const end = (): void => this.#fail(`${what}-${event.reason}`);
+      // No software for it, perhaps since nobody that it believes maintains it any more.
+      if (this.#otherwise === undefined && what === "manifest" && event.reason === "4.04")
+        return this.#look(nowUs, end);
+      return (this.#otherwise ?? end)(nowUs);
+    }
     this.#work.compute(nowUs, this.#parts.costs.verifySignatureUs, (now) => {
       this.#onFetched(now, event.envelope);
     });
@@ -247,7 +245,7 @@ export class MoteAgent {
     }
     // Signed by nobody that it knows: perhaps others maintain it by now.
     const unknown = opened === "signature-invalid" && this.#state === "manifest" && !this.#askedForTransfer;
-    if (this.#isOnlyLooking) return this.#upToDate();
+    if (this.#otherwise !== undefined) return this.#otherwise(nowUs);
     if (!unknown) return this.#fail(opened);
     this.#askTransfer(nowUs);
   }
@@ -260,9 +258,9 @@ export class MoteAgent {
   }
 
   /** Nothing to install. A device whose factory foresaw a hand-over looks whether there was one, once for each boot. */
-  #rest(nowUs: number): void {
-    if (!("epoch" in this.#parts.anchors) || this.#askedForTransfer) return this.#upToDate();
-    this.#isOnlyLooking = true;
+  #look(nowUs: number, otherwise: (nowUs: number) => void = () => this.#upToDate()): void {
+    if (!("epoch" in this.#parts.anchors) || this.#askedForTransfer) return otherwise(nowUs);
+    this.#otherwise = otherwise;
     this.#askTransfer(nowUs);
   }
 
@@ -285,9 +283,10 @@ export class MoteAgent {
     const { sequenceNumber } = open.manifest;
     // The number at the floor itself may come again: its image has rotted where another one runs.
     if (this.#state === "manifest" && (sequenceNumber <= info.sequenceNumber || sequenceNumber < floor))
-      return this.#rest(nowUs);
-    // What did not prove itself is not tried again; a higher number is another matter.
-    if (this.#state === "manifest" && rejected !== undefined && sequenceNumber <= rejected.sequenceNumber)
+      return this.#look(nowUs);
+    // What did not prove itself is not tried again; another number is another matter, and one that nobody has proved
+    // locks out none below it.
+    if (this.#state === "manifest" && sequenceNumber === rejected?.sequenceNumber)
       return this.#fail("image-did-not-confirm");
     const onEnd = (now: number, outcome: Outcome, run: UpdateRun): void => this.#onProcessed(now, open, outcome, run);
     this.#run = this.#newRun(open, onEnd);
@@ -314,7 +313,7 @@ export class MoteAgent {
       slotBytes: layout.slotBytes,
       runningDigest: info.digest,
       newDownload: (nowUs, image, end, ready) =>
-        this.#sectorTable(nowUs, image, (now, table) => {
+        this.#tables.get(nowUs, image, this.#trust, (now, table) => {
           const { path, digest, size } = image;
           const writer = new SlotWriter(flash, layout, slot, digest, size, blockSize(szx));
           const parts = { fetch: this.#newFetch(path), writer, work: this.#work, counts: this.#counts, blockSizes };
@@ -330,36 +329,13 @@ export class MoteAgent {
     });
   }
 
-  /** The signed table of an image's sectors, where the mote has room for one and the gateway has one that is good. */
-  #sectorTable(
-    nowUs: number,
-    image: { readonly digest: Uint8Array; readonly size: number },
-    done: (nowUs: number, table: SectorTable | undefined) => void,
-  ): void {
-    const { sectorTableBytes, crypto, costs, szx } = this.#parts;
-    if (sectorTableBytes === undefined) return done(nowUs, undefined);
-    const fetch = new EnvelopeFetch(this.#newFetch(sectorTablePath(image.digest)), sectorTableBytes);
-    this.#table = {
-      fetch,
-      done: (now, event) => {
-        if (event.kind === "failed") return done(now, undefined);
-        this.#work.compute(now, costs.verifySignatureUs, (then) => {
-          const opened = openSectorTable(crypto, event.envelope, this.#trust.authorities, image);
-          const most = this.#parts.blockSizes === undefined ? blockSize(szx) : 1_024;
-          const fits = opened.ok && opened.table.sectorBytes % most === 0;
-          done(then, fits ? opened.table : undefined);
-        });
-      },
-    };
-    fetch.start(nowUs);
-  }
-
   #onProcessed(nowUs: number, open: OpenEnvelope, outcome: Outcome, run: UpdateRun): void {
     if (this.#state === "transfer" && outcome.ok) {
-      this.#askedForTransfer = this.#isOnlyLooking = false; // there may be another one behind it
+      this.#askedForTransfer = false; // there may be another one behind it
+      this.#otherwise = undefined;
       return this.#askManifest(nowUs);
     }
-    if (this.#isOnlyLooking) return this.#upToDate();
+    if (this.#otherwise !== undefined) return this.#otherwise(nowUs);
     if (!outcome.ok) {
       this.#report(nowUs, open, outcome);
       return this.#fail(reasonOf(outcome, run));

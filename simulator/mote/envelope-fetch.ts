@@ -7,9 +7,7 @@ export const MAX_ENVELOPE_BYTES = 1_024;
 
 export type EnvelopeEvent =
   /** The envelope is there, and nothing is known of it yet. */
-  | { readonly kind: "fetched"; readonly envelope: Uint8Array }
-  /** `missing`: the server says that there is none. */
-  | { readonly kind: "failed"; readonly reason: string; readonly missing: boolean };
+  { readonly kind: "fetched"; readonly envelope: Uint8Array } | { readonly kind: "failed"; readonly reason: string };
 
 /** Fetches an envelope into RAM. */
 export class EnvelopeFetch {
@@ -43,13 +41,10 @@ export class EnvelopeFetch {
       this.start(nowUs); // a newer one came while this one was being read
       return undefined;
     }
-    if (event.kind !== "block") {
-      const missing = event.kind !== "failed";
-      return { kind: "failed", reason: missing ? "missing" : event.reason, missing };
-    }
+    if (event.kind !== "block") return { kind: "failed", reason: event.kind === "failed" ? event.reason : "missing" };
     this.#parts.push(event.bytes.slice());
     const received = event.offset + event.bytes.length;
-    if (received > this.#maxBytes) return { kind: "failed", reason: "too-large", missing: false };
+    if (received > this.#maxBytes) return { kind: "failed", reason: "too-large" };
     if (event.last) return { kind: "fetched", envelope: concatBytes(...this.#parts) };
     this.#fetch.ask(nowUs, this.#fetch.download.requestAt(received));
     return undefined;

@@ -3,7 +3,6 @@ import type { StoreOp } from "../ports/store.ts";
 import type { Release } from "../suit/release.ts";
 import { bytesEqual, toHex } from "../util/bytes.ts";
 import type { Refusal } from "../lifecycle/admission.ts";
-import { componentOf } from "./catalogue.ts";
 
 export const FLOOR_PREFIX = "floor/";
 
@@ -31,7 +30,7 @@ export class Floors {
    */
   refusalOf(release: Release, isOffered: boolean): Refusal | undefined {
     const { sequenceNumber, manifestDigest } = release;
-    for (const key of keysOf(release)) {
+    for (const key of floorKeys(release)) {
       const floor = this.#floors.get(key);
       if (floor === undefined || sequenceNumber > floor.sequenceNumber) continue;
       const detail = `sequence number ${sequenceNumber}; the class is at ${floor.sequenceNumber}`;
@@ -43,13 +42,18 @@ export class Floors {
 
   /** A release is on the disk. */
   raise(release: Release): void {
-    for (const key of keysOf(release)) this.#raise(key, release);
+    for (const key of floorKeys(release)) this.#raise(key, release);
+  }
+
+  /** Entries that a release would add. */
+  added(release: Release): number {
+    return floorKeys(release).filter((key) => !this.#floors.has(key)).length;
   }
 
   /** The writes that make it last; they go with those of the release. */
   ops(release: Release): StoreOp[] {
     const value = encodeCbor([release.sequenceNumber, release.manifestDigest]);
-    return keysOf(release).map((key) => ({ kind: "put", key: FLOOR_PREFIX + key, value }));
+    return floorKeys(release).map((key) => ({ kind: "put", key: FLOOR_PREFIX + key, value }));
   }
 
   /** False for a record that is damaged. */
@@ -72,7 +76,7 @@ export class Floors {
   }
 }
 
-/** `vendor/class/component`, for each class. */
-function keysOf(release: Release): string[] {
-  return release.classIds.map((id) => [toHex(release.vendorId), toHex(id), componentOf(release)].join("/"));
+/** `vendor/class/component`, for each class and each component that the release changes. */
+export function floorKeys({ vendorId, classIds, changes }: Release): string[] {
+  return classIds.flatMap((id) => changes.map((component) => [toHex(vendorId), toHex(id), component].join("/")));
 }

@@ -88,7 +88,8 @@ export class Gateway {
     this.#publications = new Publications(crypto, parts.anchors, this.#catalogue, this.desk, this.#router);
     const [catalogue, served, router, desk] = [this.#catalogue, this.#served, this.#router, this.desk];
     const standing = this.#publications.standing.bind(this.#publications);
-    const offered = { catalogue, served, router, desk, standing, updates: () => this.#devices.updates };
+    const tableStands = this.#publications.tableStands.bind(this.#publications);
+    const offered = { catalogue, served, router, desk, standing, tableStands, updates: () => this.#devices.updates };
     const notify = (nowUs: number, path: string): void => this.#endpoint.notify(nowUs, path);
     this.#offers = new Offers({ crypto, log, metrics, notify, ...offered });
     const refusalToGive = this.#offers.refusalToGive.bind(this.#offers);
@@ -162,7 +163,7 @@ export class Gateway {
       store: (ops) => this.#store(ops, "durable"),
       storeLazily: (ops) => this.#store(ops, "lazy"),
       isCurrent: (classId, digest) => this.#catalogue.isOffered(digest, classId),
-      changed: (nowUs, { kind }) => this.#offers.review(nowUs, kind),
+      changed: (nowUs, event) => this.#offers.review(nowUs, event),
     });
   }
 
@@ -318,18 +319,15 @@ export class Gateway {
           this.#endRefused(publication, event.reason, event.detail);
         return;
       }
-      const bytes = this.#cache.memory(digest)?.length;
-      const { complete, wrong } = this.#publications.imageCame(digest, bytes);
+      const { complete, wrong } = this.#publications.imageCame(digest, this.#cache.memory(digest));
       for (const publication of complete) this.#record(nowUs, publication);
-      for (const [publication, size] of wrong)
-        this.#endRefused(publication, "size-mismatch", `the image has ${bytes} bytes, not ${size}`);
+      for (const [publication, { reason, detail }] of wrong) this.#endRefused(publication, reason, detail);
     }
   }
 
   #record(nowUs: number, publication: Publication): void {
-    const image = (digest: string): Uint8Array | undefined => this.#cache.memory(digest);
     const { listing } = publication;
-    const refusal = this.#publications.refusalOf(nowUs, listing, image);
+    const refusal = this.#publications.refusalOf(nowUs, listing);
     if (refusal !== undefined) return this.#endRefused(publication, refusal.reason, refusal.detail);
     publication.stage = "store";
     this.#store(this.#publications.opsOf(listing), "durable", publication);

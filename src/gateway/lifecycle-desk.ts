@@ -1,5 +1,6 @@
 import type { Verifier } from "../codec/cose.ts";
 import { Code, ContentFormat } from "../coap/numbers.ts";
+import type { CoapResponse, IncomingRequest } from "../coap/request.ts";
 import type { ResourceHandler, Router } from "../coap/router.ts";
 import { LRUCache } from "lru-cache";
 import type { AuditEntry } from "../lifecycle/audit-log.ts";
@@ -40,6 +41,8 @@ interface DeskParts {
   readonly changed: (nowUs: number, event: LifecycleEvent) => unknown;
 }
 
+const CHALLENGE: CoapResponse = { code: Code.UNAUTHORIZED, challenge: true };
+
 export const DESK_LIMITS = { maxAddresses: 10_000 } as const;
 const DAY_MS = 86_400_000;
 /** Changes by these paths are entries of the log themselves. */
@@ -54,7 +57,13 @@ export class LifecycleDesk {
   /** What was refused last for each class: the same again is no news. */
   readonly #refused = new Map<string, string>();
   /** Devices by the address from which they asked last; what is behind an address is never more than likely. */
-  readonly #addresses = new LRUCache<string, string>({ max: DESK_LIMITS.maxAddresses });
+  readonly #addresses = new LRUCache<string, string>({
+    max: DESK_LIMITS.maxAddresses,
+    dispose: (device, address) => {
+      if (this.#addressOf.get(device) === address) this.#addressOf.delete(device);
+    },
+  });
+  readonly #addressOf = new Map<string, string>();
   readonly #seen = new Map<string, { lastSeenMs: number; version: string | undefined }>();
 
   constructor(parts: DeskParts) {
@@ -76,7 +85,7 @@ export class LifecycleDesk {
       const name = key.slice(key.indexOf("/") + 1);
       if (key.startsWith(CREDENTIAL_PREFIX)) this.#recoverCredential(name, value);
       else if (key.startsWith(SEEN_PREFIX)) this.#recoverSeen(name, value);
-      else if (key.startsWith(ADDRESS_PREFIX)) this.#addresses.set(fromUtf8(value) ?? "", name);
+      else if (key.startsWith(ADDRESS_PREFIX)) this.#bind(fromUtf8(value) ?? "", name);
       else if (key.startsWith(TRANSFER_PREFIX)) this.#serveTransfer(name, value.slice());
     }
     if (this.tampered === undefined) return;
@@ -263,23 +272,39 @@ export class LifecycleDesk {
     this.#parts.log.event("info", "lifecycle", { kind, number });
     this.#parts.metrics.count("lifecycle", kind);
     const event = { kind, ...fields } as unknown as LifecycleEvent;
-    if ("device" in event) this.#keepAddress(event.device);
+    if (event.kind === "device-quarantined") this.#keepAddress(event.device);
+    // Who has the address of one that is no more is somebody else.
+    if (event.kind === "device-decommissioned") this.#addresses.delete(this.#addressOf.get(event.device) ?? "");
+    if (event.kind === "device-decommissioned" || event.kind === "device-released")
+      this.#parts.storeLazily([{ kind: "delete", key: ADDRESS_PREFIX + event.device }]);
     this.#parts.changed(nowUs, event);
   }
 
-  /** A device was heard of at an address, and has shown that it is that one. */
-  #heardAt(address: string, device: string): void {
-    if (this.#addresses.get(address) === device) return;
+  #bind(address: string, device: string): void {
+    const before = this.#addressOf.get(device);
+    if (before !== undefined) this.#addresses.delete(before);
     this.#addresses.set(address, device);
-    if (this.lifecycle.state.held.has(device)) this.#keepAddress(device);
+    this.#addressOf.set(device, address);
   }
 
+  /**
+   * A device has shown by its key that it is that one. False: the message may be an old one that somebody sends again
+   * from another's address, so it has to show that it is fresh (RFC 9175 section 2.3).
+   */
+  #heardAt({ peer: { address }, fresh }: Pick<IncomingRequest, "peer" | "fresh">, device: string): boolean {
+    const [there, before] = [this.#addresses.get(address), this.#addressOf.get(device)];
+    if (there === device) return true;
+    if ((there !== undefined || before !== undefined) && !fresh) return false;
+    this.#bind(address, device);
+    if (this.lifecycle.state.held.has(device)) this.#keepAddress(device);
+    return true;
+  }
+
+  /** Of held devices on disk: a restart sets nobody free. */
   #keepAddress(device: string): void {
-    const key = ADDRESS_PREFIX + device;
-    const address = [...this.#addresses.entries()].find(([, id]) => id === device)?.[0];
+    const address = this.#addressOf.get(device);
     if (address === undefined) return;
-    const isHeld = this.lifecycle.state.held.has(device);
-    this.#parts.storeLazily([isHeld ? { kind: "put", key, value: utf8(address) } : { kind: "delete", key }]);
+    this.#parts.storeLazily([{ kind: "put", key: ADDRESS_PREFIX + device, value: utf8(address) }]);
   }
 
   /** Keys by which a release may be signed here besides the anchors of the configuration. */
@@ -343,7 +368,8 @@ export class LifecycleDesk {
   #confirmations(): ResourceHandler {
     const { crypto, metrics } = this.#parts;
     return {
-      post: (nowUs, { payload, peer }) => {
+      post: (nowUs, request) => {
+        const { payload } = request;
         const asked = decodeConfirmation(payload);
         if (asked === undefined) return { code: Code.BAD_REQUEST };
         const device = toHex(asked.kid);
@@ -353,8 +379,8 @@ export class LifecycleDesk {
           metrics.count("confirmation_refused", key === undefined ? "unknown-device" : "not-authentic");
           return { code: Code.UNAUTHORIZED };
         }
+        if (!this.#heardAt(request, device)) return CHALLENGE;
         metrics.count("confirmations");
-        this.#heardAt(peer.address, device);
         this.seen(nowUs, device, `number ${asked.sequenceNumber}`);
         return { code: Code.CHANGED, payload: confirmationAnswer(crypto, key, asked) };
       },
@@ -366,7 +392,8 @@ export class LifecycleDesk {
     const { crypto, metrics, log } = this.#parts;
     return {
       maxBodyBytes: REPORT_LIMITS.maxBytes,
-      post: (nowUs, { payload, peer }) => {
+      post: (nowUs, request) => {
+        const { payload } = request;
         const keysOf = (kid: Uint8Array | undefined): Verifier[] => {
           const key = kid === undefined ? undefined : this.#credentials.get(toHex(kid));
           return key === undefined ? [] : [{ algorithm: "HMAC-256", bytes: key }];
@@ -376,6 +403,7 @@ export class LifecycleDesk {
           metrics.count("suit_report_refused", opened.reason);
           return { code: opened.reason === "not-authentic" ? Code.UNAUTHORIZED : Code.BAD_REQUEST };
         }
+        if (!this.#heardAt(request, toHex(opened.kid!))) return CHALLENGE;
         const { result, manifestDigest } = opened.report;
         const what = result.ok ? "ok" : result.reason;
         metrics.count("suit_reports", what);
@@ -386,7 +414,6 @@ export class LifecycleDesk {
           result: what,
           ...place,
         });
-        this.#heardAt(peer.address, toHex(opened.kid!));
         this.seen(nowUs, toHex(opened.kid!), undefined);
         return { code: Code.CHANGED };
       },

@@ -35,6 +35,7 @@ interface OfferParts {
   readonly notify: (nowUs: number, path: string) => void;
   /** Why nobody stands for a release any more. */
   readonly standing: (listing: Listing) => Refusal | undefined;
+  readonly tableStands: (listing: Listing, digest: string) => boolean;
 }
 
 /** Releases on the air: their manifests and their images, for as long as somebody stands for them. */
@@ -61,7 +62,8 @@ export class Offers {
       if (!paths.has(path.join("/"))) router.remove(path);
     for (const path of manifestPaths(release))
       router.add(path, manifestResource(release.envelope, etag, path.join("/")));
-    for (const [digest, table] of listing.tables) this.#serveTable(digest, table);
+    for (const [digest, table] of listing.tables)
+      if (this.#parts.tableStands(listing, digest)) this.#serveTable(digest, table);
     this.#withdrawForsaken(nowUs, listing);
   }
 
@@ -88,12 +90,17 @@ export class Offers {
   }
 
   /** The lifecycle has changed: what nobody stands for is offered no longer, and held devices get no more. */
-  review(nowUs: number, kind: LifecycleEvent["kind"]): void {
+  review(nowUs: number, event: LifecycleEvent): void {
     const { catalogue } = this.#parts;
+    const { kind } = event;
     if (JUDGED.has(kind)) {
+      const classId = kind === "class-defined" ? event.definition.id : "classId" in event ? event.classId : undefined;
       for (const listing of catalogue.listings()) {
+        if (classId !== undefined && !listing.release.classIds.some((id) => toHex(id) === classId)) continue;
         if (!catalogue.withdrawn.has(listing.release.key)) this.#withdrawForsaken(nowUs, listing);
         else if (this.#parts.standing(listing) === undefined) this.offer(nowUs, listing);
+        for (const digest of listing.tables.keys())
+          if (!this.#parts.tableStands(listing, digest)) this.#parts.router.remove(sectorTablePath(fromHex(digest)!));
       }
       for (const { digest } of catalogue.images()) if (this.#isForsaken(digest)) this.#withdrawImage(digest);
     }

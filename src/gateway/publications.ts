@@ -11,7 +11,7 @@ import type { LifecycleDesk } from "./lifecycle-desk.ts";
 import { isSameKey, keyRecord, type KeyRecord } from "../lifecycle/classes.ts";
 import type { Refusal } from "../lifecycle/admission.ts";
 import { dryRun } from "./dry-run.ts";
-import { Floors } from "./floors.ts";
+import { floorKeys, Floors } from "./floors.ts";
 import { GATEWAY_LIMITS } from "./limits.ts";
 
 /** What an operator gives: an envelope, and where its image can be fetched by the gateway. */
@@ -100,10 +100,18 @@ export class Publications {
       );
     }
     const { maxPublications, maxReleases, maxFloors } = GATEWAY_LIMITS;
-    if (this.#underWay.size >= maxPublications || this.#catalogue.size >= maxReleases || this.floors.size >= maxFloors)
+    if (this.#underWay.size >= maxPublications)
+      return refuse("too-many-publications", `at most ${maxPublications} are published at once; try again later`);
+    const isNew = this.#catalogue.get(release.key) === undefined;
+    const hasRoom = !isNew || this.#catalogue.size < maxReleases;
+    const added = this.floors.added(release);
+    if (!hasRoom || (added > 0 && this.floors.size + added > maxFloors))
       return refuse("too-many-releases", `at most ${maxReleases} releases are kept`);
     // A client with a fixed URI must not lose it because a release was published without the option.
-    const alias = request.alias ?? this.#catalogue.get(release.key)?.alias;
+    const isOne = release.images.length === 1;
+    if (request.alias !== undefined && !isOne)
+      return refuse("bad-alias", "an alias is of one image; this release has several, among which a manifest chooses");
+    const alias = request.alias ?? (isOne ? this.#catalogue.get(release.key)?.alias : undefined);
     const taken = this.#taken(release, alias);
     if (taken !== undefined) return refuse(taken.reason, taken.detail);
     const digest = toHex(release.imageDigest);
@@ -130,12 +138,12 @@ export class Publications {
   }
 
   /** Why a release is not put on record, now that its images are there. */
-  refusalOf(nowUs: number, listing: Listing, image: (digest: string) => Uint8Array | undefined): Refusal | undefined {
+  refusalOf(nowUs: number, listing: Listing): Refusal | undefined {
     return (
       this.#admitAgain(nowUs, listing) ??
       this.#olderThanFloor(listing.release) ??
       this.#taken(listing.release, listing.alias) ??
-      this.#dryRun(nowUs, listing, image)
+      this.#dryRun(nowUs, listing)
     );
   }
 
@@ -165,6 +173,14 @@ export class Publications {
     return governed.length > 0 ? undefined : this.#anchored(release);
   }
 
+  /** Whether the signed table of an image's sectors is by a key that counts. */
+  tableStands({ release, tables }: Listing, digest: string): boolean {
+    const image = release.images.find((one) => toHex(one.digest) === digest);
+    const table = tables.get(digest);
+    if (image === undefined || table === undefined) return false;
+    return openSectorTable(this.#crypto, table, this.#valid(this.#trusted()), image).ok;
+  }
+
   /** A class that nobody defined has the anchors of the configuration, and no others. */
   #anchored({ envelope, dialect }: Release): Refusal | undefined {
     const opened = openRelease(this.#crypto, envelope, { anchors: this.#valid(this.#anchors), dialect });
@@ -178,6 +194,14 @@ export class Publications {
     if (alias !== undefined && !/^[A-Za-z0-9_-]{1,32}$/.test(alias))
       return { reason: "bad-alias", detail: "an alias is one path segment of 1 to 32 letters, digits, - or _" };
     const listings = [...this.#catalogue.listings()];
+    const others = [...this.#underWay.values()].flatMap(({ listing }) =>
+      listing.release.key === release.key ? [] : [listing],
+    );
+    if (others.some((other) => overlap(other, release) || (alias !== undefined && other.alias === alias)))
+      return {
+        reason: "publication-under-way",
+        detail: "a release for one of its classes is being published; wait for it",
+      };
     const isServed = alias !== undefined && this.#router.has([alias]);
     if (isServed && !listings.some((other) => other.alias === alias))
       return { reason: "bad-alias", detail: `/${alias} is a path of the gateway itself` };
@@ -242,23 +266,8 @@ export class Publications {
     return refusal === "not-governed" ? this.#anchored(release) : refusal;
   }
 
-  /** Why no device of its classes would take a release whose images are all there. */
-  #dryRun(
-    nowUs: number,
-    { release, tables }: Listing,
-    image: (digest: string) => Uint8Array | undefined,
-  ): Refusal | undefined {
-    for (const { digest, size } of release.images) {
-      const [table, bytes] = [tables.get(toHex(digest)), image(toHex(digest))];
-      const opened = table && openSectorTable(this.#crypto, table, this.#valid(this.#trusted()), { digest, size });
-      if (bytes === undefined || opened?.ok !== true) continue;
-      const wrong = firstWrongSector(this.#crypto, opened.table, bytes);
-      if (wrong !== undefined)
-        return {
-          reason: "sector-table-mismatch",
-          detail: `its table has another digest for sector ${wrong} of the image`,
-        };
-    }
+  /** Why no device of its classes would take a release. */
+  #dryRun(nowUs: number, { release }: Listing): Refusal | undefined {
     return dryRun(release, {
       crypto: this.#crypto,
       trust: { anchors: this.#valid(this.#trusted()), dialect: release.dialect },
@@ -268,16 +277,32 @@ export class Publications {
   }
 
   /** The images behind an event of the cache; those whose publication has all of them, and those that end with it. */
-  imageCame(digest: string, bytes: number | undefined): { complete: Publication[]; wrong: [Publication, number][] } {
+  imageCame(
+    digest: string,
+    bytes: Uint8Array | undefined,
+  ): { readonly complete: Publication[]; readonly wrong: (readonly [Publication, Refusal])[] } {
     const complete: Publication[] = [];
-    const wrong: [Publication, number][] = [];
+    const wrong: [Publication, Refusal][] = [];
     for (const publication of this.waitingFor(digest)) {
-      const { size } = publication.listing.images.find((image) => image.digest === digest)!;
       publication.missing.delete(digest);
-      if (bytes !== size) wrong.push([publication, size]);
+      const refusal = this.#imageRefusal(publication.listing, digest, bytes);
+      if (refusal !== undefined) wrong.push([publication, refusal]);
       else if (publication.missing.size === 0) complete.push(publication);
     }
     return { complete, wrong };
+  }
+
+  /** Its size, and its sectors while it is at hand: with several images it may leave memory before all are there. */
+  #imageRefusal({ release, tables }: Listing, digest: string, bytes: Uint8Array | undefined): Refusal | undefined {
+    const image = release.images.find((one) => toHex(one.digest) === digest)!;
+    if (bytes?.length !== image.size)
+      return { reason: "size-mismatch", detail: `the image has ${bytes?.length} bytes, not ${image.size}` };
+    const table = tables.get(digest);
+    const opened = table && openSectorTable(this.#crypto, table, this.#valid(this.#trusted()), image);
+    const wrong = opened?.ok === true ? firstWrongSector(this.#crypto, opened.table, bytes) : undefined;
+    if (wrong === undefined) return undefined;
+    const detail = `its table has another digest for sector ${wrong} of the image`;
+    return { reason: "sector-table-mismatch", detail };
   }
 
   end(publication: Publication): void {
@@ -289,6 +314,13 @@ export class Publications {
     this.end(publication);
     this.floors.raise(publication.listing.release);
   }
+}
+
+/** Whether two releases are for the same component of a class, or served at the same path. */
+function overlap({ release }: Listing, other: Release): boolean {
+  const places = (one: Release): string[] => [...floorKeys(one), ...manifestPaths(one).map((path) => path.join("/"))];
+  const taken = new Set(places(release));
+  return places(other).some((place) => taken.has(place));
 }
 
 /** Whether two different images would be served at one path: 48 bits of their digests are the same. */

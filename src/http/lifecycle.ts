@@ -215,7 +215,8 @@ function stateOf({ lifecycle }: LifecycleDesk, unixMs: number): LifecycleView {
       trustedBy: lifecycle.trusting(one).map(({ id }) => id),
     })),
     held: [...held].map((id) => {
-      const { state, quarantineReason } = devices.get(id)!;
+      // Of a log that was tampered with, the line by which it was made may be gone.
+      const { state, quarantineReason } = devices.get(id) ?? { state: "quarantined", quarantineReason: undefined };
       return { device: id, state, reason: quarantineReason ?? null };
     }),
     warnings: lifecycle.warnings(unixMs),

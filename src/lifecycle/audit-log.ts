@@ -1,5 +1,5 @@
 import type { Crypto } from "../ports/crypto.ts";
-import type { DeviceClass } from "./classes.ts";
+import type { Authority, DeviceClass, Hardware, KeyRecord } from "./classes.ts";
 import type { LifecycleEvent } from "./events.ts";
 import { toHex, utf8 } from "../util/bytes.ts";
 
@@ -85,22 +85,62 @@ export function looseEvent(text: string): LifecycleEvent | undefined {
   const fields: Record<string, unknown> = event;
   switch (event.kind) {
     case "class-defined": {
-      const { definition } = fields as { definition?: Partial<DeviceClass> };
-      return typeof definition?.id === "string" && Array.isArray(definition.authorities)
-        ? (event as unknown as LifecycleEvent)
-        : undefined;
+      const definition = looseDefinition(fields["definition"]);
+      return definition && { kind: "class-defined", definition };
     }
     case "key-revoked":
-      return typeof fields["key"] === "object" && fields["key"] !== null
-        ? (event as unknown as LifecycleEvent)
+      return isKey(fields["key"])
+        ? { kind: "key-revoked", key: fields["key"], reason: String(fields["reason"]) }
         : undefined;
     case "device-provisioned":
+      return typeof fields["device"] === "string" && typeof fields["classId"] === "string"
+        ? (event as unknown as LifecycleEvent)
+        : undefined;
     case "device-quarantined":
     case "device-decommissioned":
       return typeof fields["device"] === "string" ? (event as unknown as LifecycleEvent) : undefined;
     default:
       return undefined;
   }
+}
+
+const isKey = (value: unknown): value is KeyRecord => {
+  const { algorithm, key } = (value ?? {}) as Partial<KeyRecord>;
+  return KEY_ALGORITHMS.has(String(algorithm)) && typeof key === "string" && /^(?:[0-9a-f]{2})+$/.test(key);
+};
+const KEY_ALGORITHMS: ReadonlySet<string> = new Set(["ES256", "Ed25519", "HSS-LMS"]);
+
+/** What is sound of it: a class that lost its keys is one for which nobody signs, which sets nobody free. */
+function looseDefinition(value: unknown): DeviceClass | undefined {
+  const { id, name, vendorId, hardware, dialect, authorities, operators, epoch } = (value ??
+    {}) as Partial<DeviceClass>;
+  if (typeof id !== "string" || !/^[0-9a-f]{32}$/.test(id)) return undefined;
+  const { rng, rtc, slots, recoveryImage, ramBytes } = (hardware ?? {}) as Partial<Hardware>;
+  const keys = <T extends KeyRecord>(list: readonly T[] | undefined): T[] =>
+    Array.isArray(list) ? list.filter(isKey) : [];
+  // Rights that cannot be read are no rights.
+  const sound = (authority: Authority): Authority => {
+    const { rights } = authority;
+    return rights === undefined || Array.isArray(rights) ? authority : { ...authority, rights: [] };
+  };
+  return {
+    id,
+    name: String(name ?? id),
+    vendorId: String(vendorId ?? ""),
+    hardware: {
+      rng: rng === true,
+      rtc: rtc === true,
+      slots: typeof slots === "number" ? slots : 1,
+      recoveryImage: recoveryImage === true,
+      ramBytes: typeof ramBytes === "number" ? ramBytes : 0,
+    },
+    ...(dialect === "riot-09" ? { dialect } : {}),
+    // Where its operator cannot be read, nobody's countersignature is there.
+    authorities: Array.isArray(operators) ? keys(authorities).map(sound) : [],
+    operators: keys(operators),
+    escrow: [],
+    epoch: typeof epoch === "number" ? epoch : 0,
+  };
 }
 
 function faultOf(crypto: Crypto, entry: AuditEntry, last: AuditEntry | undefined): string | undefined {

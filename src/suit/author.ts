@@ -3,7 +3,7 @@ import { signDetached } from "../codec/cose.ts";
 import type { Crypto, PrivateKey } from "../ports/crypto.ts";
 import { utf8 } from "../util/bytes.ts";
 import { buildEnvelope } from "./build.ts";
-import { decodeEnvelope } from "./envelope.ts";
+import { checkDigest, decodeEnvelope } from "./envelope.ts";
 import { EnvelopeKey, SuitTag } from "./keys.ts";
 
 /** One image for one component of one device class. */
@@ -36,9 +36,11 @@ export function createEnvelope(crypto: Crypto, description: ManifestDescription)
   });
 }
 
-/** The envelope with one signature more. */
+/** The envelope with one signature more; throws EnvelopeError where its digest is another manifest's, or something else's. */
 export function signEnvelope(crypto: Crypto, key: PrivateKey, bytes: Uint8Array): Uint8Array {
-  const { members, manifestBytes, digestBytes, blocks } = decodeEnvelope(bytes);
+  const envelope = decodeEnvelope(bytes);
+  checkDigest(crypto, envelope);
+  const { members, manifestBytes, digestBytes, blocks } = envelope;
   const signature = signDetached(crypto, key, digestBytes);
   return wrap(encodeCbor([digestBytes, ...blocks, signature]), manifestBytes, members);
 }

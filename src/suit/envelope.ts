@@ -86,9 +86,7 @@ export function decodeEnvelope(bytes: Uint8Array): Envelope {
  * manifest is parsed here.
  */
 export function authenticate(crypto: Crypto, envelope: Envelope, keys: readonly Verifier[]): Verifier[] {
-  if (!matchesDigest(crypto, envelope.digestBytes, encodeCbor(envelope.manifestBytes))) {
-    throw new EnvelopeError("digest-mismatch", "the manifest is not the one that was signed");
-  }
+  checkDigest(crypto, envelope);
   if (envelope.blocks.length === 0) throw new EnvelopeError("unsigned", "there is no authentication block");
   const good: Verifier[] = [];
   let worst: CoseResult & { ok: false } = { ok: false, reason: "no-key-matches" };
@@ -107,6 +105,12 @@ export function authenticate(crypto: Crypto, envelope: Envelope, keys: readonly 
     throw new EnvelopeError("algorithm-unsupported", "no authentication block has an algorithm that is supported");
   }
   throw new EnvelopeError("signature-invalid", "no trusted key made any of its signatures");
+}
+
+/** What is signed is the digest in the wrapper: it has to be that of the manifest beside it. */
+export function checkDigest(crypto: Crypto, { digestBytes, manifestBytes }: Envelope): void {
+  if (!matchesDigest(crypto, digestBytes, encodeCbor(manifestBytes)))
+    throw new EnvelopeError("digest-mismatch", "the manifest is not the one that was signed");
 }
 
 /**

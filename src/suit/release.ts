@@ -39,6 +39,8 @@ export interface Release {
   readonly version: string | undefined;
   /** Seconds since 1970: the first moment at which some device would refuse it. */
   readonly useBefore: number | undefined;
+  /** Names of the components that some device changes by it. */
+  readonly changes: readonly string[];
   /** Those of the trusted keys that signed it. */
   readonly signers: readonly Verifier[];
   /** `vendor/class/component`: releases with the same key replace each other. */
@@ -84,7 +86,8 @@ function describe(
   dialect: Dialect,
 ): ReleaseResult {
   const [vendorId, ...otherVendors] = identifiersOf(ways, "vendor");
-  const classIds = identifiersOf(ways, "class");
+  // In an order of their own, so that the release has one key however its author lists them.
+  const classIds = identifiersOf(ways, "class").toSorted((a, b) => (toHex(a) < toHex(b) ? -1 : 1));
   const [classId] = classIds;
   if (vendorId?.length !== 16 || classId?.length !== 16)
     return refuse("no-vendor-or-class", "the manifest must name vendor and class as UUIDs of 16 bytes");
@@ -124,6 +127,7 @@ function describe(
       images,
       version,
       useBefore: useBeforeOf(ways),
+      changes: changedBy(ways),
       signers: open.signers,
       key,
       dialect,
@@ -147,6 +151,18 @@ function classesThatFetch(ways: readonly PlannedWay[], digest: Uint8Array): read
   );
   const asked = fetches.map((way) => identifiersOf([way], "class"));
   return asked.some((ids) => ids.length === 0) ? undefined : identifiersOf(fetches, "class");
+}
+
+const CHANGING: ReadonlySet<string> = new Set(["fetch", "store", "copy", "swap", "unlink"]);
+
+function changedBy(ways: readonly PlannedWay[]): string[] {
+  const names = new Set<string>();
+  for (const step of ways.flatMap(({ steps }) => steps)) {
+    if (!CHANGING.has(step.kind) || !("component" in step)) continue;
+    names.add(componentName(step.component));
+    if (step.kind === "swap") names.add(componentName(step.source));
+  }
+  return [...names];
 }
 
 export function useBeforeOf(ways: readonly PlannedWay[]): number | undefined {

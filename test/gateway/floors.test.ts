@@ -4,7 +4,9 @@ import { manifestPath } from "../../src/gateway/catalogue.ts";
 import { FLOOR_PREFIX, Floors } from "../../src/gateway/floors.ts";
 import { keyRecord } from "../../src/lifecycle/classes.ts";
 import type { Release } from "../../src/suit/release.ts";
-import { author, classId, vendorId } from "../support/gateway.ts";
+import { utf8 } from "../../src/util/bytes.ts";
+import { author, classId, makeImage, vendorId } from "../support/gateway.ts";
+import { sha256 } from "../support/suit-build.ts";
 import { keyOf, TrustBench } from "../support/trust-bench.ts";
 
 const other = new Uint8Array(16).fill(0xee);
@@ -80,6 +82,46 @@ describe("a gateway", () => {
   });
 });
 
+describe("two releases for one class", () => {
+  const img = makeImage(44, 2_500);
+  const components = (...ids: string[]) =>
+    ids.map((id) => ({
+      id: [utf8(id)],
+      payloads: [{ image: { digest: sha256(img), size: img.length }, uri: "sim:x" }],
+    }));
+  const publishTogether = (...envelopes: Uint8Array[]): string[] => {
+    const { bench } = site;
+    bench.disk.upstream.set("sim:x", img);
+    const before = bench.outcomes.length;
+    bench.loop.call((nowUs) => {
+      for (const [i, envelope] of envelopes.entries())
+        bench.gateway.publish(nowUs, 100 + i, { envelope, source: "sim:x" });
+    });
+    bench.run(1);
+    const told = bench.outcomes.slice(before).toSorted((a, b) => a.operation - b.operation);
+    return told.map((one) => (one.kind === "refused" ? one.reason : one.kind));
+  };
+  const release = (sequenceNumber: number, classIds: Uint8Array[], ...ids: string[]) =>
+    site.update({ sequenceNumber, classIds, components: components(...ids) });
+
+  it("are not published beside each other", () => {
+    const third = new Uint8Array(16).fill(0xef);
+    const both = [release(9, [classId, other], "app"), release(2, [other, third], "app")];
+    expect(publishTogether(...both)).toEqual(["published", "publication-under-way"]);
+    expect(publishTogether(release(2, [other, third], "app"))).toEqual(["older-sequence-number"]);
+    expect(publishTogether(release(10, [other, classId], "app"))).toEqual(["published"]); // in whatever order
+    expect(site.bench.gateway.listings()).toHaveLength(1);
+  });
+
+  it("go by the numbers of each component that they change", () => {
+    expect(publishTogether(release(5, [classId], "app"))).toEqual(["published"]);
+    expect(publishTogether(release(1, [classId], "radio", "app"))).toEqual(["older-sequence-number"]);
+    expect(publishTogether(release(1, [classId], "radio"))).toEqual(["published"]);
+    expect(publishTogether(release(6, [classId], "modem", "app"))).toEqual(["published"]);
+    expect(publishTogether(release(6, [classId], "app"))).toEqual(["replayed"]);
+  });
+});
+
 describe("the record of a number", () => {
   const release = (sequenceNumber: number): Release =>
     ({
@@ -87,6 +129,7 @@ describe("the record of a number", () => {
       manifestDigest: new Uint8Array(32),
       vendorId,
       classIds: [classId],
+      changes: ["00"],
       key: "v/c/00",
     }) as unknown as Release;
 

@@ -21,7 +21,7 @@ function twoSlots(encrypted = false): Listing[] {
   }));
   for (const [slot, bytes] of slots.entries()) site.bench.disk.upstream.set(`sim:${slot}`, bytes);
   const components = [{ id: [Uint8Array.of(0)], payloads, version: "2.0.0" }];
-  expect(site.bench.publishEnvelope(site.update({ components }), "sim:0", { alias: "fw" })?.kind).toBe("published");
+  expect(site.bench.publishEnvelope(site.update({ components }), "sim:0")?.kind).toBe("published");
   const [listing] = site.bench.gateway.listings();
   const images = listing!.release.images.map(({ digest, size, uri, classIds }) => ({
     digest,
@@ -30,7 +30,7 @@ function twoSlots(encrypted = false): Listing[] {
     classIds,
     encrypted,
   }));
-  return [{ ...listing!, release: { ...listing!.release, images } }];
+  return [{ ...listing!, alias: "fw", release: { ...listing!.release, images } }];
 }
 
 const target = (listings: Listing[], image: string, methods = PUSH) =>

@@ -5,10 +5,10 @@ import { Router, type ResourceHandler } from "../../src/coap/router.ts";
 import { manifestPath } from "../../src/gateway/catalogue.ts";
 import { Directive as D, Parameter as P } from "../../src/suit/keys.ts";
 import { DEFAULT_PARAMETERS } from "../../src/coap/parameters.ts";
-import { nobleCrypto } from "../../src/crypto/noble-crypto.ts";
+import { keyPairOf, nobleCrypto } from "../../src/crypto/noble-crypto.ts";
 import { signEnvelope } from "../../src/suit/author.ts";
 import { buildEnvelope } from "../../src/suit/build.ts";
-import { encodeTransfer, TRUST_COMPONENT, trustOf } from "../../src/suit/trust.ts";
+import { encodeTransfer, TRUST_COMPONENT, transferUpdate, trustOf } from "../../src/suit/trust.ts";
 import { toHex, utf8 } from "../../src/util/bytes.ts";
 import { Mote, type MoteParts } from "../../simulator/mote/mote.ts";
 import { GATEWAY, StorySite } from "../../simulator/story/site.ts";
@@ -174,6 +174,38 @@ describe("a new image proves itself, or the old one comes back", () => {
     story.settle(2 * HOUR_US);
     expect([numberOf(mote), mote.agent.failure]).toEqual([5, undefined]);
     expect(mote.imageBytesReceived).toBe(received + image.length);
+  });
+
+  it("a number that did not prove itself locks out none below it, and is itself not tried again", () => {
+    const { site: story, mote, boot } = site({}, false);
+    story.publish({ envelope: envelope(2 ** 52) });
+    boot();
+    story.settle(12 * HOUR_US);
+    expect([numberOf(mote), mote.agent.failure]).toEqual([1, "image-did-not-confirm"]);
+    const sound = site();
+    sound.site.publish({ envelope: envelope(7) });
+    sound.site.attach("fd00::9", mote).call((nowUs) => mote.reboot(nowUs));
+    sound.site.settle(4 * HOUR_US);
+    expect([numberOf(mote), mote.agent.failure]).toEqual([7, undefined]);
+  });
+
+  it("looks for a hand-over where there is no software for it any more, and says so where there is none", () => {
+    const { site: story, mote, boot } = site({ anchors: trustOf([AUTHOR.publicKey]) });
+    story.publish({ envelope: envelope(1) });
+    const key = keyRecord(AUTHOR.publicKey);
+    const heir = keyPairOf("ES256", new Uint8Array(32).fill(44));
+    const transfer = transferUpdate(VENDOR, [CLASS], { epoch: 1, authorities: [heir.publicKey] });
+    const handOver = signEnvelope(nobleCrypto, AUTHOR, buildEnvelope(nobleCrypto, transfer));
+    const revoked = { kind: "key-revoked", key, reason: "stolen" } as const;
+    const orphan = site({ anchors: trustOf([AUTHOR.publicKey]) });
+    orphan.boot();
+    orphan.site.settle(HOUR_US);
+    expect(orphan.mote.agent.failure).toBe("manifest-4.04");
+    story.onDesk((desk, nowUs, done) => desk.transfer(nowUs, "t", toHex(CLASS), handOver, [], done));
+    story.onDesk((desk, nowUs, done) => desk.submit(nowUs, "t", revoked, done));
+    boot();
+    story.settle(HOUR_US);
+    expect([mote.agent.trust.epoch, mote.agent.failure]).toEqual([1, "manifest-4.04"]);
   });
 
   it("goes back where the gateway does not know it, and does not try the same image again", () => {

@@ -1,0 +1,282 @@
+import { beforeEach, describe, expect, it } from "vitest";
+import { nodeCrypto } from "../../src/adapters/node-crypto.ts";
+import { imagePath, manifestPath, sectorTablePath } from "../../src/gateway/catalogue.ts";
+import { keyRecord } from "../../src/lifecycle/classes.ts";
+import { DEFAULT_POLICY } from "../../src/lwm2m/update/job.ts";
+import { signSectorTable } from "../../src/suit/sector-table.ts";
+import { Condition as C, Directive as D, Parameter as P } from "../../src/suit/keys.ts";
+import { toHex, utf8 } from "../../src/util/bytes.ts";
+import { author, classId, makeImage, vendorId } from "../support/gateway.ts";
+import { siteOf } from "../support/rollout-site.ts";
+import {
+  CLASS,
+  digestIn,
+  envelopeOf,
+  identity,
+  map,
+  override,
+  seq,
+  sha256,
+  suitDigest,
+  VENDOR,
+} from "../support/suit-build.ts";
+import { image, keyOf, TrustBench } from "../support/trust-bench.ts";
+
+const [second, third] = [keyOf(71), keyOf(72)];
+const other = new Uint8Array(16).fill(0xb2);
+const manifest = manifestPath(classId, "00");
+const images = imagePath(sha256(image));
+const newer = makeImage(77, 2_500);
+const nameOf = (key: typeof author, name: string) => ({ ...keyRecord(key.publicKey), name });
+const both = [nameOf(author, "one"), nameOf(second, "two")];
+
+let site: TrustBench;
+beforeEach(() => (site = new TrustBench()));
+
+/** A release with another image, by the second key. */
+function publishNewer(bench = site.bench): string | undefined {
+  bench.disk.upstream.set("sim:y", newer);
+  const payloads = [{ image: { digest: sha256(newer), size: newer.length }, uri: "sim:y" }];
+  const components = [{ id: [Uint8Array.of(0)], payloads }];
+  const envelope = site.update({ sequenceNumber: 3, components }, second);
+  return bench.publishEnvelope(envelope, "sim:y", { seconds: 0.2 })?.kind;
+}
+
+describe("a key that was revoked takes along what nobody else stands for", () => {
+  it("where it signed the dependency that does the work", () => {
+    site.define({ id: toHex(CLASS), vendorId: toHex(VENDOR), authorities: both });
+    const fetch = [...override([P.URI, "sim:x"]), D.FETCH, 15, C.IMAGE_MATCH, 15];
+    const what = [[P.IMAGE_DIGEST, suitDigest(image)] as const, [P.IMAGE_SIZE, image.length] as const];
+    const child = envelopeOf({
+      key: author,
+      components: [["app"]],
+      shared: identity(...what),
+      sections: { 20: fetch },
+    });
+    const process = [C.DEPENDENCY_INTEGRITY, 15, D.PROCESS_DEPENDENCY, 15];
+    const root = envelopeOf({
+      key: second,
+      components: [["app", "dep"]],
+      dependencies: map([[0, map([])]]),
+      integrated: { "#d": child },
+      shared: identity([P.IMAGE_DIGEST, digestIn(child)]),
+      sections: { 15: [...override([P.URI, "#d"]), D.FETCH, 15, ...process], 20: process },
+    });
+    expect(site.publish(root)).toBe("published");
+    const path = manifestPath(CLASS, site.bench.gateway.listings()[0]!.release.key.split("/")[2]!);
+    expect([site.ask(path), site.ask(images)]).toEqual(["2.05", "2.05"]);
+    site.revoke(third); // somebody else's
+    expect(site.ask(path)).toBe("2.05");
+    site.revoke(author);
+    expect([site.ask(path), site.ask(images)]).toEqual(["4.04", "4.04"]);
+    site.bench.restart();
+    expect([site.ask(path), site.ask(images)]).toEqual(["4.04", "4.04"]);
+  });
+
+  it("where another class of the release would refuse it for a reason of its own", () => {
+    site.define({ authorities: [nameOf(author, "one")] });
+    site.define({ id: toHex(other), name: "b", authorities: [nameOf(second, "two")] });
+    expect(site.publish(site.update({ classIds: [classId, other] }, author, second))).toBe("published");
+    site.submit({ kind: "policy-set", classId: toHex(classId), policy: { features: "refuse", security: "allow" } });
+    expect(site.ask(manifest)).toBe("2.05"); // a policy of today is not about what is there
+    site.revoke(second);
+    expect([site.ask(manifestPath(other, "00")), site.ask(manifest)]).toEqual(["4.04", "4.04"]);
+  });
+
+  it("where one of the classes is none that anybody defined", () => {
+    expect(site.publish(site.update({ classIds: [other, classId] }))).toBe("published");
+    site.define({ authorities: both });
+    expect(site.ask(manifest)).toBe("2.05");
+    site.revoke();
+    expect([site.ask(manifestPath(other, "00")), site.ask(manifest)]).toEqual(["4.04", "4.04"]);
+  });
+
+  it("where the release was replaced since, and not by a restart", () => {
+    site.define({ authorities: both });
+    site.publish(site.update());
+    expect([publishNewer(), site.ask(images)]).toEqual(["published", "2.05"]); // who has begun may end
+    site.revoke();
+    expect([site.ask(images), site.ask(imagePath(sha256(newer)))]).toEqual(["4.04", "2.05"]);
+    site.bench.restart();
+    expect([site.ask(images), site.ask(imagePath(sha256(newer)))]).toEqual(["4.04", "2.05"]);
+  });
+
+  it("where it was replaced afterwards", () => {
+    site.define({ authorities: both });
+    site.publish(site.update());
+    site.revoke();
+    expect([publishNewer(), site.ask(images)]).toEqual(["published", "4.04"]);
+    site.bench.restart();
+    expect(site.ask(images)).toBe("4.04");
+  });
+
+  it("but not an image that another release by another key has too", () => {
+    site.define({ authorities: both });
+    site.publish(site.update());
+    expect(site.publish(site.update({ sequenceNumber: 2 }, second))).toBe("published");
+    publishNewer();
+    site.revoke();
+    expect(site.ask(images)).toBe("2.05");
+    site.bench.restart();
+    expect(site.ask(images)).toBe("2.05");
+  });
+
+  it("and a table that it signed", () => {
+    site.define({ authorities: both });
+    site.bench.disk.upstream.set("sim:x", image);
+    const tables = [signSectorTable(nodeCrypto, author, image, 1_024)];
+    site.bench.loop.call((now) =>
+      site.bench.gateway.publish(now, 1, { envelope: site.update({}, second), source: "sim:x", tables }),
+    );
+    site.bench.run(1);
+    expect(site.ask(sectorTablePath(sha256(image)))).toBe("2.05");
+    site.revoke();
+    expect([site.ask(sectorTablePath(sha256(image))), site.ask(images)]).toEqual(["4.04", "2.05"]);
+    site.bench.restart();
+    expect([site.ask(sectorTablePath(sha256(image))), site.ask(images)]).toEqual(["4.04", "2.05"]);
+  });
+});
+
+describe("who defines a class", () => {
+  it("is obeyed by what is on offer already, and again when he thinks better of it", () => {
+    site.publish(site.update());
+    site.define({ authorities: [nameOf(second, "own")] });
+    expect([site.ask(manifest), site.ask(images)]).toEqual(["4.04", "4.04"]);
+    site.bench.restart();
+    expect(site.ask(manifest)).toBe("4.04");
+    site.define({ authorities: both });
+    expect([site.ask(manifest), site.ask(images)]).toEqual(["2.05", "2.05"]);
+  });
+
+  it("and hands it over takes nothing from its devices: the last image stays, through a restart too", () => {
+    site.define();
+    site.publish(site.update());
+    expect(site.hand(1, [second], author)).toBe("ok");
+    expect(site.ask(manifest)).toBe("2.05");
+    site.bench.restart();
+    expect(site.ask(manifest)).toBe("2.05");
+    expect(site.publish(site.update({ sequenceNumber: 2 }))).toBe("signature-invalid");
+    site.revoke();
+    expect(site.ask(manifest)).toBe("4.04");
+  });
+});
+
+describe("an LwM2M client, which reads no manifest, is given no image", () => {
+  const defined = (fleet: ReturnType<typeof siteOf>, id: string): void => {
+    const hardware = { rng: true, rtc: true, slots: 2, recoveryImage: false, ramBytes: 262_144 };
+    const definition = { id, name: "c", vendorId: toHex(vendorId), hardware, authorities: both };
+    const whole = { ...definition, escrow: [], operators: [], epoch: 0 };
+    fleet.bench.loop.call((now) =>
+      fleet.bench.gateway.desk.submit(now, "op", { kind: "class-defined", definition: whole }, () => {}),
+    );
+    fleet.bench.run(1);
+  };
+  const provision = (fleet: ReturnType<typeof siteOf>, id: string): void => {
+    const event = {
+      kind: "device-provisioned",
+      device: "0102030405060708",
+      classId: id,
+      endpoint: "m0",
+      stage: 2,
+    } as const;
+    fleet.bench.loop.call((now) =>
+      fleet.bench.gateway.desk.keepCredential(now, "op", event, new Uint8Array(32).fill(1), () => {}),
+    );
+    fleet.bench.run(1);
+  };
+  const revoke = (fleet: ReturnType<typeof siteOf>): void => {
+    const key = keyRecord(author.publicKey);
+    fleet.bench.loop.call((now) =>
+      fleet.bench.gateway.desk.submit(now, "op", { kind: "key-revoked", key, reason: "stolen" }, () => {}),
+    );
+    fleet.bench.run(1);
+  };
+  const jobs = (fleet: ReturnType<typeof siteOf>): string[] =>
+    [...fleet.bench.gateway.devices.updates.all()].map(({ state }) => state);
+
+  it("of another class, where its own is known", () => {
+    const fleet = siteOf(1);
+    const elsewhere = "c9".repeat(16);
+    defined(fleet, elsewhere);
+    provision(fleet, elsewhere);
+    const id = fleet.start();
+    fleet.until(id, ["finished", "stopped", "paused"]);
+    expect(fleet.states(id)).not.toHaveProperty("succeeded");
+    expect(jobs(fleet)).toEqual([]);
+  });
+
+  it("that nobody stands for any more, by a rollout that was created before", () => {
+    const fleet = siteOf(2);
+    const created = fleet.create();
+    if (!created.ok) throw new Error(created.detail);
+    revoke(fleet);
+    fleet.command(created.record.id, "start");
+    fleet.bench.run(4_000);
+    expect(jobs(fleet)).toEqual([]);
+    expect(fleet.states(created.record.id)).not.toHaveProperty("succeeded");
+  });
+
+  it("that was replaced by another release before its key was revoked, though it is on its way", () => {
+    const fleet = siteOf(1);
+    defined(fleet, toHex(classId));
+    fleet.update("m0", { methods: ["push"] });
+    expect(publishNewer(fleet.bench)).toBe("published");
+    revoke(fleet);
+    fleet.bench.run(3_000);
+    expect(jobs(fleet)).toEqual(["cancelled"]);
+  });
+
+  it("whose time is over", () => {
+    const fleet = siteOf(1);
+    const { bench } = fleet;
+    const [listing] = bench.gateway.listings();
+    const give = (digest: string, byManifest = false) =>
+      bench.gateway.fleet.refusalToGive(
+        bench.engine.nowUs(),
+        "m0",
+        [{ digest }],
+        byManifest ? ["trigger"] : DEFAULT_POLICY.methods,
+      );
+    expect(give(listing!.digest)).toBeUndefined();
+    bench.disk.upstream.set("sim:x", image);
+    const useBefore = Math.floor(bench.engine.nowUs() / 1e6) + 60;
+    const components = [
+      { id: [utf8("x")], payloads: [{ image: { digest: sha256(image), size: image.length }, uri: "sim:x" }] },
+    ];
+    expect(bench.publishEnvelope(site.update({ sequenceNumber: 5, useBefore, components }), "sim:x")?.kind).toBe(
+      "published",
+    );
+    const digest = toHex(sha256(image));
+    expect(give(digest)).toBeUndefined();
+    bench.run(61);
+    expect(give(digest)).toMatchObject({ reason: "expired" });
+    expect(give("00".repeat(32))).toMatchObject({ reason: "release-withdrawn" });
+  });
+
+  it("but of several classes each that of its own, and by its manifest whichever that chooses", () => {
+    const fleet = siteOf(1);
+    defined(fleet, toHex(classId));
+    defined(fleet, toHex(other));
+    provision(fleet, toHex(other));
+    const { bench } = fleet;
+    const [mine, yours] = [makeImage(81, 2_000), makeImage(82, 2_100)];
+    for (const [i, bytes] of [mine, yours].entries()) bench.disk.upstream.set(`sim:${i}`, bytes);
+    const branch = (id: Uint8Array, bytes: Uint8Array, uri: string): Uint8Array =>
+      seq(
+        ...override([P.CLASS_IDENTIFIER, id]),
+        C.CLASS_IDENTIFIER,
+        15,
+        ...override([P.IMAGE_DIGEST, suitDigest(bytes)], [P.IMAGE_SIZE, bytes.length], [P.URI, uri]),
+      );
+    const sections = {
+      20: [D.TRY_EACH, [branch(classId, mine, "sim:0"), branch(other, yours, "sim:1")], D.FETCH, 15, C.IMAGE_MATCH, 15],
+    };
+    const shared = [...override([P.VENDOR_IDENTIFIER, vendorId]), C.VENDOR_IDENTIFIER, 15];
+    const envelope = envelopeOf({ key: author, sequenceNumber: 9, components: [["two"]], shared, sections });
+    expect(bench.publishEnvelope(envelope, "sim:0")).toMatchObject({ kind: "published" });
+    const give = (bytes: Uint8Array, methods = DEFAULT_POLICY.methods) =>
+      bench.gateway.fleet.refusalToGive(bench.engine.nowUs(), "m0", [{ digest: toHex(sha256(bytes)) }], methods)
+        ?.reason;
+    expect([give(mine), give(yours), give(mine, ["trigger"])]).toEqual(["other-class", undefined, undefined]);
+  });
+});
