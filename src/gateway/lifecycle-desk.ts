@@ -1,8 +1,7 @@
 import type { Verifier } from "../codec/cose.ts";
 import { Code, ContentFormat } from "../coap/numbers.ts";
-import type { CoapResponse, IncomingRequest } from "../coap/request.ts";
+import type { CoapResponse } from "../coap/request.ts";
 import type { ResourceHandler, Router } from "../coap/router.ts";
-import { LRUCache } from "lru-cache";
 import type { AuditEntry } from "../lifecycle/audit-log.ts";
 import { censusOf, type CensusRow } from "../lifecycle/census.ts";
 import type { Refusal } from "../lifecycle/admission.ts";
@@ -19,13 +18,12 @@ import type { Dialect } from "../suit/dialect.ts";
 import { fromHex, fromUtf8, toHex, utf8 } from "../util/bytes.ts";
 import { AuditWriter, type DeskResult } from "./audit-writer.ts";
 import { transferPath } from "./catalogue.ts";
+import { ADDRESS_PREFIX, DeviceAddresses } from "./device-addresses.ts";
 
 export { AUDIT_PREFIX, type DeskResult } from "./audit-writer.ts";
 export const CREDENTIAL_PREFIX = "credential/";
 const TRANSFER_PREFIX = "handover/";
 const SEEN_PREFIX = "seen/";
-/** Where devices are that may not have whatever they like: held across restarts. */
-const ADDRESS_PREFIX = "held/";
 
 interface DeskParts {
   readonly crypto: Crypto;
@@ -43,7 +41,6 @@ interface DeskParts {
 
 const CHALLENGE: CoapResponse = { code: Code.UNAUTHORIZED, challenge: true };
 
-export const DESK_LIMITS = { maxAddresses: 10_000 } as const;
 const DAY_MS = 86_400_000;
 /** Changes by these paths are entries of the log themselves. */
 const OWN_ENTRIES = /^\/v1\/(?:lifecycle|credentials)\//;
@@ -56,19 +53,14 @@ export class LifecycleDesk {
   readonly #writer: AuditWriter;
   /** What was refused last for each class: the same again is no news. */
   readonly #refused = new Map<string, string>();
-  /** Devices by the address from which they asked last; what is behind an address is never more than likely. */
-  readonly #addresses = new LRUCache<string, string>({
-    max: DESK_LIMITS.maxAddresses,
-    dispose: (device, address) => {
-      if (this.#addressOf.get(device) === address) this.#addressOf.delete(device);
-    },
-  });
-  readonly #addressOf = new Map<string, string>();
+  readonly #addresses: DeviceAddresses;
   readonly #seen = new Map<string, { lastSeenMs: number; version: string | undefined }>();
 
   constructor(parts: DeskParts) {
     this.#parts = parts;
     this.lifecycle = new Lifecycle(parts.crypto);
+    const isHeld = (device: string): boolean => this.lifecycle.state.held.has(device);
+    this.#addresses = new DeviceAddresses(isHeld, parts.storeLazily);
     this.#writer = new AuditWriter({
       lifecycle: this.lifecycle,
       store: parts.store,
@@ -85,7 +77,7 @@ export class LifecycleDesk {
       const name = key.slice(key.indexOf("/") + 1);
       if (key.startsWith(CREDENTIAL_PREFIX)) this.#recoverCredential(name, value);
       else if (key.startsWith(SEEN_PREFIX)) this.#recoverSeen(name, value);
-      else if (key.startsWith(ADDRESS_PREFIX)) this.#bind(fromUtf8(value) ?? "", name);
+      else if (key.startsWith(ADDRESS_PREFIX)) this.#addresses.recover(fromUtf8(value) ?? "", name);
       else if (key.startsWith(TRANSFER_PREFIX)) this.#serveTransfer(name, value.slice());
     }
     if (this.tampered === undefined) return;
@@ -145,7 +137,7 @@ export class LifecycleDesk {
   mayHave(address: string, endpoint: string | undefined, digest: string): boolean {
     const { state } = this.lifecycle;
     if (state.held.size === 0) return true; // each block asks
-    const id = this.#addresses.get(address);
+    const id = this.#addresses.at(address);
     const device =
       (endpoint === undefined ? undefined : state.byEndpoint(endpoint)) ??
       (id === undefined ? undefined : state.devices.get(id));
@@ -272,39 +264,10 @@ export class LifecycleDesk {
     this.#parts.log.event("info", "lifecycle", { kind, number });
     this.#parts.metrics.count("lifecycle", kind);
     const event = { kind, ...fields } as unknown as LifecycleEvent;
-    if (event.kind === "device-quarantined") this.#keepAddress(event.device);
-    // Who has the address of one that is no more is somebody else.
-    if (event.kind === "device-decommissioned") this.#addresses.delete(this.#addressOf.get(event.device) ?? "");
-    if (event.kind === "device-decommissioned" || event.kind === "device-released")
-      this.#parts.storeLazily([{ kind: "delete", key: ADDRESS_PREFIX + event.device }]);
+    if (event.kind === "device-quarantined") this.#addresses.keep(event.device);
+    else if (event.kind === "device-released") this.#addresses.release(event.device);
+    else if (event.kind === "device-decommissioned") this.#addresses.forget(event.device);
     this.#parts.changed(nowUs, event);
-  }
-
-  #bind(address: string, device: string): void {
-    const before = this.#addressOf.get(device);
-    if (before !== undefined) this.#addresses.delete(before);
-    this.#addresses.set(address, device);
-    this.#addressOf.set(device, address);
-  }
-
-  /**
-   * A device has shown by its key that it is that one. False: the message may be an old one that somebody sends again
-   * from another's address, so it has to show that it is fresh (RFC 9175 section 2.3).
-   */
-  #heardAt({ peer: { address }, fresh }: Pick<IncomingRequest, "peer" | "fresh">, device: string): boolean {
-    const [there, before] = [this.#addresses.get(address), this.#addressOf.get(device)];
-    if (there === device) return true;
-    if ((there !== undefined || before !== undefined) && !fresh) return false;
-    this.#bind(address, device);
-    if (this.lifecycle.state.held.has(device)) this.#keepAddress(device);
-    return true;
-  }
-
-  /** Of held devices on disk: a restart sets nobody free. */
-  #keepAddress(device: string): void {
-    const address = this.#addressOf.get(device);
-    if (address === undefined) return;
-    this.#parts.storeLazily([{ kind: "put", key: ADDRESS_PREFIX + device, value: utf8(address) }]);
   }
 
   /** Keys by which a release may be signed here besides the anchors of the configuration. */
@@ -379,7 +342,7 @@ export class LifecycleDesk {
           metrics.count("confirmation_refused", key === undefined ? "unknown-device" : "not-authentic");
           return { code: Code.UNAUTHORIZED };
         }
-        if (!this.#heardAt(request, device)) return CHALLENGE;
+        if (!this.#addresses.heardAt(request, device)) return CHALLENGE;
         metrics.count("confirmations");
         this.seen(nowUs, device, `number ${asked.sequenceNumber}`);
         return { code: Code.CHANGED, payload: confirmationAnswer(crypto, key, asked) };
@@ -403,7 +366,7 @@ export class LifecycleDesk {
           metrics.count("suit_report_refused", opened.reason);
           return { code: opened.reason === "not-authentic" ? Code.UNAUTHORIZED : Code.BAD_REQUEST };
         }
-        if (!this.#heardAt(request, toHex(opened.kid!))) return CHALLENGE;
+        if (!this.#addresses.heardAt(request, toHex(opened.kid!))) return CHALLENGE;
         const { result, manifestDigest } = opened.report;
         const what = result.ok ? "ok" : result.reason;
         metrics.count("suit_reports", what);

@@ -1,5 +1,5 @@
 import type { Crypto } from "../ports/crypto.ts";
-import type { Authority, DeviceClass, Hardware, KeyRecord } from "./classes.ts";
+import type { Authority, DeviceClass, Hardware, KeyRecord, Right } from "./classes.ts";
 import type { LifecycleEvent } from "./events.ts";
 import { toHex, utf8 } from "../util/bytes.ts";
 
@@ -108,6 +108,22 @@ const isKey = (value: unknown): value is KeyRecord => {
   const { algorithm, key } = (value ?? {}) as Partial<KeyRecord>;
   return KEY_ALGORITHMS.has(String(algorithm)) && typeof key === "string" && /^(?:[0-9a-f]{2})+$/.test(key);
 };
+const hasOnly = (value: object, ...names: readonly string[]): boolean =>
+  Object.keys(value).every((name) => names.includes(name));
+/** A right that cannot be read must not be taken for every right. */
+const isRight = (value: unknown): value is Right => {
+  if (typeof value !== "object" || value === null || !hasOnly(value, "component", "actions")) return false;
+  const { component, actions } = value as Right;
+  return (
+    (component === undefined || typeof component === "string") &&
+    (actions === undefined || (Array.isArray(actions) && actions.every((one) => typeof one === "string")))
+  );
+};
+const isAuthority = (value: unknown): value is Authority => {
+  if (!isKey(value) || !hasOnly(value, "algorithm", "key", "name", "rights")) return false;
+  const { rights } = value as Authority;
+  return rights === undefined || (Array.isArray(rights) && rights.every(isRight));
+};
 const KEY_ALGORITHMS: ReadonlySet<string> = new Set(["ES256", "Ed25519", "HSS-LMS"]);
 
 /** What is sound of it: a class that lost its keys is one for which nobody signs, which sets nobody free. */
@@ -116,13 +132,7 @@ function looseDefinition(value: unknown): DeviceClass | undefined {
     {}) as Partial<DeviceClass>;
   if (typeof id !== "string" || !/^[0-9a-f]{32}$/.test(id)) return undefined;
   const { rng, rtc, slots, recoveryImage, ramBytes } = (hardware ?? {}) as Partial<Hardware>;
-  const keys = <T extends KeyRecord>(list: readonly T[] | undefined): T[] =>
-    Array.isArray(list) ? list.filter(isKey) : [];
-  // Rights that cannot be read are no rights.
-  const sound = (authority: Authority): Authority => {
-    const { rights } = authority;
-    return rights === undefined || Array.isArray(rights) ? authority : { ...authority, rights: [] };
-  };
+  const list = (some: unknown): unknown[] => (Array.isArray(some) ? some : []);
   return {
     id,
     name: String(name ?? id),
@@ -136,8 +146,8 @@ function looseDefinition(value: unknown): DeviceClass | undefined {
     },
     ...(dialect === "riot-09" ? { dialect } : {}),
     // Where its operator cannot be read, nobody's countersignature is there.
-    authorities: Array.isArray(operators) ? keys(authorities).map(sound) : [],
-    operators: keys(operators),
+    authorities: Array.isArray(operators) ? list(authorities).filter(isAuthority) : [],
+    operators: list(operators).filter(isKey),
     escrow: [],
     epoch: typeof epoch === "number" ? epoch : 0,
   };
