@@ -2,7 +2,6 @@ import { beforeEach, describe, expect, it } from "vitest";
 import type { CborValue } from "../../src/codec/cbor.ts";
 import { manifestPath } from "../../src/gateway/catalogue.ts";
 import { keyRecord } from "../../src/lifecycle/classes.ts";
-import { decodeEnvelope, digestOf } from "../../src/suit/envelope.ts";
 import { Condition as C, Directive as D, Parameter as P } from "../../src/suit/keys.ts";
 import { applyTransfer, encodeTransfer, trustOf } from "../../src/suit/trust.ts";
 import { toHex, utf8 } from "../../src/util/bytes.ts";
@@ -61,17 +60,6 @@ describe("a key that was revoked", () => {
     });
     site.bench.run(1);
     expect(told).toEqual(["ok", "no-right"]);
-  });
-
-  it("signs no dependency either, and nor does escrow", () => {
-    site.define({ authorities: [nameOf(second, "new")], escrow: [keyRecord(third.publicKey)] });
-    site.revoke();
-    for (const signer of [author, third]) {
-      const child = site.update({ components: [{ id: [utf8("r")], payloads: [] }], invoke: false }, signer);
-      const digest = digestOf(decodeEnvelope(child));
-      const dependencies = [{ id: [utf8("child")], digest, uri: "#child", integrated: child }];
-      expect(site.publish(site.update({ dependencies }, second))).toBe("not-processable");
-    }
   });
 });
 

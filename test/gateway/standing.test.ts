@@ -3,6 +3,7 @@ import { nodeCrypto } from "../../src/adapters/node-crypto.ts";
 import { imagePath, manifestPath, sectorTablePath } from "../../src/gateway/catalogue.ts";
 import { keyRecord } from "../../src/lifecycle/classes.ts";
 import { DEFAULT_POLICY } from "../../src/lwm2m/update/job.ts";
+import type { PrivateKey } from "../../src/ports/crypto.ts";
 import { signSectorTable } from "../../src/suit/sector-table.ts";
 import { Condition as C, Directive as D, Parameter as P } from "../../src/suit/keys.ts";
 import { toHex, utf8 } from "../../src/util/bytes.ts";
@@ -33,6 +34,22 @@ const both = [nameOf(author, "one"), nameOf(second, "two")];
 let site: TrustBench;
 beforeEach(() => (site = new TrustBench()));
 
+/** A release whose work is done by a dependency that another key signed. */
+function dependent(root: PrivateKey, dependency: PrivateKey): Uint8Array {
+  const fetch = [...override([P.URI, "sim:x"]), D.FETCH, 15, C.IMAGE_MATCH, 15];
+  const shared = identity([P.IMAGE_DIGEST, suitDigest(image)], [P.IMAGE_SIZE, image.length]);
+  const child = envelopeOf({ key: dependency, components: [["app"]], shared, sections: { 20: fetch } });
+  const process = [C.DEPENDENCY_INTEGRITY, 15, D.PROCESS_DEPENDENCY, 15];
+  return envelopeOf({
+    key: root,
+    components: [["app", "dep"]],
+    dependencies: map([[0, map([])]]),
+    integrated: { "#d": child },
+    shared: identity([P.IMAGE_DIGEST, digestIn(child)]),
+    sections: { 15: [...override([P.URI, "#d"]), D.FETCH, 15, ...process], 20: process },
+  });
+}
+
 /** A release with another image, by the second key. */
 function publishNewer(bench = site.bench): string | undefined {
   bench.disk.upstream.set("sim:y", newer);
@@ -45,24 +62,7 @@ function publishNewer(bench = site.bench): string | undefined {
 describe("a key that was revoked takes along what nobody else stands for", () => {
   it("where it signed the dependency that does the work", () => {
     site.define({ id: toHex(CLASS), vendorId: toHex(VENDOR), authorities: both });
-    const fetch = [...override([P.URI, "sim:x"]), D.FETCH, 15, C.IMAGE_MATCH, 15];
-    const what = [[P.IMAGE_DIGEST, suitDigest(image)] as const, [P.IMAGE_SIZE, image.length] as const];
-    const child = envelopeOf({
-      key: author,
-      components: [["app"]],
-      shared: identity(...what),
-      sections: { 20: fetch },
-    });
-    const process = [C.DEPENDENCY_INTEGRITY, 15, D.PROCESS_DEPENDENCY, 15];
-    const root = envelopeOf({
-      key: second,
-      components: [["app", "dep"]],
-      dependencies: map([[0, map([])]]),
-      integrated: { "#d": child },
-      shared: identity([P.IMAGE_DIGEST, digestIn(child)]),
-      sections: { 15: [...override([P.URI, "#d"]), D.FETCH, 15, ...process], 20: process },
-    });
-    expect(site.publish(root)).toBe("published");
+    expect(site.publish(dependent(second, author))).toBe("published");
     const path = manifestPath(CLASS, site.bench.gateway.listings()[0]!.release.key.split("/")[2]!);
     expect([site.ask(path), site.ask(images)]).toEqual(["2.05", "2.05"]);
     site.revoke(third); // somebody else's
@@ -71,6 +71,14 @@ describe("a key that was revoked takes along what nobody else stands for", () =>
     expect([site.ask(path), site.ask(images)]).toEqual(["4.04", "4.04"]);
     site.bench.restart();
     expect([site.ask(path), site.ask(images)]).toEqual(["4.04", "4.04"]);
+  });
+
+  it("and signs none, and nor does escrow", () => {
+    const escrow = [keyRecord(third.publicKey)];
+    site.define({ id: toHex(CLASS), vendorId: toHex(VENDOR), authorities: both, escrow });
+    site.revoke(author);
+    for (const signer of [author, third]) expect(site.publish(dependent(second, signer))).toBe("not-processable");
+    expect(site.publish(dependent(second, second))).toBe("published");
   });
 
   it("where another class of the release would refuse it for a reason of its own", () => {
