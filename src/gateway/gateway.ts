@@ -15,13 +15,14 @@ import type { GatewayParts, Recovered } from "./parts.ts";
 import { DeviceTimer } from "./device-timer.ts";
 import { Devices } from "./devices.ts";
 import { TransferTable } from "../transfer/transfer-table.ts";
-import { fromHex, toHex, utf8 } from "../util/bytes.ts";
+import { fromHex, utf8 } from "../util/bytes.ts";
 import { earlier } from "../util/deadline.ts";
 import { WallClock } from "../util/wall-clock.ts";
-import { Catalogue, IMAGE_PREFIX, imagePath, manifestPaths, VALIDATOR_PREFIX, type Listing } from "./catalogue.ts";
+import { Catalogue, IMAGE_PREFIX, imagePath, VALIDATOR_PREFIX, type Listing } from "./catalogue.ts";
 import { imagePackages } from "./packages.ts";
 import { recoverDevices, recoverImages, removeStrays } from "./recovery.ts";
 import { Proxying } from "./proxying.ts";
+import { Publishing } from "./publishing.ts";
 import { Publications, type Publication, type PublishOutcome, type PublishRequest } from "./publications.ts";
 import { RefusalLog } from "./refusal-log.ts";
 import { LifecycleDesk } from "./lifecycle-desk.ts";
@@ -42,11 +43,12 @@ export class Gateway {
   readonly #transfers = new TransferTable();
   readonly #cache: ImageCache;
   readonly #publications: Publications;
+  readonly #publishing: Publishing;
   readonly #router: Router;
   readonly #served: ServedImages;
   readonly #commands: Command[] = [];
-  readonly #outcomes: PublishOutcome[] = [];
-  readonly #storeWrites = new Map<number, Publication | undefined>();
+  /** Writes that are under way. */
+  readonly #storeWrites = new Set<number>();
   readonly #refusals: RefusalLog;
   readonly #proxying: Proxying | undefined;
   readonly #devices: Devices;
@@ -99,6 +101,8 @@ export class Gateway {
     const fleetParts = { ...shared, desk, refusalToGive, devices: () => this.#devices, store, maxConcurrent, name };
     this.fleet = new FleetDesk({ ...fleetParts, random: parts.random.fork("rollout") });
     const durably = (ops: readonly StoreOp[]): number => store(ops, "durable");
+    const [publications, offers, cache] = [this.#publications, this.#offers, this.#cache];
+    this.#publishing = new Publishing({ log, metrics, publications, cache, desk, offers, store: durably, notify });
     this.access = new AccessTokens({ crypto, random: parts.random.fork("access"), unixMs, store: durably });
     const send: WebhooksParts["send"] = (command) => {
       this.#commands.push({ ...command, id: this.#nextId });
@@ -162,6 +166,7 @@ export class Gateway {
       router: this.#router,
       store: (ops) => this.#store(ops, "durable"),
       storeLazily: (ops) => this.#store(ops, "lazy"),
+      hasImage: (digest) => this.#catalogue.image(digest) !== undefined,
       isCurrent: (classId, digest) => this.#catalogue.isOffered(digest, classId),
       changed: (nowUs, event) => this.#offers.review(nowUs, event),
     });
@@ -200,9 +205,7 @@ export class Gateway {
 
   /** Starts a publication; its outcome comes by `pollOutcome` under `operation`. */
   publish(nowUs: number, operation: number, request: PublishRequest): void {
-    const opened = this.#publications.open(nowUs, operation, request);
-    if ("kind" in opened) this.#refuse(opened);
-    else for (const image of opened.listing.images) this.#cache.ensure(nowUs, image);
+    this.#publishing.publish(nowUs, operation, request);
     this.#settle(nowUs);
   }
 
@@ -250,7 +253,7 @@ export class Gateway {
   }
 
   pollOutcome(): PublishOutcome | undefined {
-    return this.#outcomes.length === 0 ? undefined : this.#outcomes.shift();
+    return this.#publishing.pollOutcome();
   }
 
   pollTimeout(): number | undefined {
@@ -314,28 +317,11 @@ export class Gateway {
     } else {
       this.#served.settle(nowUs, digest);
       this.#devices.updates.imageSettled(nowUs, digest, event.kind !== "failed");
-      if (event.kind === "failed") {
-        for (const publication of this.#publications.waitingFor(digest))
-          this.#endRefused(publication, event.reason, event.detail);
-        return;
-      }
-      const { complete, wrong } = this.#publications.imageCame(digest, this.#cache.memory(digest));
-      for (const publication of complete) this.#record(nowUs, publication);
-      for (const [publication, { reason, detail }] of wrong) this.#endRefused(publication, reason, detail);
+      this.#publishing.imageSettled(nowUs, digest, event.kind === "failed" ? event : undefined);
     }
   }
 
-  #record(nowUs: number, publication: Publication): void {
-    const { listing } = publication;
-    const refusal = this.#publications.refusalOf(nowUs, listing);
-    if (refusal !== undefined) return this.#endRefused(publication, refusal.reason, refusal.detail);
-    publication.stage = "store";
-    this.#store(this.#publications.opsOf(listing), "durable", publication);
-  }
-
-  /** Only now, with the record on disk, is a release offered and the operator told. */
   #onStored(nowUs: number, id: number, event: CommandEvent): void {
-    const publication = this.#storeWrites.get(id);
     this.#storeWrites.delete(id);
     if (event.kind === "failed") {
       this.#parts.log.event("error", "store-write-failed", { reason: event.reason, detail: event.detail });
@@ -345,37 +331,12 @@ export class Gateway {
     this.access.stored(id, event.kind === "done");
     this.fleet.stored(nowUs, id, event.kind === "done", event.kind === "failed" ? event.detail : "");
     this.desk.stored(nowUs, id, event.kind === "done", event.kind === "failed" ? event.detail : "");
-    if (publication === undefined) return;
-    if (event.kind === "failed") this.#endRefused(publication, event.reason, event.detail);
-    else {
-      const { operation, listing } = publication;
-      this.#publications.stored(publication);
-      this.#offers.offer(nowUs, listing);
-      for (const path of manifestPaths(listing.release)) this.#endpoint.notify(nowUs, path.join("/"));
-      const { key, sequenceNumber, version, classIds } = listing.release;
-      this.desk.note(nowUs, classIds.map(toHex), { sequenceNumber, digest: listing.digest });
-      this.#parts.log.event("info", "release-published", { key, sequenceNumber, version, digest: listing.digest });
-      this.#parts.metrics.count("publish", "published");
-      this.#outcomes.push({ kind: "published", operation, listing });
-    }
+    this.#publishing.stored(nowUs, id, event.kind === "failed" ? event : undefined);
   }
 
-  #endRefused(publication: Publication, reason: string, detail: string): void {
-    this.#publications.end(publication);
-    this.#refuse({ kind: "refused", operation: publication.operation, reason, detail });
-  }
-
-  #refuse(outcome: PublishOutcome): void {
-    if (outcome.kind === "refused") {
-      this.#parts.log.event("warn", "publish-refused", { reason: outcome.reason, detail: outcome.detail });
-      this.#parts.metrics.count("publish_refused", outcome.reason);
-    }
-    this.#outcomes.push(outcome);
-  }
-
-  #store(ops: readonly StoreOp[], durability: Durability, publication?: Publication): number {
+  #store(ops: readonly StoreOp[], durability: Durability): number {
     const id = this.#nextId++;
-    this.#storeWrites.set(id, publication);
+    this.#storeWrites.add(id);
     this.#commands.push({ kind: "store", id, ops, durability });
     return id;
   }
@@ -385,6 +346,7 @@ export class Gateway {
       this.#catalogue.isCurrent(digest) ||
       this.#publications.needsImage(digest) ||
       this.#devices.updates.needs(digest) ||
+      [...this.desk.lifecycle.state.recovery.values()].includes(digest) ||
       this.fleet.needs(digest) ||
       this.#transfers.hasUnfinished(nowUs, digest)
     );

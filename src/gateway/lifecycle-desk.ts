@@ -1,7 +1,6 @@
 import type { Verifier } from "../codec/cose.ts";
 import { Code, ContentFormat } from "../coap/numbers.ts";
-import type { CoapResponse } from "../coap/request.ts";
-import type { ResourceHandler, Router } from "../coap/router.ts";
+import type { Router } from "../coap/router.ts";
 import type { AuditEntry } from "../lifecycle/audit-log.ts";
 import { censusOf, type CensusRow } from "../lifecycle/census.ts";
 import type { Refusal } from "../lifecycle/admission.ts";
@@ -12,12 +11,11 @@ import type { Crypto } from "../ports/crypto.ts";
 import type { Log } from "../ports/log.ts";
 import type { Metrics } from "../ports/metrics.ts";
 import type { StoreOp } from "../ports/store.ts";
-import { openReport, REPORT_LIMITS, REPORT_PATH } from "../suit/report.ts";
-import { CONFIRMATION, confirmationAnswer, decodeConfirmation, isConfirmationRequest } from "../suit/confirmation.ts";
 import type { Dialect } from "../suit/dialect.ts";
-import { fromHex, fromUtf8, toHex, utf8 } from "../util/bytes.ts";
+import { fromHex, fromUtf8, utf8 } from "../util/bytes.ts";
 import { AuditWriter, type DeskResult } from "./audit-writer.ts";
 import { transferPath } from "./catalogue.ts";
+import { addDeviceResources } from "./device-resources.ts";
 import { ADDRESS_PREFIX, DeviceAddresses } from "./device-addresses.ts";
 
 export { AUDIT_PREFIX, type DeskResult } from "./audit-writer.ts";
@@ -37,9 +35,8 @@ interface DeskParts {
   readonly isCurrent: (classId: string, digest: string) => boolean;
   /** Told that the state has changed, and is on disk. */
   readonly changed: (nowUs: number, event: LifecycleEvent) => unknown;
+  readonly hasImage: (digest: string) => boolean;
 }
-
-const CHALLENGE: CoapResponse = { code: Code.UNAUTHORIZED, challenge: true };
 
 const DAY_MS = 86_400_000;
 /** Changes by these paths are entries of the log themselves. */
@@ -66,8 +63,12 @@ export class LifecycleDesk {
       store: parts.store,
       written: (nowUs, entry) => this.#written(nowUs, entry),
     });
-    parts.router.add([...CONFIRMATION.path], this.#confirmations());
-    parts.router.add([...REPORT_PATH], this.#reports());
+    addDeviceResources(parts.router, {
+      ...parts,
+      keyOf: (device) => this.#credentials.get(device),
+      heardAt: (request, device) => this.#addresses.heardAt(request, device),
+      seen: (nowUs, device, version) => this.seen(nowUs, device, version),
+    });
   }
 
   recover(entries: Iterable<readonly [key: string, value: Uint8Array]>): void {
@@ -162,6 +163,12 @@ export class LifecycleDesk {
     extra: readonly StoreOp[] = [],
     check?: () => Refusal | undefined,
   ): void {
+    if (event.kind === "recovery-set" && !this.#parts.hasImage(event.digest))
+      return done({
+        ok: false,
+        reason: "no-such-image",
+        detail: `there is no image ${event.digest} here: publish it first`,
+      });
     this.#writer.submit({ unixMs: this.#parts.unixMs(nowUs), actor, event, extra, done, check });
   }
 
@@ -177,14 +184,17 @@ export class LifecycleDesk {
     // 504: it was done, or begun, and the device has not answered.
     if ((about.status >= 400 && about.status !== 504) || OWN_ENTRIES.test(path)) return;
     const event = { kind: "operator-action", path: path.slice(0, 256), ...about } as const;
-    const done = (result: DeskResult): void => {
+    this.submit(nowUs, actor, event, this.#orLost(actor, { ...about, path: event.path }));
+  }
+
+  /** What was done is done: that it is missing in the log must be seen elsewhere. */
+  #orLost(actor: string, about: Readonly<Record<string, string | number>>): (result: DeskResult) => void {
+    return (result) => {
       if (result.ok) return;
-      // What was done is done: that it is missing here must be seen elsewhere.
       const { reason, detail } = result;
-      this.#parts.log.event("error", "audit-entry-lost", { reason, detail, actor, ...about, path: event.path });
+      this.#parts.log.event("error", "audit-entry-lost", { reason, detail, actor, ...about });
       this.#parts.metrics.count("audit_entries_lost", reason);
     };
-    this.submit(nowUs, actor, event, done);
   }
 
   /** A device that the factory made, or one that has been given another secret, with the key that answers it. */
@@ -297,23 +307,42 @@ export class LifecycleDesk {
     return undefined;
   }
 
-  /** A release of a governed class was offered, or refused: the log has it, and quarantine knows what is current. */
-  note(
+  /**
+   * Puts a release of governed classes on record, its writes and the entry of its first class in one; quarantine knows
+   * what is current from then on. False where none of its classes is defined here.
+   */
+  recordRelease(
     nowUs: number,
     classIds: readonly string[],
-    about: { readonly sequenceNumber: number; readonly digest: string; readonly reason?: string | undefined },
-  ): void {
-    const { sequenceNumber, digest, reason } = about;
+    about: { readonly sequenceNumber: number; readonly digest: string },
+    ops: readonly StoreOp[],
+    done: (result: DeskResult) => void,
+  ): boolean {
+    const [first, ...others] = classIds.filter((id) => this.lifecycle.state.classes.has(id));
+    if (first === undefined) return false;
+    const admitted = (classId: string): LifecycleEvent => ({ kind: "release-admitted", classId, ...about });
+    const finish = (result: DeskResult): void => {
+      done(result);
+      if (!result.ok) return;
+      this.#refused.set(first, "");
+      for (const classId of others) {
+        this.#refused.set(classId, "");
+        this.submit(nowUs, "gateway", admitted(classId), this.#orLost("gateway", { classId, ...about }));
+      }
+    };
+    this.submit(nowUs, "gateway", admitted(first), finish, ops);
+    return true;
+  }
+
+  /** A release of governed classes was refused. */
+  noteRefusal(nowUs: number, classIds: readonly string[], sequenceNumber: number, reason: string): void {
     for (const classId of classIds) {
       if (!this.lifecycle.state.classes.has(classId)) continue;
-      const refused = reason === undefined ? "" : `${sequenceNumber}/${reason}`;
-      if (refused !== "" && this.#refused.get(classId) === refused) continue;
+      const refused = `${sequenceNumber}/${reason}`;
+      if (this.#refused.get(classId) === refused) continue;
       this.#refused.set(classId, refused);
-      const event: LifecycleEvent =
-        reason === undefined
-          ? { kind: "release-admitted", classId, sequenceNumber, digest }
-          : { kind: "release-refused", classId, sequenceNumber, reason };
-      this.submit(nowUs, "gateway", event, () => {});
+      const about = { classId, sequenceNumber, reason };
+      this.submit(nowUs, "gateway", { kind: "release-refused", ...about }, this.#orLost("gateway", about));
     }
   }
 
@@ -325,61 +354,5 @@ export class LifecycleDesk {
     const etag = this.#parts.crypto.sha256(envelope).subarray(0, 8);
     const body = { bytes: envelope, etag, contentFormat: ContentFormat.OCTET_STREAM };
     this.#parts.router.add(transferPath(id, Number(epoch)), { get: () => ({ code: Code.CONTENT, body }) });
-  }
-
-  /** Shows a device that the gateway knows it: its new image has proved itself by that. */
-  #confirmations(): ResourceHandler {
-    const { crypto, metrics } = this.#parts;
-    return {
-      post: (nowUs, request) => {
-        const { payload } = request;
-        const asked = decodeConfirmation(payload);
-        if (asked === undefined) return { code: Code.BAD_REQUEST };
-        const device = toHex(asked.kid);
-        const key = this.#credentials.get(device);
-        const isIts = key !== undefined && isConfirmationRequest(crypto, key, payload);
-        if (!isIts) {
-          metrics.count("confirmation_refused", key === undefined ? "unknown-device" : "not-authentic");
-          return { code: Code.UNAUTHORIZED };
-        }
-        if (!this.#addresses.heardAt(request, device)) return CHALLENGE;
-        metrics.count("confirmations");
-        this.seen(nowUs, device, `number ${asked.sequenceNumber}`);
-        return { code: Code.CHANGED, payload: confirmationAnswer(crypto, key, asked) };
-      },
-    };
-  }
-
-  /** How manifests went on devices, in their own words: believed by the device's key, logged and counted (RFC 9124, REQ.SEC.REPORTING). */
-  #reports(): ResourceHandler {
-    const { crypto, metrics, log } = this.#parts;
-    return {
-      maxBodyBytes: REPORT_LIMITS.maxBytes,
-      post: (nowUs, request) => {
-        const { payload } = request;
-        const keysOf = (kid: Uint8Array | undefined): Verifier[] => {
-          const key = kid === undefined ? undefined : this.#credentials.get(toHex(kid));
-          return key === undefined ? [] : [{ algorithm: "HMAC-256", bytes: key }];
-        };
-        const opened = openReport(crypto, payload, keysOf);
-        if (!opened.ok) {
-          metrics.count("suit_report_refused", opened.reason);
-          return { code: opened.reason === "not-authentic" ? Code.UNAUTHORIZED : Code.BAD_REQUEST };
-        }
-        if (!this.#addresses.heardAt(request, toHex(opened.kid!))) return CHALLENGE;
-        const { result, manifestDigest } = opened.report;
-        const what = result.ok ? "ok" : result.reason;
-        metrics.count("suit_reports", what);
-        const record = result.ok ? undefined : result.record;
-        const place = record && { section: record.section, offset: record.offset, component: record.componentIndex };
-        log.event(result.ok ? "info" : "warn", "suit-report", {
-          manifest: toHex(manifestDigest),
-          result: what,
-          ...place,
-        });
-        this.seen(nowUs, toHex(opened.kid!), undefined);
-        return { code: Code.CHANGED };
-      },
-    };
   }
 }

@@ -70,7 +70,10 @@ export class Publications {
     const anchors = this.#trusted();
     const { dialect } = request;
     let opened = openRelease(this.#crypto, request.envelope, { anchors, dialect });
-    const refuse = (reason: string, detail: string): PublishOutcome => ({ kind: "refused", operation, reason, detail });
+    const refuse = (reason: string, detail: string): PublishOutcome => {
+      if (opened.ok) this.noteRefusal(nowUs, opened.release, reason);
+      return { kind: "refused", operation, reason, detail };
+    };
     // Who may sign what is not known any more.
     if (this.#desk.tampered !== undefined) return refuse("audit-log-tampered", this.#desk.tampered);
     if (!opened.ok) return refuse(opened.reason, opened.detail);
@@ -83,12 +86,7 @@ export class Publications {
     // A class that nobody defined has the anchors of the configuration, and no others.
     if (admitted === "not-governed")
       opened = openRelease(this.#crypto, request.envelope, { anchors: this.#valid(this.#anchors), dialect });
-    else if (admitted !== undefined) {
-      const { classIds, sequenceNumber, imageDigest } = opened.release;
-      const { reason, detail } = admitted;
-      this.#desk.note(nowUs, classIds.map(toHex), { sequenceNumber, digest: toHex(imageDigest), reason });
-      return refuse(reason, detail);
-    }
+    else if (admitted !== undefined) return refuse(admitted.reason, admitted.detail);
     if (!opened.ok) return refuse(opened.reason, opened.detail);
     const { release } = opened;
     const older = this.#olderThanFloor(release);
@@ -130,6 +128,10 @@ export class Publications {
     const publication: Publication = { operation, listing, missing, stage: "image" };
     this.#underWay.set(release.key, publication);
     return publication;
+  }
+
+  noteRefusal(nowUs: number, { classIds, sequenceNumber }: Release, reason: string): void {
+    this.#desk.noteRefusal(nowUs, classIds.map(toHex), sequenceNumber, reason);
   }
 
   #olderThanFloor(release: Release): Refusal | undefined {

@@ -14,7 +14,7 @@ import { encodeConfirmation } from "../../src/suit/confirmation.ts";
 import { decodeEnvelope, EnvelopeError } from "../../src/suit/envelope.ts";
 import { toHex, utf8 } from "../../src/util/bytes.ts";
 import { decoded, getBlock } from "../support/coap-get.ts";
-import { author, classId } from "../support/gateway.ts";
+import { author, classId, makeImage } from "../support/gateway.ts";
 import { CLIENT } from "../support/pair.ts";
 import { sha256 } from "../support/suit-build.ts";
 import { image, keyOf, TrustBench } from "../support/trust-bench.ts";
@@ -109,6 +109,55 @@ describe("who signs", () => {
       expect(() => signEnvelope(nodeCrypto, keyOf(5), forged)).toThrow(EnvelopeError);
     }
     expect(() => signEnvelope(nodeCrypto, keyOf(5), site.update())).not.toThrow();
+  });
+});
+
+describe("the log of a governed class", () => {
+  const entries = (): string[] =>
+    site.bench.gateway.desk.lines.flatMap((line) => {
+      const { event } = JSON.parse(line) as AuditEntry;
+      return event.kind.startsWith("release-") ? [`${event.kind} ${event["reason"] ?? event["sequenceNumber"]}`] : [];
+    });
+
+  it("has each release that is on offer, or the release is not", () => {
+    site.bench.intercept = (command) =>
+      command.kind === "store" && command.ops.some(({ key }) => key.startsWith("audit/"))
+        ? { kind: "failed", reason: "io", detail: "the disk is full", retryable: false }
+        : undefined;
+    expect(site.publish(site.update({ sequenceNumber: 5 }))).toBe("store-write-failed");
+    expect(fetchImage(CLIENT)).toBe("4.04");
+    site.bench.intercept = () => undefined;
+    site.bench.restart();
+    expect([fetchImage(CLIENT), entries()]).toEqual(["4.04", []]);
+    expect(site.publish(site.update({ sequenceNumber: 5 }))).toBe("published");
+    expect(entries()).toEqual(["release-admitted 5"]);
+  });
+
+  it("has what was refused, whatever for, and the same once", () => {
+    site.publish(site.update({ sequenceNumber: 5 }));
+    for (let i = 0; i < 2; i++) site.publish(site.update({ sequenceNumber: 4 }));
+    site.bench.disk.upstream.delete("sim:x");
+    site.bench.publishEnvelope(site.update({ sequenceNumber: 6 }), "ftp://nowhere", { seconds: 1 });
+    site.bench.run(1);
+    expect(entries().slice(0, 2)).toEqual(["release-admitted 5", "release-refused older-sequence-number"]);
+  });
+
+  it("names no recovery image that is not there, and the one that it names stays", () => {
+    const recovery = (digest: string) => site.submit({ kind: "recovery-set", classId: toHex(classId), digest })[0];
+    expect(recovery("00".repeat(32))).toMatchObject({ ok: false, reason: "no-such-image" });
+    site.publish(site.update());
+    expect(recovery(toHex(sha256(image)))).toMatchObject({ ok: true });
+    for (let n = 2; n < 14; n++) {
+      const bytes = makeImage(n, 700_000);
+      site.bench.disk.upstream.set("sim:y", bytes);
+      const payloads = [{ image: { digest: sha256(bytes), size: bytes.length }, uri: "sim:y" }];
+      const components = [{ id: [Uint8Array.of(0)], payloads }];
+      const outcome = site.bench.publishEnvelope(site.update({ sequenceNumber: n, components }), "sim:y", {
+        seconds: 60,
+      });
+      expect(outcome?.kind).toBe("published");
+    }
+    expect(fetchImage(CLIENT)).toBe("2.05");
   });
 });
 

@@ -1,17 +1,24 @@
 import { describe, expect, it } from "vitest";
 import { nodeCrypto } from "../../src/adapters/node-crypto.ts";
 import type { CborValue } from "../../src/codec/cbor.ts";
+import { signEnvelope } from "../../src/suit/author.ts";
+import { buildEnvelope } from "../../src/suit/build.ts";
+import { EnvelopeError } from "../../src/suit/envelope.ts";
 import { Condition as C, Directive as D, Parameter as P } from "../../src/suit/keys.ts";
 import { failureOf, PLAN_LIMITS, planProcedure } from "../../src/suit/plan.ts";
 import { openRelease } from "../../src/suit/release.ts";
 import { utf8 } from "../../src/util/bytes.ts";
 import {
+  AUTHOR,
   CLASS,
+  digestIn,
   envelopeOf,
   identity,
   map,
   open,
+  override,
   seq,
+  sha256,
   suitDigest,
   trust,
   VENDOR,
@@ -88,6 +95,95 @@ describe("a plan shows what a device does, or there is none", () => {
     const choice = [D.TRY_EACH, [either(0), either(1)]];
     const choices = Array.from({ length: Math.ceil(Math.log2(PLAN_LIMITS.maxWays)) + 1 }, () => choice).flat();
     expect(reasonOf(...choices, ...image(good), ...fetch)).toBe("not-processable");
+  });
+
+  it.each([
+    [1, 16, 1],
+    [2, 1, 4],
+    [3, 1, 3],
+    [4, 1, 2],
+  ])("has room for what authors write: %i components for %i classes and %i slots", (components, classes, slots) => {
+    const ids = Array.from({ length: classes }, (_, i) => new Uint8Array(16).fill(i + 1));
+    const payload = (n: number, at: number) => {
+      const bytes = utf8(`image ${n} ${at}`);
+      return {
+        slot: slots > 1 ? at : undefined,
+        image: { digest: sha256(bytes), size: bytes.length },
+        uri: `/i/${n}${at}`,
+      };
+    };
+    const parts = Array.from({ length: components }, (_, n) => ({
+      id: [utf8(`c${n}`)],
+      payloads: Array.from({ length: slots }, (_one, at) => payload(n, at)),
+    }));
+    const update = { sequenceNumber: 1, vendorId: VENDOR, classIds: ids, components: parts };
+    const envelope = signEnvelope(nodeCrypto, AUTHOR, buildEnvelope(nodeCrypto, update));
+    const opened = openRelease(nodeCrypto, envelope, trust);
+    expect(opened.ok && [opened.release.images.length, opened.release.classIds.length]).toEqual([
+      components * slots,
+      classes,
+    ]);
+  });
+
+  it("authenticates a dependency once, however many ways lead through it, and refuses it as often as it is bad", () => {
+    const child = envelopeOf({ components: [["x"]], shared: [], sections: {} });
+    const choice = [
+      D.TRY_EACH,
+      [seq(...override([P.INVOKE_ARGS, utf8("a")])), seq(...override([P.INVOKE_ARGS, utf8("b")]))],
+    ];
+    const process = [C.DEPENDENCY_INTEGRITY, 15, D.PROCESS_DEPENDENCY, 15];
+    const root = open(
+      envelopeOf({
+        components: [["app"], ["dep"]],
+        dependencies: map([[1, map([])]]),
+        integrated: { "#d": child },
+        shared: [D.SET_COMPONENT_INDEX, 0, ...identity()],
+        sections: {
+          15: [
+            D.SET_COMPONENT_INDEX,
+            1,
+            ...override([P.IMAGE_DIGEST, digestIn(child)], [P.URI, "#d"]),
+            D.FETCH,
+            15,
+            ...process,
+          ],
+          20: [
+            D.SET_COMPONENT_INDEX,
+            0,
+            ...Array.from({ length: 6 }, () => choice).flat(),
+            D.SET_COMPONENT_INDEX,
+            1,
+            ...process,
+          ],
+        },
+      }),
+    );
+    let opened = 0;
+    const opening = (good: boolean) => (bytes: Uint8Array) => {
+      opened++;
+      if (!good) throw new EnvelopeError("signature-invalid", "by nobody");
+      return open(bytes);
+    };
+    const ways = planProcedure(nodeCrypto, root, "update", { open: opening(true) });
+    expect([ways.length, ways.every(({ outcome }) => outcome.ok), opened]).toEqual([64, true, 1]);
+    const refused = planProcedure(nodeCrypto, root, "update", { open: opening(false) });
+    expect([refused.every(({ outcome }) => !outcome.ok && outcome.reason === "unauthorised"), opened]).toEqual([
+      true,
+      2,
+    ]);
+  });
+
+  it("counts the commands of all ways together", () => {
+    const choice = [
+      D.TRY_EACH,
+      [seq(...override([P.INVOKE_ARGS, utf8("a")])), seq(...override([P.INVOKE_ARGS, utf8("b")]))],
+    ];
+    const long = Array.from({ length: 470 }, () => [C.IMAGE_MATCH, 15]).flat();
+    const choices = Array.from({ length: 7 }, () => choice).flat();
+    const sections = { [INSTALL]: [...image(good), ...choices, ...long] };
+    const ways = planProcedure(nodeCrypto, open(envelopeOf({ sections })), "update");
+    expect(failureOf(ways)?.detail).toMatch(/more than 65536 commands on all its ways together/);
+    expect(ways.length).toBeLessThan(128);
   });
 
   it("each payload is named once: by URI, digest and size", () => {

@@ -1,0 +1,126 @@
+import type { ImageCache } from "../image/image-cache.ts";
+import type { Log } from "../ports/log.ts";
+import type { Metrics } from "../ports/metrics.ts";
+import type { StoreOp } from "../ports/store.ts";
+import { toHex } from "../util/bytes.ts";
+import { manifestPaths } from "./catalogue.ts";
+import type { DeskResult, LifecycleDesk } from "./lifecycle-desk.ts";
+import type { Offers } from "./offers.ts";
+import type { Publication, Publications, PublishOutcome, PublishRequest } from "./publications.ts";
+
+interface PublishingParts {
+  readonly log: Log;
+  readonly metrics: Metrics;
+  readonly publications: Publications;
+  readonly cache: ImageCache;
+  readonly desk: LifecycleDesk;
+  readonly offers: Offers;
+  /** Has records written durably; the number by which `stored` is told what became of it. */
+  readonly store: (ops: readonly StoreOp[]) => number;
+  /** Tells who observes a path that it has changed. */
+  readonly notify: (nowUs: number, path: string) => void;
+}
+
+/** The course of a publication: its images come, its record is written, and only then it is offered and the operator told. */
+export class Publishing {
+  readonly #parts: PublishingParts;
+  readonly #outcomes: PublishOutcome[] = [];
+  readonly #writes = new Map<number, Publication>();
+  /** Releases of governed classes, whose records are written with the log. */
+  readonly #recorded: { readonly publication: Publication; readonly result: DeskResult }[] = [];
+
+  constructor(parts: PublishingParts) {
+    this.#parts = parts;
+  }
+
+  /** Its outcome comes by `pollOutcome` under `operation`. */
+  publish(nowUs: number, operation: number, request: PublishRequest): void {
+    const { publications, cache } = this.#parts;
+    const opened = publications.open(nowUs, operation, request);
+    if ("kind" in opened) this.#tell(opened);
+    else for (const image of opened.listing.images) cache.ensure(nowUs, image);
+  }
+
+  pollOutcome(): PublishOutcome | undefined {
+    return this.#outcomes.shift();
+  }
+
+  /** An image that publications wait for is there, or cannot be had. */
+  imageSettled(
+    nowUs: number,
+    digest: string,
+    failure: { readonly reason: string; readonly detail: string } | undefined,
+  ): void {
+    const { publications, cache } = this.#parts;
+    if (failure !== undefined) {
+      for (const publication of publications.waitingFor(digest)) this.#refuse(nowUs, publication, failure);
+      return;
+    }
+    const { complete, wrong } = publications.imageCame(digest, cache.memory(digest));
+    for (const publication of complete) this.#record(nowUs, publication);
+    for (const [publication, refusal] of wrong) this.#refuse(nowUs, publication, refusal);
+  }
+
+  /** A write came to its end; `failure` says why it was none. */
+  stored(nowUs: number, id: number, failure: { readonly reason: string; readonly detail: string } | undefined): void {
+    this.#takeRecorded(nowUs);
+    const publication = this.#writes.get(id);
+    if (publication === undefined) return;
+    this.#writes.delete(id);
+    if (failure === undefined) this.#offer(nowUs, publication);
+    else this.#refuse(nowUs, publication, failure);
+  }
+
+  #record(nowUs: number, publication: Publication): void {
+    const { publications, desk, store } = this.#parts;
+    const { listing } = publication;
+    const refusal = publications.refusalOf(nowUs, listing);
+    if (refusal !== undefined) return this.#refuse(nowUs, publication, refusal);
+    publication.stage = "store";
+    const ops = publications.opsOf(listing);
+    const { classIds, sequenceNumber } = listing.release;
+    const about = { sequenceNumber, digest: listing.digest };
+    const done = (result: DeskResult): void => void this.#recorded.push({ publication, result });
+    if (!desk.recordRelease(nowUs, classIds.map(toHex), about, ops, done)) this.#writes.set(store(ops), publication);
+    this.#takeRecorded(nowUs);
+  }
+
+  #takeRecorded(nowUs: number): void {
+    for (const { publication, result } of this.#recorded.splice(0)) {
+      if (result.ok) this.#offer(nowUs, publication);
+      else this.#refuse(nowUs, publication, result);
+    }
+  }
+
+  #offer(nowUs: number, publication: Publication): void {
+    const { publications, offers, notify, log } = this.#parts;
+    const { operation, listing } = publication;
+    publications.stored(publication);
+    offers.offer(nowUs, listing);
+    for (const path of manifestPaths(listing.release)) notify(nowUs, path.join("/"));
+    const { key, sequenceNumber, version } = listing.release;
+    log.event("info", "release-published", { key, sequenceNumber, version, digest: listing.digest });
+    this.#tell({ kind: "published", operation, listing });
+  }
+
+  #refuse(
+    nowUs: number,
+    publication: Publication,
+    { reason, detail }: { readonly reason: string; readonly detail: string },
+  ): void {
+    const { publications } = this.#parts;
+    publications.end(publication);
+    publications.noteRefusal(nowUs, publication.listing.release, reason);
+    this.#tell({ kind: "refused", operation: publication.operation, reason, detail });
+  }
+
+  #tell(outcome: PublishOutcome): void {
+    const { log, metrics } = this.#parts;
+    if (outcome.kind === "published") metrics.count("publish", "published");
+    else {
+      log.event("warn", "publish-refused", { reason: outcome.reason, detail: outcome.detail });
+      metrics.count("publish_refused", outcome.reason);
+    }
+    this.#outcomes.push(outcome);
+  }
+}
