@@ -1,5 +1,6 @@
 import type { Flash } from "./flash.ts";
-import { readPair, writePair, type RecordPair } from "./record-pair.ts";
+import { bytesEqual } from "../../src/util/bytes.ts";
+import { checkOf, readPair, writePair, type RecordPair } from "./record-pair.ts";
 
 /** Where things are in a mote's flash: two slots, the info sector of each, and the download journal. */
 export interface Layout {
@@ -43,7 +44,8 @@ export function layoutFor(imageBytes: number, blockBytes: number, sectorBytes: n
 
 export const JOURNAL_HEADER_BYTES = 64;
 const INFO_MAGIC = 0x0b_1c_5e_ed;
-const INFO_BYTES = 48;
+const INFO_BYTES = 56;
+const INFO_CHECK_AT = 48;
 
 /** What a slot holds: written last, after the image was verified, so it is the commit point. */
 export interface SlotInfo {
@@ -59,7 +61,8 @@ export type SlotIndex = 0 | 1;
 export function readSlotInfo(flash: Flash, layout: Layout, slot: SlotIndex): SlotInfo | undefined {
   const bytes = flash.read(layout.infoAddress[slot], INFO_BYTES);
   const view = new DataView(bytes.buffer);
-  if (view.getUint32(0) !== INFO_MAGIC) return undefined;
+  const isWhole = bytesEqual(checkOf(bytes.subarray(4, INFO_CHECK_AT)), bytes.subarray(INFO_CHECK_AT));
+  if (view.getUint32(0) !== INFO_MAGIC || !isWhole) return undefined;
   const sequenceNumber = view.getUint32(12) * 2 ** 32 + view.getUint32(4);
   return { sequenceNumber, size: view.getUint32(8), digest: bytes.slice(16, 48) };
 }
@@ -73,6 +76,7 @@ export function writeSlotInfo(flash: Flash, layout: Layout, slot: SlotIndex, inf
   view.setUint32(12, Math.floor(info.sequenceNumber / 2 ** 32));
   view.setUint32(8, info.size);
   bytes.set(info.digest, 16);
+  bytes.set(checkOf(bytes.subarray(4, INFO_CHECK_AT)), INFO_CHECK_AT);
   const address = layout.infoAddress[slot];
   const unit = Math.max(4, flash.geometry.writeUnitBytes);
   const eraseUs = flash.erase(address);

@@ -2,7 +2,7 @@ import type { Verifier } from "../../src/codec/cose.ts";
 import type { ClientEvent } from "../../src/coap/request.ts";
 import { manifestPath } from "../../src/gateway/catalogue.ts";
 import type { Crypto } from "../../src/ports/crypto.ts";
-import { openRelease, type Release } from "../../src/suit/release.ts";
+import { openRelease, type Release, type ReleaseImage } from "../../src/suit/release.ts";
 import type { BlockFetch } from "../../src/transfer/block-fetch.ts";
 import { bytesEqual } from "../../src/util/bytes.ts";
 import { EnvelopeFetch } from "./envelope-fetch.ts";
@@ -46,6 +46,13 @@ export class ManifestFetch {
     this.#envelope = undefined;
     if (!opened.ok) return opened.reason;
     if (!opened.release.classIds.some((id) => bytesEqual(id, classId))) return "class-mismatch";
-    return opened.release.imageSize > slotBytes ? "image-larger-than-slot" : opened.release;
+    return opened.release.images.every(({ size }) => size > slotBytes) ? "image-larger-than-slot" : opened.release;
   }
+}
+
+/** The image of a release that these bytes are, where it is one for devices of the class. */
+export function imageIn(release: Release, digest: Uint8Array, classId: Uint8Array): ReleaseImage | undefined {
+  return release.images.find(
+    (one) => bytesEqual(one.digest, digest) && one.classIds.some((id) => bytesEqual(id, classId)),
+  );
 }

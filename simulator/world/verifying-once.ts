@@ -15,6 +15,7 @@ function verifyingOnce(crypto: Crypto): Crypto {
     sha256: (bytes) => crypto.sha256(bytes),
     newSha256: () => crypto.newSha256(),
     hmacSha256: (key, bytes) => crypto.hmacSha256(key, bytes),
+    isPublicKey: (key) => crypto.isPublicKey(key),
     sign: (key, bytes) => crypto.sign(key, bytes),
     verify: (key, bytes, signature) => {
       const asked = [key.bytes, signature, crypto.sha256(bytes)].map(toHex);

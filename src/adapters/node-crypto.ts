@@ -1,4 +1,5 @@
 import { createHash, createHmac, createPrivateKey, createPublicKey, sign, verify, type KeyObject } from "node:crypto";
+import { ed25519 } from "@noble/curves/ed25519.js";
 import type { Crypto, PrivateKey, PublicKey, Sha256 } from "../ports/crypto.ts";
 
 /** The crypto port over node:crypto (OpenSSL): what a gateway uses. */
@@ -15,6 +16,16 @@ export const nodeCrypto: Crypto = {
       return verify(hash, bytes, { key: toPublicKeyObject(key), dsaEncoding: "ieee-p1363" }, signature);
     } catch {
       return false; // a key that is no point of its curve, a signature of the wrong length
+    }
+  },
+  isPublicKey: (key) => {
+    try {
+      // OpenSSL looks at points of P-256 here, and at those of Ed25519 not before a signature is verified.
+      if (key.algorithm === "Ed25519") ed25519.Point.fromBytes(key.bytes).assertValidity();
+      else toPublicKeyObject(key);
+      return true;
+    } catch {
+      return false;
     }
   },
   sign: (key, bytes) => {

@@ -37,6 +37,18 @@ export function writeSecretLines(file: string, lines: readonly string[]): void {
   }
 }
 
+/** Puts text behind what is there, and on the disk. */
+export function appendDurably(file: string, text: string): void {
+  try {
+    const descriptor = openSync(file, "a");
+    writeFileSync(descriptor, text);
+    fsyncSync(descriptor);
+    closeSync(descriptor);
+  } catch (error) {
+    throw environmentError("file-not-writable", `cannot write ${file}: ${(error as Error).message}`);
+  }
+}
+
 /** Lines that are not empty. */
 export function readLines(file: string): string[] {
   try {

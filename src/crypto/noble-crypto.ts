@@ -25,6 +25,14 @@ export const nobleCrypto: Crypto = {
       return false;
     }
   },
+  isPublicKey: (key) => {
+    try {
+      (key.algorithm === "ES256" ? p256 : ed25519).Point.fromBytes(key.bytes).assertValidity();
+      return key.algorithm === "Ed25519" || key.bytes.length === 65;
+    } catch {
+      return false;
+    }
+  },
   sign: (key, bytes) =>
     key.algorithm === "ES256" ? p256.sign(bytes, key.secret, { lowS: false }) : ed25519.sign(bytes, key.secret),
 };

@@ -46,6 +46,8 @@ function onDevice(
 ): Refusal | undefined {
   const device = new ModelDevice(crypto, undefined, {
     vendorIds: [release.vendorId],
+    // A release for certain devices is tried as the first of them.
+    deviceId: release.deviceIds[0],
     classIds: [classId],
     slot,
     anyVersion: true,

@@ -29,6 +29,7 @@ export const ClassDefinition: z.ZodType<DeviceClass> = z.strictObject({
     slots: z.int().min(1).max(8),
     recoveryImage: z.boolean(),
     ramBytes: z.int().min(1_024),
+    envelopeBytes: z.int().min(256).max(65_536).optional(),
   }),
   dialect: z.enum(["draft-37", "riot-09"]).optional(),
   authorities: z.array(authority).min(1).max(8),

@@ -135,8 +135,8 @@ function looseDefinition(value: unknown): DeviceClass | undefined {
   const list = (some: unknown): unknown[] => (Array.isArray(some) ? some : []);
   return {
     id,
-    name: String(name ?? id),
-    vendorId: String(vendorId ?? ""),
+    name: typeof name === "string" ? name : id,
+    vendorId: typeof vendorId === "string" ? vendorId : "",
     hardware: {
       rng: rng === true,
       rtc: rtc === true,

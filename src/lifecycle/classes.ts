@@ -50,7 +50,12 @@ export interface Hardware {
   readonly slots: number;
   readonly recoveryImage: boolean;
   readonly ramBytes: number;
+  /** Largest envelope that its devices read; a quarter of their RAM unless given. */
+  readonly envelopeBytes?: number | undefined;
 }
+
+export const envelopeLimit = ({ ramBytes, envelopeBytes }: Hardware): number =>
+  Math.min(envelopeBytes ?? Infinity, ramBytes / 4);
 
 /** A class of devices, as its owner defines it. */
 export interface DeviceClass {
@@ -130,7 +135,8 @@ export function hardwareRefusals(
   if (wants.unattended && hardware.slots < 2 && !hardware.recoveryImage)
     refusals.push("one-slot: the class has one slot and no recovery image, so a failed update needs a person");
   // The manifest has to stay where nobody can change it between check and use (RFC 9124, REQ.SEC.MFST.CONST).
-  if (wants.envelopeBytes > hardware.ramBytes / 4)
-    refusals.push(`manifest-too-large: ${wants.envelopeBytes} bytes do not stay in ${hardware.ramBytes} bytes of RAM`);
+  const most = envelopeLimit(hardware);
+  if (wants.envelopeBytes > most)
+    refusals.push(`manifest-too-large: ${wants.envelopeBytes} bytes, and its devices read at most ${most}`);
   return refusals;
 }

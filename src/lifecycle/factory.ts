@@ -60,6 +60,9 @@ export interface ExportedCredential {
   readonly confirmation: { readonly kid: string; readonly key: string };
 }
 
+/** The longest sender ID that AES-CCM-16-64-128 has room for (RFC 8613 section 5.2): two devices have one hardly ever. */
+const SENDER_ID_DIGITS = 14;
+
 /** One key for each use, so that what one store loses opens no other door. */
 export function exportCredential(crypto: Crypto, { kid, key }: StageOne): ExportedCredential {
   const derive = (use: string, length: number): string =>
@@ -68,7 +71,7 @@ export function exportCredential(crypto: Crypto, { kid, key }: StageOne): Export
   return {
     device,
     lwm2m: { pskIdentity: device, pskKey: derive("lwm2m psk", 16) },
-    oscore: { masterSecret: derive("oscore master secret", 16), senderId: device.slice(0, 8) },
+    oscore: { masterSecret: derive("oscore master secret", 16), senderId: device.slice(0, SENDER_ID_DIGITS) },
     confirmation: { kid: device, key: derive("confirm", 32) },
   };
 }

@@ -1,4 +1,4 @@
-import type { Crypto } from "../ports/crypto.ts";
+import type { Crypto, PublicKey } from "../ports/crypto.ts";
 import { openEnvelope } from "../suit/open.ts";
 import type { OpenEnvelope, TrustPolicy } from "../suit/opened.ts";
 import type { OpenManifest } from "../suit/processor/state.ts";
@@ -18,6 +18,7 @@ import { bytesEqual, fromHex } from "../util/bytes.ts";
 import { refusalOf, rightsRefusal, signersRefusal, type Candidate, type Refusal, type Signing } from "./admission.ts";
 import { looseEvent, nextEntry, verifyChain, type AuditEntry } from "./audit-log.ts";
 import {
+  envelopeLimit,
   isSameKey,
   keyRecord,
   supportState,
@@ -39,6 +40,19 @@ const RESTRICTIVE: ReadonlySet<string> = new Set([
   "device-quarantined",
   "device-decommissioned",
 ] satisfies LifecycleEvent["kind"][]);
+
+/** Keys that would be believed from then on. */
+function keysIn(event: LifecycleEvent): readonly KeyRecord[] {
+  if (event.kind === "authority-transferred") return event.authorities;
+  if (event.kind !== "class-defined") return [];
+  const { authorities, escrow, quorum, operators } = event.definition;
+  return [...authorities, ...escrow, ...(quorum?.keys ?? []), ...operators];
+}
+
+const publicKeyOf = ({ algorithm, key }: KeyRecord): PublicKey => ({
+  algorithm: algorithm as PublicKey["algorithm"],
+  bytes: fromHex(key) ?? new Uint8Array(0),
+});
 
 const refuse = (reason: string, detail: string): CommandResult & { ok: false } => ({ ok: false, reason, detail });
 
@@ -100,6 +114,14 @@ export class Lifecycle {
       const detail = `the class was handed over (epoch ${epoch}): its authorities change by \`blockferry authority transfer\``;
       return { reason: "authorities-handed-over", detail };
     }
+    const dead = keysIn(event).find(
+      (key) => key.algorithm !== "HSS-LMS" && !this.#crypto.isPublicKey(publicKeyOf(key)),
+    );
+    if (dead !== undefined)
+      return {
+        reason: "bad-key",
+        detail: `${dead.key.slice(0, 16)}… is no ${dead.algorithm} key: it could verify nothing`,
+      };
     if ("classId" in event && event.kind !== "release-refused" && !classes.has(event.classId))
       return { reason: "no-such-class", detail: `there is no class ${event.classId}; define it first` };
     if (event.kind === "authority-transferred" && event.epoch !== classes.get(event.classId)!.epoch + 1)
@@ -194,7 +216,7 @@ export class Lifecycle {
       const reason = transfer.epoch <= definition.epoch ? "older-transfer" : "not-the-next-transfer";
       return { reason, detail: `transfer ${transfer.epoch}; the class is at ${definition.epoch}` };
     }
-    if (envelope.length > definition.hardware.ramBytes / 4)
+    if (envelope.length > envelopeLimit(definition.hardware))
       return { reason: "envelope-too-large", detail: `${envelope.length} bytes are more than its devices can read` };
     if (transfer.authorities.some((key) => this.state.isRevoked(keyRecord(key))))
       return { reason: "key-revoked", detail: "it names a key that was revoked" };

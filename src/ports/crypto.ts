@@ -27,5 +27,7 @@ export interface Crypto {
   hmacSha256(key: Uint8Array, bytes: Uint8Array): Uint8Array;
   /** `signature` is r || s (64 bytes) for ES256, 64 bytes for Ed25519. */
   verify(key: PublicKey, bytes: Uint8Array, signature: Uint8Array): boolean;
+  /** Whether a key can verify anything: a point of its curve. */
+  isPublicKey(key: PublicKey): boolean;
   sign(key: PrivateKey, bytes: Uint8Array): Uint8Array;
 }

@@ -39,6 +39,8 @@ export interface Release {
   readonly version: string | undefined;
   /** Seconds since 1970: the first moment at which some device would refuse it. */
   readonly useBefore: number | undefined;
+  /** Devices that it is for, where it asks which one it is. */
+  readonly deviceIds: readonly Uint8Array[];
   /** Names of the components that some device changes by it. */
   readonly changes: readonly string[];
   /** Those of the trusted keys that signed it. */
@@ -127,6 +129,7 @@ function describe(
       images,
       version,
       useBefore: useBeforeOf(ways),
+      deviceIds: identifiersOf(ways, "device"),
       changes: changedBy(ways),
       signers: open.signers,
       key,
@@ -135,7 +138,7 @@ function describe(
   };
 }
 
-function identifiersOf(ways: readonly PlannedWay[], which: "vendor" | "class"): Uint8Array[] {
+function identifiersOf(ways: readonly PlannedWay[], which: "vendor" | "class" | "device"): Uint8Array[] {
   const found: Uint8Array[] = [];
   for (const { steps } of ways)
     for (const step of steps)

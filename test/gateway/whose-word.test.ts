@@ -116,7 +116,9 @@ describe("the log of a governed class", () => {
   const entries = (): string[] =>
     site.bench.gateway.desk.lines.flatMap((line) => {
       const { event } = JSON.parse(line) as AuditEntry;
-      return event.kind.startsWith("release-") ? [`${event.kind} ${event["reason"] ?? event["sequenceNumber"]}`] : [];
+      return event.kind.startsWith("release-")
+        ? [`${event.kind} ${String(event["reason"] ?? event["sequenceNumber"])}`]
+        : [];
     });
 
   it("has each release that is on offer, or the release is not", () => {

@@ -90,7 +90,7 @@ describe("MACs bring the image to every mote, and cost what they should", () => 
     const { report, motes } = cell({ "mac.kind": kind, ...changes });
     expect(report.violations).toEqual([]);
     expect(report.updated).toBe(3);
-    for (const mote of motes) expect(mote.dutyCycle).toBeLessThan(0.5);
+    for (const mote of motes) expect(mote.dutyCycle).toBeLessThan(0.55);
     // Asleep most of the time: longer, and with less energy for listening each second.
     const listening = ({ report: one }: typeof awake): number => one.energyMj.listen / one.simSeconds;
     expect(listening({ ...awake, report })).toBeLessThan(listening(awake) / 2);

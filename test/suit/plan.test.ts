@@ -159,9 +159,9 @@ describe("a plan shows what a device does, or there is none", () => {
       }),
     );
     let opened = 0;
-    const opening = (good: boolean) => (bytes: Uint8Array) => {
+    const opening = (isGood: boolean) => (bytes: Uint8Array) => {
       opened++;
-      if (!good) throw new EnvelopeError("signature-invalid", "by nobody");
+      if (!isGood) throw new EnvelopeError("signature-invalid", "by nobody");
       return open(bytes);
     };
     const ways = planProcedure(nodeCrypto, root, "update", { open: opening(true) });

@@ -9,14 +9,13 @@ import type { Path } from "../../../src/lwm2m/path.ts";
 import type { Reading } from "../../../src/lwm2m/reading.ts";
 import type { Crypto } from "../../../src/ports/crypto.ts";
 import type { PeerAddress } from "../../../src/ports/datagram.ts";
-import type { Release } from "../../../src/suit/release.ts";
 import type { BlockFetch } from "../../../src/transfer/block-fetch.ts";
-import { bytesEqual, toHex, utf8 } from "../../../src/util/bytes.ts";
+import { toHex, utf8 } from "../../../src/util/bytes.ts";
 import { earlier } from "../../../src/util/deadline.ts";
 import type { BootResult } from "../bootloader.ts";
 import type { Flash } from "../flash.ts";
-import { writeSlotInfo, type Layout } from "../layout.ts";
-import { ManifestFetch } from "../manifest-fetch.ts";
+import { writeSlotInfo, type Layout, type SlotInfo } from "../layout.ts";
+import { imageIn, ManifestFetch } from "../manifest-fetch.ts";
 import type { CpuCosts } from "../profile.ts";
 import { SlotWriter } from "../slot-writer.ts";
 import { Work } from "../work.ts";
@@ -63,7 +62,8 @@ export class FirmwareObject {
   #writer: SlotWriter | undefined;
   #download: PackageDownload | undefined;
   #manifest: ManifestFetch | undefined;
-  #release: Release | undefined;
+  /** What is to be installed. */
+  #release: SlotInfo | undefined;
   readonly #work: Work;
   #lastBlockUs: number | undefined;
   #paused = false;
@@ -225,7 +225,7 @@ export class FirmwareObject {
   /** The slot becomes the one to boot. */
   #install(): void {
     const { flash, layout, behaviour } = this.#parts;
-    const { imageDigest: digest, imageSize: size, sequenceNumber } = this.#release!;
+    const { digest, size, sequenceNumber } = this.#release!;
     if (!behaviour.bootsOld) writeSlotInfo(flash, layout, this.#writer!.slot, { sequenceNumber, size, digest });
   }
 
@@ -341,9 +341,12 @@ export class FirmwareObject {
     const release = this.#manifest?.verify(crypto, anchors, classId, layout.slotBytes);
     this.#manifest = undefined;
     if (release === undefined || this.#writer === undefined) return;
-    const right = typeof release !== "string" && bytesEqual(crypto.sha256(this.#writer.read()), release.imageDigest);
-    if (!right || release.sequenceNumber <= booted.info.sequenceNumber) return this.#toIdle(nowUs, Result.INTEGRITY);
-    this.#release = release;
+    const image =
+      typeof release === "string" ? undefined : imageIn(release, crypto.sha256(this.#writer.read()), classId);
+    if (typeof release === "string" || image === undefined || release.sequenceNumber <= booted.info.sequenceNumber)
+      return this.#toIdle(nowUs, Result.INTEGRITY);
+    const { digest, size } = image;
+    this.#release = { digest, size, sequenceNumber: release.sequenceNumber };
     this.#set(nowUs, { state: State.DOWNLOADED, version: release.version });
   }
 

@@ -174,8 +174,11 @@ function checkSense({ components, classIds, invoke }: UpdateDescription, path: s
   const hasTwice = (names: readonly string[]): boolean => new Set(names).size < names.length;
   if (hasTwice(classIds.map(toHex))) throw wrong("it names a class twice");
   if (hasTwice(components.map(({ id }) => componentName(id)))) throw wrong("it names a component twice");
-  for (const { payloads } of components)
+  for (const { payloads } of components) {
     if (hasTwice(payloads.map(({ slot }) => String(slot)))) throw wrong("a component names a slot twice");
+    if (new Set(payloads.map(({ encryption }) => encryption === undefined)).size > 1)
+      throw wrong("a component is encrypted for all of its slots, or for none");
+  }
   if (typeof invoke === "number" && invoke >= components.length)
     throw wrong(`invoke: ${invoke}, and there are ${components.length} components (the first is 0)`);
 }

@@ -1,4 +1,4 @@
-import { appendFileSync, existsSync, readFileSync, truncateSync } from "node:fs";
+import { existsSync, readFileSync, truncateSync } from "node:fs";
 import { join } from "node:path";
 import type { Command } from "commander";
 import { z } from "zod";
@@ -20,7 +20,7 @@ import { fromHex, toHex } from "../../util/bytes.ts";
 import { readDefinition } from "../authoring/class-file.ts";
 import { callGateway } from "../control-client.ts";
 import { usageError, UserError } from "../errors.ts";
-import { makeFolder, readJsonLines, readLines, refuseExisting, writeSecretLines } from "../files.ts";
+import { appendDurably, makeFolder, readJsonLines, readLines, refuseExisting, writeSecretLines } from "../files.ts";
 import { identifiers } from "../identifiers.ts";
 import { readPublicOnly } from "../keys.ts";
 import { Progress } from "../progress.ts";
@@ -220,7 +220,7 @@ class FactoryAudit {
   }
 
   write(): void {
-    appendFileSync(this.#file, this.#noted.splice(0).join(""));
+    appendDurably(this.#file, this.#noted.splice(0).join(""));
   }
 }
 
