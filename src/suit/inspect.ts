@@ -4,11 +4,18 @@ import { toHex } from "../util/bytes.ts";
 import { VersionComparison, WaitEvent } from "./keys.ts";
 import { componentName, type ComponentId } from "./manifest.ts";
 import type { OpenEnvelope } from "./opened.ts";
-import { planProcedure, type PlannedWay } from "./plan.ts";
+import { planProcedure, storedBy, type PlannedWay } from "./plan.ts";
 import type { Action, Question } from "./processor/effects.ts";
+import type { Procedure } from "./processor/procedure.ts";
 import type { ProcessorOptions } from "./processor/state.ts";
 import { isoTime } from "../util/iso-time.ts";
-import { labelOf, readText, versionText } from "./text.ts";
+import { labelOf, oneLine, readText, versionText } from "./text.ts";
+
+export interface WayText {
+  readonly when: readonly string[];
+  readonly steps: readonly string[];
+  readonly fails?: string;
+}
 
 /** What a manifest will do, for people and programs. */
 export interface Inspection {
@@ -27,11 +34,10 @@ export interface Inspection {
     readonly description: string | undefined;
   }[];
   /** Ways through the update, one for each kind of device that it tells apart. */
-  readonly ways: readonly {
-    readonly when: readonly string[];
-    readonly steps: readonly string[];
-    readonly fails?: string;
-  }[];
+  readonly ways: readonly WayText[];
+  /** The same of what is done each time that the device starts, and when the software is removed; mostly nothing. */
+  readonly starts: readonly WayText[];
+  readonly removal: readonly WayText[];
   /** What would make it stop before anything is changed. */
   readonly stopsWhen: readonly string[];
   readonly missing: readonly string[];
@@ -49,7 +55,13 @@ export function inspectEnvelope(
   options: Partial<ProcessorOptions> = {},
 ): Inspection {
   const { manifest, digest, signers } = open;
-  const ways = planProcedure(crypto, open, "update", { requireIdentity: false, ...options });
+  const loosely = { requireIdentity: false, ...options };
+  const ways = planProcedure(crypto, open, "update", loosely);
+  const stored = storedBy(ways);
+  const later = (procedure: Procedure): WayText[] =>
+    planProcedure(crypto, open, procedure, loosely, stored)
+      .map((way) => wayText(way, names))
+      .filter(({ steps, fails }) => steps.length > 0 || fails !== undefined);
   const text = readText(manifest.text);
   const names = new Map(manifest.components.map((id) => [componentName(id), labelOf(id)]));
   const all = ways.flatMap(({ steps }) => steps);
@@ -70,6 +82,8 @@ export function inspectEnvelope(
       ...(text.components.get(componentName(id)) ?? { version: undefined, description: undefined }),
     })),
     ways: ways.map((way) => wayText(way, names)),
+    starts: later("invocation"),
+    removal: later("uninstall"),
     stopsWhen: unique(all.flatMap((step) => stopOf(step, names))),
     missing: [...manifest.severed].map(
       (key) => `the body of member ${key} was severed: a device that needs it will stop`,
@@ -91,10 +105,10 @@ const uuidText = (bytes: Uint8Array): string => {
   return bytes.length === 16 ? hex.replace(/^(.{8})(.{4})(.{4})(.{4})/, "$1-$2-$3-$4-") : hex;
 };
 
-function wayText({ steps, outcome }: PlannedWay, names: ReadonlyMap<string, string>): Inspection["ways"][number] {
+function wayText({ steps, outcome }: PlannedWay, names: ReadonlyMap<string, string>): WayText {
   const when = unique(steps.flatMap((step) => whenOf(step, names)));
   const done = steps.flatMap((step) => doneOf(step, names)).filter((line, i, lines) => line !== lines[i - 1]);
-  return { when, steps: done, ...(outcome.ok ? {} : { fails: `${outcome.section}: ${outcome.detail}` }) };
+  return { when, steps: done, ...(outcome.ok ? {} : { fails: oneLine(`${outcome.section}: ${outcome.detail}`) }) };
 }
 
 const nameOf = (id: ComponentId, names: ReadonlyMap<string, string>): string =>
@@ -104,8 +118,21 @@ const nameOf = (id: ComponentId, names: ReadonlyMap<string, string>): string =>
 function whenOf(step: Question | Action, names: ReadonlyMap<string, string>): string[] {
   if (step.kind === "slot") return [`${nameOf(step.component, names)} is written to slot ${step.slot}`];
   if (step.kind === "identifier" && step.which !== "vendor") return [`the ${step.which} is ${uuidText(step.value)}`];
+  if (step.kind === "version") return [versionOf(step, names, "is")];
+  if (step.kind === "content") return [`${nameOf(step.component, names)} is ${bytesText(step.content)}`];
+  if (step.kind === "digest" && step.negated === true)
+    return [`${nameOf(step.component, names)} is not the image ${sha(step.digest)}`];
   return [];
 }
+
+const versionOf = (
+  { component, comparison, version }: Question & { kind: "version" },
+  names: ReadonlyMap<string, string>,
+  is: "is" | "is not",
+): string => `${nameOf(component, names)} ${is} ${COMPARISONS[comparison]} version ${versionText(version)}`;
+
+const bytesText = (bytes: Uint8Array): string =>
+  bytes.length <= 32 ? `the bytes ${toHex(bytes)}` : `certain ${bytes.length} bytes`;
 
 const size = (bytes: number | undefined): string =>
   bytes === undefined ? "an unknown number of bytes" : `${bytes} bytes`;
@@ -115,7 +142,9 @@ const sha = (digest: Uint8Array | undefined): string =>
 function doneOf(step: Question | Action, names: ReadonlyMap<string, string>): string[] {
   switch (step.kind) {
     case "fetch":
-      return [`fetch ${size(step.size)} from ${step.uri} into ${nameOf(step.component, names)}, ${sha(step.digest)}`];
+      return [
+        `fetch ${size(step.size)} from ${oneLine(step.uri)} into ${nameOf(step.component, names)}, ${sha(step.digest)}`,
+      ];
     case "store":
       return [`write ${step.content.length} bytes that the envelope brings into ${nameOf(step.component, names)}`];
     case "copy": {
@@ -131,7 +160,9 @@ function doneOf(step: Question | Action, names: ReadonlyMap<string, string>): st
     case "wait":
       return [`wait for ${[...step.events].map(([event, value]) => waitText(event as number, value)).join(" and ")}`];
     case "digest":
-      return [`check that ${nameOf(step.component, names)} is what it must be`];
+      return step.negated === true
+        ? [`go on only if ${nameOf(step.component, names)} is not the image ${sha(step.digest)}`]
+        : [`check that ${nameOf(step.component, names)} is what it must be`];
     case "identifier":
     case "content":
     case "slot":
@@ -177,12 +208,13 @@ function stopOf(step: Question | Action, names: ReadonlyMap<string, string>): st
     case "authorised":
       return [`the device's operator does not agree to an update of priority ${step.priority}`];
     case "version":
-      return [
-        `${nameOf(step.component, names)} is not ${COMPARISONS[step.comparison]} version ${versionText(step.version)}`,
-      ];
+      return [versionOf(step, names, "is not")];
     case "digest":
-      return ["what was fetched has another digest, or another size"];
+      return step.negated === true
+        ? [`${nameOf(step.component, names)} is the image ${sha(step.digest)} already`]
+        : ["what was fetched has another digest, or another size"];
     case "content":
+      return [`${nameOf(step.component, names)} is not ${bytesText(step.content)}`];
     case "slot":
     case "fetch":
     case "store":

@@ -4,11 +4,15 @@ import { EnvelopeError } from "./envelope.ts";
 import { ComponentTextKey, TextKey } from "./keys.ts";
 import { componentName, decodeItem, type ComponentId } from "./manifest.ts";
 
-/** A component identifier as its author wrote it, where that was text. */
+/** Without what would move a terminal's cursor, or hide what stands before it. */
+export const oneLine = (text: string): string => text.replaceAll(/\p{C}/gu, " ");
+
+/** A component identifier as its author wrote it, where that was text; quoted where it could be taken for another one. */
 export function labelOf(id: ComponentId): string {
   const parts = id.map((segment) => {
     const text = String.fromCharCode(...segment);
-    return /^[\x20-\x7e]+$/.test(text) ? text : `0x${toHex(segment)}`;
+    if (!/^[\x20-\x7e]+$/.test(text)) return `0x${toHex(segment)}`;
+    return text.includes("/") || text.includes('"') || text.startsWith("0x") ? JSON.stringify(text) : text;
   });
   return parts.length === 0 ? "the device itself" : parts.join("/");
 }
@@ -46,7 +50,7 @@ export function readText(bytes: Uint8Array | undefined): Text {
   if (!isMap(map)) return NO_TEXT;
   const line = (from: CborMap, key: number): string | undefined => {
     const value = from.get(key);
-    return typeof value === "string" ? value.replaceAll(/\p{C}/gu, " ").slice(0, 500) : undefined;
+    return typeof value === "string" ? oneLine(value).slice(0, 500) : undefined;
   };
   const components = new Map<string, { version: string | undefined; description: string | undefined }>();
   for (const [key, value] of map)

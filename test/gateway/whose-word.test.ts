@@ -116,9 +116,8 @@ describe("the log of a governed class", () => {
   const entries = (): string[] =>
     site.bench.gateway.desk.lines.flatMap((line) => {
       const { event } = JSON.parse(line) as AuditEntry;
-      return event.kind.startsWith("release-")
-        ? [`${event.kind} ${String(event["reason"] ?? event["sequenceNumber"])}`]
-        : [];
+      const { reason, sequenceNumber } = event as { reason?: string; sequenceNumber?: number };
+      return event.kind.startsWith("release-") ? [`${event.kind} ${reason ?? sequenceNumber}`] : [];
     });
 
   it("has each release that is on offer, or the release is not", () => {

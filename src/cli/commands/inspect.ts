@@ -1,10 +1,10 @@
 import type { Command } from "commander";
 import { nodeCrypto } from "../../adapters/node-crypto.ts";
-import type { Verifier } from "../../codec/cose.ts";
 import { EnvelopeError } from "../../suit/envelope.ts";
-import { inspectEnvelope, type Inspection } from "../../suit/inspect.ts";
+import { inspectEnvelope, type Inspection, type WayText } from "../../suit/inspect.ts";
 import { openEnvelope } from "../../suit/open.ts";
-import type { OpenEnvelope } from "../../suit/opened.ts";
+import { DIALECTS } from "../../suit/dialect.ts";
+import type { OpenEnvelope, TrustPolicy } from "../../suit/opened.ts";
 import { readInput } from "../authoring/update-file.ts";
 import { ExitCode, usageError, UserError } from "../errors.ts";
 import { readPublicKey } from "../keys.ts";
@@ -12,6 +12,7 @@ import { readPublicKey } from "../keys.ts";
 interface InspectOptions {
   trust: string[];
   atLeast: string;
+  dialect: string;
   json?: boolean;
 }
 
@@ -21,6 +22,7 @@ export function addInspect(program: Command): void {
     .description("say what a manifest will do, to which devices, under whose authority, and what would make it stop")
     .requiredOption("--trust <file...>", "public keys of authors (PEM): nothing unsigned is read")
     .option("--at-least <n>", "how many of these keys must have signed", "1")
+    .option("--dialect <name>", "draft-37, or riot-09", "draft-37")
     .option("--json", "print one JSON object")
     .addHelpText("after", "\nExample:\n  blockferry inspect app-2.suit --trust author.pub.pem")
     .action((file: string, options: InspectOptions) => {
@@ -38,6 +40,7 @@ export function addVerify(program: Command): void {
     .description("check an envelope's signatures and digests, as a gateway and a mote do")
     .requiredOption("--trust <file...>", "public keys of authors (PEM)")
     .option("--at-least <n>", "how many of these keys must have signed", "1")
+    .option("--dialect <name>", "draft-37, or riot-09", "draft-37")
     .option("--json", "print one JSON object")
     .addHelpText(
       "after",
@@ -52,10 +55,12 @@ export function addVerify(program: Command): void {
     });
 }
 
-function trustOf({ trust, atLeast }: InspectOptions): { anchors: Verifier[]; atLeast: number } {
+function trustOf({ trust, atLeast, dialect: name }: InspectOptions): TrustPolicy {
+  const dialect = DIALECTS.find((known) => known === name);
+  if (dialect === undefined) throw usageError("bad-dialect", `--dialect is ${DIALECTS.join(" or ")}`);
   const least = Number(atLeast);
   if (!Number.isInteger(least) || least < 1) throw usageError("bad-at-least", "--at-least is a number from 1");
-  return { anchors: trust.map(readPublicKey), atLeast: least };
+  return { anchors: trust.map(readPublicKey), atLeast: least, dialect };
 }
 
 function openFile(file: string, options: InspectOptions): [OpenEnvelope, Uint8Array] {
@@ -67,6 +72,14 @@ function openFile(file: string, options: InspectOptions): [OpenEnvelope, Uint8Ar
     const hint = error.reason === "signature-invalid" ? "; give the public key of its author with --trust" : "";
     throw new UserError(ExitCode.REFUSED, error.reason, `${file}: ${error.message}${hint}`);
   }
+}
+
+function waysText(title: string, ways: readonly WayText[]): string[] {
+  return ways.flatMap(({ when, steps, fails }, i) => {
+    const who = ways.length === 1 ? "" : ` (${i + 1} of ${ways.length}: when ${when.join(", and ")})`;
+    const failing = fails === undefined ? [] : [`  and there it fails: ${fails}`];
+    return ["", title + who, ...steps.map((step, n) => `  ${n + 1}. ${step}`), ...failing];
+  });
 }
 
 /** The inspection as text that needs no knowledge of SUIT. */
@@ -87,7 +100,7 @@ function tell(file: string, inspection: Inspection): string {
       ? "  it does not ask for a class: any device might take it"
       : `  of class ${classes.join(" or ")}`,
     ...(devices.length === 0 ? [] : [`  only the device ${devices.join(" or ")}`]),
-    `  that have not installed number ${sequenceNumber + 1} or higher`,
+    `  that have not installed number ${sequenceNumber} or higher`,
     "",
     "What it replaces",
     ...inspection.components.map((component) => {
@@ -95,12 +108,11 @@ function tell(file: string, inspection: Inspection): string {
       return `  ${component.name}${to}${component.description === undefined ? "" : `: ${component.description}`}`;
     }),
   ];
-  inspection.ways.forEach(({ when, steps, fails }, i) => {
-    const who =
-      inspection.ways.length === 1 ? "" : ` (${i + 1} of ${inspection.ways.length}: when ${when.join(", and ")})`;
-    lines.push("", `What a device does${who}`, ...steps.map((step, n) => `  ${n + 1}. ${step}`));
-    if (fails !== undefined) lines.push(`  and there it fails: ${fails}`);
-  });
+  lines.push(
+    ...waysText("What a device does", inspection.ways),
+    ...waysText("What it does each time that it starts", inspection.starts),
+    ...waysText("What it does when the software is removed", inspection.removal),
+  );
   lines.push(
     "",
     "What would make it stop, and leave the old software in place",

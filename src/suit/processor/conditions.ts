@@ -69,7 +69,9 @@ function questionOf(code: number, { component, parameters }: At): Question {
     case Condition.IMAGE_MATCH:
     case Condition.IMAGE_NOT_MATCH: {
       const digest = needed(digestParameter(parameters), code);
-      return { kind: "digest", component, digest, size: uintParameter(parameters, Parameter.IMAGE_SIZE) };
+      const size = uintParameter(parameters, Parameter.IMAGE_SIZE);
+      const question = { kind: "digest", component, digest, size } as const;
+      return code === Condition.IMAGE_NOT_MATCH ? { ...question, negated: true } : question;
     }
     case Condition.CHECK_CONTENT:
       return { kind: "content", component, content: needed(bytesParameter(parameters, Parameter.CONTENT), code) };

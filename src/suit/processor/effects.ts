@@ -28,6 +28,8 @@ export type Question =
       readonly component: ComponentId;
       readonly digest: Uint8Array;
       readonly size?: number | undefined;
+      /** It goes on where the component is another one (image-not-match); the answer is the same. */
+      readonly negated?: true | undefined;
     }
   | { readonly kind: "content"; readonly component: ComponentId; readonly content: Uint8Array }
   | { readonly kind: "slot"; readonly component: ComponentId; readonly slot: number }
