@@ -1,6 +1,8 @@
 import { describe, expect, it } from "vitest";
 import { Code } from "../../src/coap/numbers.ts";
+import { keyRecord } from "../../src/lifecycle/classes.ts";
 import { fromUtf8 } from "../../src/util/bytes.ts";
+import { author } from "../support/gateway.ts";
 import { canary, rest, siteOf } from "../support/rollout-site.ts";
 
 describe("what holds a device back", () => {
@@ -243,7 +245,7 @@ describe("what holds a device back", () => {
       name: "sensor",
       vendorId: "cd".repeat(16),
       hardware: { rng: true, rtc: true, slots: 2, recoveryImage: false, ramBytes: 65_536 },
-      authorities: [{ name: "a", algorithm: "ES256", key: `04${"11".repeat(64)}` }],
+      authorities: [{ name: "a", ...keyRecord(author.publicKey) }],
       escrow: [],
       operators: [],
       epoch: 0,
