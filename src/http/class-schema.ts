@@ -30,6 +30,7 @@ export const ClassDefinition: z.ZodType<DeviceClass> = z.strictObject({
     recoveryImage: z.boolean(),
     ramBytes: z.int().min(1_024),
     envelopeBytes: z.int().min(256).max(65_536).optional(),
+    features: z.array(z.enum(["version", "battery", "leave", "wait", "decryption"])).optional(),
   }),
   dialect: z.enum(["draft-37", "riot-09"]).optional(),
   authorities: z.array(authority).min(1).max(8),

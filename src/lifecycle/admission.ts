@@ -13,6 +13,7 @@ import {
   supportState,
   type Authority,
   type DeviceClass,
+  type Feature,
   type KeyRecord,
   type Leave,
 } from "./classes.ts";
@@ -119,12 +120,26 @@ function missingRight(authorities: readonly Authority[], ways: readonly PlannedW
   return undefined;
 }
 
+const FEATURES: Readonly<Record<string, Feature>> = {
+  version: "version",
+  battery: "battery",
+  authorised: "leave",
+  wait: "wait",
+};
+
+function featuresOf({ ways, others, encrypted }: Candidate): Feature[] {
+  const kinds = new Set([...ways, ...others].flatMap(({ steps }) => steps.map(({ kind }) => kind)));
+  const asked = [...kinds].flatMap((kind) => FEATURES[kind] ?? []);
+  return encrypted ? [...asked, "decryption"] : asked;
+}
+
 const expiryOf = ({ ways, others }: Candidate): number | undefined => useBeforeOf([...ways, ...others]);
 
 function hardwareRefusal({ hardware }: DeviceClass, candidate: Candidate): Refusal | undefined {
   const { encrypted, envelopeBytes } = candidate;
   const expires = expiryOf(candidate) !== undefined;
-  const [first] = hardwareRefusals(hardware, { expires, encrypted, envelopeBytes, unattended: true });
+  const features = featuresOf(candidate);
+  const [first] = hardwareRefusals(hardware, { expires, encrypted, envelopeBytes, features, unattended: true });
   return first === undefined ? undefined : { reason: first.split(":")[0]!, detail: first };
 }
 

@@ -52,7 +52,12 @@ export interface Hardware {
   readonly ramBytes: number;
   /** Largest envelope that its devices read; a quarter of their RAM unless given. */
   readonly envelopeBytes?: number | undefined;
+  /** What of all that a manifest may ask for its devices can do; all of it unless given. */
+  readonly features?: readonly Feature[] | undefined;
 }
+
+/** Conditions and commands that not every device knows: versions, a battery gauge, an operator's leave, waiting, decryption. */
+export type Feature = "version" | "battery" | "leave" | "wait" | "decryption";
 
 export const envelopeLimit = ({ ramBytes, envelopeBytes }: Hardware): number =>
   Math.min(envelopeBytes ?? Infinity, ramBytes / 4);
@@ -123,6 +128,7 @@ export function hardwareRefusals(
     readonly encrypted: boolean;
     readonly unattended: boolean;
     readonly envelopeBytes: number;
+    readonly features: readonly Feature[];
   },
 ): string[] {
   const refusals: string[] = [];
@@ -134,6 +140,9 @@ export function hardwareRefusals(
     refusals.push("no-rng: the class cannot make keys of its own, so nothing is encrypted to it");
   if (wants.unattended && hardware.slots < 2 && !hardware.recoveryImage)
     refusals.push("one-slot: the class has one slot and no recovery image, so a failed update needs a person");
+  for (const feature of wants.features)
+    if (hardware.features?.includes(feature) === false)
+      refusals.push(`no-${feature}: each of its devices would refuse it, since the class does not have that`);
   // The manifest has to stay where nobody can change it between check and use (RFC 9124, REQ.SEC.MFST.CONST).
   const most = envelopeLimit(hardware);
   if (wants.envelopeBytes > most)

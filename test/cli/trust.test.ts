@@ -178,6 +178,10 @@ escrow: [${escrow}]
     writeFileSync(at("wrong.yaml"), text(author).replace("[fetch, copy]", "[fly]"));
     expect(await reasonOf(...two, at("wrong.yaml"))).toBe("bad-class-file");
     expect(await reasonOf(...two, at("product.yaml"), "--trust", author)).toBe("option-conflict");
+    const eight = Array.from({ length: 8 }, () => escrow);
+    const crowd = ["--escrow", ...eight, "--operator", ...eight, "--quorum", ...eight];
+    const plain = ["factory", "stage-two", "--in", at("batch"), "--out", at("none"), ...VENDOR, "--trust", author];
+    expect(await reasonOf(...plain, ...crowd)).toBe("bad-anchors");
     expect(await reasonOf("factory", "stage-two", "--in", at("batch"), "--out", at("none"))).toBe("option-missing");
   });
 

@@ -63,6 +63,37 @@ describe("a key that was revoked", () => {
   });
 });
 
+describe("what the devices of a class cannot do", () => {
+  const hardware = { rng: true, rtc: true, slots: 2, recoveryImage: false, ramBytes: 262_144 };
+  const requires = [{ comparison: 2, version: [1] }];
+  const asking = {
+    version: () => ({
+      components: [
+        { id: [Uint8Array.of(0)], payloads: [{ image: { digest, size: image.length }, uri: "sim:x" }], requires },
+      ],
+    }),
+    battery: () => ({ minimumBatteryMwh: 5 }),
+    leave: () => ({ priority: -1 }),
+    wait: () => ({ wait: map([[3, 1]]) as never }),
+  };
+  const digest = suitDigest(image).subarray(-32);
+
+  it.each(Object.keys(asking) as (keyof typeof asking)[])("is not asked of them: %s", (feature) => {
+    const others = Object.keys(asking).filter((name) => name !== feature) as (keyof typeof asking)[];
+    site.define({ hardware: { ...hardware, features: others } });
+    expect(site.publish(site.update(asking[feature]()))).toBe(`no-${feature}`);
+    site.define({ hardware: { ...hardware, features: [feature] } });
+    expect(site.publish(site.update(asking[feature]()))).toBe("published");
+  });
+
+  it("is not known where it is not said, but what they read is", () => {
+    site.define({ hardware: { ...hardware, envelopeBytes: 256 } });
+    expect(site.publish(site.update({ updateDescription: "x".repeat(300) }))).toBe("manifest-too-large");
+    expect(site.hand(1, [second, third, keyOf(73)], author)).toBe("envelope-too-large");
+    expect(site.publish(site.update({ ...asking.battery() }))).toMatch(/published|manifest-too-large/);
+  });
+});
+
 describe("a hand-over", () => {
   it("is believed one after the other, so that nobody jumps to where no other follows", () => {
     const trust = { ...trustOf([author.publicKey]), epoch: 3 };

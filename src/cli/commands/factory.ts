@@ -25,6 +25,9 @@ import { identifiers } from "../identifiers.ts";
 import { readPublicOnly } from "../keys.ts";
 import { Progress } from "../progress.ts";
 
+/** A sector of 2 KiB, as the smallest chips here have, without its head. */
+const MAX_TRUST_BYTES = 2_016;
+
 interface StageTwoOptions {
   in: string;
   out: string;
@@ -120,6 +123,13 @@ function makeStageTwo(options: StageTwoOptions): void {
     (quorum !== undefined && !(quorum.atLeast <= quorum.keys.length))
   )
     throw usageError("bad-anchors", "at most 8 keys of each kind, and a quorum of 1 to as many as it has keys");
+  // A hand-over names up to 8 new keys, and what comes of it has to fit into a sector of flash.
+  const worst = {
+    ...trust,
+    authorities: Array.from({ length: 8 }, () => ({ algorithm: "ES256", bytes: new Uint8Array(65) }) as const),
+  };
+  if (encodeTrust(worst).length > MAX_TRUST_BYTES)
+    throw usageError("bad-anchors", "these keys leave no room for the authorities of a hand-over: name fewer");
   const made = readDevices(options.in);
   makeFolder(options.out, 0o700);
   for (const name of ["flash.jsonl", "credentials.jsonl"]) refuseExisting(join(options.out, name));

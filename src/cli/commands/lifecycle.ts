@@ -62,6 +62,7 @@ Example, sensor.yaml:
   name: sensor-a
   vendor: example.com
   hardware: { rng: true, rtc: false, slots: 2, recoveryImage: false, ramBytes: 65536 }
+  # where its devices cannot do all, or read less: envelopeBytes: 1024, features: [version, battery, leave, wait, decryption]
   authorities:
     - { name: author, publicKey: author.pub.pem, rights: [{ component: app, actions: [fetch, copy] }] }
   escrow: [escrow.pub.pem]
