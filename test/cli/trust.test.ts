@@ -58,7 +58,9 @@ describe("sign, inspect and verify", () => {
       "signed with the trusted ES256 key",
       "of class 7343c8b8-95da-55d2-ac65-bd05c7c8b5ec",
       "radio becomes version 3.0.0-rc.1: link layer",
-      "(1 of 2: when the class is",
+      "What a device does (1 of 2: when 0x00 is written to slot 0)",
+      "that have not installed number 3 or higher",
+      "What it does each time that it starts",
       "fetch 1600 bytes from /i/",
       "decrypt radio/staged into radio",
       "it is 2030-06-01T00:00:00Z or later",
@@ -66,6 +68,44 @@ describe("sign, inspect and verify", () => {
       "is not at least version 2.0.0",
     ])
       expect(stdout).toContain(text);
+  });
+
+  it("tells ways on which the same is done once, by what they have in common", async () => {
+    const text = (payloads: string): string => `sequence: 4
+vendor: example.com
+classes: [sensor-a, sensor-b]
+components: [{ id: app, ${payloads} }]
+`;
+    const shown = async (payloads: string): Promise<string[]> => {
+      writeFileSync(at("alike.yaml"), text(payloads));
+      await json("sign", at("alike.yaml"), "--key", at("author.key.pem"), "--out", at("alike.suit"));
+      const { stdout } = await cli("inspect", at("alike.suit"), "--trust", at("author.pub.pem"));
+      return stdout.split("\n").filter((line) => line.startsWith("What a device does"));
+    };
+    expect(await shown("image: a.bin")).toEqual(["What a device does"]);
+    expect(await shown("slots: [{ slot: 0, image: a.bin }, { slot: 1, image: b.bin }]")).toEqual([
+      "What a device does (1 of 2: when app is written to slot 0)",
+      "What a device does (2 of 2: when app is written to slot 1)",
+    ]);
+    const three = "slots: [{ slot: 0, image: a.bin }, { slot: 1, image: b.bin }, { slot: 2, image: a.bin }]";
+    const [first, second] = await shown(three);
+    expect(first).toMatch(/\(1 of 2: when .*slot 0; or when .*slot 2; or when .*slot 0; or when .*slot 2\)$/);
+    expect(second).toBe("What a device does (2 of 2: when app is written to slot 1)");
+  });
+
+  it("reads what RIOT reads, when it is told so", async () => {
+    await cli("key", "new", "--out", at("riot"), "--algorithm", "Ed25519");
+    const uri = ["--uri", "coap://[fd00::1]/fw"];
+    const out = ["--dialect", "riot-09", "--out", at("riot.suit")];
+    await json("sign", at("a.bin"), "--key", at("riot.key.pem"), ...VENDOR, "--sequence", "2", ...uri, ...out);
+    const read = ["inspect", at("riot.suit"), "--trust", at("riot.pub.pem"), "--dialect"];
+    expect(await json(...read, "riot-09")).toMatchObject({
+      sequenceNumber: 2,
+      ways: [{ steps: [/^fetch 1600 bytes/, /^check/].map((one) => expect.stringMatching(one) as string) }],
+    });
+    expect(await json("verify", ...read.slice(1), "riot-09")).toMatchObject({ verified: true });
+    expect(await reasonOf(...read, "draft-9")).toBe("bad-dialect");
+    expect(await reasonOf(...read.slice(0, -1))).toBe("malformed");
   });
 
   it("a countersignature adds to what is there, and k of n is asked for", async () => {

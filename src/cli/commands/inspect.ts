@@ -74,12 +74,32 @@ function openFile(file: string, options: InspectOptions): [OpenEnvelope, Uint8Ar
   }
 }
 
+/** Ways on which the same is done are told once, with what they have in common and no other has. */
 function waysText(title: string, ways: readonly WayText[]): string[] {
-  return ways.flatMap(({ when, steps, fails }, i) => {
-    const who = ways.length === 1 ? "" : ` (${i + 1} of ${ways.length}: when ${when.join(", and ")})`;
+  const byDeeds = new Map<string, WayText[]>();
+  for (const way of ways) {
+    const deeds = JSON.stringify([way.steps, way.fails]);
+    byDeeds.set(deeds, [...(byDeeds.get(deeds) ?? []), way]);
+  }
+  const groups = [...byDeeds.values()];
+  return groups.flatMap((group, i) => {
+    const { steps, fails } = group[0]!;
+    const who = groups.length === 1 ? "" : ` (${i + 1} of ${groups.length}: when ${whenText(group, ways)})`;
     const failing = fails === undefined ? [] : [`  and there it fails: ${fails}`];
     return ["", title + who, ...steps.map((step, n) => `  ${n + 1}. ${step}`), ...failing];
   });
+}
+
+function whenText(group: readonly WayText[], all: readonly WayText[]): string {
+  const inAll = (condition: string, ways: readonly WayText[]): boolean =>
+    ways.every(({ when }) => when.includes(condition));
+  const telling = ({ when }: WayText): string[] => when.filter((condition) => !inAll(condition, all));
+  const shared = telling(group[0]!).filter((condition) => inAll(condition, group));
+  const isOnlyTheirs = all.every(
+    (way) => group.includes(way) || !shared.every((condition) => way.when.includes(condition)),
+  );
+  const alternatives = isOnlyTheirs ? [shared] : group.map(telling);
+  return alternatives.map((conditions) => conditions.join(", and ")).join("; or when ");
 }
 
 /** The inspection as text that needs no knowledge of SUIT. */
