@@ -79,7 +79,9 @@ function waysText(title: string, ways: readonly WayText[]): string[] {
   const byDeeds = new Map<string, WayText[]>();
   for (const way of ways) {
     const deeds = JSON.stringify([way.steps, way.fails]);
-    byDeeds.set(deeds, [...(byDeeds.get(deeds) ?? []), way]);
+    const alike = byDeeds.get(deeds);
+    if (alike === undefined) byDeeds.set(deeds, [way]);
+    else alike.push(way);
   }
   const groups = [...byDeeds.values()];
   return groups.flatMap((group, i) => {
