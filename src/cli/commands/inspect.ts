@@ -84,12 +84,14 @@ function waysText(title: string, ways: readonly WayText[]): string[] {
     else alike.push(way);
   }
   const groups = [...byDeeds.values()];
-  return groups.flatMap((group, i) => {
+  const lines: string[] = [];
+  for (const [i, group] of groups.entries()) {
     const { steps, fails } = group[0]!;
     const who = groups.length === 1 ? "" : ` (${i + 1} of ${groups.length}: when ${whenText(group, ways)})`;
-    const failing = fails === undefined ? [] : [`  and there it fails: ${fails}`];
-    return ["", title + who, ...steps.map((step, n) => `  ${n + 1}. ${step}`), ...failing];
-  });
+    lines.push("", title + who, ...steps.map((step, n) => `  ${n + 1}. ${step}`));
+    if (fails !== undefined) lines.push(`  and there it fails: ${fails}`);
+  }
+  return lines;
 }
 
 function whenText(group: readonly WayText[], all: readonly WayText[]): string {
