@@ -49,12 +49,21 @@ export function manifestPaths(release: Release): string[][] {
 
 export const componentOf = (release: Release): string => release.key.split("/")[2]!;
 
+/** What is remembered of an image when its release was replaced: who has ever stood for it, and for which classes it was. */
+export interface ImageFacts {
+  readonly vouchers: readonly KeyRecord[];
+  readonly classes: readonly string[];
+}
+
+const NO_FACTS: ImageFacts = { vouchers: [], classes: [] };
+
 /** What the gateway offers: one listing per (vendor, class, component), and every image it may serve. */
 export class Catalogue {
   readonly #listings = new Map<string, Listing>();
   readonly #images = new Map<string, WantedImage>();
-  /** Who has ever stood for an image, in whatever release; empty where that is not known. */
-  readonly #vouchers = new Map<string, readonly KeyRecord[]>();
+  readonly #facts = new Map<string, ImageFacts>();
+  /** Keys of the listings that have an image. */
+  readonly #having = new Map<string, Set<string>>();
   /** Keys of listings that nobody stands for any more: kept for the rollback check, and offered to nobody. */
   readonly withdrawn: Set<string> = new Set();
 
@@ -79,51 +88,67 @@ export class Catalogue {
   }
 
   isCurrent(digest: string): boolean {
-    for (const listing of this.#listings.values())
-      if (listing.images.some((image) => image.digest === digest)) return true;
-    return false;
+    return this.#having.has(digest);
+  }
+
+  /** Releases on offer that have an image. */
+  offering(digest: string): Listing[] {
+    return [...(this.#having.get(digest) ?? [])].flatMap((key) =>
+      this.withdrawn.has(key) ? [] : [this.#listings.get(key)!],
+    );
   }
 
   /** Whether a release on offer has this image for devices of a class. */
   isOffered(digest: string, classId?: string): boolean {
-    for (const { release, images } of this.#listings.values())
-      if (
-        !this.withdrawn.has(release.key) &&
-        (classId === undefined || release.classIds.some((id) => toHex(id) === classId)) &&
-        images.some((image) => image.digest === digest)
-      )
-        return true;
-    return false;
+    return this.offering(digest).some(
+      ({ release }) => classId === undefined || release.classIds.some((id) => toHex(id) === classId),
+    );
   }
 
   put(listing: Listing): void {
-    this.withdrawn.delete(listing.release.key);
-    this.#listings.set(listing.release.key, listing);
-    for (const image of listing.images) this.putImage(image, listing.vouchers);
+    const { key } = listing.release;
+    for (const { digest } of this.#listings.get(key)?.images ?? []) {
+      const keys = this.#having.get(digest);
+      keys?.delete(key);
+      if (keys?.size === 0) this.#having.delete(digest);
+    }
+    this.withdrawn.delete(key);
+    this.#listings.set(key, listing);
+    for (const image of listing.images) {
+      this.putImage(image, factsOf(listing, image.digest));
+      this.#having.set(image.digest, (this.#having.get(image.digest) ?? new Set()).add(key));
+    }
   }
 
-  putImage(image: WantedImage, vouchers: readonly KeyRecord[]): void {
+  putImage(image: WantedImage, facts: ImageFacts): void {
     this.#images.set(image.digest, image);
-    this.#vouchers.set(image.digest, this.vouchersWith(image.digest, vouchers));
+    this.#facts.set(image.digest, this.factsWith(image.digest, facts));
   }
 
-  /** Those who stood for an image so far, and `more`. */
-  vouchersWith(digest: string, more: readonly KeyRecord[]): readonly KeyRecord[] {
-    const known = this.#vouchers.get(digest) ?? [];
-    return [...known, ...more.filter((key) => !known.some((other) => isSameKey(other, key)))];
+  /** What is known of an image, and `more`. */
+  factsWith(digest: string, more: ImageFacts = NO_FACTS): ImageFacts {
+    const { vouchers, classes } = this.#facts.get(digest) ?? NO_FACTS;
+    const others = more.vouchers.filter((key) => !vouchers.some((other) => isSameKey(other, key)));
+    return { vouchers: [...vouchers, ...others], classes: [...new Set([...classes, ...more.classes])] };
   }
 
   /** Whether an image is one that nobody offers, and nobody with a valid key has ever stood for. */
   isForsaken(digest: string, isRevoked: (key: KeyRecord) => boolean): boolean {
-    const vouchers = this.#vouchers.get(digest) ?? [];
-    const isWithdrawn = [...this.withdrawn].some((key) => this.get(key)?.images.some((one) => one.digest === digest));
-    return !this.isOffered(digest) && (isWithdrawn || (vouchers.length > 0 && vouchers.every(isRevoked)));
+    const { vouchers } = this.factsWith(digest);
+    const isWithdrawn = this.isCurrent(digest); // and yet nobody offers it
+    return this.offering(digest).length === 0 && (isWithdrawn || (vouchers.length > 0 && vouchers.every(isRevoked)));
   }
 
   forgetImage(digest: string): void {
     this.#images.delete(digest);
-    this.#vouchers.delete(digest);
+    this.#facts.delete(digest);
   }
+}
+
+/** What a listing says of one of its images. */
+function factsOf({ release, vouchers }: Listing, digest: string): ImageFacts {
+  const image = release.images.find((one) => toHex(one.digest) === digest);
+  return { vouchers, classes: (image?.classIds ?? []).map(toHex) };
 }
 
 /**
@@ -138,8 +163,8 @@ export function imagesOf(release: Release, sources: ReadonlyMap<string, string>)
   });
 }
 
-/** The writes that make a listing last. `vouchers`: all who have stood for an image, by its digest. */
-export function listingOps(listing: Listing, vouchers: (digest: string) => readonly KeyRecord[]): StoreOp[] {
+/** The writes that make a listing last; `catalogue` has what is known of its images already. */
+export function listingOps(listing: Listing, catalogue: Catalogue): StoreOp[] {
   const { release, images, source, alias } = listing;
   const tables = [...listing.tables];
   const sources = images.map(({ uri }) => uri ?? null);
@@ -149,11 +174,11 @@ export function listingOps(listing: Listing, vouchers: (digest: string) => reado
       key: RELEASE_PREFIX + release.key,
       value: encodeCbor([release.envelope, source ?? null, alias ?? null, sources, tables, release.dialect]),
     },
-    ...images.map(({ digest, size, uri }): StoreOp => ({
-      kind: "put",
-      key: IMAGE_PREFIX + digest,
-      value: encodeCbor([size, uri ?? null, vouchers(digest).map(({ algorithm, key }) => [algorithm, key])]),
-    })),
+    ...images.map(({ digest, size, uri }): StoreOp => {
+      const { vouchers, classes } = catalogue.factsWith(digest, factsOf(listing, digest));
+      const keys = vouchers.map(({ algorithm, key }) => [algorithm, key]);
+      return { kind: "put", key: IMAGE_PREFIX + digest, value: encodeCbor([size, uri ?? null, keys, classes]) };
+    }),
     ...images.map(({ digest }): StoreOp => ({ kind: "delete", key: VALIDATOR_PREFIX + digest })),
   ];
 }
@@ -186,7 +211,7 @@ export function recoverListing(
 export function recoverImage(
   digest: string,
   record: Uint8Array,
-): { readonly image: WantedImage; readonly vouchers: KeyRecord[] } | undefined {
+): { readonly image: WantedImage; readonly facts: ImageFacts } | undefined {
   const fields = tryDecode(record);
   if (!isArray(fields) || !isUint(fields[0])) return undefined;
   const vouchers: KeyRecord[] = [];
@@ -196,7 +221,9 @@ export function recoverImage(
     if (typeof algorithm === "string" && typeof key === "string")
       vouchers.push({ algorithm: algorithm as KeyRecord["algorithm"], key });
   }
-  return { image: { digest, size: fields[0], uri: typeof fields[1] === "string" ? fields[1] : undefined }, vouchers };
+  const classes = (isArray(fields[3]) ? fields[3] : []).filter((id): id is string => typeof id === "string");
+  const uri = typeof fields[1] === "string" ? fields[1] : undefined;
+  return { image: { digest, size: fields[0], uri }, facts: { vouchers, classes } };
 }
 
 function tryDecode(record: Uint8Array): CborValue | undefined {

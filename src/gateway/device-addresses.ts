@@ -33,13 +33,15 @@ export class DeviceAddresses {
   }
 
   /**
-   * A device has shown by its key that it is that one. False: the message may be an old one that somebody sends again
-   * from another's address, so it has to show that it is fresh (RFC 9175 section 2.3).
+   * A device has shown by its key that it is that one. The message may be an old one that somebody sends again from
+   * another's address: nobody moves by it. False where that matters, since somebody is held: it has to show that it is
+   * fresh (RFC 9175 section 2.3).
    */
   heardAt({ peer: { address }, fresh }: Pick<IncomingRequest, "peer" | "fresh">, device: string): boolean {
     const [there, before] = [this.#devices.get(address), this.#addressOf.get(device)];
     if (there === device) return true;
-    if ((there !== undefined || before !== undefined) && !fresh) return false;
+    if ((there !== undefined || before !== undefined) && !fresh)
+      return !this.#isHeld(device) && (there === undefined || !this.#isHeld(there));
     this.#bind(address, device);
     if (this.#isHeld(device)) this.keep(device);
     return true;

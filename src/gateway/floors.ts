@@ -50,10 +50,17 @@ export class Floors {
     return floorKeys(release).filter((key) => !this.#floors.has(key)).length;
   }
 
-  /** The writes that make it last; they go with those of the release. */
-  ops(release: Release): StoreOp[] {
-    const value = encodeCbor([release.sequenceNumber, release.manifestDigest]);
-    return floorKeys(release).map((key) => ({ kind: "put", key: FLOOR_PREFIX + key, value }));
+  /** The writes that make it last; they go with those of the release. What it replaces may be from before there were any. */
+  ops(release: Release, replaced?: Release): StoreOp[] {
+    const own = new Set(floorKeys(release));
+    const left = replaced === undefined ? [] : floorKeys(replaced).filter((key) => !own.has(key));
+    const entries = [...own].map((key) => [key, release] as const);
+    const others = left.map((key) => [key, this.#floors.get(key) ?? replaced!] as const);
+    return [...entries, ...others].map(([key, { sequenceNumber, manifestDigest }]) => ({
+      kind: "put",
+      key: FLOOR_PREFIX + key,
+      value: encodeCbor([sequenceNumber, manifestDigest]),
+    }));
   }
 
   /** False for a record that is damaged. */

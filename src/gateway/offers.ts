@@ -4,7 +4,6 @@ import type { Log } from "../ports/log.ts";
 import type { Metrics } from "../ports/metrics.ts";
 import type { Refusal } from "../lifecycle/admission.ts";
 import type { LifecycleEvent } from "../lifecycle/events.ts";
-import type { Release } from "../suit/release.ts";
 import type { Updates } from "../lwm2m/update/updates.ts";
 import { fromHex, toHex } from "../util/bytes.ts";
 import { Code, ContentFormat } from "../coap/numbers.ts";
@@ -117,20 +116,18 @@ export class Offers {
       return { reason: "quarantined", detail: `${endpoint} may have the current image or the recovery image only` };
     const device = desk.lifecycle.state.byEndpoint(endpoint);
     if (device !== undefined && desk.lifecycle.state.recovery.get(device.classId) === digest) return undefined;
-    const releases = [...catalogue.listings()].filter(
-      ({ release, images }) => !catalogue.withdrawn.has(release.key) && images.some((one) => one.digest === digest),
-    );
-    if (releases.length === 0)
+    if (catalogue.image(digest) === undefined || this.#isForsaken(digest))
       return { reason: "release-withdrawn", detail: `image ${digest.slice(0, 12)} is on offer no longer` };
+    // None: it was replaced since, and may be what a rollout goes on with, or back to.
+    const releases = catalogue.offering(digest).map(({ release }) => release);
     const unixS = desk.unixMs(nowUs) / 1_000;
-    const valid = releases.filter(({ release: { useBefore } }) => useBefore === undefined || unixS < useBefore);
-    if (valid.length === 0)
+    const valid = releases.filter(({ useBefore }) => useBefore === undefined || unixS < useBefore);
+    if (releases.length > 0 && valid.length === 0)
       return { reason: "expired", detail: `image ${digest.slice(0, 12)} was to be used before now` };
-    const classesOf = ({ classIds, images }: Release): readonly Uint8Array[] =>
-      byManifest ? classIds : images.flatMap((one) => (toHex(one.digest) === digest ? one.classIds : []));
-    const isFor = (classId: string): boolean =>
-      valid.some(({ release }) => classesOf(release).some((id) => toHex(id) === classId));
-    return device === undefined || isFor(device.classId)
+    const classes = byManifest
+      ? valid.flatMap(({ classIds }) => classIds.map(toHex))
+      : catalogue.factsWith(digest).classes;
+    return device === undefined || classes.length === 0 || classes.includes(device.classId)
       ? undefined
       : { reason: "other-class", detail: `${endpoint} is of class ${device.classId}, and that image is for another` };
   }

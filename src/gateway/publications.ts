@@ -151,8 +151,8 @@ export class Publications {
 
   /** The writes that make a release last. */
   opsOf(listing: Listing): StoreOp[] {
-    const vouchers = (digest: string): readonly KeyRecord[] => this.#catalogue.vouchersWith(digest, listing.vouchers);
-    return [...listingOps(listing, vouchers), ...this.floors.ops(listing.release)];
+    const replaced = this.#catalogue.get(listing.release.key)?.release;
+    return [...listingOps(listing, this.#catalogue), ...this.floors.ops(listing.release, replaced)];
   }
 
   /** Those of its signers whose word counts: authorities of its classes, or anchors of the configuration. */

@@ -45,7 +45,7 @@ export function recoverImages(parts: RecoveryParts, entries: Entries): Listing[]
     } else if (key.startsWith(IMAGE_PREFIX)) {
       const known = recoverImage(key.slice(IMAGE_PREFIX.length), value);
       if (known === undefined) tellDamaged(parts, key, "record-damaged");
-      else catalogue.putImage(known.image, known.vouchers);
+      else catalogue.putImage(known.image, known.facts);
     } else if (key.startsWith(FLOOR_PREFIX)) {
       if (!floors.recover(key, value)) tellDamaged(parts, key, "record-damaged");
     } else if (key.startsWith(VALIDATOR_PREFIX)) {

@@ -72,6 +72,16 @@ describe("a gateway", () => {
     expect(site.publish(of(6, classId))).toBe("published"); // the manifest that was lost
   });
 
+  it("keeps the numbers of what a store from before it kept any had", () => {
+    site.publish(of(5, classId, other));
+    const { entries } = site.bench.disk;
+    for (const key of entries.keys()) if (key.startsWith(FLOOR_PREFIX)) entries.delete(key);
+    site.bench.restart();
+    expect(site.publish(of(6, classId))).toBe("published");
+    site.bench.restart();
+    expect(site.publish(of(4, other))).toBe("older-sequence-number");
+  });
+
   it("says that a record of it is damaged, and goes by the release then", () => {
     site.publish(of(5, classId));
     const { entries } = site.bench.disk;

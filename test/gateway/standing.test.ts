@@ -234,6 +234,24 @@ describe("an LwM2M client, which reads no manifest, is given no image", () => {
     expect(jobs(fleet)).toEqual(["cancelled"]);
   });
 
+  it("but one that was replaced since, for its own class: a rollout may go on with it, or back to it", () => {
+    const fleet = siteOf(1);
+    defined(fleet, toHex(classId));
+    const elsewhere = "c9".repeat(16);
+    defined(fleet, elsewhere);
+    provision(fleet, elsewhere);
+    const [listing] = fleet.bench.gateway.listings();
+    expect(publishNewer(fleet.bench)).toBe("published");
+    const give = (endpoint: string) =>
+      fleet.bench.gateway.fleet.refusalToGive(0, endpoint, [{ digest: listing!.digest }], DEFAULT_POLICY.methods)
+        ?.reason;
+    expect([give("somebody"), give("m0")]).toEqual([undefined, "other-class"]);
+    fleet.bench.restart();
+    expect([give("somebody"), give("m0")]).toEqual([undefined, "other-class"]);
+    revoke(fleet);
+    expect(give("somebody")).toBe("release-withdrawn");
+  });
+
   it("whose time is over", () => {
     const fleet = siteOf(1);
     const { bench } = fleet;

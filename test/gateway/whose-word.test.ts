@@ -79,11 +79,17 @@ describe("an old message of a device, sent again from another's address", () => 
     expect([fetchImage(CLIENT), fetchImage(OTHER)]).toEqual(["2.05", "4.03"]);
   });
 
-  it("nor does what one device says go for another that was there before", () => {
+  it("nor does anybody's image hang on what another device says there, and the other hears its answer all the same", () => {
+    const elsewhere = new Uint8Array(16).fill(0xc9);
+    site.define({ id: toHex(elsewhere), name: "held" });
     provision(6);
-    provision(7);
+    provision(7, elsewhere);
+    site.publish(site.update());
     expect(confirm(confirmation(6), CLIENT).code).toBe("2.04");
     expect(confirm(confirmation(6, 2), CLIENT).code).toBe("2.04"); // from there it needs to show nothing
+    expect(confirm(confirmation(7), CLIENT).code).toBe("2.04"); // nor another one, of which nothing hangs on it
+    hold(7);
+    expect(fetchImage(CLIENT)).toBe("2.05");
     expect(confirm(confirmation(7), CLIENT).code).toBe("4.01");
   });
 });
