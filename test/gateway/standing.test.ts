@@ -1,5 +1,8 @@
 import { beforeEach, describe, expect, it } from "vitest";
+import { Tag } from "cbor-x";
 import { nodeCrypto } from "../../src/adapters/node-crypto.ts";
+import { decodeCbor, encodeCbor, type CborValue } from "../../src/codec/cbor.ts";
+import { protectPayload } from "../../src/codec/cose.ts";
 import { imagePath, manifestPath, sectorTablePath } from "../../src/gateway/catalogue.ts";
 import { keyRecord } from "../../src/lifecycle/classes.ts";
 import { DEFAULT_POLICY } from "../../src/lwm2m/update/job.ts";
@@ -7,7 +10,7 @@ import type { PrivateKey } from "../../src/ports/crypto.ts";
 import { signSectorTable } from "../../src/suit/sector-table.ts";
 import { Condition as C, Directive as D, Parameter as P } from "../../src/suit/keys.ts";
 import { toHex, utf8 } from "../../src/util/bytes.ts";
-import { author, classId, makeImage, vendorId } from "../support/gateway.ts";
+import { author, classId, GatewayBench, makeImage, vendorId } from "../support/gateway.ts";
 import { siteOf } from "../support/rollout-site.ts";
 import {
   CLASS,
@@ -144,6 +147,44 @@ describe("a key that was revoked takes along what nobody else stands for", () =>
     expect([site.ask(sectorTablePath(sha256(image))), site.ask(images)]).toEqual(["4.04", "2.05"]);
   });
 });
+
+it("a table is judged while its image is there, though it leaves memory before the release is whole", () => {
+  const MIB = 1_048_576;
+  const budget = { maxImageBytes: MIB, diskBytes: 4 * MIB, memoryBytes: 70_000 };
+  const bench = new GatewayBench({ budget });
+  const parts = [makeImage(1, 60_000), makeImage(2, 60_000)];
+  const components = parts.map((bytes, i) => ({
+    id: [Uint8Array.of(i)],
+    payloads: [{ image: { digest: sha256(bytes), size: bytes.length }, uri: `sim:${i}` }],
+  }));
+  for (const [i, bytes] of parts.entries()) bench.disk.upstream.set(`sim:${i}`, bytes);
+  const changed = parts[0]!.slice();
+  changed[5_000]! ^= 1;
+  const signed = signSectorTable(nodeCrypto, author, changed, 4_096);
+  // A table for the image by its digest, of which one sector is another one.
+  const [version, , size, sector, algorithm, digests] = decodeCbor(attachedOf(signed)) as CborValue[];
+  const table = protectPayload(
+    nodeCrypto,
+    author,
+    encodeCbor([version!, sha256(parts[0]!), size!, sector!, algorithm!, digests!]),
+  );
+  const tell = (sequenceNumber: number, tables: Uint8Array[]): string => {
+    bench.loop.call((now) =>
+      bench.gateway.publish(now, sequenceNumber, { envelope: site.update({ sequenceNumber, components }), tables }),
+    );
+    bench.run(60);
+    const outcome = bench.outcomes.at(-1)!;
+    return outcome.kind === "refused" ? outcome.reason : outcome.kind;
+  };
+  expect(tell(1, [table])).toBe("sector-table-mismatch");
+  expect(tell(2, [signSectorTable(nodeCrypto, author, parts[0]!, 4_096)])).toBe("published");
+});
+
+/** What a COSE_Sign1 carries. */
+function attachedOf(bytes: Uint8Array): Uint8Array {
+  const block = decodeCbor(bytes, new Set([18]), "any") as Tag;
+  return (block.value as CborValue[])[2] as Uint8Array;
+}
 
 describe("who defines a class", () => {
   it("is obeyed by what is on offer already, and again when he thinks better of it", () => {

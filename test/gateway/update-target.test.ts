@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import type { Listing } from "../../src/gateway/catalogue.ts";
 import { updateTarget } from "../../src/gateway/update-target.ts";
+import type { Payload } from "../../src/suit/build.ts";
 import type { Method } from "../../src/lwm2m/update/job.ts";
 import { toHex } from "../../src/util/bytes.ts";
 import { classId, GatewayBench, makeImage, sign } from "../support/gateway.ts";
@@ -47,6 +48,26 @@ describe("which image a client without manifests gets", () => {
     expect(refusal).toMatch(/has 2 images, for other classes, slots or components: write the digest/);
     expect(refusal).toContain(first.slice(0, 12));
     expect(refusal).toContain(second.slice(0, 12));
+  });
+
+  it("is none by an alias, which is of one image", () => {
+    const site = new TrustBench();
+    const payloads = slots.map((bytes, slot) => ({
+      slot,
+      image: { digest: sha256(bytes), size: bytes.length },
+      uri: `sim:${slot}`,
+    }));
+    for (const [slot, bytes] of slots.entries()) site.bench.disk.upstream.set(`sim:${slot}`, bytes);
+    const plain = payloads.slice(0, 1).map(({ image, uri }) => ({ image, uri }));
+    const update = (sequenceNumber: number, some: readonly Payload[]): Uint8Array =>
+      site.update({ sequenceNumber, components: [{ id: [Uint8Array.of(0)], payloads: some }] });
+    const publish = (envelope: Uint8Array, alias?: string) =>
+      site.bench.publishEnvelope(envelope, "sim:0", alias === undefined ? {} : { alias });
+    expect(publish(update(1, payloads), "fw")).toMatchObject({ kind: "refused", reason: "bad-alias" });
+    expect(publish(update(1, plain), "fw")?.kind).toBe("published");
+    expect(site.ask(["fw"])).toBe("2.05");
+    expect(publish(update(2, payloads))?.kind).toBe("published");
+    expect(site.ask(["fw"])).toBe("4.04"); // it would be the first one's
   });
 
   it("is the one whose digest, or path, was said, with its own size", () => {
