@@ -223,6 +223,79 @@ describe("sequences", () => {
   });
 });
 
+describe("what a dependency is known by", () => {
+  const child = envelopeOf({ components: [["x"]], shared: identity(), sections: { 20: write("done") } });
+  const other = envelopeOf({
+    sequenceNumber: 2,
+    components: [["x"]],
+    shared: identity(),
+    sections: { 20: write("else") },
+  });
+  const process = [D.PROCESS_DEPENDENCY, 15];
+  /** The fate of these commands, with `there` as the dependency's envelope on the device. */
+  const known = (there: Uint8Array | undefined, ...commands: CborValue[]): string => {
+    const device = newDevice();
+    if (there !== undefined) device.components.set("646570", there);
+    const sketch = dependent(child, process);
+    const outcome = run({ ...sketch, sections: { 20: [...select(1), ...commands] } }, device);
+    return outcome.ok ? "ok" : `${outcome.reason}: ${outcome.detail}`;
+  };
+  const meant = override([P.IMAGE_DIGEST, digestIn(child)], [P.URI, "#d"]);
+  const otherwise = "condition-failed: dependency 1 is not the one that is meant";
+
+  it("by image-match, which is as good as dependency-integrity", () => {
+    expect(known(child, ...meant, C.IMAGE_MATCH, 15, ...process)).toBe("ok");
+    expect(known(other, ...meant, C.IMAGE_MATCH, 15, ...process)).toBe(otherwise);
+    expect(known(undefined, ...meant, C.IMAGE_MATCH, 15, ...process)).toBe(otherwise);
+    expect(known(child.subarray(0, 40), ...meant, C.IMAGE_MATCH, 15, ...process)).toBe(otherwise);
+    expect(known(child, C.IMAGE_MATCH, 15, ...process)).toBe(otherwise);
+    expect(known(child, ...process)).toBe("unauthorised: dependency 1 is used before its integrity was checked");
+  });
+
+  it("by image-not-match where it is to be fetched, whatever is there instead", () => {
+    const fetched = [D.FETCH, 15, C.DEPENDENCY_INTEGRITY, 15, ...process];
+    for (const there of [undefined, other, child.subarray(0, 40)])
+      expect(known(there, ...meant, C.IMAGE_NOT_MATCH, 15, ...fetched)).toBe("ok");
+    expect(known(child, ...meant, C.IMAGE_NOT_MATCH, 15, ...fetched)).toBe(otherwise);
+    expect(known(other, ...meant, C.IMAGE_NOT_MATCH, 15, ...process)).toBe(
+      "unauthorised: dependency 1 is used before its integrity was checked",
+    );
+  });
+
+  it("by dependency-integrity, which aborts at once", () => {
+    const integrity = [C.DEPENDENCY_INTEGRITY, 15];
+    expect(known(child, ...integrity, ...process)).toBe("condition-failed: dependency 1 has no digest");
+    expect(known(other, ...meant, ...integrity, ...process)).toBe(otherwise);
+    expect(known(undefined, ...meant, ...integrity, ...process)).toMatch(/dependency 1 is not there/);
+    expect(known(child.subarray(0, 40), ...meant, ...integrity, ...process)).toMatch(/^unauthorised: dependency 1: /);
+    expect(known(child, ...meant, ...integrity, ...select(0), ...integrity, ...process)).toBe(
+      "component-unsupported: component 0 is no dependency",
+    );
+    expect(known(child, ...meant, ...integrity, ...integrity, ...process)).toBe("ok");
+  });
+
+  it("by what it is now: once something else was put there it has to be looked at again", () => {
+    const again = "unauthorised: dependency 1 is used before its integrity was checked";
+    const checked = [...meant, C.DEPENDENCY_INTEGRITY, 15];
+    expect(known(child, ...checked, ...override([P.CONTENT, other]), D.WRITE, 15, ...process)).toBe(again);
+    const device = newDevice();
+    device.components.set("646570", child).set("617070", other);
+    const swapped = [
+      ...select(1),
+      ...checked,
+      ...select(0),
+      ...override([P.SOURCE_COMPONENT, 1]),
+      D.SWAP,
+      15,
+      ...select(1),
+      ...process,
+    ];
+    expect(run({ ...dependent(child, process), sections: { 20: swapped } }, device)).toMatchObject({
+      detail: again.slice(14),
+    });
+  });
+});
+
 describe("commands that are none", () => {
   it.each<[string, CborValue[], Partial<Sketch>]>([
     ["command-unsupported: command 99 is not known here", [99, 15], {}],
