@@ -10,7 +10,12 @@ interface Floor {
   readonly sequenceNumber: number;
   /** SHA-256 over the manifest that has it. */
   readonly manifestDigest: Uint8Array;
+  /** The highest of a release that is known by this very key; 0 where it is of releases known by another. */
+  readonly released: number;
 }
+
+/** What stands for a component without a record of its own. */
+const NONE: Floor = { sequenceNumber: -1, manifestDigest: new Uint8Array(0), released: 0 };
 
 /**
  * The highest sequence number that a component of each class was offered (draft -37 section 6.3, RFC 9124
@@ -40,9 +45,17 @@ export class Floors {
     return undefined;
   }
 
-  /** A release is on the disk. */
-  raise(release: Release): void {
-    for (const key of floorKeys(release)) this.#raise(key, release);
+  /**
+   * Whether a record is older than one that the store had by the same key: a damaged store has brought it back. That
+   * another release has gone further with one of its components is no reason to take it off the air.
+   */
+  isStale({ key, sequenceNumber }: Release): boolean {
+    return sequenceNumber < (this.#floors.get(key) ?? NONE).released;
+  }
+
+  /** A release is on the disk. True when that is news. */
+  raise(release: Release): boolean {
+    return floorKeys(release).map((key) => this.#raise(key, floorOf(release, key))).includes(true);
   }
 
   /** Entries that a release would add. */
@@ -52,14 +65,14 @@ export class Floors {
 
   /** The writes that make it last; they go with those of the release. What it replaces may be from before there were any. */
   ops(release: Release, replaced?: Release): StoreOp[] {
-    const own = new Set(floorKeys(release));
-    const left = replaced === undefined ? [] : floorKeys(replaced).filter((key) => !own.has(key));
-    const entries = [...own].map((key) => [key, release] as const);
-    const others = left.map((key) => [key, this.#floors.get(key) ?? replaced!] as const);
-    return [...entries, ...others].map(([key, { sequenceNumber, manifestDigest }]) => ({
+    const last = new Map<string, Floor>();
+    for (const one of replaced === undefined ? [release] : [replaced, release])
+      for (const key of floorKeys(one))
+        last.set(key, higher(last.get(key) ?? this.#floors.get(key) ?? NONE, floorOf(one, key)));
+    return Array.from(last, ([key, { sequenceNumber, manifestDigest, released }]) => ({
       kind: "put",
       key: FLOOR_PREFIX + key,
-      value: encodeCbor([sequenceNumber, manifestDigest]),
+      value: encodeCbor([sequenceNumber, manifestDigest, released]),
     }));
   }
 
@@ -72,16 +85,30 @@ export class Floors {
       return false;
     }
     if (!isArray(fields) || !isUint(fields[0]) || !isBytes(fields[1])) return false;
-    this.#raise(key.slice(FLOOR_PREFIX.length), { sequenceNumber: fields[0], manifestDigest: fields[1] });
+    const [sequenceNumber, manifestDigest, released = 0] = fields;
+    if (!isUint(released)) return false;
+    this.#raise(key.slice(FLOOR_PREFIX.length), { sequenceNumber, manifestDigest, released });
     return true;
   }
 
-  #raise(key: string, { sequenceNumber, manifestDigest }: Floor): void {
-    const known = this.#floors.get(key);
-    if (known === undefined || known.sequenceNumber < sequenceNumber)
-      this.#floors.set(key, { sequenceNumber, manifestDigest });
+  #raise(key: string, floor: Floor): boolean {
+    const known = this.#floors.get(key) ?? NONE;
+    const raised = higher(known, floor);
+    this.#floors.set(key, raised);
+    return raised.sequenceNumber !== known.sequenceNumber || raised.released !== known.released;
   }
 }
+
+const floorOf = ({ key: own, sequenceNumber, manifestDigest }: Release, key: string): Floor => ({
+  sequenceNumber,
+  manifestDigest,
+  released: key === own ? sequenceNumber : 0,
+});
+
+const higher = (a: Floor, b: Floor): Floor => ({
+  ...(a.sequenceNumber < b.sequenceNumber ? b : a),
+  released: Math.max(a.released, b.released),
+});
 
 /** `vendor/class/component`, for each class and each component that the release changes. */
 export function floorKeys({ vendorId, classIds, changes }: Release): string[] {

@@ -191,7 +191,7 @@ export class Gateway {
     this.fleet.rollouts.handleTimeout(nowUs);
     this.webhooks.handleTimeout(nowUs);
     const flushUs = this.#transfers.nextFlushUs;
-    if (flushUs !== undefined && flushUs <= nowUs) this.#storeCheckpoints(this.#transfers.takeWrites(nowUs));
+    if (flushUs !== undefined && flushUs <= nowUs) this.#storeLazily(this.#transfers.takeWrites(nowUs));
     this.#settle(nowUs);
   }
 
@@ -212,7 +212,7 @@ export class Gateway {
   /** Writes all checkpoints that changed since the last time, before a stop; on its own it does so each second. */
   flush(): void {
     this.#devices.flush();
-    while (this.#transfers.nextFlushUs !== undefined) this.#storeCheckpoints(this.#transfers.takeWrites(0, true));
+    while (this.#transfers.nextFlushUs !== undefined) this.#storeLazily(this.#transfers.takeWrites(0, true));
   }
 
   /** Releases on offer. */
@@ -265,7 +265,7 @@ export class Gateway {
     return earlier(this.#endpoint.pollTimeout(), next);
   }
 
-  #storeCheckpoints(ops: readonly StoreOp[]): void {
+  #storeLazily(ops: readonly StoreOp[]): void {
     if (ops.length > 0) this.#store(ops, "lazy");
   }
 
@@ -276,7 +276,8 @@ export class Gateway {
     this.desk.recover(records);
     const trusted = [...anchors, ...this.desk.anchors()];
     const publications = this.#publications;
-    const recovery = { crypto, anchors: trusted, log, metrics, catalogue, cache, transfers, publications };
+    const storeLazily = (ops: readonly StoreOp[]): void => this.#storeLazily(ops);
+    const recovery = { crypto, anchors: trusted, log, metrics, catalogue, cache, transfers, publications, storeLazily };
     const listings = recoverImages(recovery, records);
     for (const image of catalogue.images()) this.#offers.serveImage(image.digest);
     for (const listing of listings) this.#offers.offer(nowUs, listing);

@@ -3,6 +3,7 @@ import type { ImageCache } from "../image/image-cache.ts";
 import type { Crypto } from "../ports/crypto.ts";
 import type { Log } from "../ports/log.ts";
 import type { Metrics } from "../ports/metrics.ts";
+import type { StoreOp } from "../ports/store.ts";
 import { TRANSFER_PREFIX, type TransferTable } from "../transfer/transfer-table.ts";
 import { fromUtf8 } from "../util/bytes.ts";
 import { FLOOR_PREFIX } from "./floors.ts";
@@ -27,6 +28,7 @@ export interface RecoveryParts {
   readonly cache: ImageCache;
   readonly transfers: TransferTable;
   readonly publications: Publications;
+  readonly storeLazily: (ops: readonly StoreOp[]) => void;
 }
 
 type Entries = Iterable<readonly [key: string, value: Uint8Array]>;
@@ -54,12 +56,10 @@ export function recoverImages(parts: RecoveryParts, entries: Entries): Listing[]
       tellDamaged(parts, key, "record-damaged");
   }
   for (const { release } of listings.values()) {
-    const older = floors.refusalOf(release, false);
-    if (older === undefined) floors.raise(release); // an earlier version kept no floors
-    else {
-      tellDamaged(parts, RELEASE_PREFIX + release.key, older.reason);
+    if (floors.isStale(release)) {
+      tellDamaged(parts, RELEASE_PREFIX + release.key, "older-sequence-number");
       listings.delete(release.key);
-    }
+    } else if (floors.raise(release)) parts.storeLazily(floors.ops(release)); // damaged, or from before there were any
   }
   return [...listings.values()];
 }

@@ -3,6 +3,7 @@ import { encodeCbor } from "../../src/codec/cbor.ts";
 import { manifestPath } from "../../src/gateway/catalogue.ts";
 import { FLOOR_PREFIX, Floors } from "../../src/gateway/floors.ts";
 import { keyRecord } from "../../src/lifecycle/classes.ts";
+import { componentName } from "../../src/suit/manifest.ts";
 import type { Release } from "../../src/suit/release.ts";
 import { utf8 } from "../../src/util/bytes.ts";
 import { author, classId, makeImage, vendorId } from "../support/gateway.ts";
@@ -77,7 +78,8 @@ describe("a gateway", () => {
     const { entries } = site.bench.disk;
     for (const key of entries.keys()) if (key.startsWith(FLOOR_PREFIX)) entries.delete(key);
     site.bench.restart();
-    expect(site.publish(of(6, classId))).toBe("published");
+    expect([...entries.keys()].filter((key) => key.startsWith(FLOOR_PREFIX))).toHaveLength(2);
+    for (const key of entries.keys()) if (key.startsWith("release/")) entries.delete(key);
     site.bench.restart();
     expect(site.publish(of(4, other))).toBe("older-sequence-number");
   });
@@ -123,6 +125,21 @@ describe("two releases for one class", () => {
     expect(site.bench.gateway.listings()).toHaveLength(1);
   });
 
+  const offered = (...ids: string[]): string[] =>
+    ids.map((id) => site.ask(manifestPath(classId, componentName([utf8(id)]))));
+
+  it("both stay on offer where the newer one goes further with a component of the other, through a restart too", () => {
+    expect(publishTogether(release(5, [classId], "app", "radio"))).toEqual(["published"]);
+    expect(publishTogether(release(6, [classId], "radio"))).toEqual(["published"]);
+    expect(publishTogether(release(7, [classId], "aaa", "app"))).toEqual(["published"]);
+    for (const _ of [1, 2]) {
+      expect(offered("app", "radio", "aaa")).toEqual(["2.05", "2.05", "2.05"]);
+      site.bench.restart();
+    }
+    expect(publishTogether(release(6, [classId], "app"))).toEqual(["older-sequence-number"]);
+    expect(site.bench.counters.snapshot()).not.toHaveProperty("records_not_recovered.older-sequence-number");
+  });
+
   it("go by the numbers of each component that they change", () => {
     expect(publishTogether(release(5, [classId], "app"))).toEqual(["published"]);
     expect(publishTogether(release(1, [classId], "radio", "app"))).toEqual(["older-sequence-number"]);
@@ -149,6 +166,7 @@ describe("the record of a number", () => {
     encodeCbor([5]),
     encodeCbor([-1, new Uint8Array(32)]),
     encodeCbor([5, 5]),
+    encodeCbor([5, new Uint8Array(32), "5"]),
   ])("%s is none", (record) => {
     expect(new Floors().recover(`${FLOOR_PREFIX}a/b/00`, record)).toBe(false);
   });
