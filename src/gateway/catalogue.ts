@@ -133,10 +133,10 @@ export class Catalogue {
   }
 
   /** Whether an image is one that nobody offers, and nobody with a valid key has ever stood for. */
-  isForsaken(digest: string, isRevoked: (key: KeyRecord) => boolean): boolean {
+  isForsaken(digest: string, isDead: (key: KeyRecord) => boolean): boolean {
     const { vouchers } = this.factsWith(digest);
     const isWithdrawn = this.isCurrent(digest); // and yet nobody offers it
-    return this.offering(digest).length === 0 && (isWithdrawn || (vouchers.length > 0 && vouchers.every(isRevoked)));
+    return this.offering(digest).length === 0 && (isWithdrawn || (vouchers.length > 0 && vouchers.every(isDead)));
   }
 
   forgetImage(digest: string): void {

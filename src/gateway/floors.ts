@@ -55,7 +55,9 @@ export class Floors {
 
   /** A release is on the disk. True when that is news. */
   raise(release: Release): boolean {
-    return floorKeys(release).map((key) => this.#raise(key, floorOf(release, key))).includes(true);
+    return floorKeys(release)
+      .map((key) => this.#raise(key, floorOf(release, key)))
+      .includes(true);
   }
 
   /** Entries that a release would add. */

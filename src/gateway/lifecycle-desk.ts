@@ -4,7 +4,7 @@ import type { Router } from "../coap/router.ts";
 import type { AuditEntry } from "../lifecycle/audit-log.ts";
 import { censusOf, type CensusRow } from "../lifecycle/census.ts";
 import type { Refusal } from "../lifecycle/admission.ts";
-import { isSameKey, keyRecord, verifierOf, type Authority, type KeyRecord } from "../lifecycle/classes.ts";
+import { isSameKey, keyRecord, verifierOf, type Authority } from "../lifecycle/classes.ts";
 import type { LifecycleEvent } from "../lifecycle/events.ts";
 import { Lifecycle } from "../lifecycle/lifecycle.ts";
 import type { Crypto } from "../ports/crypto.ts";
@@ -280,12 +280,10 @@ export class LifecycleDesk {
     this.#parts.changed(nowUs, event);
   }
 
-  /** Keys by which a release may be signed here besides the anchors of the configuration. */
+  /** Keys by which a release may be signed here besides the anchors of the configuration, or might be once. */
   anchors(): Verifier[] {
-    const { classes, former, revoked } = this.lifecycle.state;
-    const keys: KeyRecord[] = [...revoked.map(({ key }) => key), ...[...former.values()].flat()];
-    for (const { authorities, operators } of classes.values()) keys.push(...authorities, ...operators);
-    return keys.map(verifierOf);
+    const { signers, revoked } = this.lifecycle.state;
+    return [...revoked.map(({ key }) => key), ...signers.values()].map(verifierOf);
   }
 
   /** Why no class of a release takes it; "not-governed" where none of them is defined here. */

@@ -3,6 +3,7 @@ import type { Crypto } from "../ports/crypto.ts";
 import type { Log } from "../ports/log.ts";
 import type { Metrics } from "../ports/metrics.ts";
 import type { Refusal } from "../lifecycle/admission.ts";
+import type { KeyRecord } from "../lifecycle/classes.ts";
 import type { LifecycleEvent } from "../lifecycle/events.ts";
 import type { Updates } from "../lwm2m/update/updates.ts";
 import { fromHex, toHex } from "../util/bytes.ts";
@@ -21,6 +22,16 @@ const JUDGED: ReadonlySet<string> = new Set([
 
 const STOPPING: ReadonlySet<string> = new Set([...JUDGED, "device-quarantined", "device-decommissioned"]);
 
+/** Whose word counts for what. */
+interface Judge {
+  /** Why nobody stands for a release any more. */
+  standing(listing: Listing): Refusal | undefined;
+  /** Whether nobody believes a key any more. */
+  isDead(key: KeyRecord): boolean;
+  /** Whether the signed table of an image's sectors is by a key that counts. */
+  tableStands(listing: Listing, digest: string): boolean;
+}
+
 interface OfferParts {
   readonly crypto: Crypto;
   readonly log: Log;
@@ -32,9 +43,7 @@ interface OfferParts {
   readonly updates: () => Updates;
   /** Tells who observes a path that it has changed. */
   readonly notify: (nowUs: number, path: string) => void;
-  /** Why nobody stands for a release any more. */
-  readonly standing: (listing: Listing) => Refusal | undefined;
-  readonly tableStands: (listing: Listing, digest: string) => boolean;
+  readonly judge: Judge;
 }
 
 /** Releases on the air: their manifests and their images, for as long as somebody stands for them. */
@@ -62,7 +71,7 @@ export class Offers {
     for (const path of manifestPaths(release))
       router.add(path, manifestResource(release.envelope, etag, path.join("/")));
     for (const [digest, table] of listing.tables)
-      if (this.#parts.tableStands(listing, digest)) this.#serveTable(digest, table);
+      if (this.#parts.judge.tableStands(listing, digest)) this.#serveTable(digest, table);
     this.#withdrawForsaken(nowUs, listing);
   }
 
@@ -84,8 +93,8 @@ export class Offers {
   }
 
   #isForsaken(digest: string): boolean {
-    const { catalogue, desk } = this.#parts;
-    return catalogue.isForsaken(digest, (key) => desk.lifecycle.state.isRevoked(key));
+    const { catalogue, judge } = this.#parts;
+    return catalogue.isForsaken(digest, (key) => judge.isDead(key));
   }
 
   /** The lifecycle has changed: what nobody stands for is offered no longer, and held devices get no more. */
@@ -97,9 +106,10 @@ export class Offers {
       for (const listing of catalogue.listings()) {
         if (classId !== undefined && !listing.release.classIds.some((id) => toHex(id) === classId)) continue;
         if (!catalogue.withdrawn.has(listing.release.key)) this.#withdrawForsaken(nowUs, listing);
-        else if (this.#parts.standing(listing) === undefined) this.offer(nowUs, listing);
+        else if (this.#parts.judge.standing(listing) === undefined) this.offer(nowUs, listing);
         for (const digest of listing.tables.keys())
-          if (!this.#parts.tableStands(listing, digest)) this.#parts.router.remove(sectorTablePath(fromHex(digest)!));
+          if (!this.#parts.judge.tableStands(listing, digest))
+            this.#parts.router.remove(sectorTablePath(fromHex(digest)!));
       }
       for (const { digest } of catalogue.images()) if (this.#isForsaken(digest)) this.#withdrawImage(digest);
     }
@@ -150,8 +160,8 @@ export class Offers {
   /** Manifest, images, their tables and the alias. */
   #withdrawForsaken(nowUs: number, listing: Listing): void {
     const { release, images, alias } = listing;
-    const { standing, router, log, metrics, catalogue, served, notify } = this.#parts;
-    const refusal = standing(listing);
+    const { judge, router, log, metrics, catalogue, served, notify } = this.#parts;
+    const refusal = judge.standing(listing);
     if (refusal === undefined) return;
     catalogue.withdrawn.add(release.key);
     for (const path of manifestPaths(release)) {

@@ -8,7 +8,7 @@ import { firstWrongSector, openSectorTable } from "../suit/sector-table.ts";
 import { toHex } from "../util/bytes.ts";
 import { imagesOf, listingOps, manifestPaths, type Catalogue, type Listing } from "./catalogue.ts";
 import type { LifecycleDesk } from "./lifecycle-desk.ts";
-import { isSameKey, keyRecord, type KeyRecord } from "../lifecycle/classes.ts";
+import { isSameKey, keyRecord, verifierOf, type KeyRecord } from "../lifecycle/classes.ts";
 import type { Refusal } from "../lifecycle/admission.ts";
 import { dryRun } from "./dry-run.ts";
 import { floorKeys, Floors } from "./floors.ts";
@@ -120,7 +120,7 @@ export class Publications {
     const sources = new Map(Object.entries(request.sources ?? {}));
     if (request.source !== undefined) sources.set(digest, request.source);
     const images = imagesOf(release, sources);
-    const tables = this.#tablesOf(request, release, anchors);
+    const tables = this.#tablesOf(request, release);
     if ("reason" in tables) return refuse(tables.reason, tables.detail);
     const vouchers = this.vouchersOf(release);
     const listing: Listing = { release, digest, images, tables, source: images[0]!.uri, alias, vouchers };
@@ -155,13 +155,25 @@ export class Publications {
     return [...listingOps(listing, this.#catalogue), ...this.floors.ops(listing.release, replaced)];
   }
 
-  /** Those of its signers whose word counts: authorities of its classes, or anchors of the configuration. */
-  vouchersOf({ classIds, signers }: Release): KeyRecord[] {
+  /** Those of its signers whose word counts. */
+  vouchersOf(release: Release): KeyRecord[] {
+    const counting = this.#counting(release);
+    return release.signers.map(keyRecord).filter((key) => counting.some((other) => isSameKey(other, key)));
+  }
+
+  /** Whose word counts for a release: authorities of its classes, or anchors of the configuration. */
+  #counting({ classIds }: Release): readonly KeyRecord[] {
     const { classes, former } = this.#desk.lifecycle.state;
     const ids = classIds.map(toHex).filter((id) => classes.has(id));
     const governing = ids.flatMap((id) => [...classes.get(id)!.authorities, ...(former.get(id) ?? [])]);
-    const counting = ids.length > 0 ? governing : this.#anchors.map(keyRecord);
-    return signers.map(keyRecord).filter((key) => counting.some((other) => isSameKey(other, key)));
+    return ids.length > 0 ? governing : this.#anchors.map(keyRecord);
+  }
+
+  /** Whether nobody believes a key any more. */
+  isDead(key: KeyRecord): boolean {
+    const { state } = this.#desk.lifecycle;
+    const isKnown = state.mayHaveSigned(key) || this.#anchors.some((anchor) => isSameKey(keyRecord(anchor), key));
+    return !isKnown || state.isRevoked(key);
   }
 
   /** Why nobody stands for a release any more; policies of today do not matter to what is on offer. */
@@ -180,7 +192,7 @@ export class Publications {
     const image = release.images.find((one) => toHex(one.digest) === digest);
     const table = tables.get(digest);
     if (image === undefined || table === undefined) return false;
-    return openSectorTable(this.#crypto, table, this.#valid(this.#trusted()), image).ok;
+    return openSectorTable(this.#crypto, table, this.#signingTables(release), image).ok;
   }
 
   /** A class that nobody defined has the anchors of the configuration, and no others. */
@@ -221,13 +233,8 @@ export class Publications {
     return undefined;
   }
 
-  /** Signed as the release may be; a key that was revoked signs no table either. */
-  #tablesOf(
-    { tables = [] }: PublishRequest,
-    release: Release,
-    anchors: readonly Verifier[],
-  ): Map<string, Uint8Array> | Refusal {
-    const valid = this.#valid(anchors);
+  #tablesOf({ tables = [] }: PublishRequest, release: Release): Map<string, Uint8Array> | Refusal {
+    const valid = this.#signingTables(release);
     const found = new Map<string, Uint8Array>();
     for (const bytes of tables) {
       const table = tableOf(this.#crypto, bytes, valid, release);
@@ -235,6 +242,11 @@ export class Publications {
       found.set(table.digest, bytes);
     }
     return found;
+  }
+
+  /** A table is signed as the release may be; a key that was revoked signs none either. */
+  #signingTables(release: Release): Verifier[] {
+    return this.#valid(this.#counting(release).map(verifierOf));
   }
 
   /** A revoked key counts as none, whoever is governed by whom. */
@@ -300,7 +312,7 @@ export class Publications {
     if (bytes?.length !== image.size)
       return { reason: "size-mismatch", detail: `the image has ${bytes?.length} bytes, not ${image.size}` };
     const table = tables.get(digest);
-    const opened = table && openSectorTable(this.#crypto, table, this.#valid(this.#trusted()), image);
+    const opened = table && openSectorTable(this.#crypto, table, this.#signingTables(release), image);
     const wrong = opened?.ok === true ? firstWrongSector(this.#crypto, opened.table, bytes) : undefined;
     if (wrong === undefined) return undefined;
     const detail = `its table has another digest for sector ${wrong} of the image`;

@@ -12,6 +12,8 @@ export class LifecycleState {
   readonly devices: Map<string, Device> = new Map();
   /** Authorities that handed a class over: for nothing new, but they stand for what is on offer from them. */
   readonly former: Map<string, readonly Authority[]> = new Map();
+  /** Whoever may sign for a class, or ever might: what they signed is read, and judged by who may today. */
+  readonly signers: Map<string, KeyRecord> = new Map();
   readonly revoked: Revocation[] = [];
   /** Digest of the image that a quarantined device may have besides the current one, by class. */
   readonly recovery: Map<string, string> = new Map();
@@ -36,10 +38,12 @@ export class LifecycleState {
         return;
       case "authority-transferred":
         this.#handOver(event.classId);
+        this.#mayHaveSigned(event.authorities);
         this.#changeClass(event.classId, { authorities: event.authorities, epoch: event.epoch });
         return;
       case "authority-added": {
         const before = this.classes.get(event.classId)?.authorities ?? [];
+        this.#mayHaveSigned([event.authority]);
         this.#changeClass(event.classId, { authorities: [...before, event.authority] });
         return;
       }
@@ -88,7 +92,17 @@ export class LifecycleState {
     const { support = before?.support, policy = before?.policy } = definition;
     // Devices follow the hand-overs, whatever is said of their class afterwards.
     const authorities = isOvertaken(definition, before) ? before!.authorities : definition.authorities;
+    this.#mayHaveSigned([...authorities, ...definition.operators]);
     this.classes.set(definition.id, { ...definition, authorities, epoch, support, policy });
+  }
+
+  #mayHaveSigned(keys: readonly KeyRecord[]): void {
+    for (const { algorithm, key } of keys) this.signers.set(nameOf({ algorithm, key }), { algorithm, key });
+  }
+
+  /** Whether a key might ever sign for a class. */
+  mayHaveSigned(key: KeyRecord): boolean {
+    return this.signers.has(nameOf(key));
   }
 
   #handOver(classId: string): void {
@@ -107,6 +121,8 @@ export class LifecycleState {
     if (before !== undefined) this.devices.set(id, { ...before, ...change });
   }
 }
+
+const nameOf = ({ algorithm, key }: KeyRecord): string => `${algorithm}/${key}`;
 
 /** A definition from before a hand-over, with other authorities than the devices believe by now. */
 export function isOvertaken(definition: DeviceClass, before: DeviceClass | undefined): boolean {

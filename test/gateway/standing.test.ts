@@ -197,6 +197,39 @@ describe("who defines a class", () => {
     expect([site.ask(manifest), site.ask(images)]).toEqual(["2.05", "2.05"]);
   });
 
+  it("and again behind a restart, with keys that no configuration knows", () => {
+    const own = { authorities: [nameOf(third, "three")] };
+    const asked = () => [manifest, images, ["fw"]].map((path) => site.ask(path));
+    site.define(own);
+    expect(site.publish(site.update({}, third), "fw")).toBe("published");
+    expect(asked()).toEqual(["2.05", "2.05", "2.05"]);
+    site.define({ authorities: [nameOf(second, "two")] });
+    for (const _ of [1, 2]) {
+      expect(asked()).toEqual(["4.04", "4.04", "4.04"]);
+      expect(site.publish(site.update({ sequenceNumber: 2 }, third))).toBe("signature-invalid");
+      site.bench.restart();
+    }
+    site.define(own);
+    expect(asked()).toEqual(["2.05", "2.05", "2.05"]);
+  });
+
+  it("is obeyed by tables too: another class's author signs none", () => {
+    site.define({ authorities: [nameOf(second, "two")] });
+    site.define({ id: toHex(other), name: "b", authorities: [nameOf(third, "three")] });
+    const tell = (key: PrivateKey): string => {
+      site.bench.disk.upstream.set("sim:x", image);
+      const tables = [signSectorTable(nodeCrypto, key, image, 1_024)];
+      site.bench.loop.call((now) =>
+        site.bench.gateway.publish(now, 1, { envelope: site.update({}, second), source: "sim:x", tables }),
+      );
+      site.bench.run(1);
+      const outcome = site.bench.outcomes.at(-1)!;
+      return outcome.kind === "refused" ? outcome.reason : outcome.kind;
+    };
+    expect(tell(third)).toBe("sector-table-not-authentic");
+    expect(tell(second)).toBe("published");
+  });
+
   it("and hands it over takes nothing from its devices: the last image stays, through a restart too", () => {
     site.define();
     site.publish(site.update());
@@ -208,6 +241,17 @@ describe("who defines a class", () => {
     site.revoke();
     expect(site.ask(manifest)).toBe("4.04");
   });
+});
+
+it("what an anchor signed goes with the anchor, when the configuration is without it", () => {
+  site.publish(site.update());
+  const fewer = new GatewayBench({ anchors: [second.publicKey] }, site.bench.disk);
+  fewer.run(1);
+  Object.assign(site, { bench: fewer });
+  expect([site.ask(manifest), site.ask(images)]).toEqual(["4.04", "4.04"]);
+  const again = new GatewayBench({}, fewer.disk);
+  Object.assign(site, { bench: again });
+  expect([site.ask(manifest), site.ask(images)]).toEqual(["2.05", "2.05"]);
 });
 
 describe("an LwM2M client, which reads no manifest, is given no image", () => {
