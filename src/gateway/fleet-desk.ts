@@ -114,7 +114,7 @@ export class FleetDesk implements Fleet {
 
   start(nowUs: number, { endpoint, origin, components, policy }: Order): string | undefined {
     const { devices } = this.#parts;
-    const refusal = this.refusalToGive(nowUs, endpoint, components, policy.methods);
+    const refusal = this.refusalToGive(this.#parts.unixMs(nowUs), endpoint, components, policy.methods);
     if (refusal !== undefined) return refusal.detail;
     const told = (done: boolean): void => {
       if (!done) this.rollouts.refused(nowUs, origin, endpoint, "its update could not be written");
@@ -123,16 +123,15 @@ export class FleetDesk implements Fleet {
     return typeof job === "string" ? job : undefined;
   }
 
-  /** Why an LwM2M client may not be given these images. */
   refusalToGive(
-    nowUs: number,
+    unixMs: number,
     endpoint: string,
     components: readonly { readonly digest: string }[],
     methods: readonly Method[],
   ): Refusal | undefined {
     const byManifest = methods.every((method) => method === "trigger");
     for (const { digest } of components) {
-      const refusal = this.#parts.refusalToGive(nowUs, endpoint, digest, byManifest);
+      const refusal = this.#parts.refusalToGive(unixMs, endpoint, digest, byManifest);
       if (refusal !== undefined) return refusal;
     }
     return undefined;

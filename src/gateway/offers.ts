@@ -120,7 +120,7 @@ export class Offers {
    * Why an LwM2M client may not be given an image. It reads no manifest, so what a device would look at there is looked
    * at here: who stands for it, class and expiry. `byManifest`: it reads one, and chooses among the images itself.
    */
-  refusalToGive(nowUs: number, endpoint: string, digest: string, byManifest: boolean): Refusal | undefined {
+  refusalToGive(unixMs: number, endpoint: string, digest: string, byManifest: boolean): Refusal | undefined {
     const { catalogue, desk } = this.#parts;
     if (!desk.mayHave("", endpoint, digest))
       return { reason: "quarantined", detail: `${endpoint} may have the current image or the recovery image only` };
@@ -130,7 +130,7 @@ export class Offers {
       return { reason: "release-withdrawn", detail: `image ${digest.slice(0, 12)} is on offer no longer` };
     // None: it was replaced since, and may be what a rollout goes on with, or back to.
     const releases = catalogue.offering(digest).map(({ release }) => release);
-    const unixS = desk.unixMs(nowUs) / 1_000;
+    const unixS = unixMs / 1_000;
     const valid = releases.filter(({ useBefore }) => useBefore === undefined || unixS < useBefore);
     if (releases.length > 0 && valid.length === 0)
       return { reason: "expired", detail: `image ${digest.slice(0, 12)} was to be used before now` };

@@ -87,7 +87,8 @@ export function addUpdateRoutes(app: FastifyInstance, control: UpdatesControl): 
       const { endpoint } = request.params;
       const job = await new Promise<UpdateJob | StartRefusal | "not-stored" | Refusal>((resolve) =>
         call((nowUs) => {
-          const refusal = gateway.fleet.refusalToGive(nowUs, endpoint, targets as Component[], policy.methods);
+          const unixMs = gateway.clock.unixMs(nowUs);
+          const refusal = gateway.fleet.refusalToGive(unixMs, endpoint, targets as Component[], policy.methods);
           if (refusal !== undefined) return resolve(refusal);
           const told = (done: boolean): void => resolve(done ? started : "not-stored");
           const started = updates.start(nowUs, endpoint, targets as Component[], policy, told);

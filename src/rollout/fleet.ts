@@ -1,4 +1,4 @@
-import type { Component, UpdatePolicy } from "../lwm2m/update/job.ts";
+import type { Component, Method, UpdatePolicy } from "../lwm2m/update/job.ts";
 
 /** A device as a filter sees it. */
 export interface FleetDevice {
@@ -47,10 +47,23 @@ export interface Order {
   readonly policy: UpdatePolicy;
 }
 
+/** What a device may not be given, and why. */
+export interface GiveRefusal {
+  readonly reason: string;
+  readonly detail: string;
+}
+
 /** What rollouts need of the gateway. */
 export interface Fleet {
   devices(): Iterable<FleetDevice>;
   device(endpoint: string): FleetDevice | undefined;
+  /** Why a device may not have these images, be it free or not: nothing that is over in a moment. */
+  refusalToGive(
+    unixMs: number,
+    endpoint: string,
+    components: readonly Pick<Component, "digest">[],
+    methods: readonly Method[],
+  ): GiveRefusal | undefined;
   /** Has the device updated; a text says why not now. */
   start(nowUs: number, order: Order): string | undefined;
   cancel(nowUs: number, endpoint: string): void;

@@ -54,7 +54,14 @@ export class Gates {
     const device = facts.fleet.device(endpoint);
     if (device?.held === true)
       return { kind: "skip", reason: "held", detail: "it is in quarantine, or decommissioned" };
-    return this.#battery(device, facts) ?? this.#precondition(device, facts) ?? OPEN;
+    return this.#refused(endpoint, facts) ?? this.#battery(device, facts) ?? this.#precondition(device, facts) ?? OPEN;
+  }
+
+  /** A release may be given back; a device is of its class. */
+  #refused(endpoint: string, { fleet, nowMs }: GateFacts): Gate | undefined {
+    const { components, policy } = this.#spec;
+    const refusal = fleet.refusalToGive(nowMs, endpoint, components, policy.methods);
+    return refusal && { kind: refusal.reason === "other-class" ? "skip" : "wait", ...refusal };
   }
 
   #before(endpoint: string, facts: GateFacts): Gate | undefined {

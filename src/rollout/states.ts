@@ -69,7 +69,7 @@ export type MemberEvent = "command" | "busy" | "held" | "succeed" | "fail" | "sk
 /** One device of a rollout. */
 export const MEMBER: StateTable<MemberState, MemberEvent> = new StateTable("Device of a rollout", "pending", [
   ["pending", "command", "commanded", "written before it is commanded"],
-  ["pending", "skip", "skipped", "it runs the version, or the precondition does not hold"],
+  ["pending", "skip", "skipped", "it runs the version, may never have it, or the precondition does not hold"],
   ["pending", "fail", "failed", "it could not be commanded until its deadline"],
   ["pending", "cancel", "cancelled", "the rollout was cancelled"],
   ["commanded", "busy", "pending", "somebody else updates it just now"],

@@ -108,6 +108,15 @@ export function applyTransfer(trust: DeviceTrust, content: Uint8Array): DeviceTr
   return { ...trust, epoch: transfer.epoch, authorities: transfer.authorities.map(known) };
 }
 
+/** The most bytes that a device's trust may come to, whatever it is handed: keys that stay keep their rights. */
+export function mostTrustBytes(trust: DeviceTrust): number {
+  const plain: DeviceAuthority = { algorithm: "ES256", bytes: new Uint8Array(65) };
+  const bytesOf = (authorities: readonly DeviceAuthority[]): number =>
+    encodeTrust({ ...trust, epoch: 0xffff_ffff, authorities }).length;
+  const candidates = [...trust.authorities, ...Array.from({ length: MAX_KEYS }, () => plain)];
+  return bytesOf(candidates.toSorted((a, b) => bytesOf([b]) - bytesOf([a])).slice(0, MAX_KEYS));
+}
+
 /** The update that hands devices of a class over: it writes the trust component, and nothing else. */
 export function transferUpdate(
   vendorId: Uint8Array,

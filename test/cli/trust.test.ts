@@ -222,6 +222,15 @@ escrow: [${escrow}]
     const crowd = ["--escrow", ...eight, "--operator", ...eight, "--quorum", ...eight];
     const plain = ["factory", "stage-two", "--in", at("batch"), "--out", at("none"), ...VENDOR, "--trust", author];
     expect(await reasonOf(...plain, ...crowd)).toBe("bad-anchors");
+    const rights = Array.from(
+      { length: 16 },
+      (_, i) => `{ component: a-very-much-longer-name/${i}, actions: [fetch] }`,
+    ).join(", ");
+    const several = ["author", "escrow", "heir", "operator"].map(
+      (name) => `{ name: ${name}, publicKey: ${at(`${name}.pub.pem`)}, rights: [${rights}] }`,
+    );
+    writeFileSync(at("rights.yaml"), text(author).replace(/authorities: .*/, `authorities: [${several.join(", ")}]`));
+    expect(await reasonOf(...two, at("rights.yaml"))).toBe("bad-anchors"); // looked at before the folder is
     expect(await reasonOf("factory", "stage-two", "--in", at("batch"), "--out", at("none"))).toBe("option-missing");
   });
 

@@ -343,7 +343,7 @@ describe("an LwM2M client, which reads no manifest, is given no image", () => {
     const [listing] = bench.gateway.listings();
     const give = (digest: string, byManifest = false) =>
       bench.gateway.fleet.refusalToGive(
-        bench.engine.nowUs(),
+        bench.engine.nowUs() / 1_000,
         "m0",
         [{ digest }],
         byManifest ? ["trigger"] : DEFAULT_POLICY.methods,
@@ -386,7 +386,7 @@ describe("an LwM2M client, which reads no manifest, is given no image", () => {
     const envelope = envelopeOf({ key: author, sequenceNumber: 9, components: [["two"]], shared, sections });
     expect(bench.publishEnvelope(envelope, "sim:0")).toMatchObject({ kind: "published" });
     const give = (bytes: Uint8Array, methods = DEFAULT_POLICY.methods) =>
-      bench.gateway.fleet.refusalToGive(bench.engine.nowUs(), "m0", [{ digest: toHex(sha256(bytes)) }], methods)
+      bench.gateway.fleet.refusalToGive(bench.engine.nowUs() / 1_000, "m0", [{ digest: toHex(sha256(bytes)) }], methods)
         ?.reason;
     expect([give(mine), give(yours), give(mine, ["trigger"])]).toEqual(["other-class", undefined, undefined]);
   });

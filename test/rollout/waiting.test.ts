@@ -66,6 +66,27 @@ describe("a device that waits", () => {
     expect(fleet.states(id)).toEqual({ succeeded: 1, commanded: 1 });
   });
 
+  it("for what it may not be given costs no write, look after look, and no slot of others", () => {
+    const fleet = new ScriptedFleet(4);
+    fleet.refusals.set("d0", { reason: "other-class", detail: "d0 is of another class" });
+    fleet.refusals.set("d1", { reason: "release-withdrawn", detail: "it is on offer no longer" });
+    fleet.refusals.set("d2", { reason: "expired", detail: "it was to be used before now" });
+    const id = fleet.begin({ maxConcurrent: 1, deadlineS: 7_200 });
+    expect(fleet.states(id)).toEqual({ skipped: 1, pending: 2, commanded: 1 });
+    fleet.become("succeeded", "d3");
+    const { revision } = fleet.rollout(id).record;
+    fleet.run(3_600);
+    expect(fleet.rollout(id).record.revision).toBe(revision);
+    fleet.refusals.delete("d1"); // given back
+    fleet.run(15);
+    fleet.become("succeeded", "d1");
+    fleet.run(4_000);
+    expect(fleet.states(id)).toEqual({ skipped: 1, succeeded: 2, failed: 1 });
+    expect(fleet.rollout(id).members.get("d2")).toMatchObject({ state: "failed", reason: "expired" });
+    expect(fleet.rollout(id).record.state).toBe("finished");
+    expect(fleet.countOf("start")).toBe(2);
+  });
+
   it("on its own account fails at its deadline, whoever restarts the gateway", () => {
     for (const restarts of [0, 7]) {
       const fleet = new ScriptedFleet(1);

@@ -10,6 +10,7 @@ import {
   decodeTrust,
   encodeTransfer,
   encodeTrust,
+  mostTrustBytes,
   permits,
   trustOf,
   TRUST_COMPONENT,
@@ -99,6 +100,35 @@ describe("who may change what", () => {
 });
 
 describe("what is kept and what is sent", () => {
+  const point = (n: number): Verifier => ({ algorithm: "ES256", bytes: new Uint8Array(65).fill(n).fill(4, 0, 1) });
+  const rights = (count: number): Right[] =>
+    Array.from({ length: count }, (_, i) => ({ component: [utf8("blockferry"), utf8(`${i}`)], actions: [21] }));
+
+  it.each([
+    [0, 1],
+    [1, 1],
+    [8, 8],
+    [7, 8],
+    [8, 3],
+  ])("%i keys with %i rights are no larger behind any hand-over than was said", (limited, count) => {
+    const own = Array.from({ length: 8 }, (_, i) => ({
+      ...(i % 3 === 0 ? key(i) : point(i)),
+      ...(i < limited ? { rights: rights(count) } : {}),
+    }));
+    const trust: DeviceTrust = { ...base, epoch: 0, authorities: own };
+    const most = mostTrustBytes(trust);
+    const sizes: number[] = [];
+    for (let kept = 0; kept < 256; kept++) {
+      const authorities = own.map((one, i) => ((kept >> i) & 1 ? one : point(100 + i)));
+      const after = applyTransfer(
+        { ...trust, epoch: 0xffff_fffe },
+        encodeTransfer({ epoch: 0xffff_ffff, authorities }),
+      )!;
+      sizes.push(encodeTrust(after).length);
+    }
+    expect(Math.max(...sizes)).toBe(most);
+  });
+
   it("reads as it was written", () => {
     for (const trust of [base, trustOf([author!]), { ...base, operators: [operator!], quorum: undefined }])
       expect(decodeTrust(encodeTrust(trust))).toEqual(trust);

@@ -189,6 +189,8 @@ export class RolloutModel implements Fleet {
     return { endpoint, tags: [], gateway: "g", registered: true, battery: null };
   }
 
+  refusalToGive(): undefined {}
+
   start(_nowUs: number, { endpoint, origin, policy }: Order): string | undefined {
     if (this.isBusy(endpoint)) return "busy";
     const key = origin + endpoint;

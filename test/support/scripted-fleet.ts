@@ -2,7 +2,7 @@ import { DEFAULT_POLICY } from "../../src/lwm2m/update/job.ts";
 import { silentLog } from "../../src/ports/log.ts";
 import { noMetrics } from "../../src/ports/metrics.ts";
 import type { StoreOp } from "../../src/ports/store.ts";
-import type { Fleet, FleetDevice, Order, Verdict } from "../../src/rollout/fleet.ts";
+import type { Fleet, FleetDevice, GiveRefusal, Order, Verdict } from "../../src/rollout/fleet.ts";
 import type { RolloutCommand } from "../../src/rollout/operator.ts";
 import type { Rollout } from "../../src/rollout/rollout.ts";
 import { Rollouts, type RolloutResult } from "../../src/rollout/rollouts.ts";
@@ -23,6 +23,8 @@ export class ScriptedFleet implements Fleet {
   readonly disk: Map<string, Uint8Array> = new Map();
   readonly jobs: Map<string, Verdict> = new Map();
   readonly names: string[];
+  /** What devices may not be given what is rolled out, and why. */
+  readonly refusals: Map<string, GiveRefusal> = new Map();
   /** What the rollouts asked of the gateway: `start d0 rollout/r0/1`, `cancel d0`, `release d0 7200000`. */
   asked: string[] = [];
   /** Times that a timer went off. */
@@ -153,6 +155,10 @@ export class ScriptedFleet implements Fleet {
 
   device(endpoint: string): FleetDevice {
     return { endpoint, tags: [], gateway: "g", registered: true, battery: null, ...this.known(endpoint) };
+  }
+
+  refusalToGive(_unixMs: number, endpoint: string): GiveRefusal | undefined {
+    return this.refusals.get(endpoint);
   }
 
   start(_nowUs: number, { endpoint, origin }: Order): string | undefined {

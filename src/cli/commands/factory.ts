@@ -15,7 +15,7 @@ import {
   type StageOne,
   type StageTwo,
 } from "../../lifecycle/factory.ts";
-import { decodeTrust, encodeTrust, trustOf } from "../../suit/trust.ts";
+import { decodeTrust, encodeTrust, mostTrustBytes, trustOf } from "../../suit/trust.ts";
 import { fromHex, toHex } from "../../util/bytes.ts";
 import { readDefinition } from "../authoring/class-file.ts";
 import { callGateway } from "../control-client.ts";
@@ -123,13 +123,12 @@ function makeStageTwo(options: StageTwoOptions): void {
     (quorum !== undefined && !(quorum.atLeast <= quorum.keys.length))
   )
     throw usageError("bad-anchors", "at most 8 keys of each kind, and a quorum of 1 to as many as it has keys");
-  // A hand-over names up to 8 new keys, and what comes of it has to fit into a sector of flash.
-  const worst = {
-    ...trust,
-    authorities: Array.from({ length: 8 }, () => ({ algorithm: "ES256", bytes: new Uint8Array(65) }) as const),
-  };
-  if (encodeTrust(worst).length > MAX_TRUST_BYTES)
-    throw usageError("bad-anchors", "these keys leave no room for the authorities of a hand-over: name fewer");
+  const most = mostTrustBytes(trust);
+  if (most > MAX_TRUST_BYTES)
+    throw usageError(
+      "bad-anchors",
+      `a hand-over could bring these keys to ${most} bytes, and devices have room for ${MAX_TRUST_BYTES}: name fewer keys, or fewer rights`,
+    );
   const made = readDevices(options.in);
   makeFolder(options.out, 0o700);
   for (const name of ["flash.jsonl", "credentials.jsonl"]) refuseExisting(join(options.out, name));
