@@ -98,6 +98,7 @@ export class Router implements RequestHandler {
     if (step.kind === "respond") return step.response;
     if (step.kind === "piece") return resource.receive!(nowUs, request, step.piece);
     const result = this.#call(nowUs, resource, step.request);
+    if (typeof result !== "string" && result.challenge === true) this.#bodies.reopen(nowUs, step.request);
     // An observer's request is answered anew without its blocks coming again.
     if (step.request === request || typeof result === "string" || result.observable === undefined) return result;
     return { ...result, whole: withoutBlocks(step.request) };

@@ -101,7 +101,7 @@ describe("who may change what", () => {
 
 describe("what is kept and what is sent", () => {
   const point = (n: number): Verifier => ({ algorithm: "ES256", bytes: new Uint8Array(65).fill(n).fill(4, 0, 1) });
-  const rights = (count: number): Right[] =>
+  const manyRights = (count: number): Right[] =>
     Array.from({ length: count }, (_, i) => ({ component: [utf8("blockferry"), utf8(`${i}`)], actions: [21] }));
 
   it.each([
@@ -113,7 +113,7 @@ describe("what is kept and what is sent", () => {
   ])("%i keys with %i rights are no larger behind any hand-over than was said", (limited, count) => {
     const own = Array.from({ length: 8 }, (_, i) => ({
       ...(i % 3 === 0 ? key(i) : point(i)),
-      ...(i < limited ? { rights: rights(count) } : {}),
+      ...(i < limited ? { rights: manyRights(count) } : {}),
     }));
     const trust: DeviceTrust = { ...base, epoch: 0, authorities: own };
     const most = mostTrustBytes(trust);

@@ -95,6 +95,17 @@ export class BodyAssembly {
     return this.#take(nowUs, context, request, { block, size1, rules });
   }
 
+  /** A body that was whole stands as it did before its last block, which is to come again (RFC 9175 section 2.3). */
+  reopen(nowUs: number, request: IncomingRequest): void {
+    const { num, szx } = blockOption(request.options, Option.BLOCK1)!;
+    const length = num * blockSize(szx);
+    const context = this.#open(nowUs, request);
+    if (!this.#makeRoom(context, length)) return this.#end(context);
+    context.pieces.push(request.payload.slice(0, length));
+    context.received = context.kept = length;
+    this.#bytes += length;
+  }
+
   /** Forgets bodies whose next block did not come. */
   handleTimeout(nowUs: number): void {
     for (const context of this.#contexts.values()) {

@@ -92,10 +92,13 @@ export class QBlock1Server {
     return "deferred";
   }
 
-  /** What became of a body that was whole. */
+  /** What became of a body that was whole; it comes once more where its client has to show that it is fresh. */
   finish(request: IncomingRequest, response: CoapResponse): void {
-    const finished = this.#finished.get(assemblyKey(request));
-    if (finished !== undefined) finished.response ??= response;
+    const key = assemblyKey(request);
+    const finished = this.#finished.get(key);
+    if (finished === undefined || finished.response !== undefined) return;
+    if (response.challenge === true) this.#finished.delete(key);
+    else finished.response = response;
   }
 
   /** Section 4.3: who rejects what he is told of missing blocks does not send them any more. */

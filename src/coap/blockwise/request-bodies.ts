@@ -44,6 +44,11 @@ export class RequestBodies {
     this.#qBlock1.finish(request, response);
   }
 
+  /** A body that was whole was challenged: its last block may come again, with Echo, or all of them. */
+  reopen(nowUs: number, request: IncomingRequest): void {
+    if (optionValue(request.options, Option.BLOCK1) !== undefined) this.#assembly.reopen(nowUs, request);
+  }
+
   /** The client does not know any more of a body that it had begun to send by Q-Block1. */
   drop(request: IncomingRequest): void {
     this.#qBlock1.drop(request);

@@ -126,6 +126,15 @@ export class Notifier {
 
   #tell(nowUs: number, observation: Observation): Told {
     if (observation.state !== "due") return "nothing";
+    try {
+      return this.#tellNow(nowUs, observation);
+    } catch (error) {
+      if (observation.state === "due") OBSERVATION.step(observation, "settled"); // told of the next change
+      throw error;
+    }
+  }
+
+  #tellNow(nowUs: number, observation: Observation): Told {
     const made = this.#make(nowUs, observation);
     if (made === undefined) return "nothing";
     const messageId = this.#parts.messageIds.take(nowUs, observation.peerKey);

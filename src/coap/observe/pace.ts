@@ -62,7 +62,8 @@ export class Pace {
     try {
       return this.#parts.send(nowUs, observation);
     } catch (error) {
-      this.#turns.delete(observation.peerKey); // a handler's defect must not keep the client's other observations waiting
+      // A handler's defect must not keep the client's other observations waiting.
+      this.#timers.schedule(nowUs, (now) => this.over(now, observation.peerKey));
       throw error;
     }
   }
