@@ -27,7 +27,7 @@ import { Publishing } from "./publishing.ts";
 import { Publications, type Publication, type PublishOutcome, type PublishRequest } from "./publications.ts";
 import { RefusalLog } from "./refusal-log.ts";
 import { LifecycleDesk } from "./lifecycle-desk.ts";
-import { Offers } from "./offers.ts";
+import { latestFirst, Offers } from "./offers.ts";
 import { ServedImages } from "./resources.ts";
 
 export type { GatewayParts, Recovered } from "./parts.ts";
@@ -280,7 +280,7 @@ export class Gateway {
     const recovery = { crypto, anchors: trusted, log, metrics, catalogue, cache, transfers, publications, storeLazily };
     const listings = recoverImages(recovery, records);
     for (const image of catalogue.images()) this.#offers.serveImage(image.digest);
-    for (const listing of listings) this.#offers.offer(nowUs, listing);
+    for (const listing of latestFirst(listings)) this.#offers.offer(nowUs, listing);
     recoverDevices(recovery, [this.#devices, this.fleet, this.access, this.webhooks], nowUs, records);
     removeStrays(recovery);
     this.#devices.begin(nowUs);

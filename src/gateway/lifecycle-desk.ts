@@ -78,7 +78,7 @@ export class LifecycleDesk {
       const name = key.slice(key.indexOf("/") + 1);
       if (key.startsWith(CREDENTIAL_PREFIX)) this.#recoverCredential(name, value);
       else if (key.startsWith(SEEN_PREFIX)) this.#recoverSeen(name, value);
-      else if (key.startsWith(ADDRESS_PREFIX)) this.#addresses.recover(fromUtf8(value) ?? "", name);
+      else if (key.startsWith(ADDRESS_PREFIX)) this.#recoverAddress(name, fromUtf8(value) ?? "");
       else if (key.startsWith(TRANSFER_PREFIX)) this.#serveTransfer(name, value.slice());
     }
     if (this.tampered === undefined) return;
@@ -92,6 +92,12 @@ export class LifecycleDesk {
     if (known?.state === "decommissioned")
       this.#parts.storeLazily([{ kind: "delete", key: CREDENTIAL_PREFIX + device }]);
     else if (known !== undefined) this.#credentials.set(device, value.slice());
+  }
+
+  /** Whoever is at the address of a device that is held no longer, or is none any more, is another one. */
+  #recoverAddress(device: string, address: string): void {
+    if (this.lifecycle.state.devices.get(device)?.state === "quarantined") this.#addresses.recover(address, device);
+    else if (this.tampered === undefined) this.#addresses.release(device);
   }
 
   #recoverSeen(device: string, value: Uint8Array): void {
@@ -307,7 +313,8 @@ export class LifecycleDesk {
 
   /**
    * Puts a release of governed classes on record, its writes and the entry of its first class in one; quarantine knows
-   * what is current from then on. False where none of its classes is defined here.
+   * what is current from then on. False where none of its classes is defined here. `check`: much may be decided before
+   * its turn comes.
    */
   recordRelease(
     nowUs: number,
@@ -315,6 +322,7 @@ export class LifecycleDesk {
     about: { readonly sequenceNumber: number; readonly digest: string },
     ops: readonly StoreOp[],
     done: (result: DeskResult) => void,
+    check: () => Refusal | undefined,
   ): boolean {
     const [first, ...others] = classIds.filter((id) => this.lifecycle.state.classes.has(id));
     if (first === undefined) return false;
@@ -328,7 +336,7 @@ export class LifecycleDesk {
         this.submit(nowUs, "gateway", admitted(classId), this.#orLost("gateway", { classId, ...about }));
       }
     };
-    this.submit(nowUs, "gateway", admitted(first), finish, ops);
+    this.submit(nowUs, "gateway", admitted(first), finish, ops, check);
     return true;
   }
 

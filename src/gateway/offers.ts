@@ -54,25 +54,44 @@ export class Offers {
     this.#parts = parts;
   }
 
-  /** Puts a listing on the air in place of the one before. */
+  /** Puts a listing on the air in place of the one before; on record only, where nobody stands for it. */
   offer(nowUs: number, listing: Listing): void {
-    const { catalogue, served, crypto, router } = this.#parts;
-    const before = catalogue.get(listing.release.key);
-    if (before?.alias !== undefined && before.alias !== listing.alias) served.withdraw([before.alias]);
-    catalogue.put(listing);
-    for (const { digest } of listing.images) this.serveImage(digest);
-    if (listing.alias !== undefined) served.serve([listing.alias], listing.images[0]!);
+    const { catalogue, crypto, router, judge } = this.#parts;
     const { release } = listing;
-    const etag = crypto.sha256(release.envelope).subarray(0, 8);
+    const before = catalogue.withdrawn.has(release.key) ? undefined : catalogue.get(release.key);
+    const refusal = judge.standing(listing) ?? this.#taken(listing, before);
+    catalogue.put(listing);
+    const isOn = refusal === undefined;
     // Classes that it leaves out have no release by this key any more.
-    const paths = new Set(manifestPaths(release).map((path) => path.join("/")));
-    for (const path of before === undefined ? [] : manifestPaths(before.release))
-      if (!paths.has(path.join("/"))) router.remove(path);
-    for (const path of manifestPaths(release))
-      router.add(path, manifestResource(release.envelope, etag, path.join("/")));
-    for (const [digest, table] of listing.tables)
-      if (this.#parts.judge.tableStands(listing, digest)) this.#serveTable(digest, table);
-    this.#withdrawForsaken(nowUs, listing);
+    const freed = before !== undefined && this.#takeDown(before, isOn ? listing : undefined);
+    if (isOn) {
+      for (const { digest } of listing.images) this.serveImage(digest);
+      if (listing.alias !== undefined) this.#parts.served.serve([listing.alias], listing.images[0]!);
+      const etag = crypto.sha256(release.envelope).subarray(0, 8);
+      for (const path of manifestPaths(release))
+        router.add(path, manifestResource(release.envelope, etag, path.join("/")));
+      for (const [digest, table] of listing.tables)
+        if (judge.tableStands(listing, digest)) this.#serveTable(digest, table);
+    } else this.#withdraw(listing, refusal);
+    if (freed) this.#giveBack(nowUs);
+  }
+
+  /** A path of it is another's: one that nobody stood for keeps no class from a later release. */
+  #taken({ release }: Listing, before: Listing | undefined): Refusal | undefined {
+    const own = new Set(pathsOf(before));
+    const { router } = this.#parts;
+    const taken = manifestPaths(release).find((path) => !own.has(path.join("/")) && router.has(path));
+    return taken && { reason: "class-taken", detail: `/${taken.join("/")} is a later release's` };
+  }
+
+  /** Paths that a listing had, and the one in its place has not. True when there are any. */
+  #takeDown({ release, alias }: Listing, next: Listing | undefined): boolean {
+    const { router, served } = this.#parts;
+    if (alias !== undefined && alias !== next?.alias) served.withdraw([alias]);
+    const kept = new Set(pathsOf(next));
+    const left = manifestPaths(release).filter((path) => !kept.has(path.join("/")));
+    for (const path of left) router.remove(path);
+    return left.length > 0;
   }
 
   /** Whoever knows what it is for fetches it before the image; who does not, does without. */
@@ -103,14 +122,8 @@ export class Offers {
     const { kind } = event;
     if (JUDGED.has(kind)) {
       const classId = kind === "class-defined" ? event.definition.id : "classId" in event ? event.classId : undefined;
-      for (const listing of catalogue.listings()) {
-        if (classId !== undefined && !listing.release.classIds.some((id) => toHex(id) === classId)) continue;
-        if (!catalogue.withdrawn.has(listing.release.key)) this.#withdrawForsaken(nowUs, listing);
-        else if (this.#parts.judge.standing(listing) === undefined) this.offer(nowUs, listing);
-        for (const digest of listing.tables.keys())
-          if (!this.#parts.judge.tableStands(listing, digest))
-            this.#parts.router.remove(sectorTablePath(fromHex(digest)!));
-      }
+      for (const listing of catalogue.listings()) if (isFor(listing, classId)) this.#judge(nowUs, listing);
+      this.#giveBack(nowUs, classId);
       for (const { digest } of catalogue.images()) if (this.#isForsaken(digest)) this.#withdrawImage(digest);
     }
     if (STOPPING.has(kind)) this.sweep(nowUs);
@@ -157,21 +170,35 @@ export class Offers {
     }
   }
 
-  /** Manifest, images, their tables and the alias. */
-  #withdrawForsaken(nowUs: number, listing: Listing): void {
-    const { release, images, alias } = listing;
-    const { judge, router, log, metrics, catalogue, served, notify } = this.#parts;
+  #judge(nowUs: number, listing: Listing): void {
+    const { judge, router, catalogue, notify } = this.#parts;
+    if (catalogue.withdrawn.has(listing.release.key)) return;
     const refusal = judge.standing(listing);
-    if (refusal === undefined) return;
-    catalogue.withdrawn.add(release.key);
-    for (const path of manifestPaths(release)) {
-      router.remove(path);
-      notify(nowUs, path.join("/")); // whoever observes it hears that it has gone
+    if (refusal !== undefined) {
+      this.#takeDown(listing, undefined);
+      for (const path of pathsOf(listing)) notify(nowUs, path); // whoever observes it hears that it has gone
+      this.#withdraw(listing, refusal);
     }
-    if (alias !== undefined) served.withdraw([alias]);
+    for (const digest of listing.tables.keys())
+      if (!judge.tableStands(listing, digest)) router.remove(sectorTablePath(fromHex(digest)!));
+  }
+
+  /** What somebody stands for again, the later of two for one path. */
+  #giveBack(nowUs: number, classId?: string): void {
+    const { catalogue, judge } = this.#parts;
+    const listings = [...catalogue.withdrawn].map((key) => catalogue.get(key)!).filter((one) => isFor(one, classId));
+    for (const listing of latestFirst(listings))
+      if (judge.standing(listing) === undefined && this.#taken(listing, undefined) === undefined)
+        this.offer(nowUs, listing);
+  }
+
+  /** It is on the record only: its images go, and their tables. */
+  #withdraw({ release, images }: Listing, { reason }: Refusal): void {
+    const { log, metrics, catalogue } = this.#parts;
+    catalogue.withdrawn.add(release.key);
     for (const { digest } of images) if (!catalogue.isOffered(digest)) this.#withdrawImage(digest);
-    log.event("warn", "release-withdrawn", { key: release.key, reason: refusal.reason });
-    metrics.count("releases_withdrawn", refusal.reason);
+    log.event("warn", "release-withdrawn", { key: release.key, reason });
+    metrics.count("releases_withdrawn", reason);
   }
 
   #withdrawImage(digest: string): void {
@@ -181,3 +208,13 @@ export class Offers {
     this.#parts.router.remove(sectorTablePath(bytes));
   }
 }
+
+const pathsOf = (listing: Pick<Listing, "release"> | undefined): string[] =>
+  listing === undefined ? [] : manifestPaths(listing.release).map((path) => path.join("/"));
+
+const isFor = ({ release }: Listing, classId: string | undefined): boolean =>
+  classId === undefined || release.classIds.some((id) => toHex(id) === classId);
+
+/** Numbers only rise, so of two for one path the later has the higher. */
+export const latestFirst = (listings: readonly Listing[]): Listing[] =>
+  listings.toSorted((a, b) => b.release.sequenceNumber - a.release.sequenceNumber);

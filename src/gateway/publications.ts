@@ -141,11 +141,15 @@ export class Publications {
 
   /** Why a release is not put on record, now that its images are there. */
   refusalOf(nowUs: number, listing: Listing): Refusal | undefined {
+    return this.decidedSince(nowUs, listing) ?? this.#dryRun(nowUs, listing);
+  }
+
+  /** The same, for what may have been decided meanwhile. */
+  decidedSince(nowUs: number, listing: Listing): Refusal | undefined {
     return (
       this.#admitAgain(nowUs, listing) ??
       this.#olderThanFloor(listing.release) ??
-      this.#taken(listing.release, listing.alias) ??
-      this.#dryRun(nowUs, listing)
+      this.#taken(listing.release, listing.alias)
     );
   }
 
@@ -222,11 +226,13 @@ export class Publications {
     const paths = new Set(manifestPaths(release).map((path) => path.join("/")));
     for (const other of listings) {
       if (other.release.key === release.key) continue;
-      if (manifestPaths(other.release).some((path) => paths.has(path.join("/"))))
+      if (manifestPaths(other.release).some((path) => paths.has(path.join("/")))) {
+        if (this.#catalogue.withdrawn.has(other.release.key)) continue; // it has lost its classes, and its alias
         return {
           reason: "class-taken",
           detail: "another release is served to one of these classes; publish it for that class too",
         };
+      }
       if (alias !== undefined && other.alias === alias)
         return { reason: "alias-in-use", detail: `/${alias} is the alias of another class's image` };
     }

@@ -1,6 +1,7 @@
 import type { ImageCache } from "../image/image-cache.ts";
 import type { Log } from "../ports/log.ts";
 import type { Metrics } from "../ports/metrics.ts";
+import type { Refusal } from "../lifecycle/admission.ts";
 import type { StoreOp } from "../ports/store.ts";
 import { toHex } from "../util/bytes.ts";
 import { manifestPaths } from "./catalogue.ts";
@@ -81,7 +82,9 @@ export class Publishing {
     const { classIds, sequenceNumber } = listing.release;
     const about = { sequenceNumber, digest: listing.digest };
     const done = (result: DeskResult): void => void this.#recorded.push({ publication, result });
-    if (!desk.recordRelease(nowUs, classIds.map(toHex), about, ops, done)) this.#writes.set(store(ops), publication);
+    const check = (): Refusal | undefined => publications.decidedSince(nowUs, listing);
+    const isGoverned = desk.recordRelease(nowUs, classIds.map(toHex), about, ops, done, check);
+    if (!isGoverned) this.#writes.set(store(ops), publication);
     this.#takeRecorded(nowUs);
   }
 

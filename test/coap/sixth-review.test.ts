@@ -6,7 +6,7 @@ import { EMPTY_BYTES, encodeUint, optionValue, type CoapMessage, type CoapOption
 import { Code, codeText, MessageType, Option } from "../../src/coap/numbers.ts";
 import { textOptions } from "../../src/coap/options.ts";
 import type { HandlerResult, IncomingRequest } from "../../src/coap/request.ts";
-import { decoded, drain } from "../support/coap-get.ts";
+import { drain } from "../support/coap-get.ts";
 import { CLIENT } from "../support/pair.ts";
 import { pattern, routed } from "../support/resources.ts";
 

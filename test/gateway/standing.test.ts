@@ -5,13 +5,11 @@ import { decodeCbor, encodeCbor, type CborValue } from "../../src/codec/cbor.ts"
 import { protectPayload } from "../../src/codec/cose.ts";
 import { imagePath, manifestPath, sectorTablePath } from "../../src/gateway/catalogue.ts";
 import { keyRecord } from "../../src/lifecycle/classes.ts";
-import { DEFAULT_POLICY } from "../../src/lwm2m/update/job.ts";
 import type { PrivateKey } from "../../src/ports/crypto.ts";
 import { signSectorTable } from "../../src/suit/sector-table.ts";
 import { Condition as C, Directive as D, Parameter as P } from "../../src/suit/keys.ts";
-import { toHex, utf8 } from "../../src/util/bytes.ts";
-import { author, classId, GatewayBench, makeImage, vendorId } from "../support/gateway.ts";
-import { siteOf } from "../support/rollout-site.ts";
+import { toHex } from "../../src/util/bytes.ts";
+import { author, classId, GatewayBench, makeImage } from "../support/gateway.ts";
 import {
   CLASS,
   digestIn,
@@ -19,18 +17,16 @@ import {
   identity,
   map,
   override,
-  seq,
   sha256,
   suitDigest,
   VENDOR,
 } from "../support/suit-build.ts";
-import { image, keyOf, TrustBench } from "../support/trust-bench.ts";
+import { image, keyOf, newer, publishNewer, TrustBench } from "../support/trust-bench.ts";
 
 const [second, third] = [keyOf(71), keyOf(72)];
 const other = new Uint8Array(16).fill(0xb2);
 const manifest = manifestPath(classId, "00");
 const images = imagePath(sha256(image));
-const newer = makeImage(77, 2_500);
 const nameOf = (key: typeof author, name: string) => ({ ...keyRecord(key.publicKey), name });
 const both = [nameOf(author, "one"), nameOf(second, "two")];
 
@@ -51,15 +47,6 @@ function dependent(root: PrivateKey, dependency: PrivateKey): Uint8Array {
     shared: identity([P.IMAGE_DIGEST, digestIn(child)]),
     sections: { 15: [...override([P.URI, "#d"]), D.FETCH, 15, ...process], 20: process },
   });
-}
-
-/** A release with another image, by the second key. */
-function publishNewer(bench = site.bench): string | undefined {
-  bench.disk.upstream.set("sim:y", newer);
-  const payloads = [{ image: { digest: sha256(newer), size: newer.length }, uri: "sim:y" }];
-  const components = [{ id: [Uint8Array.of(0)], payloads }];
-  const envelope = site.update({ sequenceNumber: 3, components }, second);
-  return bench.publishEnvelope(envelope, "sim:y", { seconds: 0.2 })?.kind;
 }
 
 describe("a key that was revoked takes along what nobody else stands for", () => {
@@ -105,7 +92,7 @@ describe("a key that was revoked takes along what nobody else stands for", () =>
   it("where the release was replaced since, and not by a restart", () => {
     site.define({ authorities: both });
     site.publish(site.update());
-    expect([publishNewer(), site.ask(images)]).toEqual(["published", "2.05"]); // who has begun may end
+    expect([publishNewer(site.bench, second), site.ask(images)]).toEqual(["published", "2.05"]); // who has begun may end
     site.revoke();
     expect([site.ask(images), site.ask(imagePath(sha256(newer)))]).toEqual(["4.04", "2.05"]);
     site.bench.restart();
@@ -116,7 +103,7 @@ describe("a key that was revoked takes along what nobody else stands for", () =>
     site.define({ authorities: both });
     site.publish(site.update());
     site.revoke();
-    expect([publishNewer(), site.ask(images)]).toEqual(["published", "4.04"]);
+    expect([publishNewer(site.bench, second), site.ask(images)]).toEqual(["published", "4.04"]);
     site.bench.restart();
     expect(site.ask(images)).toBe("4.04");
   });
@@ -125,7 +112,7 @@ describe("a key that was revoked takes along what nobody else stands for", () =>
     site.define({ authorities: both });
     site.publish(site.update());
     expect(site.publish(site.update({ sequenceNumber: 2 }, second))).toBe("published");
-    publishNewer();
+    publishNewer(site.bench, second);
     site.revoke();
     expect(site.ask(images)).toBe("2.05");
     site.bench.restart();
@@ -243,6 +230,63 @@ describe("who defines a class", () => {
   });
 });
 
+describe("a release that nobody stands for any more", () => {
+  const other2 = new Uint8Array(16).fill(0xee);
+  const [A, B] = [classId, other2].toSorted((a, b) => (toHex(a) < toHex(b) ? -1 : 1)) as [Uint8Array, Uint8Array];
+  const own = { id: toHex(A), name: "a" };
+  const asked = () => [A, B].map((id) => site.ask(manifestPath(id, "00")));
+  const listed = () => site.bench.gateway.listings().map(({ release }) => release.sequenceNumber);
+
+  it.each([false, true])("keeps none of its classes from a later one, restarted: %s", (kill) => {
+    const again = (): void => (kill ? site.bench.restart() : undefined);
+    site.define({ ...own, authorities: [nameOf(second, "a")] });
+    site.define({ id: toHex(B), name: "b", authorities: [nameOf(third, "b")] });
+    expect(site.publish(site.update({ classIds: [A, B] }, second, third), "fw")).toBe("published");
+    site.define({ ...own, authorities: [nameOf(author, "a")] });
+    again();
+    expect([...asked(), site.ask(["fw"])]).toEqual(["4.04", "4.04", "4.04"]);
+    expect(site.publish(site.update({ sequenceNumber: 2, classIds: [B] }, third), "fw")).toBe("published");
+    again();
+    expect([...asked(), site.ask(["fw"])]).toEqual(["4.04", "2.05", "2.05"]);
+    // Somebody stands for it again, but one of its classes has got further.
+    site.define({ ...own, authorities: [nameOf(second, "a")] });
+    expect(listed()).toEqual([2]);
+    again();
+    expect([...asked(), site.ask(["fw"]), ...listed()]).toEqual(["4.04", "2.05", "2.05", 2]);
+    // When that has gone too, it is the first one's turn again.
+    site.define({
+      id: toHex(B),
+      name: "b",
+      authorities: [nameOf(third, "b")],
+      operators: [keyRecord(author.publicKey)],
+    });
+    site.define({ id: toHex(B), name: "b", authorities: [nameOf(third, "b")] });
+    again();
+    expect([...asked(), ...listed()]).toEqual(["4.04", "2.05", 2]);
+    site.revoke(third);
+    again();
+    expect([...asked(), ...listed()]).toEqual(["4.04", "4.04"]);
+  });
+
+  it("is not published because its key was good when it came, but was revoked while it waited for the log", () => {
+    site.define({ authorities: both });
+    expect(site.publish(site.update())).toBe("published");
+    const { bench } = site;
+    const before = bench.outcomes.length;
+    bench.loop.call((now) => {
+      const key = keyRecord(second.publicKey);
+      bench.gateway.desk.submit(now, "o", { kind: "key-revoked", key, reason: "stolen" }, () => {});
+      bench.gateway.publish(now, 50, { envelope: site.update({ sequenceNumber: 2 }, second), source: "sim:x" });
+    });
+    bench.run(1);
+    expect(bench.outcomes.slice(before)).toMatchObject([{ kind: "refused", reason: "key-revoked" }]);
+    expect([site.ask(manifest), ...listed()]).toEqual(["2.05", 1]);
+    bench.restart();
+    expect([site.ask(manifest), ...listed()]).toEqual(["2.05", 1]);
+    expect(site.publish(site.update({ sequenceNumber: 2 }))).toBe("published"); // its number is not spent
+  });
+});
+
 it("what an anchor signed goes with the anchor, when the configuration is without it", () => {
   site.publish(site.update());
   const fewer = new GatewayBench({ anchors: [second.publicKey] }, site.bench.disk);
@@ -252,142 +296,4 @@ it("what an anchor signed goes with the anchor, when the configuration is withou
   const again = new GatewayBench({}, fewer.disk);
   Object.assign(site, { bench: again });
   expect([site.ask(manifest), site.ask(images)]).toEqual(["2.05", "2.05"]);
-});
-
-describe("an LwM2M client, which reads no manifest, is given no image", () => {
-  const defined = (fleet: ReturnType<typeof siteOf>, id: string): void => {
-    const hardware = { rng: true, rtc: true, slots: 2, recoveryImage: false, ramBytes: 262_144 };
-    const definition = { id, name: "c", vendorId: toHex(vendorId), hardware, authorities: both };
-    const whole = { ...definition, escrow: [], operators: [], epoch: 0 };
-    fleet.bench.loop.call((now) =>
-      fleet.bench.gateway.desk.submit(now, "op", { kind: "class-defined", definition: whole }, () => {}),
-    );
-    fleet.bench.run(1);
-  };
-  const provision = (fleet: ReturnType<typeof siteOf>, id: string): void => {
-    const event = {
-      kind: "device-provisioned",
-      device: "0102030405060708",
-      classId: id,
-      endpoint: "m0",
-      stage: 2,
-    } as const;
-    fleet.bench.loop.call((now) =>
-      fleet.bench.gateway.desk.keepCredential(now, "op", event, new Uint8Array(32).fill(1), () => {}),
-    );
-    fleet.bench.run(1);
-  };
-  const revoke = (fleet: ReturnType<typeof siteOf>): void => {
-    const key = keyRecord(author.publicKey);
-    fleet.bench.loop.call((now) =>
-      fleet.bench.gateway.desk.submit(now, "op", { kind: "key-revoked", key, reason: "stolen" }, () => {}),
-    );
-    fleet.bench.run(1);
-  };
-  const jobs = (fleet: ReturnType<typeof siteOf>): string[] =>
-    [...fleet.bench.gateway.devices.updates.all()].map(({ state }) => state);
-
-  it("of another class, where its own is known", () => {
-    const fleet = siteOf(1);
-    const elsewhere = "c9".repeat(16);
-    defined(fleet, elsewhere);
-    provision(fleet, elsewhere);
-    const id = fleet.start();
-    fleet.until(id, ["finished", "stopped", "paused"]);
-    expect(fleet.states(id)).not.toHaveProperty("succeeded");
-    expect(jobs(fleet)).toEqual([]);
-  });
-
-  it("that nobody stands for any more, by a rollout that was created before", () => {
-    const fleet = siteOf(2);
-    const created = fleet.create();
-    if (!created.ok) throw new Error(created.detail);
-    revoke(fleet);
-    fleet.command(created.record.id, "start");
-    fleet.bench.run(4_000);
-    expect(jobs(fleet)).toEqual([]);
-    expect(fleet.states(created.record.id)).not.toHaveProperty("succeeded");
-  });
-
-  it("that was replaced by another release before its key was revoked, though it is on its way", () => {
-    const fleet = siteOf(1);
-    defined(fleet, toHex(classId));
-    fleet.update("m0", { methods: ["push"] });
-    expect(publishNewer(fleet.bench)).toBe("published");
-    revoke(fleet);
-    fleet.bench.run(3_000);
-    expect(jobs(fleet)).toEqual(["cancelled"]);
-  });
-
-  it("but one that was replaced since, for its own class: a rollout may go on with it, or back to it", () => {
-    const fleet = siteOf(1);
-    defined(fleet, toHex(classId));
-    const elsewhere = "c9".repeat(16);
-    defined(fleet, elsewhere);
-    provision(fleet, elsewhere);
-    const [listing] = fleet.bench.gateway.listings();
-    expect(publishNewer(fleet.bench)).toBe("published");
-    const give = (endpoint: string) =>
-      fleet.bench.gateway.fleet.refusalToGive(0, endpoint, [{ digest: listing!.digest }], DEFAULT_POLICY.methods)
-        ?.reason;
-    expect([give("somebody"), give("m0")]).toEqual([undefined, "other-class"]);
-    fleet.bench.restart();
-    expect([give("somebody"), give("m0")]).toEqual([undefined, "other-class"]);
-    revoke(fleet);
-    expect(give("somebody")).toBe("release-withdrawn");
-  });
-
-  it("whose time is over", () => {
-    const fleet = siteOf(1);
-    const { bench } = fleet;
-    const [listing] = bench.gateway.listings();
-    const give = (digest: string, byManifest = false) =>
-      bench.gateway.fleet.refusalToGive(
-        bench.engine.nowUs() / 1_000,
-        "m0",
-        [{ digest }],
-        byManifest ? ["trigger"] : DEFAULT_POLICY.methods,
-      );
-    expect(give(listing!.digest)).toBeUndefined();
-    bench.disk.upstream.set("sim:x", image);
-    const useBefore = Math.floor(bench.engine.nowUs() / 1e6) + 60;
-    const components = [
-      { id: [utf8("x")], payloads: [{ image: { digest: sha256(image), size: image.length }, uri: "sim:x" }] },
-    ];
-    expect(bench.publishEnvelope(site.update({ sequenceNumber: 5, useBefore, components }), "sim:x")?.kind).toBe(
-      "published",
-    );
-    const digest = toHex(sha256(image));
-    expect(give(digest)).toBeUndefined();
-    bench.run(61);
-    expect(give(digest)).toMatchObject({ reason: "expired" });
-    expect(give("00".repeat(32))).toMatchObject({ reason: "release-withdrawn" });
-  });
-
-  it("but of several classes each that of its own, and by its manifest whichever that chooses", () => {
-    const fleet = siteOf(1);
-    defined(fleet, toHex(classId));
-    defined(fleet, toHex(other));
-    provision(fleet, toHex(other));
-    const { bench } = fleet;
-    const [mine, yours] = [makeImage(81, 2_000), makeImage(82, 2_100)];
-    for (const [i, bytes] of [mine, yours].entries()) bench.disk.upstream.set(`sim:${i}`, bytes);
-    const branch = (id: Uint8Array, bytes: Uint8Array, uri: string): Uint8Array =>
-      seq(
-        ...override([P.CLASS_IDENTIFIER, id]),
-        C.CLASS_IDENTIFIER,
-        15,
-        ...override([P.IMAGE_DIGEST, suitDigest(bytes)], [P.IMAGE_SIZE, bytes.length], [P.URI, uri]),
-      );
-    const sections = {
-      20: [D.TRY_EACH, [branch(classId, mine, "sim:0"), branch(other, yours, "sim:1")], D.FETCH, 15, C.IMAGE_MATCH, 15],
-    };
-    const shared = [...override([P.VENDOR_IDENTIFIER, vendorId]), C.VENDOR_IDENTIFIER, 15];
-    const envelope = envelopeOf({ key: author, sequenceNumber: 9, components: [["two"]], shared, sections });
-    expect(bench.publishEnvelope(envelope, "sim:0")).toMatchObject({ kind: "published" });
-    const give = (bytes: Uint8Array, methods = DEFAULT_POLICY.methods) =>
-      bench.gateway.fleet.refusalToGive(bench.engine.nowUs() / 1_000, "m0", [{ digest: toHex(sha256(bytes)) }], methods)
-        ?.reason;
-    expect([give(mine), give(yours), give(mine, ["trigger"])]).toEqual(["other-class", undefined, undefined]);
-  });
 });

@@ -105,6 +105,24 @@ it("whoever has the address of a decommissioned device next is another one", () 
   expect(fetchImage(CLIENT)).toBe("2.05");
 });
 
+it("nor does a record of it that a stop left behind, or an earlier version, say otherwise", () => {
+  provision(6);
+  provision(7);
+  site.publish(site.update());
+  expect(confirm(confirmation(6), CLIENT).code).toBe("2.04");
+  hold(6);
+  const { entries } = site.bench.disk;
+  const record = [...entries].find(([key]) => key.startsWith("held/"))!;
+  site.bench.loop.call((now) => site.bench.gateway.desk.decommission(now, "t", toHex(kid(6)), () => {}));
+  site.bench.run(1);
+  entries.set(...record);
+  entries.set(`held/${toHex(kid(7))}`, utf8(OTHER.address)); // of one that was set free
+  site.bench.restart();
+  expect([fetchImage(CLIENT), fetchImage(OTHER)]).toEqual(["2.05", "2.05"]);
+  expect([...entries.keys()].filter((key) => key.startsWith("held/"))).toEqual([]);
+  expect(confirm(confirmation(7), CLIENT).code).toBe("2.04");
+});
+
 describe("who signs", () => {
   it("signs the manifest that is there: a digest of something else is refused", () => {
     const [mine, others] = [site.update(), site.update({ sequenceNumber: 99 })].map(decodeEnvelope);

@@ -17,6 +17,18 @@ export const keyOf = (seed: number): PrivateKey => keyPairOf("ES256", new Uint8A
 export const image: Uint8Array = makeImage(1, 3_000);
 const IMAGE = { digest: nodeCrypto.sha256(image), size: image.length };
 
+export const newer: Uint8Array = makeImage(77, 2_500);
+
+/** Publishes the newer image, as number 3. */
+export function publishNewer(bench: GatewayBench, key: PrivateKey): string | undefined {
+  bench.disk.upstream.set("sim:y", newer);
+  const payloads = [{ image: { digest: nodeCrypto.sha256(newer), size: newer.length }, uri: "sim:y" }];
+  const components = [{ id: [Uint8Array.of(0)], payloads }];
+  const update = { sequenceNumber: 3, vendorId, classIds: [classId], components };
+  const envelope = signEnvelope(nodeCrypto, key, buildEnvelope(nodeCrypto, update));
+  return bench.publishEnvelope(envelope, "sim:y", { seconds: 0.2 })?.kind;
+}
+
 /** A gateway, classes that it governs, and who signs for them. */
 export class TrustBench {
   readonly bench: GatewayBench = new GatewayBench();
