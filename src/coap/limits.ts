@@ -2,7 +2,7 @@
 export const COAP_LIMITS = {
   /** Largest datagram that is parsed: RFC 7252 section 4.6's 1152 bytes, with room for options. */
   maxDatagramBytes: 1500,
-  /** Of a table that all share, the part that one address may fill, whatever its ports, where others want room. */
+  /** Of a table that all share and that is half full, the part that one address may fill, whatever its ports. */
   addressShare: 0.25,
   /** Longest token that a request may have (RFC 8974 section 2.2.2). */
   maxTokenBytes: 64,
@@ -59,3 +59,7 @@ export const COAP_LIMITS = {
   /** Answered exchanges of ours that are remembered, so that a repeated CON response is acknowledged. */
   maxFinishedClientExchanges: 1_024,
 } as const;
+
+/** Whether an address that has `own` of the `all` entries of a table of `max` is to leave the rest to others. */
+export const isOverShare = (max: number, all: number, own: number): boolean =>
+  all >= max / 2 && own >= max * COAP_LIMITS.addressShare;

@@ -2,7 +2,7 @@ import type { PeerAddress } from "../ports/datagram.ts";
 import { bytesEqual } from "../util/bytes.ts";
 import { copyPeer, peerKey } from "../util/peer.ts";
 import type { Timer } from "../util/timer-queue.ts";
-import { COAP_LIMITS } from "./limits.ts";
+import { COAP_LIMITS, isOverShare } from "./limits.ts";
 import type { CoapMessage } from "./message.ts";
 import { MessageType } from "./numbers.ts";
 import { exchangeLifetimeUs, nonLifetimeUs, type TransmissionParameters } from "./parameters.ts";
@@ -82,11 +82,12 @@ export class ServerExchanges {
   /** Opens an exchange; undefined when all that are kept are still unanswered. */
   open(nowUs: number, peer: PeerAddress, message: CoapMessage): ServerExchange | undefined {
     const key = peerKey(peer);
-    const { maxServerExchanges, maxServerExchangesPerPeer, addressShare } = COAP_LIMITS;
+    const { maxServerExchanges, maxServerExchangesPerPeer } = COAP_LIMITS;
     const ofPeer = this.#ofPeer.get(key) ?? new Set();
     const ofAddress = this.#ofAddress.get(peer.address) ?? new Set();
     if (ofPeer.size >= maxServerExchangesPerPeer && !this.#evictOf(ofPeer)) return undefined;
-    if (ofAddress.size >= maxServerExchanges * addressShare && !this.#evictOf(ofAddress)) return undefined;
+    const isOver = isOverShare(maxServerExchanges, this.#all.size, ofAddress.size);
+    if (isOver && !this.#evictOf(ofAddress)) return undefined;
     if (this.#all.size >= maxServerExchanges && !this.#evictOf(this.#all)) return undefined;
     const exchange: ServerExchange = {
       id: this.#nextId++,

@@ -63,7 +63,9 @@ export class Pace {
       return this.#parts.send(nowUs, observation);
     } catch (error) {
       // A handler's defect must not keep the client's other observations waiting.
-      this.#timers.schedule(nowUs, (now) => this.over(now, observation.peerKey));
+      const { peerKey } = observation;
+      if (this.#turns.get(peerKey)?.size === 0) this.#turns.delete(peerKey);
+      else this.#timers.schedule(nowUs, (now) => this.over(now, peerKey));
       throw error;
     }
   }
