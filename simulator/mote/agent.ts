@@ -15,7 +15,7 @@ import { anchorsOf, trustOf, type DeviceTrust } from "../../src/suit/trust.ts";
 import { BlockFetch } from "../../src/transfer/block-fetch.ts";
 import { earlier } from "../../src/util/deadline.ts";
 import { CONFIRM_WITHIN_US, measuredTimer, type AgentParts, type AgentState } from "./agent-parts.ts";
-import { boot, type BootResult } from "./bootloader.ts";
+import { boot, goesOnTo, type BootResult } from "./bootloader.ts";
 import { Confirmation } from "./confirmation.ts";
 import { EnvelopeFetch, type EnvelopeEvent } from "./envelope-fetch.ts";
 import { ImageDownload } from "./image-download.ts";
@@ -279,11 +279,9 @@ export class MoteAgent {
   }
 
   #process(nowUs: number, open: OpenEnvelope): void {
-    const { info, rejected, floor } = this.#booted!;
+    const { rejected } = this.#booted!;
     const { sequenceNumber } = open.manifest;
-    // The number at the floor itself may come again: its image has rotted where another one runs.
-    if (this.#state === "manifest" && (sequenceNumber <= info.sequenceNumber || sequenceNumber < floor))
-      return this.#look(nowUs);
+    if (this.#state === "manifest" && !goesOnTo(this.#booted!, sequenceNumber)) return this.#look(nowUs);
     // What did not prove itself is not tried again; another number is another matter, and one that nobody has proved
     // locks out none below it.
     if (this.#state === "manifest" && sequenceNumber === rejected?.sequenceNumber)

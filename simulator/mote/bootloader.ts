@@ -59,6 +59,13 @@ export function boot(flash: Flash, layout: Layout, crypto: Crypto): BootResult |
   return undefined;
 }
 
+/**
+ * Whether a device that runs so goes on to a manifest of this number. That of the floor itself may come again: its image
+ * has rotted where another one runs.
+ */
+export const goesOnTo = ({ info, floor }: Pick<BootResult, "info" | "floor">, sequenceNumber: number): boolean =>
+  sequenceNumber > info.sequenceNumber && sequenceNumber >= floor;
+
 /** Whether what was booted is this image, byte for byte. */
 export function runs(flash: Flash, layout: Layout, booted: BootResult | undefined, image: Uint8Array): boolean {
   return booted !== undefined && bytesEqual(flash.read(layout.slotAddress[booted.slot], booted.info.size), image);

@@ -46,8 +46,8 @@ function onDevice(
 ): Refusal | undefined {
   const device = new ModelDevice(crypto, undefined, {
     vendorIds: [release.vendorId],
-    // A release for certain devices is tried as the first of them.
-    deviceId: release.deviceIds[0],
+    // A release for certain devices is tried as one of them.
+    deviceId: release.deviceOf.get(toHex(classId)),
     classIds: [classId],
     slot,
     anyVersion: true,

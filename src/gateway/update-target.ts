@@ -1,6 +1,6 @@
 import { parsePath, type Path } from "../lwm2m/path.ts";
 import type { Component, Method } from "../lwm2m/update/job.ts";
-import { toHex } from "../util/bytes.ts";
+import { bytesEqual, toHex } from "../util/bytes.ts";
 import type { ReleaseImage } from "../suit/release.ts";
 import { imagePath, type Listing } from "./catalogue.ts";
 
@@ -26,24 +26,32 @@ export function updateTarget(
 ): Component | string {
   const { image } = given;
   const byImage = listings.flatMap((listing) =>
-    listing.release.images.flatMap((one) => (isImage(one, image) ? { listing, one } : [])),
+    imagesOf(listing).flatMap((one) => (isImage(one, image) ? { listing, one } : [])),
   );
   const byKey = listings.filter(({ release, alias }) => release.key === image || alias === bare(image));
-  const named = byKey.length > 0 ? byKey : listings.filter(({ release }) => release.version === image);
-  const found = [...byImage, ...(byImage.length > 0 ? [] : named.map((listing) => ({ listing, one: undefined })))];
-  const [first] = found;
-  if (first === undefined) return `no published image is ${image}: see blockferry images`;
-  if (new Set(found.map(({ listing }) => listing)).size > 1)
-    return `${image} may be ${found.map(({ listing }) => listing.release.key).join(", ")}: write one of these`;
-  const { images } = first.listing.release;
+  const isNamed = byKey.length > 0 || byImage.length > 0;
+  const whole = isNamed ? byKey : listings.filter(({ release }) => release.version === image);
+  const found = [...new Set([...byImage.map(({ listing }) => listing), ...whole])];
+  const [listing, ...others] = found;
+  if (listing === undefined) return `no published image is ${image}: see blockferry images`;
+  if (others.length > 0)
+    return `${image} may be ${found.map(({ release }) => release.key).join(", ")}: write one of these, or more of its digest`;
+  const images = imagesOf(listing);
   const triggered = methods.every((method) => method === "trigger");
-  const isOne = found.length === 1 && (first.one !== undefined || images.length === 1 || triggered);
-  if (!isOne)
+  const meant = byImage.length === 0 ? images : byImage.map(({ one }) => one);
+  if (meant.length > 1 && !(triggered && byImage.length === 0))
     return `${image} has ${images.length} images, for other classes, slots or components: write the digest of the one that this client runs (${images.map(shortOf).join(", ")}), or leave the choice to its manifest with the method trigger`;
-  const one = first.one ?? images[0]!;
+  const one = meant[0]!;
   if (one.encrypted && !triggered)
     return `${shortOf(one)} is encrypted, and only a device that reads its manifest can decrypt it: use the method trigger`;
-  return componentOf(first.listing, one, given);
+  return componentOf(listing, one, given);
+}
+
+/** Each once, though it may come from several places. */
+function imagesOf({ release }: Listing): ReleaseImage[] {
+  const isFirst = ({ digest }: ReleaseImage, i: number): boolean =>
+    release.images.findIndex((other) => bytesEqual(other.digest, digest)) === i;
+  return release.images.filter(isFirst);
 }
 
 const bare = (text: string): string => text.replace(/^\//, "");

@@ -39,8 +39,8 @@ export interface Release {
   readonly version: string | undefined;
   /** Seconds since 1970: the first moment at which some device would refuse it. */
   readonly useBefore: number | undefined;
-  /** Devices that it is for, where it asks which one it is. */
-  readonly deviceIds: readonly Uint8Array[];
+  /** A device of each class that takes it, by the class in hex, where it asks which one it is. */
+  readonly deviceOf: ReadonlyMap<string, Uint8Array>;
   /** Names of the components that some device changes by it. */
   readonly changes: readonly string[];
   /** Those of the trusted keys that signed it. */
@@ -129,7 +129,7 @@ function describe(
       images,
       version,
       useBefore: useBeforeOf(ways),
-      deviceIds: identifiersOf(ways, "device"),
+      deviceOf: devicesOf(ways, classIds),
       changes: changedBy(ways),
       signers: open.signers,
       key,
@@ -144,6 +144,17 @@ function identifiersOf(ways: readonly PlannedWay[], which: "vendor" | "class" | 
     for (const step of steps)
       if (step.kind === "identifier" && step.which === which && !found.some((other) => bytesEqual(other, step.value)))
         found.push(step.value);
+  return found;
+}
+
+function devicesOf(ways: readonly PlannedWay[], classIds: readonly Uint8Array[]): Map<string, Uint8Array> {
+  const found = new Map<string, Uint8Array>();
+  for (const way of ways) {
+    const [device] = identifiersOf([way], "device");
+    const asked = identifiersOf([way], "class");
+    if (device === undefined) continue;
+    for (const id of asked.length > 0 ? asked : classIds) if (!found.has(toHex(id))) found.set(toHex(id), device);
+  }
   return found;
 }
 

@@ -221,6 +221,24 @@ describe("rights by component", () => {
     expect(site.publish(envelope)).toBe("not-processable");
   });
 
+  it("what is for one device of each of two classes is tried as each, and not as the other's", () => {
+    app();
+    const another = new Uint8Array(16).fill(0xc2);
+    site.define({ id: toHex(another), name: "b", vendorId: toHex(VENDOR), authorities: [nameOf(author, "author")] });
+    const branch = (id: Uint8Array, device: number): Uint8Array =>
+      seq(
+        ...override([P.CLASS_IDENTIFIER, id], [P.DEVICE_IDENTIFIER, new Uint8Array(16).fill(device)]),
+        C.CLASS_IDENTIFIER,
+        15,
+        C.DEVICE_IDENTIFIER,
+        15,
+      );
+    const shared = [...override([P.VENDOR_IDENTIFIER, VENDOR], ...known), C.VENDOR_IDENTIFIER, 15];
+    const release = (...branches: Uint8Array[]) =>
+      envelopeOf({ key: author, components: [["app"]], shared, sections: { 20: [D.TRY_EACH, branches, ...fetch] } });
+    expect(site.publish(release(branch(CLASS, 1), branch(another, 2)))).toBe("published");
+  });
+
   it("what could never boot is not published", () => {
     app();
     const shared = [...identity(...known)];

@@ -102,6 +102,26 @@ describe("which image a client without manifests gets", () => {
     expect(target(listings, mine!.release.key)).toMatchObject({ digest: mine!.digest });
   });
 
+  it("is one image, though the release has it from two places", () => {
+    const [listing] = twoSlots();
+    const { images } = listing!.release;
+    const twice = [images[0]!, { ...images[0]!, uri: "sim:mirror" }];
+    const one = { ...listing!, release: { ...listing!.release, images: twice } };
+    for (const name of [first, first.slice(0, 6), "2.0.0", "fw", listing!.release.key])
+      expect(target([one], name)).toMatchObject({ digest: first });
+  });
+
+  it("is asked for again where a name is one release's alias and the beginning of another's digest", () => {
+    const bench = new GatewayBench();
+    bench.publish(makeImage(1, 5_000), 2, { change: { version: "2" } });
+    const digest = toHex(sha256(makeImage(1, 5_000)));
+    const alias = digest.slice(0, 4);
+    bench.publish(makeImage(2, 5_000), 3, { change: { version: "2", classId: new Uint8Array(16).fill(9) }, alias });
+    const listings = bench.gateway.listings();
+    expect(target(listings, alias)).toMatch(/may be .*, .*: write one of these, or more of its digest/);
+    expect(target(listings, digest.slice(0, 5))).toMatchObject({ digest });
+  });
+
   it("needs a version to be known by, and an object instance to be written to", () => {
     const bench = new GatewayBench();
     const bytes = makeImage(1, 5_000);

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { nobleCrypto } from "../../src/crypto/noble-crypto.ts";
-import { boot } from "../../simulator/mote/bootloader.ts";
+import { boot, goesOnTo } from "../../simulator/mote/bootloader.ts";
 import { EnergyLedger } from "../../simulator/mote/energy.ts";
 import { Flash, FlashFault } from "../../simulator/mote/flash.ts";
 import { Journal } from "../../simulator/mote/journal.ts";
@@ -131,6 +131,18 @@ describe("the bootloader", () => {
     expect(boot(flash, layout, nobleCrypto)).toMatchObject({ slot: 1, info: { sequenceNumber: 2 } });
     flash.program(layout.slotAddress[1], new Uint8Array(4)); // a bit that rotted
     expect(boot(flash, layout, nobleCrypto)).toMatchObject({ slot: 0, info: { sequenceNumber: 1 } });
+  });
+
+  it("tells its agent what has proved itself: that may come again where it rotted, and nothing between", () => {
+    const flash = newFlash(layout.sectors);
+    for (const [slot, number] of [2, 5].entries()) {
+      install(flash, slot as 0 | 1, image(number), number);
+      confirmSlot(flash, layout, slot as 0 | 1);
+    }
+    const goesOn = () => [1, 2, 4, 5, 6].filter((number) => goesOnTo(boot(flash, layout, nobleCrypto)!, number));
+    expect(goesOn()).toEqual([6]);
+    flash.program(layout.slotAddress[1], new Uint8Array(4));
+    expect(goesOn()).toEqual([5, 6]);
   });
 });
 

@@ -12,7 +12,7 @@ import type { PeerAddress } from "../../../src/ports/datagram.ts";
 import type { BlockFetch } from "../../../src/transfer/block-fetch.ts";
 import { toHex, utf8 } from "../../../src/util/bytes.ts";
 import { earlier } from "../../../src/util/deadline.ts";
-import type { BootResult } from "../bootloader.ts";
+import { goesOnTo, type BootResult } from "../bootloader.ts";
 import type { Flash } from "../flash.ts";
 import { writeSlotInfo, type Layout, type SlotInfo } from "../layout.ts";
 import { imageIn, ManifestFetch } from "../manifest-fetch.ts";
@@ -343,7 +343,7 @@ export class FirmwareObject {
     if (release === undefined || this.#writer === undefined) return;
     const image =
       typeof release === "string" ? undefined : imageIn(release, crypto.sha256(this.#writer.read()), classId);
-    if (typeof release === "string" || image === undefined || release.sequenceNumber <= booted.info.sequenceNumber)
+    if (typeof release === "string" || image === undefined || !goesOnTo(booted, release.sequenceNumber))
       return this.#toIdle(nowUs, Result.INTEGRITY);
     const { digest, size } = image;
     this.#release = { digest, size, sequenceNumber: release.sequenceNumber };
