@@ -4,8 +4,10 @@ export interface Channel {
   neighbours(from: number): readonly number[];
   /** Received power in mW; 0 when nothing arrives at all. */
   powerMw(from: number, to: number, nowUs: number): number;
-  /** Received powers at all neighbours, in their order, where they do not change; the caller must not change them. */
-  steadyPowersMw(from: number): Float64Array | undefined;
+  /**
+   * Received powers at all neighbours, in their order, where they are the same for a while: an array that nobody changes.
+   */
+  steadyPowersMw(from: number, nowUs: number): Float64Array | undefined;
   /** Drawn once for each frame on a link: lost for a reason of the link's own. Loss depends on the frame's length. */
   isLost(from: number, to: number, airBytes: number, nowUs: number): boolean;
   /** A number in [0, 1) for what noise and interference do to a frame on this link. */

@@ -107,7 +107,7 @@ export class Medium {
     const { from, psduBytes } = frame;
     const durationUs = airtimeUs(psduBytes);
     const neighbours = this.#channel.neighbours(from);
-    const powersMw = this.#channel.steadyPowersMw(from) ?? this.#powersNow(from, neighbours, nowUs);
+    const powersMw = this.#channel.steadyPowersMw(from, nowUs) ?? this.#powersNow(from, neighbours, nowUs);
     const transmission: Transmission = { frame, neighbours, powersMw };
     this.#count(frame, durationUs);
     this.#locked[from] = undefined;

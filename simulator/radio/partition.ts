@@ -20,8 +20,8 @@ export class PartitionedChannel implements Channel {
     return this.#channel.powerMw(from, to, nowUs);
   }
 
-  steadyPowersMw(from: number): Float64Array | undefined {
-    return this.isCut ? undefined : this.#channel.steadyPowersMw(from);
+  steadyPowersMw(from: number, nowUs: number): Float64Array | undefined {
+    return this.isCut ? undefined : this.#channel.steadyPowersMw(from, nowUs);
   }
 
   isLost(from: number, to: number, airBytes: number, nowUs: number): boolean {

@@ -40,7 +40,7 @@ export class PathLossChannel implements Channel {
   readonly #receiver: ReceiverModel;
   readonly #neighbours: number[][];
   readonly #pairs = new Map<number, Pair>();
-  readonly #steady: Float64Array[] = [];
+  readonly #steady: { readonly epoch: number; readonly powersMw: Float64Array }[] = [];
   readonly #fading: Random;
   readonly #noise: Streams;
   readonly #bursts: Bursts | undefined;
@@ -63,9 +63,9 @@ export class PathLossChannel implements Channel {
   powerMw(from: number, to: number, nowUs: number): number {
     const pair = this.#pairs.get(from * 65_536 + to);
     if (pair === undefined) return 0;
-    const { fadingSigmaDb, fadingS } = this.#parameters;
+    const { fadingSigmaDb } = this.#parameters;
     if (fadingSigmaDb === 0) return pair.milliwatts;
-    const epoch = Math.floor(nowUs / (fadingS * 1e6));
+    const epoch = this.#epochAt(nowUs);
     if (pair.epoch !== epoch) {
       pair.epoch = epoch;
       const [low, high] = from < to ? [from, to] : [to, from];
@@ -75,9 +75,19 @@ export class PathLossChannel implements Channel {
     return pair.milliwatts;
   }
 
-  steadyPowersMw(from: number): Float64Array | undefined {
-    if (this.#parameters.fadingSigmaDb !== 0) return undefined;
-    return (this.#steady[from] ??= Float64Array.from(this.#neighbours[from]!, (to) => this.powerMw(from, to, 0)));
+  /** They change with the fading, for all pairs at once. */
+  steadyPowersMw(from: number, nowUs: number): Float64Array {
+    const epoch = this.#epochAt(nowUs);
+    const known = this.#steady[from];
+    if (known?.epoch === epoch) return known.powersMw;
+    const powersMw = Float64Array.from(this.#neighbours[from]!, (to) => this.powerMw(from, to, nowUs));
+    this.#steady[from] = { epoch, powersMw };
+    return powersMw;
+  }
+
+  #epochAt(nowUs: number): number {
+    const { fadingSigmaDb, fadingS } = this.#parameters;
+    return fadingSigmaDb === 0 ? 0 : Math.floor(nowUs / (fadingS * 1e6));
   }
 
   isLost(from: number, to: number, airBytes: number): boolean {

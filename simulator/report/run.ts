@@ -13,6 +13,7 @@ import type { SweptCase } from "../scenarios/scenario.ts";
 import type { RunOptions } from "../world/air.ts";
 import { Cell, type SimMote } from "../world/cell.ts";
 import { IdealArq } from "../world/ideal-arq.ts";
+import { NOT_STARTED } from "../world/fleet.ts";
 import { Lwm2mCell, type SimClient } from "../world/lwm2m-cell.ts";
 import type { Mesh } from "../world/mesh.ts";
 import { buildTopology } from "../world/topology.ts";
@@ -51,9 +52,9 @@ function reportOf(
   const { air, mesh } = cell;
   const { run, engine, medium } = air;
   const motes = cell.motes.map((sim) => moteReport(sim, mesh, parts));
-  const reachable = motes.filter(({ outcome }) => outcome !== "unreachable");
-  const durations = (reachable.length > 0 ? reachable : motes).map(
-    ({ startedS, finishedS }) => (finishedS ?? engine.nowUs() / 1e6) - startedS,
+  const began = motes.filter(({ outcome }) => outcome !== "unreachable" && outcome !== NOT_STARTED);
+  const durations = (began.length > 0 ? began : motes).map(({ startedS, finishedS }) =>
+    Math.max(0, (finishedS ?? engine.nowUs() / 1e6) - startedS),
   );
   const energies = motes.map(({ energyMj }) => energyMj.total);
   const sum = (value: (mote: MoteReport) => number): number => motes.reduce((total, mote) => total + value(mote), 0);

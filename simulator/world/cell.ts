@@ -9,7 +9,7 @@ import type { Case } from "../scenarios/case.ts";
 import { pathModel, wakeModel } from "../network/path-model.ts";
 import { GATEWAY_ID, openAir, parametersOf, type Air, type RunOptions } from "./air.ts";
 import { inject } from "./faults.ts";
-import { isCutOff, newLedgers, restUnlessRouter, runUntil } from "./fleet.ts";
+import { isCutOff, newLedgers, NOT_STARTED, restUnlessRouter, runUntil } from "./fleet.ts";
 import { FACTORY_SEQUENCE, GatewayNode, TARGET_SEQUENCE } from "./gateway-node.ts";
 import { Mesh, startUs } from "./mesh.ts";
 import { nodeAddress } from "./address.ts";
@@ -23,7 +23,7 @@ export interface SimMote {
   readonly node: SimNode;
   readonly ledger: EnergyLedger;
   readonly log: ArrivalLog;
-  outcome: MoteOutcome | "unfinished" | "unreachable";
+  outcome: MoteOutcome | "unfinished" | "unreachable" | typeof NOT_STARTED;
   /** When it woke up and first looked for an update. */
   startedUs: number;
   finishedUs: number | undefined;
@@ -68,6 +68,7 @@ export class Cell {
   check(): string[] {
     const { image } = this.gateway;
     return this.motes.flatMap(({ id, mote, outcome }) => {
+      if (outcome === NOT_STARTED) return [];
       const booted = { sequenceNumber: mote.agent.booted?.info.sequenceNumber, runsTarget: mote.runs(image) };
       const runsFactory = mote.runs(this.#factory);
       return [

@@ -23,14 +23,18 @@ export function isCutOff({ isCell, run }: Air, mesh: Mesh, id: number): boolean 
 /** How often progress is told. */
 const PROGRESS_EVENTS = 65_536;
 
+/** The scenario's time was over before its turn to start had come. */
+export const NOT_STARTED = "not started";
+
 /** Runs until every mote has finished or the scenario's time is over; the ledgers are brought up to date. */
 export function runUntil(
   { engine, run }: Air,
   motes: readonly {
     readonly node: SimNode;
     readonly ledger: EnergyLedger;
+    readonly mote: { readonly boots: number };
     readonly finishedUs: number | undefined;
-    readonly outcome: string;
+    outcome: string;
   }[],
   onProgress?: (finished: number, nowUs: number) => void,
 ): void {
@@ -43,8 +47,10 @@ export function runUntil(
       onProgress?.(motes.filter(({ finishedUs }) => finishedUs !== undefined).length, engine.nowUs());
     return first === motes.length;
   });
-  for (const { node, ledger } of motes) {
+  for (const sim of motes) {
+    const { node, ledger, mote } = sim;
     node.mac.settle?.(engine.nowUs());
     ledger.setRadio(engine.nowUs(), ledger.radio);
+    if (mote.boots === 0) sim.outcome = NOT_STARTED;
   }
 }

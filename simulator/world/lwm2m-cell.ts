@@ -13,7 +13,7 @@ import type { Case } from "../scenarios/case.ts";
 import { nodeAddress } from "./address.ts";
 import { GATEWAY_ID, openAir, parametersOf, type Air, type RunOptions } from "./air.ts";
 import { inject } from "./faults.ts";
-import { isCutOff, newLedgers, restUnlessRouter, runUntil } from "./fleet.ts";
+import { isCutOff, newLedgers, NOT_STARTED, restUnlessRouter, runUntil } from "./fleet.ts";
 import { FACTORY_SEQUENCE, GatewayNode } from "./gateway-node.ts";
 import { Mesh, startUs } from "./mesh.ts";
 import type { SimNode } from "./node.ts";
@@ -128,6 +128,7 @@ export class Lwm2mCell {
   check(): string[] {
     const violations: string[] = [];
     for (const { id, mote, outcome, behaviour } of this.motes) {
+      if (outcome === NOT_STARTED) continue;
       const runs = mote.runs(this.gateway.image);
       const booted = { sequenceNumber: mote.sequenceNumber, runsTarget: runs, runsFactory: mote.runs(this.factory) };
       violations.push(...checkBoot(id, booted, FACTORY_SEQUENCE, false));

@@ -5,6 +5,7 @@ import { Flash } from "../../simulator/mote/flash.ts";
 import { Journal } from "../../simulator/mote/journal.ts";
 import { layoutFor } from "../../simulator/mote/layout.ts";
 import { getBlock } from "../support/coap-get.ts";
+import { reportOf, small } from "../support/simulation.ts";
 
 describe("the refetch checker catches a mote that asks for what it has", () => {
   const layout = layoutFor(1_000, 64, 256, 4);
@@ -36,3 +37,15 @@ it("confidence intervals are those of Student's t", () => {
   const twenty = Array.from({ length: 20 }, (_, i) => i);
   expect(estimateOf(twenty).ci95).toBeCloseTo((2.093 * 5.9161) / Math.sqrt(20), 2);
 });
+
+it.each(["coap", "lwm2m"])(
+  "who was to start behind the end of the run is no brick, and took no time: %s",
+  (transport) => {
+    const report = reportOf(small({ transport, motes: 20, startWithinS: 7_200, maxHours: 1 }), 1);
+    expect(report.violations).toEqual([]);
+    const { "not started": none = 0, ...others } = report.outcomes;
+    expect([none > 0, Object.keys(others).length > 0]).toEqual([true, true]);
+    expect(report.completionS.p50).toBeGreaterThan(0);
+    expect(report.completionS.max).toBeLessThan(3_600);
+  },
+);
