@@ -6,6 +6,9 @@ import { DEFAULT_RECEIVER, type Channel, type ReceiverModel } from "./channel.ts
 import { BROADCAST, type Frame } from "./frame.ts";
 import { airtimeUs, PHY } from "./phy.ts";
 
+const ON = 1;
+const SENDING = 2;
+
 /** What the medium needs of a node. */
 export interface Station {
   readonly id: number;
@@ -44,21 +47,21 @@ export class Medium {
   readonly #ccaMw: number;
   readonly #capture: number;
   readonly #stations: (Station | undefined)[] = [];
-  readonly #on: boolean[] = [];
-  readonly #sending: boolean[] = [];
+  /** Whether its receiver is on, and whether it sends: only one that is `ON` and nothing else can be locked. */
+  #flags = new Uint8Array(0);
   /** Power of all that is on air at a node, and of how many transmissions it is. */
-  readonly #powerMw: number[] = [];
-  readonly #heard: number[] = [];
+  #powerMw = new Float64Array(0);
+  #heard = new Uint32Array(0);
   /** What a node is locked on, its power there, and the worst SINR so far. */
   readonly #locked: (Transmission | undefined)[] = [];
-  readonly #lockedMw: number[] = [];
-  readonly #worst: number[] = [];
+  #lockedMw = new Float64Array(0);
+  #worst = new Float64Array(0);
   readonly counters: AirCounters = { frames: 0, acks: 0, bytes: 0, lost: 0, collisions: 0, missed: 0, airtimeUs: 0 };
   /** Airtime by sender, in us: the load of a map. */
   readonly sentUs: number[] = [];
   /** Told of every frame as its first symbol goes out. */
   onSend: ((nowUs: number, frame: Frame) => void) | undefined;
-  /** By node, told when something comes on air there: low-power listening is only looked at then. */
+  /** By node, told when something comes on air there and a CCA finds it: low-power listening is only looked at then. */
   readonly onBusy: (() => void)[] = [];
 
   constructor(engine: Engine, channel: Channel, receiver: ReceiverModel = DEFAULT_RECEIVER) {
@@ -72,23 +75,33 @@ export class Medium {
 
   join(station: Station, listening = true): void {
     const { id } = station;
+    if (id >= this.#flags.length) this.#grow(2 * id + 1);
     this.#stations[id] = station;
-    this.#on[id] = listening;
-    this.#sending[id] = false;
+    this.#flags[id] = listening ? ON : 0;
     this.#powerMw[id] = this.#heard[id] = this.#lockedMw[id] = this.#worst[id] = this.sentUs[id] = 0;
     this.#locked[id] = undefined;
   }
 
+  #grow(length: number): void {
+    const grown = <T extends Uint8Array | Uint32Array | Float64Array>(to: T, from: T): T => (to.set(from), to);
+    this.#flags = grown(new Uint8Array(length), this.#flags);
+    this.#heard = grown(new Uint32Array(length), this.#heard);
+    this.#powerMw = grown(new Float64Array(length), this.#powerMw);
+    this.#lockedMw = grown(new Float64Array(length), this.#lockedMw);
+    this.#worst = grown(new Float64Array(length), this.#worst);
+  }
+
   /** A receiver goes on or off; off, it loses what it was receiving. The ledger is told too. */
   setOn(id: number, on: boolean): void {
-    if (this.#on[id] === on) return;
-    this.#on[id] = on;
+    if (this.isOn(id) === on) return;
+    this.#flags[id]! ^= ON;
     this.#locked[id] = undefined;
-    if (!this.#sending[id]!) this.#stations[id]!.ledger?.setRadio(this.#engine.nowUs(), on ? "listen" : "sleep");
+    if ((this.#flags[id]! & SENDING) === 0)
+      this.#stations[id]!.ledger?.setRadio(this.#engine.nowUs(), on ? "listen" : "sleep");
   }
 
   isOn(id: number): boolean {
-    return this.#on[id]!;
+    return (this.#flags[id]! & ON) !== 0;
   }
 
   /** True while a node is locked on a frame. */
@@ -111,14 +124,14 @@ export class Medium {
     const transmission: Transmission = { frame, neighbours, powersMw };
     this.#count(frame, durationUs);
     this.#locked[from] = undefined;
-    this.#sending[from] = true;
+    this.#flags[from]! |= SENDING;
     this.#stations[from]?.ledger?.setRadio(nowUs, "tx");
-    for (let i = 0; i < neighbours.length; i++) this.#reach(transmission, neighbours[i]!, powersMw[i]!, nowUs);
+    this.#reachAll(transmission, nowUs);
     this.#engine.trace.frame(Trace.SEND, nowUs, from, frame.to, psduBytes, frame.sequence);
     this.onSend?.(nowUs, frame);
     this.#engine.at(nowUs + durationUs, () => {
-      this.#sending[from] = false;
-      this.#stations[from]?.ledger?.setRadio(nowUs + durationUs, this.#on[from] ? "listen" : "sleep");
+      this.#flags[from]! &= ~SENDING;
+      this.#stations[from]?.ledger?.setRadio(nowUs + durationUs, this.isOn(from) ? "listen" : "sleep");
       this.#end(transmission, sent);
     });
   }
@@ -127,14 +140,29 @@ export class Medium {
     return Float64Array.from(neighbours, (to) => this.#channel.powerMw(from, to, nowUs));
   }
 
-  /** The first symbol arrives at one neighbour. */
-  #reach(transmission: Transmission, id: number, powerMw: number, nowUs: number): void {
-    if (powerMw === 0) return;
-    const total = (this.#powerMw[id] = this.#powerMw[id]! + powerMw);
-    this.#heard[id]!++;
+  /** The first symbol arrives at all neighbours. */
+  #reachAll(transmission: Transmission, nowUs: number): void {
+    const { neighbours, powersMw } = transmission;
+    const heard = this.#heard;
+    const onAirMw = this.#powerMw;
+    const flags = this.#flags;
+    for (let i = 0; i < neighbours.length; i++) {
+      const powerMw = powersMw[i]!;
+      if (powerMw === 0) continue;
+      const id = neighbours[i]!;
+      onAirMw[id]! += powerMw;
+      heard[id]!++;
+      if (flags[id] === ON) this.#hear(transmission, id, powerMw, nowUs);
+      if (onAirMw[id]! >= this.#ccaMw) this.onBusy[id]?.();
+    }
+  }
+
+  /** It begins at one that listens. */
+  #hear(transmission: Transmission, id: number, powerMw: number, nowUs: number): void {
+    const total = this.#powerMw[id]!;
     const locked = this.#locked[id];
     const captures = locked === undefined || powerMw > this.#lockedMw[id]! * this.#capture;
-    if (captures && this.#on[id]! && !this.#sending[id]! && powerMw >= this.#sensitivityMw) {
+    if (captures && powerMw >= this.#sensitivityMw) {
       this.#locked[id] = transmission;
       this.#lockedMw[id] = powerMw;
       this.#worst[id] = powerMw / (this.#noiseMw + (total - powerMw) * this.#capture);
@@ -144,22 +172,27 @@ export class Medium {
       const sinr = mine / (this.#noiseMw + (total - mine) * this.#capture);
       if (sinr < this.#worst[id]!) this.#worst[id] = sinr;
     }
-    this.onBusy[id]?.();
   }
 
   #end(transmission: Transmission, sent: () => void): void {
     const { frame, neighbours, powersMw } = transmission;
+    const { to } = frame;
+    const heard = this.#heard;
+    const onAirMw = this.#powerMw;
+    const flags = this.#flags;
     const received: number[] = [];
     let reached = false;
     for (let i = 0; i < neighbours.length; i++) {
       const id = neighbours[i]!;
-      if (powersMw[i] === 0) continue;
-      const left = --this.#heard[id]!;
-      this.#powerMw[id] = left === 0 ? 0 : this.#powerMw[id]! - powersMw[i]!;
-      const wanted = frame.to === id || frame.to === BROADCAST;
-      if (wanted && frame.to === id) reached = true;
-      if (wanted && this.#arrives(transmission, id, powersMw[i]!)) received.push(id);
-      if (this.#locked[id] === transmission) this.#unlock(id);
+      const powerMw = powersMw[i]!;
+      if (powerMw === 0) continue;
+      const left = --heard[id]!;
+      onAirMw[id] = left === 0 ? 0 : onAirMw[id]! - powerMw;
+      if (to === id || to === BROADCAST) {
+        if (to === id) reached = true;
+        if (this.#arrives(transmission, id, powerMw)) received.push(id);
+      }
+      if (flags[id] === ON && this.#locked[id] === transmission) this.#unlock(id);
     }
     if (!reached && frame.to !== BROADCAST) this.#lose(frame, "lost");
     sent();

@@ -40,6 +40,8 @@ export class PathLossChannel implements Channel {
   readonly #receiver: ReceiverModel;
   readonly #neighbours: number[][];
   readonly #pairs = new Map<number, Pair>();
+  /** The same by sender, in the order of its neighbours. */
+  readonly #pairsOf: Pair[][];
   readonly #steady: { readonly epoch: number; readonly powersMw: Float64Array }[] = [];
   readonly #fading: Random;
   readonly #noise: Streams;
@@ -53,6 +55,7 @@ export class PathLossChannel implements Channel {
     this.#bursts =
       parameters.bursts === undefined ? undefined : new Bursts(parameters.bursts, new Streams(random.fork("bursts")));
     this.#neighbours = positions.map(() => []);
+    this.#pairsOf = positions.map(() => []);
     this.#place(positions, random);
   }
 
@@ -62,7 +65,10 @@ export class PathLossChannel implements Channel {
 
   powerMw(from: number, to: number, nowUs: number): number {
     const pair = this.#pairs.get(from * 65_536 + to);
-    if (pair === undefined) return 0;
+    return pair === undefined ? 0 : this.#powerOf(pair, from, to, nowUs);
+  }
+
+  #powerOf(pair: Pair, from: number, to: number, nowUs: number): number {
     const { fadingSigmaDb } = this.#parameters;
     if (fadingSigmaDb === 0) return pair.milliwatts;
     const epoch = this.#epochAt(nowUs);
@@ -80,7 +86,10 @@ export class PathLossChannel implements Channel {
     const epoch = this.#epochAt(nowUs);
     const known = this.#steady[from];
     if (known?.epoch === epoch) return known.powersMw;
-    const powersMw = Float64Array.from(this.#neighbours[from]!, (to) => this.powerMw(from, to, nowUs));
+    const neighbours = this.#neighbours[from]!;
+    const powersMw = Float64Array.from(this.#pairsOf[from]!, (pair, i) =>
+      this.#powerOf(pair, from, neighbours[i]!, nowUs),
+    );
     this.#steady[from] = { epoch, powersMw };
     return powersMw;
   }
@@ -126,8 +135,10 @@ export class PathLossChannel implements Channel {
 
   #link(from: number, to: number, meanDb: number): void {
     if (meanDb < this.#parameters.cutDbm) return;
+    const pair = { meanDb, epoch: -1, milliwatts: toMilliwatts(meanDb) };
     this.#neighbours[from]!.push(to);
-    this.#pairs.set(from * 65_536 + to, { meanDb, epoch: -1, milliwatts: toMilliwatts(meanDb) });
+    this.#pairsOf[from]!.push(pair);
+    this.#pairs.set(from * 65_536 + to, pair);
   }
 }
 
