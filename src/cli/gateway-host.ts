@@ -13,7 +13,7 @@ import { systemClock, systemRandom, timerMs } from "../adapters/system.ts";
 import { DEFAULT_PARAMETERS } from "../coap/parameters.ts";
 import { SecretStore } from "../adapters/secret-store.ts";
 import { AUDIT_PREFIX, CREDENTIAL_PREFIX } from "../gateway/lifecycle-desk.ts";
-import { RELEASE_PREFIX } from "../gateway/catalogue.ts";
+import { RELEASE_PREFIX } from "../gateway/listing-record.ts";
 import { Gateway } from "../gateway/gateway.ts";
 import type { WebhookTarget } from "../gateway/webhooks.ts";
 import { EventLog } from "../http/event-log.ts";

@@ -9,15 +9,21 @@ export const AUDIT_PREFIX = "audit/";
 
 export type DeskResult = { readonly ok: true; readonly entry: AuditEntry } | ({ readonly ok: false } & Refusal);
 
-interface Submission {
+/** What is written in one turn, all of it or nothing: an entry of the log, other records, or both. */
+export interface Turn {
+  readonly event?: LifecycleEvent | undefined;
+  readonly ops: readonly StoreOp[];
+}
+
+/** `entry`: where the turn had an event. */
+export type TurnResult = { readonly ok: true; readonly entry?: AuditEntry } | ({ readonly ok: false } & Refusal);
+
+export interface Submission {
   readonly unixMs: number;
   readonly actor: string;
-  readonly event: LifecycleEvent;
-  /** Written with the entry, or not at all. */
-  readonly extra: readonly StoreOp[];
-  readonly done: (result: DeskResult) => void;
-  /** Looked at when its turn has come: what was so when it was asked for may not be so any more. */
-  readonly check?: (() => Refusal | undefined) | undefined;
+  /** Asked when its turn has come: what was so when it was submitted may not be so any more. */
+  readonly plan: () => Turn | Refusal;
+  readonly done: (result: TurnResult) => void;
 }
 
 interface WriterParts {
@@ -30,14 +36,16 @@ interface WriterParts {
 export const WRITER_LIMITS = { maxWaiting: 1_000 } as const;
 
 /**
- * Writes the audit log, one entry at a time: the next is chained to what is on disk, and nothing is so before it is there.
- * An entry that could not be written never was.
+ * Writes the audit log, and what has to be judged by it, one turn after the other: the next is chained to what is on disk,
+ * and nothing is so before it is there. What could not be written never was.
  */
 export class AuditWriter {
   readonly #parts: WriterParts;
   readonly #queue: Submission[] = [];
   readonly #lines: string[] = [];
-  #underWay: { readonly id: number; readonly entry: AuditEntry; readonly submission: Submission } | undefined;
+  #underWay:
+    | { readonly id: number; readonly entry: AuditEntry | undefined; readonly done: Submission["done"] }
+    | undefined;
   /** Where the log on disk stops making sense; nothing is written behind it. */
   tampered: string | undefined;
 
@@ -71,37 +79,47 @@ export class AuditWriter {
 
   #next(): void {
     for (let next = this.#queue.shift(); next !== undefined; next = this.#queue.shift()) {
-      const result = this.#propose(next);
+      const { done } = next;
+      const turn = next.plan();
+      const result = "reason" in turn ? ({ ok: false, ...turn } as const) : this.#propose(next, turn);
       if (!result.ok) {
-        next.done(result);
+        done(result);
         continue;
       }
       const { entry } = result;
-      const key = `${AUDIT_PREFIX}${String(entry.number).padStart(10, "0")}`;
-      const id = this.#parts.store([{ kind: "put", key, value: utf8(entryLine(entry)) }, ...next.extra]);
-      this.#underWay = { id, entry, submission: next };
+      const { ops } = turn as Turn;
+      this.#underWay = { id: this.#parts.store([...entryOps(entry), ...ops]), entry, done };
       return;
     }
   }
 
-  #propose({ unixMs, actor, event, check }: Submission): DeskResult {
-    const refusal = check?.();
-    if (refusal !== undefined) return { ok: false, ...refusal };
-    if (this.tampered === undefined) return this.#parts.lifecycle.propose(unixMs, actor, event);
-    const detail = `${this.tampered}; restore the log before anything is added`;
-    return { ok: false, reason: "audit-log-tampered", detail };
+  #propose({ unixMs, actor }: Submission, { event }: Turn): TurnResult {
+    if (this.tampered !== undefined) {
+      const detail = `${this.tampered}; restore the log before anything is added`;
+      return { ok: false, reason: "audit-log-tampered", detail };
+    }
+    return event === undefined ? { ok: true } : this.#parts.lifecycle.propose(unixMs, actor, event);
   }
 
-  stored(nowUs: number, id: number, ok: boolean, detail: string): void {
+  /** A write came to its end; `failure` says why it was none. */
+  stored(nowUs: number, id: number, failure: Refusal | undefined): void {
     if (this.#underWay?.id !== id) return;
-    const { entry, submission } = this.#underWay;
+    const { entry, done } = this.#underWay;
     this.#underWay = undefined;
-    if (ok) {
+    if (failure === undefined && entry !== undefined) {
       this.#parts.lifecycle.take(entry);
       this.#lines.push(entryLine(entry));
       this.#parts.written(nowUs, entry);
     }
-    submission.done(ok ? { ok, entry } : { ok, reason: "store-write-failed", detail });
+    if (failure === undefined) done(entry === undefined ? { ok: true } : { ok: true, entry });
+    else
+      done({ ok: false, reason: entry === undefined ? failure.reason : "store-write-failed", detail: failure.detail });
     if (this.#underWay === undefined) this.#next();
   }
+}
+
+function entryOps(entry: AuditEntry | undefined): StoreOp[] {
+  if (entry === undefined) return [];
+  const key = `${AUDIT_PREFIX}${String(entry.number).padStart(10, "0")}`;
+  return [{ kind: "put", key, value: utf8(entryLine(entry)) }];
 }

@@ -1,16 +1,8 @@
-import { decodeCbor, encodeCbor, isArray, isBytes, isUint, type CborValue } from "../codec/cbor.ts";
-import type { Verifier } from "../codec/cose.ts";
-import type { Crypto } from "../ports/crypto.ts";
-import type { StoreOp } from "../ports/store.ts";
 import type { WantedImage } from "../image/image-fetch.ts";
 import { isSameKey, type KeyRecord } from "../lifecycle/classes.ts";
-import { DIALECTS } from "../suit/dialect.ts";
-import { openRelease, type Release } from "../suit/release.ts";
+import type { Release } from "../suit/release.ts";
 import { toBase64Url, toHex } from "../util/bytes.ts";
-
-export const RELEASE_PREFIX = "release/";
-export const IMAGE_PREFIX = "image/";
-export const VALIDATOR_PREFIX = "validator/";
+import { Holders, type Change } from "./holders.ts";
 
 /** A release that the gateway offers, and where its image comes from. */
 export interface Listing {
@@ -24,8 +16,6 @@ export interface Listing {
   readonly tables: ReadonlyMap<string, Uint8Array>;
   /** A further path for the image, for clients whose URI is fixed. */
   readonly alias: string | undefined;
-  /** Keys of the authorities that signed it. */
-  readonly vouchers: readonly KeyRecord[];
 }
 
 /** `/i/<id>`: 48 bits of the image's digest, short enough for a frame of 802.15.4. */
@@ -49,7 +39,7 @@ export function manifestPaths(release: Release): string[][] {
 
 export const componentOf = (release: Release): string => release.key.split("/")[2]!;
 
-/** What is remembered of an image when its release was replaced: who has ever stood for it, and for which classes it was. */
+/** What is remembered of an image when its releases were replaced: who stood for it then, and for which classes it was. */
 export interface ImageFacts {
   readonly vouchers: readonly KeyRecord[];
   readonly classes: readonly string[];
@@ -57,15 +47,33 @@ export interface ImageFacts {
 
 const NO_FACTS: ImageFacts = { vouchers: [], classes: [] };
 
-/** What the gateway offers: one listing per (vendor, class, component), and every image it may serve. */
+/** What a catalogue asks about trust. */
+export interface CatalogueParts {
+  /** Those of a release's signers whose word counts now. */
+  readonly vouchersOf: (release: Release) => readonly KeyRecord[];
+  /** Whether an image is kept whatever becomes of its release: a recovery image is. */
+  readonly isKept: (digest: string) => boolean;
+}
+
+/** What becomes of the images of a listing when another one takes its place. */
+export interface LeftBehind {
+  readonly kept: ReadonlyMap<string, ImageFacts>;
+  readonly forgotten: readonly string[];
+}
+
+/** The releases by their keys (vendor, class, component), what is on offer of them, and every image that may be served. */
 export class Catalogue {
+  readonly #parts: CatalogueParts;
   readonly #listings = new Map<string, Listing>();
   readonly #images = new Map<string, WantedImage>();
   readonly #facts = new Map<string, ImageFacts>();
   /** Keys of the listings that have an image. */
   readonly #having = new Map<string, Set<string>>();
-  /** Keys of listings that nobody stands for any more: kept for the rollback check, and offered to nobody. */
-  readonly withdrawn: Set<string> = new Set();
+  readonly #holders = new Holders();
+
+  constructor(parts: CatalogueParts) {
+    this.#parts = parts;
+  }
 
   get(key: string): Listing | undefined {
     return this.#listings.get(key);
@@ -75,8 +83,23 @@ export class Catalogue {
     return this.#listings.size;
   }
 
+  /** All of them; those that nobody stands for are kept too. */
   listings(): Iterable<Listing> {
     return this.#listings.values();
+  }
+
+  /** The release at a path, of a manifest or an alias. */
+  at(path: string): Listing | undefined {
+    return this.#listings.get(this.#holders.at(path) ?? "");
+  }
+
+  /** Others that have a path, be they there or not. */
+  claimants(path: string, but: string): Listing[] {
+    return [...this.#holders.claimants(path)].flatMap((key) => (key === but ? [] : [this.#listings.get(key)!]));
+  }
+
+  isOnOffer(key: string): boolean {
+    return this.#holders.isOnOffer(key);
   }
 
   image(digest: string): WantedImage | undefined {
@@ -87,6 +110,7 @@ export class Catalogue {
     return this.#images.values();
   }
 
+  /** Whether a listing has it, on offer or not. */
   isCurrent(digest: string): boolean {
     return this.#having.has(digest);
   }
@@ -94,30 +118,74 @@ export class Catalogue {
   /** Releases on offer that have an image. */
   offering(digest: string): Listing[] {
     return [...(this.#having.get(digest) ?? [])].flatMap((key) =>
-      this.withdrawn.has(key) ? [] : [this.#listings.get(key)!],
+      this.isOnOffer(key) ? [this.#listings.get(key)!] : [],
     );
   }
 
   /** Whether a release on offer has this image for devices of a class. */
-  isOffered(digest: string, classId?: string): boolean {
-    return this.offering(digest).some(
-      ({ release }) => classId === undefined || release.classIds.some((id) => toHex(id) === classId),
+  isOffered(digest: string, classId: string): boolean {
+    return this.#places(digest).some((place) => place.classId === classId);
+  }
+
+  /** Where a manifest is on offer that has this image: that of a class, if it is known and has one. */
+  manifestOf(digest: string, classId: string | undefined): readonly string[] | undefined {
+    const places = this.#places(digest);
+    return (places.find((place) => place.classId === classId) ?? places[0])?.path;
+  }
+
+  #places(digest: string): { readonly classId: string; readonly path: readonly string[] }[] {
+    return this.offering(digest).flatMap(({ release }) =>
+      manifestPaths(release).flatMap((path, i) =>
+        this.#holders.at(path.join("/")) === release.key ? [{ classId: toHex(release.classIds[i]!), path }] : [],
+      ),
     );
   }
 
-  put(listing: Listing): void {
-    const { key } = listing.release;
+  /** Puts a listing in the place of the one by its key; what changed at which paths. */
+  put(listing: Listing, stands: boolean): Map<string, Change> {
+    const { key, sequenceNumber } = listing.release;
+    const { kept, forgotten } = this.leftBehind(listing);
     for (const { digest } of this.#listings.get(key)?.images ?? []) {
       const keys = this.#having.get(digest);
       keys?.delete(key);
       if (keys?.size === 0) this.#having.delete(digest);
     }
-    this.withdrawn.delete(key);
+    for (const [digest, facts] of kept) this.#facts.set(digest, facts);
+    for (const digest of forgotten) this.forgetImage(digest);
     this.#listings.set(key, listing);
     for (const image of listing.images) {
-      this.putImage(image, factsOf(listing, image.digest));
+      this.putImage(image, this.factsOf(listing, image.digest));
       this.#having.set(image.digest, (this.#having.get(image.digest) ?? new Set()).add(key));
     }
+    const manifests = manifestPaths(listing.release).map((path) => path.join("/"));
+    const changes = this.#holders.set(key, { sequenceNumber, manifests, alias: listing.alias, stands });
+    // What is at a path that it has had is another one now.
+    for (const path of [...manifests, listing.alias])
+      if (path !== undefined && !changes.has(path) && this.#holders.at(path) === key)
+        changes.set(path, { before: key, after: key });
+    return changes;
+  }
+
+  /** Somebody stands for a release again, or nobody does any more. */
+  judge(key: string, stands: boolean): Map<string, Change> {
+    return this.#holders.judge(key, stands);
+  }
+
+  /**
+   * Of a release that was on offer the images stay: whoever has begun may end, and a rollout may go back. Of one that
+   * nobody stood for nothing stays.
+   */
+  leftBehind({ release, images }: Listing): LeftBehind {
+    const kept = new Map<string, ImageFacts>();
+    const forgotten: string[] = [];
+    const before = this.#listings.get(release.key);
+    for (const { digest } of before?.images ?? []) {
+      if (images.some((image) => image.digest === digest)) continue;
+      const isElsewhere = this.#having.get(digest)!.size > 1;
+      if (this.isOnOffer(release.key)) kept.set(digest, this.factsWith(digest, this.factsOf(before!, digest)));
+      else if (!isElsewhere && !this.#parts.isKept(digest)) forgotten.push(digest);
+    }
+    return { kept, forgotten };
   }
 
   putImage(image: WantedImage, facts: ImageFacts): void {
@@ -132,23 +200,24 @@ export class Catalogue {
     return { vouchers: [...vouchers, ...others], classes: [...new Set([...classes, ...more.classes])] };
   }
 
-  /** Whether an image is one that nobody offers, and nobody with a valid key has ever stood for. */
-  isForsaken(digest: string, isDead: (key: KeyRecord) => boolean): boolean {
-    const { vouchers } = this.factsWith(digest);
-    const isWithdrawn = this.isCurrent(digest); // and yet nobody offers it
-    return this.offering(digest).length === 0 && (isWithdrawn || (vouchers.length > 0 && vouchers.every(isDead)));
+  /** What a listing says of one of its images. */
+  factsOf({ release }: Listing, digest: string): ImageFacts {
+    const image = release.images.find((one) => toHex(one.digest) === digest);
+    return { vouchers: this.#parts.vouchersOf(release), classes: (image?.classIds ?? []).map(toHex) };
+  }
+
+  /** Whether an image is one that nobody offers, and that nobody whose word counts has ever stood for. */
+  isForsaken(digest: string, counts: (key: KeyRecord, classes: readonly string[]) => boolean): boolean {
+    if (this.offering(digest).length > 0) return false;
+    if (this.isCurrent(digest)) return true; // withdrawn
+    const { vouchers, classes } = this.factsWith(digest);
+    return vouchers.length > 0 && !vouchers.some((key) => counts(key, classes));
   }
 
   forgetImage(digest: string): void {
     this.#images.delete(digest);
     this.#facts.delete(digest);
   }
-}
-
-/** What a listing says of one of its images. */
-function factsOf({ release, vouchers }: Listing, digest: string): ImageFacts {
-  const image = release.images.find((one) => toHex(one.digest) === digest);
-  return { vouchers, classes: (image?.classIds ?? []).map(toHex) };
 }
 
 /**
@@ -161,75 +230,4 @@ export function imagesOf(release: Release, sources: ReadonlyMap<string, string>)
     const signed = /^(?!file:)[a-z][a-z0-9+.-]*:/i.test(uri) ? uri : undefined;
     return { digest: hex, size, uri: sources.get(hex) ?? signed };
   });
-}
-
-/** The writes that make a listing last; `catalogue` has what is known of its images already. */
-export function listingOps(listing: Listing, catalogue: Catalogue): StoreOp[] {
-  const { release, images, source, alias } = listing;
-  const tables = [...listing.tables];
-  const sources = images.map(({ uri }) => uri ?? null);
-  return [
-    {
-      kind: "put",
-      key: RELEASE_PREFIX + release.key,
-      value: encodeCbor([release.envelope, source ?? null, alias ?? null, sources, tables, release.dialect]),
-    },
-    ...images.map(({ digest, size, uri }): StoreOp => {
-      const { vouchers, classes } = catalogue.factsWith(digest, factsOf(listing, digest));
-      const keys = vouchers.map(({ algorithm, key }) => [algorithm, key]);
-      return { kind: "put", key: IMAGE_PREFIX + digest, value: encodeCbor([size, uri ?? null, keys, classes]) };
-    }),
-    ...images.map(({ digest }): StoreOp => ({ kind: "delete", key: VALIDATOR_PREFIX + digest })),
-  ];
-}
-
-/** A listing from the store; its envelope is authenticated again, by the anchors of today. */
-export function recoverListing(
-  crypto: Crypto,
-  record: Uint8Array,
-  anchors: readonly Verifier[],
-  vouchersOf: (release: Release) => readonly KeyRecord[],
-): Listing | string {
-  const fields = tryDecode(record);
-  if (!isArray(fields) || !isBytes(fields[0])) return "record-damaged";
-  const dialect = DIALECTS.find((known) => known === fields[5]);
-  const opened = openRelease(crypto, fields[0], { anchors, dialect });
-  if (!opened.ok) return opened.reason;
-  const text = (value: unknown): string | undefined => (typeof value === "string" ? value : undefined);
-  const { release } = opened;
-  const source = text(fields[1]);
-  // A record of an earlier version has the source of its one image only.
-  const uris = isArray(fields[3]) ? fields[3].map(text) : [source];
-  const images = release.images.map(({ digest, size }, i) => ({ digest: toHex(digest), size, uri: uris[i] }));
-  const tables = new Map<string, Uint8Array>();
-  for (const entry of isArray(fields[4]) ? fields[4] : [])
-    if (isArray(entry) && typeof entry[0] === "string" && isBytes(entry[1])) tables.set(entry[0], entry[1]);
-  const digest = toHex(release.imageDigest);
-  return { release, digest, images, tables, source, alias: text(fields[2]), vouchers: vouchersOf(release) };
-}
-
-export function recoverImage(
-  digest: string,
-  record: Uint8Array,
-): { readonly image: WantedImage; readonly facts: ImageFacts } | undefined {
-  const fields = tryDecode(record);
-  if (!isArray(fields) || !isUint(fields[0])) return undefined;
-  const vouchers: KeyRecord[] = [];
-  // A record of an earlier version names nobody.
-  for (const entry of isArray(fields[2]) ? fields[2] : []) {
-    const [algorithm, key] = isArray(entry) ? entry : [];
-    if (typeof algorithm === "string" && typeof key === "string")
-      vouchers.push({ algorithm: algorithm as KeyRecord["algorithm"], key });
-  }
-  const classes = (isArray(fields[3]) ? fields[3] : []).filter((id): id is string => typeof id === "string");
-  const uri = typeof fields[1] === "string" ? fields[1] : undefined;
-  return { image: { digest, size: fields[0], uri }, facts: { vouchers, classes } };
-}
-
-function tryDecode(record: Uint8Array): CborValue | undefined {
-  try {
-    return decodeCbor(record);
-  } catch {
-    return undefined;
-  }
 }

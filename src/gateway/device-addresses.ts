@@ -25,7 +25,7 @@ export class DeviceAddresses {
   }
 
   at(address: string): string | undefined {
-    return this.#devices.get(address);
+    return address === "" ? undefined : this.#devices.get(address);
   }
 
   recover(address: string, device: string): void {
@@ -43,25 +43,28 @@ export class DeviceAddresses {
     if ((there !== undefined || before !== undefined) && !fresh)
       return !this.#isHeld(device) && (there === undefined || !this.#isHeld(there));
     this.#bind(address, device);
-    if (this.#isHeld(device)) this.keep(device);
+    if (this.#isHeld(device)) this.#store(this.keepOps(device));
     return true;
   }
 
   /** On disk: a restart sets nobody free. */
-  keep(device: string): void {
+  keepOps(device: string): StoreOp[] {
     const address = this.#addressOf.get(device);
-    if (address === undefined) return;
-    this.#store([{ kind: "put", key: ADDRESS_PREFIX + device, value: utf8(address) }]);
+    return address === undefined ? [] : [{ kind: "put", key: ADDRESS_PREFIX + device, value: utf8(address) }];
   }
 
+  releaseOps(device: string): StoreOp[] {
+    return [{ kind: "delete", key: ADDRESS_PREFIX + device }];
+  }
+
+  /** A record of one that is held no longer. */
   release(device: string): void {
-    this.#store([{ kind: "delete", key: ADDRESS_PREFIX + device }]);
+    this.#store(this.releaseOps(device));
   }
 
   /** It is no more: who has its address next is somebody else. */
   forget(device: string): void {
     this.#devices.delete(this.#addressOf.get(device) ?? "");
-    this.release(device);
   }
 
   #bind(address: string, device: string): void {

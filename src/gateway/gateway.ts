@@ -16,18 +16,19 @@ import type { GatewayParts, Recovered } from "./parts.ts";
 import { DeviceTimer } from "./device-timer.ts";
 import { Devices } from "./devices.ts";
 import { TransferTable } from "../transfer/transfer-table.ts";
-import { fromHex, utf8 } from "../util/bytes.ts";
+import { utf8 } from "../util/bytes.ts";
 import { earlier } from "../util/deadline.ts";
 import { WallClock } from "../util/wall-clock.ts";
-import { Catalogue, IMAGE_PREFIX, imagePath, VALIDATOR_PREFIX, type Listing } from "./catalogue.ts";
+import { Catalogue, type Listing } from "./catalogue.ts";
+import { forgetOps, VALIDATOR_PREFIX } from "./listing-record.ts";
 import { imagePackages } from "./packages.ts";
-import { recoverDevices, recoverImages, removeStrays } from "./recovery.ts";
+import { recoverDevices, recoverImages, removeStrays, tellDamaged } from "./recovery.ts";
 import { Proxying } from "./proxying.ts";
 import { Publishing } from "./publishing.ts";
 import { Publications, type Publication, type PublishOutcome, type PublishRequest } from "./publications.ts";
 import { RefusalLog } from "./refusal-log.ts";
 import { LifecycleDesk } from "./lifecycle-desk.ts";
-import { latestFirst, Offers } from "./offers.ts";
+import { Offers } from "./offers.ts";
 import { ServedImages } from "./resources.ts";
 
 export type { GatewayParts, Recovered } from "./parts.ts";
@@ -40,7 +41,10 @@ export type { GatewayParts, Recovered } from "./parts.ts";
 export class Gateway {
   readonly #parts: GatewayParts;
   readonly #endpoint: CoapEndpoint;
-  readonly #catalogue = new Catalogue();
+  readonly #catalogue = new Catalogue({
+    vouchersOf: (release) => this.#publications.vouchersOf(release),
+    isKept: (digest) => this.#isRecovery(digest),
+  });
   readonly #transfers = new TransferTable();
   readonly #cache: ImageCache;
   readonly #publications: Publications;
@@ -102,36 +106,14 @@ export class Gateway {
     this.fleet = new FleetDesk({ ...fleetParts, random: parts.random.fork("rollout") });
     const durably = (ops: readonly StoreOp[]): number => store(ops, "durable");
     const [publications, offers, cache] = [this.#publications, this.#offers, this.#cache];
-    this.#publishing = new Publishing({ log, metrics, publications, cache, desk, offers, store: durably, notify });
+    this.#publishing = new Publishing({ log, metrics, publications, cache, desk, offers });
     this.access = new AccessTokens({ crypto, random: parts.random.fork("access"), unixMs, store: durably });
     const send: WebhooksParts["send"] = (command) => {
       this.#commands.push({ ...command, id: this.#nextId });
       return this.#nextId++;
     };
     this.webhooks = new Webhooks({ ...shared, targets, send, store: durably });
-    const { ownAddress = () => undefined, profiles = [], awakeUs = () => undefined } = parts;
-    this.#devices = new Devices(
-      {
-        random: parts.random.fork("lwm2m"),
-        metrics,
-        log,
-        endpoint: this.#endpoint,
-        profiles,
-        awakeUs,
-        packages: imagePackages({ catalogue, cache: this.#cache, served, transfers: this.#transfers, ownAddress }),
-        unixMs,
-        heard: (nowUs, endpoint) => {
-          this.desk.heard(nowUs, endpoint, this.#devices.updates.runs(endpoint));
-          this.fleet.heard(nowUs, endpoint);
-        },
-        learn: this.fleet.learn.bind(this.fleet),
-        answered: this.fleet.handleOutcome.bind(this.fleet),
-        registered: this.fleet.registered.bind(this.fleet),
-        updateChanged: this.fleet.updateChanged.bind(this.fleet),
-        store,
-      },
-      this.#router,
-    );
+    this.#devices = this.#newDevices(unixMs);
     this.#recover(recovered.nowUs ?? 0, recovered.entries);
   }
 
@@ -154,6 +136,32 @@ export class Gateway {
       },
       onRetransmission: (nowUs, peer) => this.#devices.handleRetransmission(nowUs, peer),
     });
+  }
+
+  #newDevices(unixMs: (nowUs: number) => number): Devices {
+    const { log, random, ownAddress = () => undefined, profiles = [], awakeUs = () => undefined } = this.#parts;
+    const classOf = (endpoint: string): string | undefined => this.desk.lifecycle.state.byEndpoint(endpoint)?.classId;
+    const [catalogue, cache, served, transfers] = [this.#catalogue, this.#cache, this.#served, this.#transfers];
+    const parts = {
+      random: random.fork("lwm2m"),
+      metrics: this.#refusals,
+      log,
+      endpoint: this.#endpoint,
+      profiles,
+      awakeUs,
+      packages: imagePackages({ catalogue, cache, served, transfers, ownAddress, classOf }),
+      unixMs,
+      heard: (nowUs: number, endpoint: string): void => {
+        this.desk.heard(nowUs, endpoint, this.#devices.updates.runs(endpoint));
+        this.fleet.heard(nowUs, endpoint);
+      },
+      learn: this.fleet.learn.bind(this.fleet),
+      answered: this.fleet.handleOutcome.bind(this.fleet),
+      registered: this.fleet.registered.bind(this.fleet),
+      updateChanged: this.fleet.updateChanged.bind(this.fleet),
+      store: (ops: readonly StoreOp[], durability: Durability): number => this.#store(ops, durability),
+    };
+    return new Devices(parts, this.#router);
   }
 
   #newDesk(unixMs: (nowUs: number) => number): LifecycleDesk {
@@ -217,7 +225,7 @@ export class Gateway {
 
   /** Releases on offer. */
   listings(): Listing[] {
-    return [...this.#catalogue.listings()].filter(({ release }) => !this.#catalogue.withdrawn.has(release.key));
+    return [...this.#catalogue.listings()].filter(({ release }) => this.#catalogue.isOnOffer(release.key));
   }
 
   /** Publications that wait for their image or their record. */
@@ -273,14 +281,14 @@ export class Gateway {
     const { crypto, anchors, log, metrics } = this.#parts;
     const [catalogue, cache, transfers] = [this.#catalogue, this.#cache, this.#transfers];
     const records = [...entries];
-    this.desk.recover(records);
+    for (const key of this.desk.recover(records)) tellDamaged({ log, metrics }, key, "record-damaged");
     const trusted = [...anchors, ...this.desk.anchors()];
     const publications = this.#publications;
     const storeLazily = (ops: readonly StoreOp[]): void => this.#storeLazily(ops);
     const recovery = { crypto, anchors: trusted, log, metrics, catalogue, cache, transfers, publications, storeLazily };
     const listings = recoverImages(recovery, records);
-    for (const image of catalogue.images()) this.#offers.serveImage(image.digest);
-    for (const listing of latestFirst(listings)) this.#offers.offer(nowUs, listing);
+    for (const listing of listings) this.#offers.offer(nowUs, listing);
+    for (const { digest } of catalogue.images()) this.#offers.showImage(digest);
     recoverDevices(recovery, [this.#devices, this.fleet, this.access, this.webhooks], nowUs, records);
     removeStrays(recovery);
     this.#devices.begin(nowUs);
@@ -312,9 +320,8 @@ export class Gateway {
       );
     } else if (event.kind === "evicted") {
       if (this.#catalogue.isCurrent(digest)) return;
-      this.#catalogue.forgetImage(digest);
-      this.#served.withdraw(imagePath(fromHex(digest)!));
-      this.#store([{ kind: "delete", key: IMAGE_PREFIX + digest }], "lazy");
+      this.#offers.forget(digest);
+      this.#store(forgetOps(digest), "lazy");
     } else {
       this.#served.settle(nowUs, digest);
       this.#devices.updates.imageSettled(nowUs, digest, event.kind !== "failed");
@@ -328,11 +335,11 @@ export class Gateway {
       this.#parts.log.event("error", "store-write-failed", { reason: event.reason, detail: event.detail });
       this.#parts.metrics.count("store_write_failed", event.reason);
     }
-    this.#devices.stored(nowUs, id, event.kind === "done");
-    this.access.stored(id, event.kind === "done");
-    this.fleet.stored(nowUs, id, event.kind === "done", event.kind === "failed" ? event.detail : "");
-    this.desk.stored(nowUs, id, event.kind === "done", event.kind === "failed" ? event.detail : "");
-    this.#publishing.stored(nowUs, id, event.kind === "failed" ? event : undefined);
+    const isDone = event.kind === "done";
+    this.#devices.stored(nowUs, id, isDone);
+    this.access.stored(id, isDone);
+    this.fleet.stored(nowUs, id, isDone, event.kind === "failed" ? event.detail : "");
+    this.desk.stored(nowUs, id, event.kind === "failed" ? event : undefined);
   }
 
   #store(ops: readonly StoreOp[], durability: Durability): number {
@@ -342,12 +349,16 @@ export class Gateway {
     return id;
   }
 
+  #isRecovery(digest: string): boolean {
+    return [...this.desk.lifecycle.state.recovery.values()].includes(digest);
+  }
+
   #isPinned(nowUs: number, digest: string): boolean {
     return (
       this.#catalogue.isCurrent(digest) ||
       this.#publications.needsImage(digest) ||
       this.#devices.updates.needs(digest) ||
-      [...this.desk.lifecycle.state.recovery.values()].includes(digest) ||
+      this.#isRecovery(digest) ||
       this.fleet.needs(digest) ||
       this.#transfers.hasUnfinished(nowUs, digest)
     );

@@ -13,7 +13,7 @@ import type { Metrics } from "../ports/metrics.ts";
 import type { StoreOp } from "../ports/store.ts";
 import type { Dialect } from "../suit/dialect.ts";
 import { fromHex, fromUtf8, utf8 } from "../util/bytes.ts";
-import { AuditWriter, type DeskResult } from "./audit-writer.ts";
+import { AuditWriter, type DeskResult, type Turn, type TurnResult } from "./audit-writer.ts";
 import { transferPath } from "./catalogue.ts";
 import { addDeviceResources } from "./device-resources.ts";
 import { ADDRESS_PREFIX, DeviceAddresses } from "./device-addresses.ts";
@@ -38,6 +38,8 @@ interface DeskParts {
   readonly hasImage: (digest: string) => boolean;
 }
 
+/** An IPv6 or IPv4 address, with its zone if it has one. */
+const ADDRESS = /^[0-9a-fA-F.:]{2,45}(?:%[\w.-]+)?$/;
 const DAY_MS = 86_400_000;
 /** Changes by these paths are entries of the log themselves. */
 const OWN_ENTRIES = /^\/v1\/(?:lifecycle|credentials)\//;
@@ -71,19 +73,22 @@ export class LifecycleDesk {
     });
   }
 
-  recover(entries: Iterable<readonly [key: string, value: Uint8Array]>): void {
+  /** Keys of records that are damaged. */
+  recover(entries: Iterable<readonly [key: string, value: Uint8Array]>): string[] {
+    const damaged: string[] = [];
     const records = [...entries];
     this.#writer.recover(records);
     for (const [key, value] of records) {
       const name = key.slice(key.indexOf("/") + 1);
       if (key.startsWith(CREDENTIAL_PREFIX)) this.#recoverCredential(name, value);
       else if (key.startsWith(SEEN_PREFIX)) this.#recoverSeen(name, value);
-      else if (key.startsWith(ADDRESS_PREFIX)) this.#recoverAddress(name, fromUtf8(value) ?? "");
+      else if (key.startsWith(ADDRESS_PREFIX) && !this.#recoverAddress(name, fromUtf8(value))) damaged.push(key);
       else if (key.startsWith(TRANSFER_PREFIX)) this.#serveTransfer(name, value.slice());
     }
-    if (this.tampered === undefined) return;
+    if (this.tampered === undefined) return damaged;
     this.#parts.log.event("error", "audit-log-tampered", { reason: this.tampered });
     this.#parts.metrics.count("audit_log_tampered");
+    return damaged;
   }
 
   /** One that a stop has left behind is erased now. */
@@ -95,9 +100,11 @@ export class LifecycleDesk {
   }
 
   /** Whoever is at the address of a device that is held no longer, or is none any more, is another one. */
-  #recoverAddress(device: string, address: string): void {
-    if (this.lifecycle.state.devices.get(device)?.state === "quarantined") this.#addresses.recover(address, device);
-    else if (this.tampered === undefined) this.#addresses.release(device);
+  #recoverAddress(device: string, address: string | undefined): boolean {
+    const isHeld = this.lifecycle.state.devices.get(device)?.state === "quarantined";
+    if (isHeld && address !== undefined && ADDRESS.test(address)) this.#addresses.recover(address, device);
+    else if (!isHeld && this.tampered === undefined) this.#addresses.release(device);
+    return !isHeld || this.#addresses.at(address ?? "") === device;
   }
 
   #recoverSeen(device: string, value: Uint8Array): void {
@@ -175,7 +182,14 @@ export class LifecycleDesk {
         reason: "no-such-image",
         detail: `there is no image ${event.digest} here: publish it first`,
       });
-    this.#writer.submit({ unixMs: this.#parts.unixMs(nowUs), actor, event, extra, done, check });
+    const plan = (): Turn | Refusal => check?.() ?? { event, ops: [...extra, ...this.#heldOps(event)] };
+    // A turn with an event has an entry.
+    this.#writer.submit({
+      unixMs: this.#parts.unixMs(nowUs),
+      actor,
+      plan,
+      done: (result) => done(result as DeskResult),
+    });
   }
 
   /** Somebody changed something by the API; the lifecycle's own changes are entries already. */
@@ -272,17 +286,15 @@ export class LifecycleDesk {
     this.submit(nowUs, actor, event, finish, [{ kind: "put", key: TRANSFER_PREFIX + name, value: envelope }], again);
   }
 
-  stored(nowUs: number, id: number, ok: boolean, detail: string): void {
-    this.#writer.stored(nowUs, id, ok, detail);
+  stored(nowUs: number, id: number, failure: Refusal | undefined): void {
+    this.#writer.stored(nowUs, id, failure);
   }
 
   #written(nowUs: number, { event: { kind, ...fields }, number }: AuditEntry): void {
     this.#parts.log.event("info", "lifecycle", { kind, number });
     this.#parts.metrics.count("lifecycle", kind);
     const event = { kind, ...fields } as unknown as LifecycleEvent;
-    if (event.kind === "device-quarantined") this.#addresses.keep(event.device);
-    else if (event.kind === "device-released") this.#addresses.release(event.device);
-    else if (event.kind === "device-decommissioned") this.#addresses.forget(event.device);
+    if (event.kind === "device-decommissioned") this.#addresses.forget(event.device);
     this.#parts.changed(nowUs, event);
   }
 
@@ -311,33 +323,42 @@ export class LifecycleDesk {
     return undefined;
   }
 
+  /** Where a device is that is put in quarantine, or set free: on disk with the entry. */
+  #heldOps(event: LifecycleEvent): readonly StoreOp[] {
+    if (event.kind === "device-quarantined") return this.#addresses.keepOps(event.device);
+    const isFree = event.kind === "device-released" || event.kind === "device-decommissioned";
+    return isFree ? this.#addresses.releaseOps(event.device) : [];
+  }
+
   /**
-   * Puts a release of governed classes on record, its writes and the entry of its first class in one; quarantine knows
-   * what is current from then on. False where none of its classes is defined here. `check`: much may be decided before
-   * its turn comes.
+   * Puts a release on record when its turn has come, its writes and the entry of its first class that is governed by
+   * then in one; quarantine knows what is current from then on.
    */
   recordRelease(
     nowUs: number,
     classIds: readonly string[],
     about: { readonly sequenceNumber: number; readonly digest: string },
-    ops: readonly StoreOp[],
-    done: (result: DeskResult) => void,
-    check: () => Refusal | undefined,
-  ): boolean {
-    const [first, ...others] = classIds.filter((id) => this.lifecycle.state.classes.has(id));
-    if (first === undefined) return false;
+    plan: () => readonly StoreOp[] | Refusal,
+    done: (result: TurnResult) => void,
+  ): void {
+    const unixMs = this.#parts.unixMs(nowUs);
     const admitted = (classId: string): LifecycleEvent => ({ kind: "release-admitted", classId, ...about });
-    const finish = (result: DeskResult): void => {
+    let governed: string[] = [];
+    const turn = (): Turn | Refusal => {
+      const ops = plan();
+      if ("reason" in ops) return ops;
+      governed = classIds.filter((id) => this.lifecycle.state.classes.has(id));
+      return { event: governed.length > 0 ? admitted(governed[0]!) : undefined, ops };
+    };
+    const finish = (result: TurnResult): void => {
       done(result);
       if (!result.ok) return;
-      this.#refused.set(first, "");
-      for (const classId of others) {
+      for (const [i, classId] of governed.entries()) {
         this.#refused.set(classId, "");
-        this.submit(nowUs, "gateway", admitted(classId), this.#orLost("gateway", { classId, ...about }));
+        if (i > 0) this.submit(nowUs, "gateway", admitted(classId), this.#orLost("gateway", { classId, ...about }));
       }
     };
-    this.submit(nowUs, "gateway", admitted(first), finish, ops, check);
-    return true;
+    this.#writer.submit({ unixMs, actor: "gateway", plan: turn, done: finish });
   }
 
   /** A release of governed classes was refused. */

@@ -8,7 +8,8 @@ import type { LifecycleEvent } from "../lifecycle/events.ts";
 import type { Updates } from "../lwm2m/update/updates.ts";
 import { fromHex, toHex } from "../util/bytes.ts";
 import { Code, ContentFormat } from "../coap/numbers.ts";
-import { imagePath, manifestPaths, sectorTablePath, type Catalogue, type Listing } from "./catalogue.ts";
+import { imagePath, sectorTablePath, type Catalogue, type Listing } from "./catalogue.ts";
+import type { Change } from "./holders.ts";
 import type { LifecycleDesk } from "./lifecycle-desk.ts";
 import { manifestResource, type ServedImages } from "./resources.ts";
 
@@ -26,8 +27,8 @@ const STOPPING: ReadonlySet<string> = new Set([...JUDGED, "device-quarantined", 
 interface Judge {
   /** Why nobody stands for a release any more. */
   standing(listing: Listing): Refusal | undefined;
-  /** Whether nobody believes a key any more. */
-  isDead(key: KeyRecord): boolean;
+  /** Whether the word of a key counts now for images of these classes. */
+  counts(key: KeyRecord, classes: readonly string[]): boolean;
   /** Whether the signed table of an image's sectors is by a key that counts. */
   tableStands(listing: Listing, digest: string): boolean;
 }
@@ -54,44 +55,36 @@ export class Offers {
     this.#parts = parts;
   }
 
-  /** Puts a listing on the air in place of the one before; on record only, where nobody stands for it. */
+  /** Puts a listing in the place of the one before: on the air, where somebody stands for it. */
   offer(nowUs: number, listing: Listing): void {
-    const { catalogue, crypto, router, judge } = this.#parts;
-    const { release } = listing;
-    const before = catalogue.withdrawn.has(release.key) ? undefined : catalogue.get(release.key);
-    const refusal = judge.standing(listing) ?? this.#taken(listing, before);
-    catalogue.put(listing);
-    const isOn = refusal === undefined;
-    // Classes that it leaves out have no release by this key any more.
-    const freed = before !== undefined && this.#takeDown(before, isOn ? listing : undefined);
-    if (isOn) {
-      for (const { digest } of listing.images) this.serveImage(digest);
-      if (listing.alias !== undefined) this.#parts.served.serve([listing.alias], listing.images[0]!);
-      const etag = crypto.sha256(release.envelope).subarray(0, 8);
-      for (const path of manifestPaths(release))
-        router.add(path, manifestResource(release.envelope, etag, path.join("/")));
-      for (const [digest, table] of listing.tables)
-        if (judge.tableStands(listing, digest)) this.#serveTable(digest, table);
-    } else this.#withdraw(listing, refusal);
-    if (freed) this.#giveBack(nowUs);
+    const { catalogue, judge } = this.#parts;
+    const before = catalogue.get(listing.release.key);
+    const refusal = judge.standing(listing);
+    this.#show(nowUs, catalogue.put(listing, refusal === undefined));
+    for (const { digest } of [...(before?.images ?? []), ...listing.images]) this.showImage(digest);
+    if (refusal !== undefined) this.#tellWithdrawn(listing, refusal);
   }
 
-  /** A path of it is another's: one that nobody stood for keeps no class from a later release. */
-  #taken({ release }: Listing, before: Listing | undefined): Refusal | undefined {
-    const own = new Set(pathsOf(before));
-    const { router } = this.#parts;
-    const taken = manifestPaths(release).find((path) => !own.has(path.join("/")) && router.has(path));
-    return taken && { reason: "class-taken", detail: `/${taken.join("/")} is a later release's` };
-  }
-
-  /** Paths that a listing had, and the one in its place has not. True when there are any. */
-  #takeDown({ release, alias }: Listing, next: Listing | undefined): boolean {
-    const { router, served } = this.#parts;
-    if (alias !== undefined && alias !== next?.alias) served.withdraw([alias]);
-    const kept = new Set(pathsOf(next));
-    const left = manifestPaths(release).filter((path) => !kept.has(path.join("/")));
-    for (const path of left) router.remove(path);
-    return left.length > 0;
+  /** Brings what is at some paths up to date. */
+  #show(nowUs: number, changes: ReadonlyMap<string, Change>): void {
+    const { catalogue, crypto, router, served, notify } = this.#parts;
+    const touched = new Set<string>();
+    for (const [path, { before, after }] of changes) {
+      const listing = after === undefined ? undefined : catalogue.get(after)!;
+      for (const key of [before, after]) if (key !== undefined) touched.add(key);
+      if (!path.includes("/")) {
+        if (listing === undefined) served.withdraw([path]);
+        else served.serve([path], listing.images[0]!);
+        continue;
+      }
+      if (listing === undefined) router.remove(path.split("/"));
+      else {
+        const { envelope } = listing.release;
+        router.add(path.split("/"), manifestResource(envelope, crypto.sha256(envelope).subarray(0, 8), path));
+      }
+      notify(nowUs, path); // whoever observes it hears that it has gone, too
+    }
+    for (const key of touched) for (const { digest } of catalogue.get(key)!.images) this.showImage(digest);
   }
 
   /** Whoever knows what it is for fetches it before the image; who does not, does without. */
@@ -103,28 +96,52 @@ export class Offers {
   }
 
   /** Also of a release that was replaced since: whoever has begun may end. Not of one that nobody stands for. */
-  serveImage(digest: string): void {
-    const { catalogue, served } = this.#parts;
+  showImage(digest: string): void {
+    const { catalogue, served, router } = this.#parts;
     const image = catalogue.image(digest);
-    const bytes = fromHex(digest);
-    if (image === undefined || bytes === undefined || this.#isForsaken(digest)) return;
-    served.serve(imagePath(bytes), image);
+    const path = imagePath(fromHex(digest)!);
+    if (image === undefined || this.#isForsaken(digest)) served.withdraw(path);
+    else served.serve(path, image);
+    const table = this.#tableOf(digest);
+    if (table === undefined) router.remove(sectorTablePath(fromHex(digest)!));
+    else this.#serveTable(digest, table);
+  }
+
+  /** The signed table of an image's sectors that a release on offer brought. */
+  #tableOf(digest: string): Uint8Array | undefined {
+    const { catalogue, judge } = this.#parts;
+    return catalogue
+      .offering(digest)
+      .find((listing) => judge.tableStands(listing, digest))
+      ?.tables.get(digest);
+  }
+
+  /** An image that is not here any more. */
+  forget(digest: string): void {
+    this.#parts.catalogue.forgetImage(digest);
+    this.showImage(digest);
   }
 
   #isForsaken(digest: string): boolean {
     const { catalogue, judge } = this.#parts;
-    return catalogue.isForsaken(digest, (key) => judge.isDead(key));
+    return catalogue.isForsaken(digest, (key, classes) => judge.counts(key, classes));
   }
 
   /** The lifecycle has changed: what nobody stands for is offered no longer, and held devices get no more. */
   review(nowUs: number, event: LifecycleEvent): void {
-    const { catalogue } = this.#parts;
+    const { catalogue, judge } = this.#parts;
     const { kind } = event;
     if (JUDGED.has(kind)) {
       const classId = kind === "class-defined" ? event.definition.id : "classId" in event ? event.classId : undefined;
-      for (const listing of catalogue.listings()) if (isFor(listing, classId)) this.#judge(nowUs, listing);
-      this.#giveBack(nowUs, classId);
-      for (const { digest } of catalogue.images()) if (this.#isForsaken(digest)) this.#withdrawImage(digest);
+      for (const listing of catalogue.listings()) {
+        const { key, classIds } = listing.release;
+        if (classId !== undefined && !classIds.some((id) => toHex(id) === classId)) continue;
+        const refusal = judge.standing(listing);
+        const wasOn = catalogue.isOnOffer(key);
+        this.#show(nowUs, catalogue.judge(key, refusal === undefined));
+        if (wasOn && refusal !== undefined) this.#tellWithdrawn(listing, refusal);
+      }
+      for (const { digest } of catalogue.images()) this.showImage(digest);
     }
     if (STOPPING.has(kind)) this.sweep(nowUs);
   }
@@ -170,51 +187,9 @@ export class Offers {
     }
   }
 
-  #judge(nowUs: number, listing: Listing): void {
-    const { judge, router, catalogue, notify } = this.#parts;
-    if (catalogue.withdrawn.has(listing.release.key)) return;
-    const refusal = judge.standing(listing);
-    if (refusal !== undefined) {
-      this.#takeDown(listing, undefined);
-      for (const path of pathsOf(listing)) notify(nowUs, path); // whoever observes it hears that it has gone
-      this.#withdraw(listing, refusal);
-    }
-    for (const digest of listing.tables.keys())
-      if (!judge.tableStands(listing, digest)) router.remove(sectorTablePath(fromHex(digest)!));
-  }
-
-  /** What somebody stands for again, the later of two for one path. */
-  #giveBack(nowUs: number, classId?: string): void {
-    const { catalogue, judge } = this.#parts;
-    const listings = [...catalogue.withdrawn].map((key) => catalogue.get(key)!).filter((one) => isFor(one, classId));
-    for (const listing of latestFirst(listings))
-      if (judge.standing(listing) === undefined && this.#taken(listing, undefined) === undefined)
-        this.offer(nowUs, listing);
-  }
-
-  /** It is on the record only: its images go, and their tables. */
-  #withdraw({ release, images }: Listing, { reason }: Refusal): void {
-    const { log, metrics, catalogue } = this.#parts;
-    catalogue.withdrawn.add(release.key);
-    for (const { digest } of images) if (!catalogue.isOffered(digest)) this.#withdrawImage(digest);
-    log.event("warn", "release-withdrawn", { key: release.key, reason });
+  #tellWithdrawn({ release: { key } }: Listing, { reason }: Refusal): void {
+    const { log, metrics } = this.#parts;
+    log.event("warn", "release-withdrawn", { key, reason });
     metrics.count("releases_withdrawn", reason);
   }
-
-  #withdrawImage(digest: string): void {
-    const bytes = fromHex(digest);
-    if (bytes === undefined) return;
-    this.#parts.served.withdraw(imagePath(bytes));
-    this.#parts.router.remove(sectorTablePath(bytes));
-  }
 }
-
-const pathsOf = (listing: Pick<Listing, "release"> | undefined): string[] =>
-  listing === undefined ? [] : manifestPaths(listing.release).map((path) => path.join("/"));
-
-const isFor = ({ release }: Listing, classId: string | undefined): boolean =>
-  classId === undefined || release.classIds.some((id) => toHex(id) === classId);
-
-/** Numbers only rise, so of two for one path the later has the higher. */
-export const latestFirst = (listings: readonly Listing[]): Listing[] =>
-  listings.toSorted((a, b) => b.release.sequenceNumber - a.release.sequenceNumber);

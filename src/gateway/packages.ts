@@ -3,7 +3,7 @@ import type { Registration } from "../lwm2m/registration.ts";
 import type { Packages } from "../lwm2m/update/updates.ts";
 import type { PeerAddress } from "../ports/datagram.ts";
 import type { TransferTable } from "../transfer/transfer-table.ts";
-import { componentOf, manifestPath, type Catalogue } from "./catalogue.ts";
+import type { Catalogue } from "./catalogue.ts";
 import type { ServedImages } from "./resources.ts";
 
 export interface PackagesParts {
@@ -11,6 +11,8 @@ export interface PackagesParts {
   readonly cache: ImageCache;
   readonly served: ServedImages;
   readonly transfers: TransferTable;
+  /** Class of a device that is known here, in hex. */
+  readonly classOf: (endpoint: string) => string | undefined;
   /** Address and port of ours that a peer can reach, as in a URI: `[fd00::1]:5683`; undefined when there is none. */
   readonly ownAddress: (peer: PeerAddress) => string | undefined;
 }
@@ -22,7 +24,7 @@ const pathOf = (id: string, component: number): string[] =>
 const deviceOf = (endpoint: string): string => `ep:${endpoint}`;
 
 /** Images as the packages of LwM2M updates: each update has paths of its own, by which its blocks are counted. */
-export function imagePackages({ catalogue, cache, served, transfers, ownAddress }: PackagesParts): Packages {
+export function imagePackages({ catalogue, cache, served, transfers, ownAddress, classOf }: PackagesParts): Packages {
   const uri = ({ peer }: Registration, path: readonly string[]): string | undefined => {
     const own = ownAddress(peer);
     return own === undefined ? undefined : `coap://${own.replace(/:5683$/, "")}/${path.join("/")}`;
@@ -44,10 +46,8 @@ export function imagePackages({ catalogue, cache, served, transfers, ownAddress 
     },
     uri: (registration, id, component) => uri(registration, pathOf(id, component)),
     manifestUri: (registration, digest) => {
-      for (const listing of catalogue.listings())
-        if (listing.images.some((image) => image.digest === digest))
-          return uri(registration, manifestPath(listing.release.classId, componentOf(listing.release)));
-      return undefined;
+      const path = catalogue.manifestOf(digest, classOf(registration.endpoint));
+      return path && uri(registration, path);
     },
     progress: (endpoint, digest) => {
       const transfer = transfers.of(deviceOf(endpoint), digest);

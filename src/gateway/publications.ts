@@ -6,7 +6,8 @@ import { openRelease, type Release } from "../suit/release.ts";
 import type { Dialect } from "../suit/dialect.ts";
 import { firstWrongSector, openSectorTable } from "../suit/sector-table.ts";
 import { toHex } from "../util/bytes.ts";
-import { imagesOf, listingOps, manifestPaths, type Catalogue, type Listing } from "./catalogue.ts";
+import { imagesOf, manifestPaths, type Catalogue, type Listing } from "./catalogue.ts";
+import { listingOps } from "./listing-record.ts";
 import type { LifecycleDesk } from "./lifecycle-desk.ts";
 import { isSameKey, keyRecord, verifierOf, type KeyRecord } from "../lifecycle/classes.ts";
 import type { Refusal } from "../lifecycle/admission.ts";
@@ -109,7 +110,7 @@ export class Publications {
     const isOne = release.images.length === 1;
     if (request.alias !== undefined && !isOne)
       return refuse("bad-alias", "an alias is of one image; this release has several, among which a manifest chooses");
-    const alias = request.alias ?? (isOne ? this.#catalogue.get(release.key)?.alias : undefined);
+    const alias = request.alias ?? (isOne ? this.#inherited(release.key) : undefined);
     const taken = this.#taken(release, alias);
     if (taken !== undefined) return refuse(taken.reason, taken.detail);
     const digest = toHex(release.imageDigest);
@@ -122,12 +123,18 @@ export class Publications {
     const images = imagesOf(release, sources);
     const tables = this.#tablesOf(request, release);
     if ("reason" in tables) return refuse(tables.reason, tables.detail);
-    const vouchers = this.vouchersOf(release);
-    const listing: Listing = { release, digest, images, tables, source: images[0]!.uri, alias, vouchers };
+    const listing: Listing = { release, digest, images, tables, source: images[0]!.uri, alias };
     const missing = new Set(images.map((image) => image.digest));
     const publication: Publication = { operation, listing, missing, stage: "image" };
     this.#underWay.set(release.key, publication);
     return publication;
+  }
+
+  /** Unless another release has it by now. */
+  #inherited(key: string): string | undefined {
+    const alias = this.#catalogue.get(key)?.alias;
+    const holder = alias === undefined ? undefined : this.#catalogue.at(alias);
+    return holder === undefined || holder.release.key === key ? alias : undefined;
   }
 
   noteRefusal(nowUs: number, { classIds, sequenceNumber }: Release, reason: string): void {
@@ -135,8 +142,7 @@ export class Publications {
   }
 
   #olderThanFloor(release: Release): Refusal | undefined {
-    const isOffered = this.#catalogue.get(release.key) !== undefined && !this.#catalogue.withdrawn.has(release.key);
-    return this.floors.refusalOf(release, isOffered);
+    return this.floors.refusalOf(release, this.#catalogue.isOnOffer(release.key));
   }
 
   /** Why a release is not put on record, now that its images are there. */
@@ -161,23 +167,24 @@ export class Publications {
 
   /** Those of its signers whose word counts. */
   vouchersOf(release: Release): KeyRecord[] {
-    const counting = this.#counting(release);
+    const counting = this.#counting(release.classIds.map(toHex));
     return release.signers.map(keyRecord).filter((key) => counting.some((other) => isSameKey(other, key)));
   }
 
-  /** Whose word counts for a release: authorities of its classes, or anchors of the configuration. */
-  #counting({ classIds }: Release): readonly KeyRecord[] {
+  /** Whose word counts for devices of these classes: their authorities, or anchors of the configuration. */
+  #counting(classIds: readonly string[]): readonly KeyRecord[] {
     const { classes, former } = this.#desk.lifecycle.state;
-    const ids = classIds.map(toHex).filter((id) => classes.has(id));
+    const ids = classIds.filter((id) => classes.has(id));
     const governing = ids.flatMap((id) => [...classes.get(id)!.authorities, ...(former.get(id) ?? [])]);
     return ids.length > 0 ? governing : this.#anchors.map(keyRecord);
   }
 
-  /** Whether nobody believes a key any more. */
-  isDead(key: KeyRecord): boolean {
+  /** Whether the word of a key counts for images of these classes; of an image of an earlier version nobody knows them. */
+  counts(key: KeyRecord, classes: readonly string[]): boolean {
     const { state } = this.#desk.lifecycle;
-    const isKnown = state.mayHaveSigned(key) || this.#anchors.some((anchor) => isSameKey(keyRecord(anchor), key));
-    return !isKnown || state.isRevoked(key);
+    if (state.isRevoked(key)) return false;
+    if (classes.length === 0 && state.mayHaveSigned(key)) return true;
+    return this.#counting(classes).some((other) => isSameKey(other, key));
   }
 
   /** Why nobody stands for a release any more; policies of today do not matter to what is on offer. */
@@ -211,7 +218,6 @@ export class Publications {
   #taken(release: Release, alias: string | undefined): Refusal | undefined {
     if (alias !== undefined && !/^[A-Za-z0-9_-]{1,32}$/.test(alias))
       return { reason: "bad-alias", detail: "an alias is one path segment of 1 to 32 letters, digits, - or _" };
-    const listings = [...this.#catalogue.listings()];
     const others = [...this.#underWay.values()].flatMap(({ listing }) =>
       listing.release.key === release.key ? [] : [listing],
     );
@@ -220,23 +226,24 @@ export class Publications {
         reason: "publication-under-way",
         detail: "a release for one of its classes is being published; wait for it",
       };
-    const isServed = alias !== undefined && this.#router.has([alias]);
-    if (isServed && !listings.some((other) => other.alias === alias))
+    const isOthers = (path: string): boolean => (this.#catalogue.at(path)?.release.key ?? release.key) !== release.key;
+    if (manifestPaths(release).some((path) => isOthers(path.join("/"))))
+      return {
+        reason: "class-taken",
+        detail: "another release is served to one of these classes; publish it for that class too",
+      };
+    return alias === undefined || this.#catalogue.at(alias)?.release.key === release.key
+      ? undefined
+      : this.#aliasTaken(release, alias);
+  }
+
+  /** One that nobody stands for keeps its alias: devices of its classes have it, and would get another's image. */
+  #aliasTaken(release: Release, alias: string): Refusal | undefined {
+    const holder = this.#catalogue.at(alias);
+    if (holder === undefined && this.#router.has([alias]))
       return { reason: "bad-alias", detail: `/${alias} is a path of the gateway itself` };
-    const paths = new Set(manifestPaths(release).map((path) => path.join("/")));
-    for (const other of listings) {
-      if (other.release.key === release.key) continue;
-      if (manifestPaths(other.release).some((path) => paths.has(path.join("/")))) {
-        if (this.#catalogue.withdrawn.has(other.release.key)) continue; // it has lost its classes, and its alias
-        return {
-          reason: "class-taken",
-          detail: "another release is served to one of these classes; publish it for that class too",
-        };
-      }
-      if (alias !== undefined && other.alias === alias)
-        return { reason: "alias-in-use", detail: `/${alias} is the alias of another class's image` };
-    }
-    return undefined;
+    const other = holder ?? this.#catalogue.claimants(alias, release.key).find((one) => !overlap(one, release));
+    return other && { reason: "alias-in-use", detail: `/${alias} is the alias of ${other.release.key}` };
   }
 
   #tablesOf({ tables = [] }: PublishRequest, release: Release): Map<string, Uint8Array> | Refusal {
@@ -252,7 +259,7 @@ export class Publications {
 
   /** A table is signed as the release may be; a key that was revoked signs none either. */
   #signingTables(release: Release): Verifier[] {
-    return this.#valid(this.#counting(release).map(verifierOf));
+    return this.#valid(this.#counting(release.classIds.map(toHex)).map(verifierOf));
   }
 
   /** A revoked key counts as none, whoever is governed by whom. */

@@ -4,8 +4,7 @@ import type { Metrics } from "../ports/metrics.ts";
 import type { Refusal } from "../lifecycle/admission.ts";
 import type { StoreOp } from "../ports/store.ts";
 import { toHex } from "../util/bytes.ts";
-import { manifestPaths } from "./catalogue.ts";
-import type { DeskResult, LifecycleDesk } from "./lifecycle-desk.ts";
+import type { LifecycleDesk } from "./lifecycle-desk.ts";
 import type { Offers } from "./offers.ts";
 import type { Publication, Publications, PublishOutcome, PublishRequest } from "./publications.ts";
 
@@ -16,19 +15,12 @@ interface PublishingParts {
   readonly cache: ImageCache;
   readonly desk: LifecycleDesk;
   readonly offers: Offers;
-  /** Has records written durably; the number by which `stored` is told what became of it. */
-  readonly store: (ops: readonly StoreOp[]) => number;
-  /** Tells who observes a path that it has changed. */
-  readonly notify: (nowUs: number, path: string) => void;
 }
 
 /** The course of a publication: its images come, its record is written, and only then it is offered and the operator told. */
 export class Publishing {
   readonly #parts: PublishingParts;
   readonly #outcomes: PublishOutcome[] = [];
-  readonly #writes = new Map<number, Publication>();
-  /** Releases of governed classes, whose records are written with the log. */
-  readonly #recorded: { readonly publication: Publication; readonly result: DeskResult }[] = [];
 
   constructor(parts: PublishingParts) {
     this.#parts = parts;
@@ -62,45 +54,27 @@ export class Publishing {
     for (const [publication, refusal] of wrong) this.#refuse(nowUs, publication, refusal);
   }
 
-  /** A write came to its end; `failure` says why it was none. */
-  stored(nowUs: number, id: number, failure: { readonly reason: string; readonly detail: string } | undefined): void {
-    this.#takeRecorded(nowUs);
-    const publication = this.#writes.get(id);
-    if (publication === undefined) return;
-    this.#writes.delete(id);
-    if (failure === undefined) this.#offer(nowUs, publication);
-    else this.#refuse(nowUs, publication, failure);
-  }
-
   #record(nowUs: number, publication: Publication): void {
-    const { publications, desk, store } = this.#parts;
+    const { publications, desk } = this.#parts;
     const { listing } = publication;
     const refusal = publications.refusalOf(nowUs, listing);
     if (refusal !== undefined) return this.#refuse(nowUs, publication, refusal);
     publication.stage = "store";
-    const ops = publications.opsOf(listing);
     const { classIds, sequenceNumber } = listing.release;
     const about = { sequenceNumber, digest: listing.digest };
-    const done = (result: DeskResult): void => void this.#recorded.push({ publication, result });
-    const check = (): Refusal | undefined => publications.decidedSince(nowUs, listing);
-    const isGoverned = desk.recordRelease(nowUs, classIds.map(toHex), about, ops, done, check);
-    if (!isGoverned) this.#writes.set(store(ops), publication);
-    this.#takeRecorded(nowUs);
-  }
-
-  #takeRecorded(nowUs: number): void {
-    for (const { publication, result } of this.#recorded.splice(0)) {
+    const plan = (): readonly StoreOp[] | Refusal =>
+      publications.decidedSince(nowUs, listing) ?? publications.opsOf(listing);
+    desk.recordRelease(nowUs, classIds.map(toHex), about, plan, (result) => {
       if (result.ok) this.#offer(nowUs, publication);
       else this.#refuse(nowUs, publication, result);
-    }
+    });
   }
 
   #offer(nowUs: number, publication: Publication): void {
-    const { publications, offers, notify, log } = this.#parts;
+    const { publications, offers, log } = this.#parts;
     const { operation, listing } = publication;
     publications.stored(publication);
     offers.offer(nowUs, listing);
-    for (const path of manifestPaths(listing.release)) notify(nowUs, path.join("/"));
     const { key, sequenceNumber, version } = listing.release;
     log.event("info", "release-published", { key, sequenceNumber, version, digest: listing.digest });
     this.#tell({ kind: "published", operation, listing });

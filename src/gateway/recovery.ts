@@ -8,15 +8,8 @@ import { TRANSFER_PREFIX, type TransferTable } from "../transfer/transfer-table.
 import { fromUtf8 } from "../util/bytes.ts";
 import { FLOOR_PREFIX } from "./floors.ts";
 import type { Publications } from "./publications.ts";
-import {
-  IMAGE_PREFIX,
-  recoverImage,
-  recoverListing,
-  RELEASE_PREFIX,
-  VALIDATOR_PREFIX,
-  type Catalogue,
-  type Listing,
-} from "./catalogue.ts";
+import type { Catalogue, Listing } from "./catalogue.ts";
+import { IMAGE_PREFIX, recoverImage, recoverListing, RELEASE_PREFIX, VALIDATOR_PREFIX } from "./listing-record.ts";
 
 /** What is filled from the store after a restart. */
 export interface RecoveryParts {
@@ -37,11 +30,10 @@ type Entries = Iterable<readonly [key: string, value: Uint8Array]>;
 export function recoverImages(parts: RecoveryParts, entries: Entries): Listing[] {
   const { crypto, anchors, catalogue, cache, transfers, publications } = parts;
   const { floors } = publications;
-  const vouchersOf = publications.vouchersOf.bind(publications);
   const listings = new Map<string, Listing>();
   for (const [key, value] of entries) {
     if (key.startsWith(RELEASE_PREFIX)) {
-      const listing = recoverListing(crypto, value, anchors, vouchersOf);
+      const listing = recoverListing(crypto, value, anchors);
       if (typeof listing === "string") tellDamaged(parts, key, listing);
       else keepNewer(listings, listing);
     } else if (key.startsWith(IMAGE_PREFIX)) {
@@ -96,7 +88,11 @@ export function removeStrays({ catalogue, cache, log, metrics }: RecoveryParts):
   metrics.count("store_lost_records");
 }
 
-function tellDamaged({ log, metrics }: RecoveryParts, key: string, reason: string): void {
+export function tellDamaged(
+  { log, metrics }: Pick<RecoveryParts, "log" | "metrics">,
+  key: string,
+  reason: string,
+): void {
   log.event("warn", "record-not-recovered", { key, reason });
   metrics.count("records_not_recovered", reason);
 }
