@@ -152,14 +152,9 @@ export class Reliability {
 
   #start(nowUs: number, queue: PeerQueue, entry: Confirmable): void {
     queue.outstanding++;
-    if (typeof entry.bytes === "function") {
-      const bytes = entry.bytes(nowUs);
-      if (bytes === undefined) {
-        CONFIRMABLE.step(entry, "cancelled");
-        return this.#goOn(nowUs, entry.peerKey);
-      }
-      entry.bytes = bytes;
-    }
+    const bytes = this.#bytesOf(nowUs, entry);
+    if (bytes === undefined) return this.#drop(nowUs, entry);
+    entry.bytes = bytes;
     CONFIRMABLE.step(entry, "turn");
     this.#outstanding.set(`${entry.peerKey}/${entry.messageId}`, entry);
     const plan = this.#timerOf(entry).plan(nowUs);
@@ -167,6 +162,26 @@ export class Reliability {
     entry.startedUs = nowUs;
     entry.timeoutUs = dithered(this.#random, plan.timeoutUs, plan.randomFactor);
     this.#transmit(nowUs, entry);
+  }
+
+  #bytesOf(nowUs: number, entry: Confirmable): Uint8Array | undefined {
+    if (typeof entry.bytes !== "function") return entry.bytes;
+    try {
+      return entry.bytes(nowUs);
+    } catch (error) {
+      // A handler's defect must not keep what else waits for this peer: that goes on once this has been told.
+      this.#timers.schedule(nowUs, (now) => {
+        this.#drop(now, entry);
+        entry.onOutcome(now, "timeout", 0);
+      });
+      throw error;
+    }
+  }
+
+  /** There is nothing to send after all. */
+  #drop(nowUs: number, entry: Confirmable): void {
+    CONFIRMABLE.step(entry, "cancelled");
+    this.#goOn(nowUs, entry.peerKey);
   }
 
   #transmit(nowUs: number, entry: Confirmable): void {

@@ -84,6 +84,7 @@ export class AuditWriter {
       const result = "reason" in turn ? ({ ok: false, ...turn } as const) : this.#propose(next, turn);
       if (!result.ok) {
         done(result);
+        if (this.#underWay !== undefined) return; // who was told has submitted something
         continue;
       }
       const { entry } = result;

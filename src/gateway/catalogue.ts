@@ -49,8 +49,8 @@ const NO_FACTS: ImageFacts = { vouchers: [], classes: [] };
 
 /** What a catalogue asks about trust. */
 export interface CatalogueParts {
-  /** Those of a release's signers whose word counts now. */
-  readonly vouchersOf: (release: Release) => readonly KeyRecord[];
+  /** Whoever signed a release and whose word counts now. `again`: some may have become authorities since it was read. */
+  readonly vouchersOf: (release: Release, again: boolean) => readonly KeyRecord[];
   /** Whether an image is kept whatever becomes of its release: a recovery image is. */
   readonly isKept: (digest: string) => boolean;
 }
@@ -179,10 +179,12 @@ export class Catalogue {
     const kept = new Map<string, ImageFacts>();
     const forgotten: string[] = [];
     const before = this.#listings.get(release.key);
-    for (const { digest } of before?.images ?? []) {
-      if (images.some((image) => image.digest === digest)) continue;
+    const left = before?.images.filter(({ digest }) => !images.some((image) => image.digest === digest)) ?? [];
+    const isOnOffer = this.isOnOffer(release.key);
+    const vouchers = isOnOffer && left.length > 0 ? this.#parts.vouchersOf(before!.release, true) : [];
+    for (const { digest } of left) {
       const isElsewhere = this.#having.get(digest)!.size > 1;
-      if (this.isOnOffer(release.key)) kept.set(digest, this.factsWith(digest, this.factsOf(before!, digest)));
+      if (isOnOffer) kept.set(digest, this.factsWith(digest, { vouchers, classes: classesOf(before!, digest) }));
       else if (!isElsewhere && !this.#parts.isKept(digest)) forgotten.push(digest);
     }
     return { kept, forgotten };
@@ -201,9 +203,8 @@ export class Catalogue {
   }
 
   /** What a listing says of one of its images. */
-  factsOf({ release }: Listing, digest: string): ImageFacts {
-    const image = release.images.find((one) => toHex(one.digest) === digest);
-    return { vouchers: this.#parts.vouchersOf(release), classes: (image?.classIds ?? []).map(toHex) };
+  factsOf(listing: Listing, digest: string): ImageFacts {
+    return { vouchers: this.#parts.vouchersOf(listing.release, false), classes: classesOf(listing, digest) };
   }
 
   /** Whether an image is one that nobody offers, and that nobody whose word counts has ever stood for. */
@@ -219,6 +220,9 @@ export class Catalogue {
     this.#facts.delete(digest);
   }
 }
+
+const classesOf = ({ release }: Listing, digest: string): string[] =>
+  release.images.find((one) => toHex(one.digest) === digest)?.classIds.map(toHex) ?? [];
 
 /**
  * Where the images of a release come from: `sources` by digest, or a URI of the manifest that is absolute. An author who

@@ -42,7 +42,7 @@ export class Gateway {
   readonly #parts: GatewayParts;
   readonly #endpoint: CoapEndpoint;
   readonly #catalogue = new Catalogue({
-    vouchersOf: (release) => this.#publications.vouchersOf(release),
+    vouchersOf: (release, again) => this.#publications.vouchersOf(release, again),
     isKept: (digest) => this.#isRecovery(digest),
   });
   readonly #transfers = new TransferTable();
@@ -228,6 +228,11 @@ export class Gateway {
     return [...this.#catalogue.listings()].filter(({ release }) => this.#catalogue.isOnOffer(release.key));
   }
 
+  /** Whether a release has this image, be it on offer, withdrawn or on its way. */
+  isNamed(digest: string): boolean {
+    return this.#catalogue.isCurrent(digest) || this.#publications.needsImage(digest);
+  }
+
   /** Publications that wait for their image or their record. */
   publications(): Iterable<Publication> {
     return this.#publications.underWay();
@@ -355,8 +360,7 @@ export class Gateway {
 
   #isPinned(nowUs: number, digest: string): boolean {
     return (
-      this.#catalogue.isCurrent(digest) ||
-      this.#publications.needsImage(digest) ||
+      this.isNamed(digest) ||
       this.#devices.updates.needs(digest) ||
       this.#isRecovery(digest) ||
       this.fleet.needs(digest) ||

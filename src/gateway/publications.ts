@@ -2,6 +2,9 @@ import type { Verifier } from "../codec/cose.ts";
 import type { Router } from "../coap/router.ts";
 import type { Crypto } from "../ports/crypto.ts";
 import type { StoreOp } from "../ports/store.ts";
+import { EnvelopeError } from "../suit/envelope.ts";
+import { openEnvelope } from "../suit/open.ts";
+import type { TrustPolicy } from "../suit/opened.ts";
 import { openRelease, type Release } from "../suit/release.ts";
 import type { Dialect } from "../suit/dialect.ts";
 import { firstWrongSector, openSectorTable } from "../suit/sector-table.ts";
@@ -165,10 +168,11 @@ export class Publications {
     return [...listingOps(listing, this.#catalogue), ...this.floors.ops(listing.release, replaced)];
   }
 
-  /** Those of its signers whose word counts. */
-  vouchersOf(release: Release): KeyRecord[] {
-    const counting = this.#counting(release.classIds.map(toHex));
-    return release.signers.map(keyRecord).filter((key) => counting.some((other) => isSameKey(other, key)));
+  /** Whoever signed a release and whose word counts now. `again`: some may have become authorities since it was read. */
+  vouchersOf({ classIds, signers, envelope, dialect }: Release, again: boolean): KeyRecord[] {
+    const counting = this.#counting(classIds.map(toHex));
+    const keys = again ? signersOf(this.#crypto, envelope, { anchors: counting.map(verifierOf), dialect }) : signers;
+    return keys.map(keyRecord).filter((key) => counting.some((other) => isSameKey(other, key)));
   }
 
   /** Whose word counts for devices of these classes: their authorities, or anchors of the configuration. */
@@ -340,6 +344,16 @@ export class Publications {
   stored(publication: Publication): void {
     this.end(publication);
     this.floors.raise(publication.listing.release);
+  }
+}
+
+/** Those of the anchors that signed an envelope. */
+function signersOf(crypto: Crypto, envelope: Uint8Array, trust: TrustPolicy): readonly Verifier[] {
+  try {
+    return openEnvelope(crypto, envelope, trust).signers;
+  } catch (error) {
+    if (error instanceof EnvelopeError) return [];
+    throw error;
   }
 }
 

@@ -167,6 +167,8 @@ function decodeKeys(
     if ((list !== undefined && rights === undefined) || more.length > 0) return undefined;
     const [algorithm, isOfForm] = FORMS.find(([known]) => known === name) ?? [];
     if (algorithm === undefined || !isBytes(bytes) || isOfForm?.(bytes) !== true) return undefined;
+    // Once is enough; and a list that is full of one key has no room for what its rights take.
+    if (keys.some((other) => isSameKey(other, { algorithm, bytes }))) return undefined;
     keys.push(rights === undefined ? { algorithm, bytes } : { algorithm, bytes, rights });
   }
   return keys;

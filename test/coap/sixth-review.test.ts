@@ -83,6 +83,39 @@ describe("a body whose sender has to show that it is fresh (RFC 9175 section 2.3
 });
 
 describe("a handler that fails", () => {
+  it("when its notification has waited for an ACK keeps nothing back that is told of this client later", () => {
+    let fails = false;
+    let exchange = -1;
+    const shown = (name: string) => ({
+      get: (): HandlerResult => {
+        if (name === "a" && fails) throw new Error("a defect");
+        return { code: Code.CONTENT, payload: Uint8Array.of(name.charCodeAt(0)), observable: name };
+      },
+    });
+    const slow = (_nowUs: number, request: IncomingRequest): HandlerResult => {
+      exchange = request.exchange;
+      return "deferred";
+    };
+    const { server } = routed({ a: shown("a"), c: shown("c"), slow: { get: slow } });
+    for (const [i, name] of ["a", "c"].entries()) {
+      const options = [{ number: Option.OBSERVE, value: EMPTY_BYTES }, ...textOptions(Option.URI_PATH, [name])];
+      ask(server, 0, message({ code: Code.GET, messageId: i, token: Uint8Array.of(i), options }));
+    }
+    ask(server, 0, message({ code: Code.GET, messageId: 9, options: textOptions(Option.URI_PATH, ["slow"]) }));
+    server.handleTimeout(3 * SECOND);
+    drain(server);
+    server.respond(3 * SECOND, exchange, { code: Code.CONTENT });
+    const [separate] = drain(server);
+    for (const name of ["a", "c"]) server.notify(3 * SECOND, name);
+    expect(drain(server)).toEqual([]); // they wait for its ACK
+    fails = true;
+    const acknowledge = (id: number): void =>
+      void server.handleDatagram(4 * SECOND, encodeEmpty(MessageType.ACK, id), CLIENT);
+    expect(() => acknowledge(separate!.messageId)).toThrow("a defect");
+    server.handleTimeout(4 * SECOND);
+    expect(drain(server)).toMatchObject([{ payload: Uint8Array.of("c".charCodeAt(0)) }]);
+  });
+
   it("keeps nobody else's notification back, and its own until the next change only", () => {
     let fails = false;
     const answer = (name: string) => ({

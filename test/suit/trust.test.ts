@@ -100,6 +100,12 @@ describe("who may change what", () => {
 });
 
 describe("what is kept and what is sent", () => {
+  it("names each key once: a hand-over full of one key is none", () => {
+    expect(decodeTransfer(encodeTransfer({ epoch: 5, authorities: [author!, other!] }))).toBeDefined();
+    const twice = encodeTransfer({ epoch: 5, authorities: [author!, other!, author!] });
+    expect([decodeTransfer(twice), applyTransfer(base, twice)]).toEqual([undefined, undefined]);
+  });
+
   const point = (n: number): Verifier => ({ algorithm: "ES256", bytes: new Uint8Array(65).fill(n).fill(4, 0, 1) });
   const manyRights = (count: number): Right[] =>
     Array.from({ length: count }, (_, i) => ({ component: [utf8("blockferry"), utf8(`${i}`)], actions: [21] }));

@@ -87,13 +87,13 @@ export class GatewayBench {
         unixMs: this.engine.nowUs() / 1_000,
       },
     );
-    this.#executor = new SimExecutor(this.engine, this.disk);
+    const own = (this.#executor = new SimExecutor(this.engine, this.disk));
     const executor: CommandExecutor = {
       execute: (command, emit) => {
         this.commands.push(command);
         const instead = this.intercept(command);
-        if (instead === undefined) this.#executor.execute(command, emit);
-        else this.engine.after(10, () => emit(instead));
+        if (instead === undefined) own.execute(command, emit);
+        else this.engine.after(10, () => this.loop === loop && emit(instead)); // one that was killed hears nothing
       },
     };
     let timer: Timer | undefined;

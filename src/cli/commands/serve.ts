@@ -2,7 +2,6 @@ import { join } from "node:path";
 import type { Command } from "commander";
 import { pinoLog } from "../../adapters/pino-log.ts";
 import { UploadFolder } from "../../adapters/upload-folder.ts";
-import type { Gateway } from "../../gateway/gateway.ts";
 import { openApis } from "../api-listeners.ts";
 import { loadConfig, type ConfigOverrides } from "../config.ts";
 import { GatewayHost } from "../gateway-host.ts";
@@ -63,7 +62,7 @@ async function serve(options: ServeOptions): Promise<void> {
     predict,
     uploads: new UploadFolder(join(config.state, "uploads"), {
       maxBytes: config.limits.maxImageBytes,
-      isNeeded: (sha256) => isNamed(host.gateway, sha256),
+      isNeeded: (sha256) => host.gateway.isNamed(sha256),
     }),
     mayName: ofOrigins(config.api.sources),
     publish: async (request) => host.publish(request),
@@ -99,10 +98,4 @@ async function nextSignal(): Promise<string> {
   return await new Promise((resolve) => {
     for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => resolve(signal));
   });
-}
-
-/** Whether a release on offer, or on its way, has this image. */
-function isNamed(gateway: Gateway, sha256: string): boolean {
-  const onTheirWay = Array.from(gateway.publications(), ({ listing }) => listing);
-  return [...gateway.listings(), ...onTheirWay].some(({ images }) => images.some(({ digest }) => digest === sha256));
 }
