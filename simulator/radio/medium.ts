@@ -61,7 +61,7 @@ export class Medium {
   readonly sentUs: number[] = [];
   /** Told of every frame as its first symbol goes out. */
   onSend: ((nowUs: number, frame: Frame) => void) | undefined;
-  /** By node, told when something comes on air there and a CCA finds it: low-power listening is only looked at then. */
+  /** By node, told when something comes on air there that it could receive, or a CCA finds: low-power listening is only looked at then. */
   readonly onBusy: (() => void)[] = [];
 
   constructor(engine: Engine, channel: Channel, receiver: ReceiverModel = DEFAULT_RECEIVER) {
@@ -153,7 +153,7 @@ export class Medium {
       onAirMw[id]! += powerMw;
       heard[id]!++;
       if (flags[id] === ON) this.#hear(transmission, id, powerMw, nowUs);
-      if (onAirMw[id]! >= this.#ccaMw) this.onBusy[id]?.();
+      if (powerMw >= this.#sensitivityMw || onAirMw[id]! >= this.#ccaMw) this.onBusy[id]?.();
     }
   }
 
