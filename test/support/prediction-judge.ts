@@ -14,21 +14,19 @@ const OUTCOME_SEED = 1_001;
 
 const spec = simulatedSpec("prediction", 32_768, {
   groups: [
-    { name: "canary", percent: 5, successThreshold: 100, errorThreshold: 50, onSuccess: "next" },
+    { name: "canary", percent: 20, successThreshold: 100, errorThreshold: 50, onSuccess: "next" },
     { name: "rest", successThreshold: 80, errorThreshold: 50, onSuccess: "next" },
   ],
   maxConcurrent: 10,
 });
 
-/**
- * A fleet of its own for each seed: how far, how lossy, and which of them sleep. Those that sleep are more: a canary that
- * misses its wake holds up all the others for two minutes, which has to be little beside the whole.
- */
+const isSleepy = (seed: number): boolean => seed % 3 === 0;
+
+/** A fleet of its own for each seed: how far, how lossy; one in three sleeps. */
 function fleetOf(seed: number): ModelDevice[] {
   const random = new SeededRandom(seed, "fleet");
-  const sleepy = seed % 3 === 0;
-  const length = sleepy ? 100 + uintBelow(random, 41) : 36 + uintBelow(random, 25);
-  return Array.from({ length }, (_, i) => ({
+  const sleepy = isSleepy(seed);
+  return Array.from({ length: 36 + uintBelow(random, 25) }, (_, i) => ({
     name: `m${i}`,
     behaviour: "good",
     tags: [],
@@ -71,21 +69,15 @@ const rowOf = ({ fleet, figure, predicted: { value, low, high }, happened }: Jud
   `fleet ${fleet} ${figure}: ${value.toFixed(0)} [${low.toFixed(0)} ${high.toFixed(0)}], it was ${happened.toFixed(0)}`;
 
 /**
- * Energy lies within 15 % each time. Times of single runs differ by more than that from one seed to the next (a device
- * that misses its wake is two minutes later), so of them seven of ten have to; the interval has to hold nine of ten.
+ * Of fleets that are awake each figure lies within 15 %. Of those that sleep a single run differs by more than that from
+ * one seed to the next (a canary that misses its wake holds up all others for two minutes): of them the interval speaks,
+ * which has to hold nine of ten of all.
  */
 export function expectGoodPredictions(first: number, fleets: number): void {
   const judged = judgePredictions(Array.from({ length: fleets }, (_, i) => first + i));
   const rows = judged.map(rowOf).join("\n");
   console.log(rows);
   expect(new Set(judged.map(({ end }) => end))).toEqual(new Set(["finished"]));
-  for (const [figure, share] of [
-    ["energy", 1],
-    ["p50", 0.7],
-    ["p99", 0.7],
-  ] as const) {
-    const all = judged.filter((one) => one.figure === figure);
-    expect(all.filter((one) => errorOf(one) <= 0.15).length / all.length, rows).toBeGreaterThanOrEqual(share);
-  }
+  for (const one of judged) if (!isSleepy(one.fleet)) expect(errorOf(one), rows).toBeLessThanOrEqual(0.15);
   expect(judged.filter(isCovered).length / judged.length, rows).toBeGreaterThanOrEqual(0.9);
 }
