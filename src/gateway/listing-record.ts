@@ -67,7 +67,7 @@ export function recoverImage(
   record: Uint8Array,
 ): { readonly image: WantedImage; readonly facts: ImageFacts } | undefined {
   const fields = tryDecode(record);
-  if (!isArray(fields) || !isUint(fields[0])) return undefined;
+  if (!/^[0-9a-f]{64}$/.test(digest) || !isArray(fields) || !isUint(fields[0])) return undefined;
   const vouchers: KeyRecord[] = [];
   // A record of an earlier version names nobody.
   for (const entry of isArray(fields[2]) ? fields[2] : []) {

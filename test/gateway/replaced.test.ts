@@ -180,6 +180,18 @@ describe("a table of sectors", () => {
   });
 });
 
+it.each(["", "zz", "ab", "AB".repeat(32)])(
+  "an image's record under another name, %s, is damaged, and that is all",
+  (name) => {
+    publish(1, [A], [author]);
+    const { entries } = site.bench.disk;
+    entries.set(`image/${name}`, entries.get(`image/${toHex(sha256(imageOf(1)))}`)!);
+    site.bench.restart();
+    expect(site.bench.counters.snapshot()["records_not_recovered.record-damaged"]).toBe(1);
+    expect([image(1), manifest(A)]).toEqual(["2.05", "2.05"]);
+  },
+);
+
 it("a device in quarantine whose address cannot be read holds back nobody else", () => {
   define(A, [author]);
   site.submit({ kind: "device-provisioned", device: "06".repeat(8), classId: toHex(A), stage: 2 });
