@@ -185,7 +185,14 @@ export class Catalogue {
     for (const { digest } of left) {
       const isElsewhere = this.#having.get(digest)!.size > 1;
       if (isOnOffer) kept.set(digest, this.factsWith(digest, { vouchers, classes: classesOf(before!, digest) }));
-      else if (!isElsewhere && !this.#parts.isKept(digest)) forgotten.push(digest);
+      else if (!isElsewhere && !this.#parts.isKept(digest)) {
+        // What other classes had it for does not go with this one.
+        const { vouchers: others, classes } = this.factsWith(digest);
+        const own = new Set(before!.release.classIds.map(toHex));
+        const rest = classes.filter((id) => !own.has(id));
+        if (rest.length > 0) kept.set(digest, { vouchers: others, classes: rest });
+        else forgotten.push(digest);
+      }
     }
     return { kept, forgotten };
   }

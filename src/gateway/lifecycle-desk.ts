@@ -176,13 +176,8 @@ export class LifecycleDesk {
     extra: readonly StoreOp[] = [],
     check?: () => Refusal | undefined,
   ): void {
-    if (event.kind === "recovery-set" && !this.#parts.hasImage(event.digest))
-      return done({
-        ok: false,
-        reason: "no-such-image",
-        detail: `there is no image ${event.digest} here: publish it first`,
-      });
-    const plan = (): Turn | Refusal => check?.() ?? { event, ops: [...extra, ...this.#heldOps(event)] };
+    const plan = (): Turn | Refusal =>
+      check?.() ?? this.#imageRefusal(event) ?? { event, ops: [...extra, ...this.#heldOps(event)] };
     // A turn with an event has an entry.
     this.#writer.submit({
       unixMs: this.#parts.unixMs(nowUs),
@@ -321,6 +316,12 @@ export class LifecycleDesk {
       if (refusal !== undefined) return refusal;
     }
     return undefined;
+  }
+
+  /** A recovery image has to be here when it is named, and stays from then on. */
+  #imageRefusal(event: LifecycleEvent): Refusal | undefined {
+    if (event.kind !== "recovery-set" || this.#parts.hasImage(event.digest)) return undefined;
+    return { reason: "no-such-image", detail: `there is no image ${event.digest} here: publish it first` };
   }
 
   /** Where a device is that is put in quarantine, or set free: on disk with the entry. */

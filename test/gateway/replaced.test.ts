@@ -93,6 +93,34 @@ describe("the image of a release that was withdrawn before another one took its 
   });
 });
 
+it("an image stays for the class whose release with it was replaced, though another class's with it is withdrawn and replaced", () => {
+  for (const id of [A, B]) define(id, [K2]);
+  publish(1, [A], [K2], { image: 7 });
+  publish(1, [B], [K2], { image: 7 });
+  publish(2, [A], [K2]); // whoever of A has begun may end
+  define(B, [K3]);
+  expect(publish(2, [B], [K3], { image: 3 })).toBe("published");
+  both(() => expect([image(7), given(7)]).toEqual(["2.05", "given"]));
+  define(A, [K3]);
+  both(() => expect([image(7), given(7)]).toEqual(["4.04", "release-withdrawn"]));
+});
+
+it("a recovery image is named when its turn has come, or not at all", () => {
+  define(A, [K3]);
+  publish(1, [A], [K3]);
+  define(A, [K2]);
+  const told: string[] = [];
+  const recovery = { kind: "recovery-set", classId: toHex(A), digest: toHex(sha256(imageOf(1))) } as const;
+  begin(2, [A], [K2]);
+  for (let i = 0; i < 5_000 && [...site.bench.gateway.publications()][0]?.stage !== "store"; i++)
+    site.bench.run(0.0001);
+  site.bench.loop.call((nowUs) =>
+    site.bench.gateway.desk.submit(nowUs, "o", recovery, (result) => told.push(result.ok ? "ok" : result.reason)),
+  );
+  site.bench.run(1);
+  expect(told).toEqual(["no-such-image"]);
+});
+
 describe("two publications at a time", () => {
   it("for one image in two classes leave it to both", () => {
     for (const id of [A, B]) define(id, [K2]);
