@@ -127,6 +127,13 @@ export class Catalogue {
     return this.#places(digest).some((place) => place.classId === classId);
   }
 
+  /** Whether a release that is on offer to nobody is the one that has this image for a class now. */
+  isWithdrawn(digest: string, classId: string): boolean {
+    const listings = [...(this.#having.get(digest) ?? [])].map((key) => this.#listings.get(key)!);
+    const having = listings.filter((listing) => classesOf(listing, digest).includes(classId));
+    return having.length > 0 && having.every(({ release }) => !this.isOnOffer(release.key));
+  }
+
   /** Where a manifest is on offer that has this image: that of a class, if it is known and has one. */
   manifestOf(digest: string, classId: string | undefined): readonly string[] | undefined {
     const places = this.#places(digest);

@@ -151,12 +151,18 @@ export class Offers {
    * at here: who stands for it, class and expiry. `byManifest`: it reads one, and chooses among the images itself.
    */
   refusalToGive(unixMs: number, endpoint: string, digest: string, byManifest: boolean): Refusal | undefined {
-    const { catalogue, desk } = this.#parts;
+    const { catalogue, desk, judge } = this.#parts;
     if (!desk.mayHave("", endpoint, digest))
       return { reason: "quarantined", detail: `${endpoint} may have the current image or the recovery image only` };
     const device = desk.lifecycle.state.byEndpoint(endpoint);
     if (device !== undefined && desk.lifecycle.state.recovery.get(device.classId) === digest) return undefined;
-    if (catalogue.image(digest) === undefined || this.#isForsaken(digest))
+    const { vouchers, classes: known } = catalogue.factsWith(digest);
+    // Others may stand for it, or have it on offer, for another class.
+    const isGone = (classId: string): boolean =>
+      catalogue.isWithdrawn(digest, classId) ||
+      (!catalogue.isCurrent(digest) && vouchers.length > 0 && !vouchers.some((key) => judge.counts(key, [classId])));
+    const isGoneForIt = device !== undefined && known.includes(device.classId) && isGone(device.classId);
+    if (catalogue.image(digest) === undefined || this.#isForsaken(digest) || isGoneForIt)
       return { reason: "release-withdrawn", detail: `image ${digest.slice(0, 12)} is on offer no longer` };
     // None: it was replaced since, and may be what a rollout goes on with, or back to.
     const releases = catalogue.offering(digest).map(({ release }) => release);
@@ -164,9 +170,7 @@ export class Offers {
     const valid = releases.filter(({ useBefore }) => useBefore === undefined || unixS < useBefore);
     if (releases.length > 0 && valid.length === 0)
       return { reason: "expired", detail: `image ${digest.slice(0, 12)} was to be used before now` };
-    const classes = byManifest
-      ? valid.flatMap(({ classIds }) => classIds.map(toHex))
-      : catalogue.factsWith(digest).classes;
+    const classes = byManifest ? valid.flatMap(({ classIds }) => classIds.map(toHex)) : known;
     return device === undefined || classes.length === 0 || classes.includes(device.classId)
       ? undefined
       : { reason: "other-class", detail: `${endpoint} is of class ${device.classId}, and that image is for another` };

@@ -105,6 +105,28 @@ it("an image stays for the class whose release with it was replaced, though anot
   both(() => expect([image(7), given(7)]).toEqual(["4.04", "release-withdrawn"]));
 });
 
+it("an image is given to no device of a class for which nobody stands for it, though others do for another", () => {
+  for (const [i, id] of [A, B].entries()) {
+    define(id, [[K2, K3][i]!]);
+    const event = { kind: "device-provisioned", device: `0${i}`.repeat(8), classId: toHex(id), stage: 2 } as const;
+    site.submit({ ...event, endpoint: `e${i}` });
+  }
+  publish(1, [A], [K2], { image: 7 });
+  publish(1, [B], [K3], { image: 7 });
+  expect(publish(1, [A, B], [K2, K3], { image: 8 })).toBe("replayed");
+  define(A, [K4]);
+  both(() => expect([given(7, "e0"), given(7, "e1")]).toEqual(["release-withdrawn", "given"]));
+  define(A, [K2]);
+  for (const [id, key] of [
+    [A, K2],
+    [B, K3],
+  ] as const)
+    publish(2, [id], [key]);
+  both(() => expect([given(7, "e0"), given(7, "e1")]).toEqual(["given", "given"]));
+  site.revoke(K3);
+  both(() => expect([given(7, "e0"), given(7, "e1")]).toEqual(["given", "release-withdrawn"]));
+});
+
 it("a recovery image is named when its turn has come, or not at all", () => {
   define(A, [K3]);
   publish(1, [A], [K3]);
