@@ -63,3 +63,6 @@ export const COAP_LIMITS = {
 /** Whether an address that has `own` of the `all` entries of a table of `max` is to leave the rest to others. */
 export const isOverShare = (max: number, all: number, own: number): boolean =>
   all >= max / 2 && own >= max * COAP_LIMITS.addressShare;
+
+/** Whether a table of `max` that has `all` entries takes one more of an address that has `own` of them. */
+export const hasRoom = (max: number, all: number, own: number): boolean => all < max && !isOverShare(max, all, own);

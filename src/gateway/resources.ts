@@ -1,6 +1,6 @@
 import type { BlockPath, BlockResource } from "../coap/blockwise/block-path.ts";
 import type { Link } from "../codec/link-format.ts";
-import { isOverShare } from "../coap/limits.ts";
+import { hasRoom } from "../coap/limits.ts";
 import { encodeUint } from "../coap/message.ts";
 import { Code, ContentFormat, Option } from "../coap/numbers.ts";
 import type { CoapResponse, HandlerResult, IncomingRequest } from "../coap/request.ts";
@@ -116,7 +116,7 @@ export class ServedImages {
   #park(nowUs: number, request: IncomingRequest, resource: ServedImage): HandlerResult {
     const { maxParked } = GATEWAY_LIMITS;
     const { address } = request.peer;
-    if (this.#parkedCount >= maxParked || isOverShare(maxParked, this.#parkedCount, this.#parkedOf.of(address))) {
+    if (!hasRoom(maxParked, this.#parkedCount, this.#parkedOf.of(address))) {
       this.#parts.metrics.count("coap_refused", "too-many-parked");
       return UNAVAILABLE;
     }

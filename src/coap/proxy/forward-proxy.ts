@@ -7,7 +7,7 @@ import { randomBytes } from "../../util/random.ts";
 import { asksLaterBlock, type Szx } from "../blockwise/block.ts";
 import { BodyExchange, type BodyOutcome } from "../blockwise/body-exchange.ts";
 import { BODY_OPTIONS, RequestBodies } from "../blockwise/request-bodies.ts";
-import { COAP_LIMITS, isOverShare } from "../limits.ts";
+import { COAP_LIMITS, hasRoom } from "../limits.ts";
 import { encodeUint, optionValue, uintOption, type CoapOption } from "../message.ts";
 import { Code, codeClass, isSafe, Option } from "../numbers.ts";
 import { unrecognisedCritical } from "../options.ts";
@@ -225,12 +225,12 @@ export class ForwardProxy implements RequestHandler {
   #hasRoom({ address }: Client, { origin }: ProxyOrigin, joined: Forwarded | undefined): boolean {
     const { maxProxied, maxProxiedPerOrigin, maxProxyJoined } = COAP_LIMITS;
     const isHis = (other: Client): boolean => other.address === address;
-    const takes = (max: number, all: number, own: number): boolean => all < max && !isOverShare(max, all, own);
-    if (joined !== undefined) return takes(maxProxyJoined, joined.clients.length, joined.clients.filter(isHis).length);
+    if (joined !== undefined)
+      return hasRoom(maxProxyJoined, joined.clients.length, joined.clients.filter(isHis).length);
     const all = [...this.#forwarded.values()];
     const ofOrigin = all.filter((other) => other.origin === origin);
     const has = (some: readonly Forwarded[]): number => some.filter(({ clients }) => clients.some(isHis)).length;
-    return takes(maxProxied, all.length, has(all)) && takes(maxProxiedPerOrigin, ofOrigin.length, has(ofOrigin));
+    return hasRoom(maxProxied, all.length, has(all)) && hasRoom(maxProxiedPerOrigin, ofOrigin.length, has(ofOrigin));
   }
 
   /** As if it had been asked without a proxy (RFC 7252 section 5.7.2), but what is observed is asked directly. */
