@@ -148,17 +148,13 @@ export class Publications {
     return this.floors.refusalOf(release, this.#catalogue.isOnOffer(release.key));
   }
 
-  /** Why a release is not put on record, now that its images are there. */
+  /** Why a release is not put on record, now that its images are there and its turn has come. */
   refusalOf(nowUs: number, listing: Listing): Refusal | undefined {
-    return this.decidedSince(nowUs, listing) ?? this.#dryRun(nowUs, listing);
-  }
-
-  /** The same, for what may have been decided meanwhile. */
-  decidedSince(nowUs: number, listing: Listing): Refusal | undefined {
     return (
       this.#admitAgain(nowUs, listing) ??
       this.#olderThanFloor(listing.release) ??
-      this.#taken(listing.release, listing.alias)
+      this.#taken(listing.release, listing.alias) ??
+      this.#dryRun(nowUs, listing)
     );
   }
 

@@ -57,13 +57,11 @@ export class Publishing {
   #record(nowUs: number, publication: Publication): void {
     const { publications, desk } = this.#parts;
     const { listing } = publication;
-    const refusal = publications.refusalOf(nowUs, listing);
-    if (refusal !== undefined) return this.#refuse(nowUs, publication, refusal);
     publication.stage = "store";
     const { classIds, sequenceNumber } = listing.release;
     const about = { sequenceNumber, digest: listing.digest };
     const plan = (): readonly StoreOp[] | Refusal =>
-      publications.decidedSince(nowUs, listing) ?? publications.opsOf(listing);
+      publications.refusalOf(nowUs, listing) ?? publications.opsOf(listing);
     desk.recordRelease(nowUs, classIds.map(toHex), about, plan, (result) => {
       if (result.ok) this.#offer(nowUs, publication);
       else this.#refuse(nowUs, publication, result);
