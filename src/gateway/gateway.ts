@@ -292,8 +292,7 @@ export class Gateway {
     const storeLazily = (ops: readonly StoreOp[]): void => this.#storeLazily(ops);
     const recovery = { crypto, anchors: trusted, log, metrics, catalogue, cache, transfers, publications, storeLazily };
     const listings = recoverImages(recovery, records);
-    for (const listing of listings) this.#offers.offer(nowUs, listing);
-    for (const { digest } of catalogue.images()) this.#offers.showImage(digest);
+    this.#offers.recover(nowUs, listings);
     recoverDevices(recovery, [this.#devices, this.fleet, this.access, this.webhooks], nowUs, records);
     removeStrays(recovery);
     this.#devices.begin(nowUs);

@@ -34,7 +34,7 @@ export class Holders {
     return this.#claims.get(key)?.manifests.some((path) => this.#holders.get(path) === key) === true;
   }
 
-  stands(key: string): boolean {
+  #stands(key: string): boolean {
     return this.#claims.get(key)?.stands === true;
   }
 
@@ -74,7 +74,7 @@ export class Holders {
     }
     const isManifest = (path: string): boolean => path.includes("/");
     for (const path of paths)
-      if (isManifest(path)) this.#give(path, (key) => this.stands(key), changes);
+      if (isManifest(path)) this.#give(path, (key) => this.#stands(key), changes);
       else aliases.add(path);
     for (const alias of aliases) this.#give(alias, (key) => this.isOnOffer(key), changes);
     return changes;

@@ -57,21 +57,34 @@ export class Offers {
 
   /** Puts a listing in the place of the one before: on the air, where somebody stands for it. */
   offer(nowUs: number, listing: Listing): void {
+    for (const digest of this.#put(nowUs, listing)) this.#showImage(digest);
+  }
+
+  /** Behind a restart: each image is looked at once, when all listings are there. */
+  recover(nowUs: number, listings: readonly Listing[]): void {
+    for (const listing of listings) this.#put(nowUs, listing);
+    for (const { digest } of this.#parts.catalogue.images()) this.#showImage(digest);
+  }
+
+  /** Digests of the images that are to be shown anew. */
+  #put(nowUs: number, listing: Listing): Set<string> {
     const { catalogue, judge } = this.#parts;
     const before = catalogue.get(listing.release.key);
     const refusal = judge.standing(listing);
-    this.#show(nowUs, catalogue.put(listing, refusal === undefined));
-    for (const { digest } of [...(before?.images ?? []), ...listing.images]) this.showImage(digest);
+    const touched = this.#show(nowUs, catalogue.put(listing, refusal === undefined));
+    for (const { digest } of [...(before?.images ?? []), ...listing.images]) touched.add(digest);
     if (refusal !== undefined) this.#tellWithdrawn(listing, refusal);
+    return touched;
   }
 
-  /** Brings what is at some paths up to date. */
-  #show(nowUs: number, changes: ReadonlyMap<string, Change>): void {
+  /** Brings what is at some paths up to date. Digests of the images of whoever was there, and is. */
+  #show(nowUs: number, changes: ReadonlyMap<string, Change>): Set<string> {
     const { catalogue, crypto, router, served, notify } = this.#parts;
     const touched = new Set<string>();
     for (const [path, { before, after }] of changes) {
       const listing = after === undefined ? undefined : catalogue.get(after)!;
-      for (const key of [before, after]) if (key !== undefined) touched.add(key);
+      for (const key of new Set([before, after]))
+        for (const { digest } of key === undefined ? [] : catalogue.get(key)!.images) touched.add(digest);
       if (!path.includes("/")) {
         if (listing === undefined) served.withdraw([path]);
         else served.serve([path], listing.images[0]!);
@@ -84,7 +97,7 @@ export class Offers {
       }
       notify(nowUs, path); // whoever observes it hears that it has gone, too
     }
-    for (const key of touched) for (const { digest } of catalogue.get(key)!.images) this.showImage(digest);
+    return touched;
   }
 
   /** Whoever knows what it is for fetches it before the image; who does not, does without. */
@@ -96,7 +109,7 @@ export class Offers {
   }
 
   /** Also of a release that was replaced since: whoever has begun may end. Not of one that nobody stands for. */
-  showImage(digest: string): void {
+  #showImage(digest: string): void {
     const { catalogue, served, router } = this.#parts;
     const image = catalogue.image(digest);
     const path = imagePath(fromHex(digest)!);
@@ -119,7 +132,7 @@ export class Offers {
   /** An image that is not here any more. */
   forget(digest: string): void {
     this.#parts.catalogue.forgetImage(digest);
-    this.showImage(digest);
+    this.#showImage(digest);
   }
 
   #isForsaken(digest: string): boolean {
@@ -133,15 +146,21 @@ export class Offers {
     const { kind } = event;
     if (JUDGED.has(kind)) {
       const classId = kind === "class-defined" ? event.definition.id : "classId" in event ? event.classId : undefined;
+      const touched = new Set<string>();
       for (const listing of catalogue.listings()) {
         const { key, classIds } = listing.release;
         if (classId !== undefined && !classIds.some((id) => toHex(id) === classId)) continue;
         const refusal = judge.standing(listing);
         const wasOn = catalogue.isOnOffer(key);
-        this.#show(nowUs, catalogue.judge(key, refusal === undefined));
+        const changed = this.#show(nowUs, catalogue.judge(key, refusal === undefined));
+        for (const digest of [...changed, ...listing.images.map((image) => image.digest)]) touched.add(digest);
         if (wasOn && refusal !== undefined) this.#tellWithdrawn(listing, refusal);
       }
-      for (const { digest } of catalogue.images()) this.showImage(digest);
+      for (const { digest } of catalogue.images()) {
+        const { classes } = catalogue.factsWith(digest);
+        const isJudged = classId === undefined || classes.length === 0 || classes.includes(classId);
+        if (isJudged || touched.has(digest)) this.#showImage(digest);
+      }
     }
     if (STOPPING.has(kind)) this.sweep(nowUs);
   }

@@ -38,12 +38,12 @@ export class LifecycleState {
         return;
       case "authority-transferred":
         this.#handOver(event.classId);
-        this.#mayHaveSigned(event.authorities);
+        this.#noteSigners(event.authorities);
         this.#changeClass(event.classId, { authorities: event.authorities, epoch: event.epoch });
         return;
       case "authority-added": {
         const before = this.classes.get(event.classId)?.authorities ?? [];
-        this.#mayHaveSigned([event.authority]);
+        this.#noteSigners([event.authority]);
         this.#changeClass(event.classId, { authorities: [...before, event.authority] });
         return;
       }
@@ -92,11 +92,11 @@ export class LifecycleState {
     const { support = before?.support, policy = before?.policy } = definition;
     // Devices follow the hand-overs, whatever is said of their class afterwards.
     const authorities = isOvertaken(definition, before) ? before!.authorities : definition.authorities;
-    this.#mayHaveSigned([...authorities, ...definition.operators]);
+    this.#noteSigners([...authorities, ...definition.operators]);
     this.classes.set(definition.id, { ...definition, authorities, epoch, support, policy });
   }
 
-  #mayHaveSigned(keys: readonly KeyRecord[]): void {
+  #noteSigners(keys: readonly KeyRecord[]): void {
     for (const { algorithm, key } of keys) this.signers.set(nameOf({ algorithm, key }), { algorithm, key });
   }
 
