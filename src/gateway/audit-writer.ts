@@ -78,19 +78,23 @@ export class AuditWriter {
   }
 
   #next(): void {
-    for (let next = this.#queue.shift(); next !== undefined; next = this.#queue.shift()) {
-      const { done } = next;
-      const turn = next.plan();
-      const result = "reason" in turn ? ({ ok: false, ...turn } as const) : this.#propose(next, turn);
-      if (!result.ok) {
-        done(result);
-        if (this.#underWay !== undefined) return; // who was told has submitted something
-        continue;
-      }
-      const { entry } = result;
-      const { ops } = turn as Turn;
-      this.#underWay = { id: this.#parts.store([...entryOps(entry), ...ops]), entry, done };
-      return;
+    const next = this.#queue.shift();
+    if (next === undefined) return;
+    const { done } = next;
+    const turn = planOf(next);
+    const result = "reason" in turn ? ({ ok: false, ...turn } as const) : this.#propose(next, turn);
+    if (!result.ok) return this.#tell(done, result);
+    const { entry } = result;
+    const { ops } = turn as Turn;
+    this.#underWay = { id: this.#parts.store([...entryOps(entry), ...ops]), entry, done };
+  }
+
+  /** Whatever becomes of that, the next one has its turn; who was told may have submitted something. */
+  #tell(done: Submission["done"], result: TurnResult): void {
+    try {
+      done(result);
+    } finally {
+      if (this.#underWay === undefined) this.#next();
     }
   }
 
@@ -107,15 +111,30 @@ export class AuditWriter {
     if (this.#underWay?.id !== id) return;
     const { entry, done } = this.#underWay;
     this.#underWay = undefined;
-    if (failure === undefined && entry !== undefined) {
-      this.#parts.lifecycle.take(entry);
-      this.#lines.push(entryLine(entry));
-      this.#parts.written(nowUs, entry);
+    try {
+      if (failure === undefined && entry !== undefined) {
+        this.#parts.lifecycle.take(entry);
+        this.#lines.push(entryLine(entry));
+        this.#parts.written(nowUs, entry);
+      }
+    } finally {
+      this.#tell(done, failure === undefined ? { ok: true, ...(entry && { entry }) } : refusalOf(failure, entry));
     }
-    if (failure === undefined) done(entry === undefined ? { ok: true } : { ok: true, entry });
-    else
-      done({ ok: false, reason: entry === undefined ? failure.reason : "store-write-failed", detail: failure.detail });
-    if (this.#underWay === undefined) this.#next();
+  }
+}
+
+const refusalOf = ({ reason, detail }: Refusal, entry: AuditEntry | undefined): TurnResult => ({
+  ok: false,
+  reason: entry === undefined ? reason : "store-write-failed",
+  detail,
+});
+
+/** A defect in one is that one's, and holds back nobody else. */
+function planOf({ plan }: Submission): Turn | Refusal {
+  try {
+    return plan();
+  } catch (error) {
+    return { reason: "internal-error", detail: String(error) };
   }
 }
 

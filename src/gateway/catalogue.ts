@@ -1,8 +1,8 @@
 import type { WantedImage } from "../image/image-fetch.ts";
-import { isSameKey, type KeyRecord } from "../lifecycle/classes.ts";
 import type { Release } from "../suit/release.ts";
 import { toBase64Url, toHex } from "../util/bytes.ts";
 import { Holders, type Change } from "./holders.ts";
+import { GATEWAY_LIMITS } from "./limits.ts";
 
 /** A release that the gateway offers, and where its image comes from. */
 export interface Listing {
@@ -29,7 +29,7 @@ export function manifestPath(classId: Uint8Array, componentId: string): string[]
 /** `/s/<id>`: the signed table of an image's sectors. */
 export const sectorTablePath = (digest: Uint8Array): string[] => ["s", toBase64Url(digest.subarray(0, 6))];
 
-/** `/t/<class>/<epoch>`: what hands devices of a class over to new authorities,, one after the other. */
+/** `/t/<class>/<epoch>`: what hands devices of a class over to new authorities, one after the other. */
 export const transferPath = (classId: Uint8Array, epoch: number): string[] => ["t", toBase64Url(classId), `${epoch}`];
 
 /** Where the manifest of a release is served: at a path of each class. */
@@ -39,41 +39,24 @@ export function manifestPaths(release: Release): string[][] {
 
 export const componentOf = (release: Release): string => release.key.split("/")[2]!;
 
-/** What is remembered of an image when its releases were replaced: who stood for it then, and for which classes it was. */
-export interface ImageFacts {
-  readonly vouchers: readonly KeyRecord[];
-  readonly classes: readonly string[];
-}
-
-const NO_FACTS: ImageFacts = { vouchers: [], classes: [] };
-
-/** What a catalogue asks about trust. */
-export interface CatalogueParts {
-  /** Whoever signed a release and whose word counts now. `again`: some may have become authorities since it was read. */
-  readonly vouchersOf: (release: Release, again: boolean) => readonly KeyRecord[];
-  /** Whether an image is kept whatever becomes of its release: a recovery image is. */
-  readonly isKept: (digest: string) => boolean;
-}
-
-/** What becomes of the images of a listing when another one takes its place. */
-export interface LeftBehind {
-  readonly kept: ReadonlyMap<string, ImageFacts>;
-  readonly forgotten: readonly string[];
+/** What is not kept any longer. */
+export interface Forgotten {
+  readonly releases: readonly Listing[];
+  /** Digests of images. */
+  readonly images: readonly string[];
 }
 
 /** The releases by their keys (vendor, class, component), what is on offer of them, and every image that may be served. */
 export class Catalogue {
-  readonly #parts: CatalogueParts;
   readonly #listings = new Map<string, Listing>();
+  /** Releases that others took the place of, by key and number: their images stay for whoever has begun. */
+  readonly #replaced = new Map<string, Map<number, Listing>>();
+  /** Those that somebody stands for, replaced ones too. */
+  readonly #standing = new Set<Listing>();
   readonly #images = new Map<string, WantedImage>();
-  readonly #facts = new Map<string, ImageFacts>();
-  /** Keys of the listings that have an image. */
-  readonly #having = new Map<string, Set<string>>();
+  /** Releases that have an image, replaced ones too. */
+  readonly #having = new Map<string, Set<Listing>>();
   readonly #holders = new Holders();
-
-  constructor(parts: CatalogueParts) {
-    this.#parts = parts;
-  }
 
   get(key: string): Listing | undefined {
     return this.#listings.get(key);
@@ -83,9 +66,15 @@ export class Catalogue {
     return this.#listings.size;
   }
 
-  /** All of them; those that nobody stands for are kept too. */
+  /** One for each key; those that nobody stands for are kept too. */
   listings(): Iterable<Listing> {
     return this.#listings.values();
+  }
+
+  /** All of them, and those that were replaced. */
+  *releases(): Iterable<Listing> {
+    yield* this.#listings.values();
+    for (const replaced of this.#replaced.values()) yield* replaced.values();
   }
 
   /** The release at a path, of a manifest or an alias. */
@@ -110,60 +99,55 @@ export class Catalogue {
     return this.#images.values();
   }
 
-  /** Whether a listing has it, on offer or not. */
+  /** Whether the release of a key has it, on offer or not. */
   isCurrent(digest: string): boolean {
-    return this.#having.has(digest);
+    return this.having(digest).some((listing) => this.#isCurrent(listing));
+  }
+
+  #isCurrent(listing: Listing): boolean {
+    return this.#listings.get(listing.release.key) === listing;
+  }
+
+  /** Releases that have an image, whoever stands for them. */
+  having(digest: string): Listing[] {
+    return [...(this.#having.get(digest) ?? [])];
+  }
+
+  stands(listing: Listing): boolean {
+    return this.#standing.has(listing);
   }
 
   /** Releases on offer that have an image. */
   offering(digest: string): Listing[] {
-    return [...(this.#having.get(digest) ?? [])].flatMap((key) =>
-      this.isOnOffer(key) ? [this.#listings.get(key)!] : [],
-    );
+    return this.having(digest).filter((listing) => this.#isCurrent(listing) && this.isOnOffer(listing.release.key));
   }
 
   /** Whether a release on offer has this image for devices of a class. */
   isOffered(digest: string, classId: string): boolean {
-    return this.#places(digest).some((place) => place.classId === classId);
+    return this.manifestOf(digest, classId) !== undefined;
   }
 
-  /** Whether a release that is on offer to nobody is the one that has this image for a class now. */
-  isWithdrawn(digest: string, classId: string): boolean {
-    const listings = [...(this.#having.get(digest) ?? [])].map((key) => this.#listings.get(key)!);
-    const having = listings.filter((listing) => classesOf(listing, digest).includes(classId));
-    return having.length > 0 && having.every(({ release }) => !this.isOnOffer(release.key));
-  }
-
-  /** Where a manifest is on offer that has this image: that of a class, if it is known and has one. */
+  /** Where a manifest is on offer that has this image: that of a class, if it is known. */
   manifestOf(digest: string, classId: string | undefined): readonly string[] | undefined {
-    const places = this.#places(digest);
-    return (places.find((place) => place.classId === classId) ?? places[0])?.path;
-  }
-
-  #places(digest: string): { readonly classId: string; readonly path: readonly string[] }[] {
-    return this.offering(digest).flatMap(({ release }) =>
-      manifestPaths(release).flatMap((path, i) =>
-        this.#holders.at(path.join("/")) === release.key ? [{ classId: toHex(release.classIds[i]!), path }] : [],
-      ),
-    );
+    for (const { release } of this.offering(digest))
+      for (const [i, path] of manifestPaths(release).entries())
+        if (
+          this.#holders.at(path.join("/")) === release.key &&
+          (classId ?? toHex(release.classIds[i]!)) === toHex(release.classIds[i]!)
+        )
+          return path;
+    return undefined;
   }
 
   /** Puts a listing in the place of the one by its key; what changed at which paths. */
   put(listing: Listing, stands: boolean): Map<string, Change> {
     const { key, sequenceNumber } = listing.release;
-    const { kept, forgotten } = this.leftBehind(listing);
-    for (const { digest } of this.#listings.get(key)?.images ?? []) {
-      const keys = this.#having.get(digest);
-      keys?.delete(key);
-      if (keys?.size === 0) this.#having.delete(digest);
-    }
-    for (const [digest, facts] of kept) this.#facts.set(digest, facts);
-    for (const digest of forgotten) this.forgetImage(digest);
+    const before = this.#listings.get(key);
     this.#listings.set(key, listing);
-    for (const image of listing.images) {
-      this.putImage(image, this.factsOf(listing, image.digest));
-      this.#having.set(image.digest, (this.#having.get(image.digest) ?? new Set()).add(key));
-    }
+    if (before !== undefined && isReplaced(before, listing)) this.#keep(asReplaced(before), this.stands(before));
+    if (before !== undefined) this.#drop(before);
+    for (const image of listing.images) this.putImage(image);
+    this.#take(listing, stands);
     const manifests = manifestPaths(listing.release).map((path) => path.join("/"));
     const changes = this.#holders.set(key, { sequenceNumber, manifests, alias: listing.alias, stands });
     // What is at a path that it has had is another one now.
@@ -173,70 +157,90 @@ export class Catalogue {
     return changes;
   }
 
-  /** Somebody stands for a release again, or nobody does any more. */
-  judge(key: string, stands: boolean): Map<string, Change> {
-    return this.#holders.judge(key, stands);
+  /** One that was replaced before the restart; false where none of its images is here any more. */
+  putReplaced(listing: Listing, stands: boolean): boolean {
+    if (!listing.images.some(({ digest }) => this.#images.has(digest))) return false;
+    const { key, sequenceNumber } = listing.release;
+    if (this.#replaced.get(key)?.has(sequenceNumber) !== true) this.#keep(listing, stands);
+    return true;
   }
 
-  /**
-   * Of a release that was on offer the images stay: whoever has begun may end, and a rollout may go back. Of one that
-   * nobody stood for nothing stays.
-   */
-  leftBehind({ release, images }: Listing): LeftBehind {
-    const kept = new Map<string, ImageFacts>();
+  #keep(listing: Listing, stands: boolean): void {
+    const { key, sequenceNumber } = listing.release;
+    this.#replaced.set(key, (this.#replaced.get(key) ?? new Map()).set(sequenceNumber, listing));
+    this.#take(listing, stands);
+  }
+
+  #take(listing: Listing, stands: boolean): void {
+    if (stands) this.#standing.add(listing);
+    for (const { digest } of listing.images)
+      this.#having.set(digest, (this.#having.get(digest) ?? new Set()).add(listing));
+  }
+
+  /** It is no more, and nor are images that no other one has. */
+  #drop(listing: Listing): string[] {
+    const { key, sequenceNumber } = listing.release;
+    if (this.#replaced.get(key)?.get(sequenceNumber) === listing) this.#replaced.get(key)!.delete(sequenceNumber);
+    this.#standing.delete(listing);
     const forgotten: string[] = [];
-    const before = this.#listings.get(release.key);
-    const left = before?.images.filter(({ digest }) => !images.some((image) => image.digest === digest)) ?? [];
-    const isOnOffer = this.isOnOffer(release.key);
-    const vouchers = isOnOffer && left.length > 0 ? this.#parts.vouchersOf(before!.release, true) : [];
-    for (const { digest } of left) {
-      const isElsewhere = this.#having.get(digest)!.size > 1;
-      if (isOnOffer) kept.set(digest, this.factsWith(digest, { vouchers, classes: classesOf(before!, digest) }));
-      else if (!isElsewhere && !this.#parts.isKept(digest)) {
-        // What other classes had it for does not go with this one.
-        const { vouchers: others, classes } = this.factsWith(digest);
-        const own = new Set(before!.release.classIds.map(toHex));
-        const rest = classes.filter((id) => !own.has(id));
-        if (rest.length > 0) kept.set(digest, { vouchers: others, classes: rest });
-        else forgotten.push(digest);
-      }
+    for (const { digest } of listing.images) {
+      const having = this.#having.get(digest);
+      having?.delete(listing);
+      if (having?.size !== 0) continue;
+      this.#having.delete(digest);
+      this.#images.delete(digest);
+      forgotten.push(digest);
     }
-    return { kept, forgotten };
+    return forgotten;
   }
 
-  putImage(image: WantedImage, facts: ImageFacts): void {
+  /** Somebody stands for a release again, or nobody does any more. */
+  judge(listing: Listing, stands: boolean): Map<string, Change> {
+    if (stands) this.#standing.add(listing);
+    else this.#standing.delete(listing);
+    return this.#isCurrent(listing) ? this.#holders.judge(listing.release.key, stands) : new Map();
+  }
+
+  /** Of more than some replaced releases the oldest go, but for those that have an image that is needed. */
+  trim(key: string, isNeeded: (digest: string) => boolean): Forgotten {
+    const held = new Set(this.#listings.get(key)?.images.map(({ digest }) => digest));
+    const byAge = [...(this.#replaced.get(key)?.values() ?? [])].toSorted(
+      (a, b) => b.release.sequenceNumber - a.release.sequenceNumber,
+    );
+    const gone = byAge.filter(({ images }, i) => {
+      const isKept =
+        i < GATEWAY_LIMITS.maxReplaced || images.some(({ digest }) => !held.has(digest) && isNeeded(digest));
+      if (isKept) for (const { digest } of images) held.add(digest);
+      return !isKept;
+    });
+    return { releases: gone, images: gone.flatMap((listing) => this.#drop(listing)) };
+  }
+
+  putImage(image: WantedImage): void {
     this.#images.set(image.digest, image);
-    this.#facts.set(image.digest, this.factsWith(image.digest, facts));
   }
 
-  /** What is known of an image, and `more`. */
-  factsWith(digest: string, more: ImageFacts = NO_FACTS): ImageFacts {
-    const { vouchers, classes } = this.#facts.get(digest) ?? NO_FACTS;
-    const others = more.vouchers.filter((key) => !vouchers.some((other) => isSameKey(other, key)));
-    return { vouchers: [...vouchers, ...others], classes: [...new Set([...classes, ...more.classes])] };
-  }
-
-  /** What a listing says of one of its images. */
-  factsOf(listing: Listing, digest: string): ImageFacts {
-    return { vouchers: this.#parts.vouchersOf(listing.release, false), classes: classesOf(listing, digest) };
-  }
-
-  /** Whether an image is one that nobody offers, and that nobody whose word counts has ever stood for. */
-  isForsaken(digest: string, counts: (key: KeyRecord, classes: readonly string[]) => boolean): boolean {
-    if (this.offering(digest).length > 0) return false;
-    if (this.isCurrent(digest)) return true; // withdrawn
-    const { vouchers, classes } = this.factsWith(digest);
-    return vouchers.length > 0 && !vouchers.some((key) => counts(key, classes));
-  }
-
-  forgetImage(digest: string): void {
+  /** An image is not here any more, and nor are replaced releases that had no other. */
+  forgetImage(digest: string): Forgotten {
     this.#images.delete(digest);
-    this.#facts.delete(digest);
+    const gone = this.having(digest).filter(
+      (listing) => !this.#isCurrent(listing) && !listing.images.some((image) => this.#images.has(image.digest)),
+    );
+    for (const listing of gone) this.#drop(listing);
+    return { releases: gone, images: [digest] };
   }
 }
 
-const classesOf = ({ release }: Listing, digest: string): string[] =>
+/** Classes whose devices fetch an image of a release. */
+export const classesOf = ({ release }: Listing, digest: string): string[] =>
   release.images.find((one) => toHex(one.digest) === digest)?.classIds.map(toHex) ?? [];
+
+/** What is kept of one that another took the place of. */
+export const asReplaced = (listing: Listing): Listing => ({ ...listing, tables: new Map(), alias: undefined });
+
+/** Not so where the same manifest comes back under another signature. */
+export const isReplaced = (before: Listing, after: Listing): boolean =>
+  before.release.sequenceNumber !== after.release.sequenceNumber;
 
 /**
  * Where the images of a release come from: `sources` by digest, or a URI of the manifest that is absolute. An author who

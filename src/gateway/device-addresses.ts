@@ -43,7 +43,7 @@ export class DeviceAddresses {
     if ((there !== undefined || before !== undefined) && !fresh)
       return !this.#isHeld(device) && (there === undefined || !this.#isHeld(there));
     this.#bind(address, device);
-    if (this.#isHeld(device)) this.#store(this.keepOps(device));
+    if (this.#isHeld(device)) this.keep(device);
     return true;
   }
 
@@ -51,6 +51,11 @@ export class DeviceAddresses {
   keepOps(device: string): StoreOp[] {
     const address = this.#addressOf.get(device);
     return address === undefined ? [] : [{ kind: "put", key: ADDRESS_PREFIX + device, value: utf8(address) }];
+  }
+
+  keep(device: string): void {
+    const ops = this.keepOps(device);
+    if (ops.length > 0) this.#store(ops);
   }
 
   releaseOps(device: string): StoreOp[] {

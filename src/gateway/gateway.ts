@@ -20,7 +20,7 @@ import { utf8 } from "../util/bytes.ts";
 import { earlier } from "../util/deadline.ts";
 import { WallClock } from "../util/wall-clock.ts";
 import { Catalogue, type Listing } from "./catalogue.ts";
-import { forgetOps, VALIDATOR_PREFIX } from "./listing-record.ts";
+import { VALIDATOR_PREFIX } from "./listing-record.ts";
 import { imagePackages } from "./packages.ts";
 import { recoverDevices, recoverImages, removeStrays, tellDamaged } from "./recovery.ts";
 import { Proxying } from "./proxying.ts";
@@ -41,10 +41,7 @@ export type { GatewayParts, Recovered } from "./parts.ts";
 export class Gateway {
   readonly #parts: GatewayParts;
   readonly #endpoint: CoapEndpoint;
-  readonly #catalogue = new Catalogue({
-    vouchersOf: (release, again) => this.#publications.vouchersOf(release, again),
-    isKept: (digest) => this.#isRecovery(digest),
-  });
+  readonly #catalogue = new Catalogue();
   readonly #transfers = new TransferTable();
   readonly #cache: ImageCache;
   readonly #publications: Publications;
@@ -97,7 +94,9 @@ export class Gateway {
     const updates = (): Updates => this.#devices.updates;
     const offered = { catalogue, served, router, desk, judge: this.#publications, updates };
     const notify = (nowUs: number, path: string): void => this.#endpoint.notify(nowUs, path);
-    this.#offers = new Offers({ crypto, log, metrics, notify, ...offered });
+    const isNeeded = (nowUs: number, digest: string): boolean => this.#isNeeded(nowUs, digest);
+    const storeLazily = (ops: readonly StoreOp[]): void => this.#storeLazily(ops);
+    this.#offers = new Offers({ crypto, log, metrics, notify, ...offered, isNeeded, storeLazily });
     const refusalToGive = this.#offers.refusalToGive.bind(this.#offers);
     const store = (ops: readonly StoreOp[], durability: Durability): number => this.#store(ops, durability);
     const { maxConcurrentUpdates: maxConcurrent = 100, name = "gateway", webhooks: targets = [] } = parts;
@@ -175,6 +174,7 @@ export class Gateway {
       store: (ops) => this.#store(ops, "durable"),
       storeLazily: (ops) => this.#store(ops, "lazy"),
       hasImage: (digest) => this.#catalogue.image(digest) !== undefined,
+      withheld: (digest, classId) => this.#offers.withheld(digest, classId),
       isCurrent: (classId, digest) => this.#catalogue.isOffered(digest, classId),
       changed: (nowUs, event) => this.#offers.review(nowUs, event),
     });
@@ -291,8 +291,7 @@ export class Gateway {
     const publications = this.#publications;
     const storeLazily = (ops: readonly StoreOp[]): void => this.#storeLazily(ops);
     const recovery = { crypto, anchors: trusted, log, metrics, catalogue, cache, transfers, publications, storeLazily };
-    const listings = recoverImages(recovery, records);
-    this.#offers.recover(nowUs, listings);
+    this.#offers.recover(nowUs, recoverImages(recovery, records));
     recoverDevices(recovery, [this.#devices, this.fleet, this.access, this.webhooks], nowUs, records);
     removeStrays(recovery);
     this.#devices.begin(nowUs);
@@ -325,7 +324,6 @@ export class Gateway {
     } else if (event.kind === "evicted") {
       if (this.#catalogue.isCurrent(digest)) return;
       this.#offers.forget(digest);
-      this.#store(forgetOps(digest), "lazy");
     } else {
       this.#served.settle(nowUs, digest);
       this.#devices.updates.imageSettled(nowUs, digest, event.kind !== "failed");
@@ -358,8 +356,12 @@ export class Gateway {
   }
 
   #isPinned(nowUs: number, digest: string): boolean {
+    return this.isNamed(digest) || this.#isNeeded(nowUs, digest);
+  }
+
+  /** Whoever has begun may end, and a rollout may go back. */
+  #isNeeded(nowUs: number, digest: string): boolean {
     return (
-      this.isNamed(digest) ||
       this.#devices.updates.needs(digest) ||
       this.#isRecovery(digest) ||
       this.fleet.needs(digest) ||

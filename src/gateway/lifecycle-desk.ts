@@ -36,6 +36,8 @@ interface DeskParts {
   /** Told that the state has changed, and is on disk. */
   readonly changed: (nowUs: number, event: LifecycleEvent) => unknown;
   readonly hasImage: (digest: string) => boolean;
+  /** Why an image is not for devices of a class. */
+  readonly withheld: (digest: string, classId: string) => Refusal | undefined;
 }
 
 /** An IPv6 or IPv4 address, with its zone if it has one. */
@@ -290,6 +292,8 @@ export class LifecycleDesk {
     this.#parts.metrics.count("lifecycle", kind);
     const event = { kind, ...fields } as unknown as LifecycleEvent;
     if (event.kind === "device-decommissioned") this.#addresses.forget(event.device);
+    // It may have moved while that was written.
+    if (event.kind === "device-quarantined") this.#addresses.keep(event.device);
     this.#parts.changed(nowUs, event);
   }
 
@@ -318,10 +322,13 @@ export class LifecycleDesk {
     return undefined;
   }
 
-  /** A recovery image has to be here when it is named, and stays from then on. */
+  /** A recovery image has to be here, for that class, when it is named; and stays from then on. */
   #imageRefusal(event: LifecycleEvent): Refusal | undefined {
-    if (event.kind !== "recovery-set" || this.#parts.hasImage(event.digest)) return undefined;
-    return { reason: "no-such-image", detail: `there is no image ${event.digest} here: publish it first` };
+    if (event.kind !== "recovery-set") return undefined;
+    const { digest, classId } = event;
+    return this.#parts.hasImage(digest)
+      ? this.#parts.withheld(digest, classId)
+      : { reason: "no-such-image", detail: `there is no image ${digest} here: publish it first` };
   }
 
   /** Where a device is that is put in quarantine, or set free: on disk with the entry. */

@@ -3,44 +3,53 @@ import type { Verifier } from "../codec/cose.ts";
 import type { Crypto } from "../ports/crypto.ts";
 import type { StoreOp } from "../ports/store.ts";
 import type { WantedImage } from "../image/image-fetch.ts";
-import type { KeyRecord } from "../lifecycle/classes.ts";
 import { DIALECTS } from "../suit/dialect.ts";
 import { openRelease } from "../suit/release.ts";
 import { toHex } from "../util/bytes.ts";
-import type { Catalogue, ImageFacts, Listing } from "./catalogue.ts";
+import { asReplaced, isReplaced, type Forgotten, type Listing } from "./catalogue.ts";
 
 export const RELEASE_PREFIX = "release/";
+/** Releases that others took the place of. */
+export const REPLACED_PREFIX = "replaced/";
 export const IMAGE_PREFIX = "image/";
 export const VALIDATOR_PREFIX = "validator/";
 
-/** The writes that make a listing last, and what it leaves behind. */
-export function listingOps(listing: Listing, catalogue: Catalogue): StoreOp[] {
-  const { release, images, source, alias } = listing;
-  const tables = [...listing.tables];
-  const sources = images.map(({ uri }) => uri ?? null);
-  const { kept, forgotten } = catalogue.leftBehind(listing);
+/** The writes that make a listing last, and the one that it takes the place of. */
+export function listingOps(listing: Listing, before: Listing | undefined): StoreOp[] {
   return [
-    {
-      kind: "put",
-      key: RELEASE_PREFIX + release.key,
-      value: encodeCbor([release.envelope, source ?? null, alias ?? null, sources, tables, release.dialect]),
-    },
-    ...images.map((image) =>
-      imageOp(image, catalogue.factsWith(image.digest, catalogue.factsOf(listing, image.digest))),
-    ),
-    ...images.map(({ digest }): StoreOp => ({ kind: "delete", key: VALIDATOR_PREFIX + digest })),
-    ...Array.from(kept, ([digest, facts]) => imageOp(catalogue.image(digest)!, facts)),
-    ...forgotten.flatMap(forgetOps),
+    { kind: "put", key: RELEASE_PREFIX + listing.release.key, value: recordOf(listing) },
+    ...listing.images.map(imageOp),
+    ...listing.images.map(({ digest }): StoreOp => ({ kind: "delete", key: VALIDATOR_PREFIX + digest })),
+    ...(before !== undefined && isReplaced(before, listing) ? [replacedOp(before)] : []),
   ];
 }
 
-function imageOp({ digest, size, uri }: WantedImage, { vouchers, classes }: ImageFacts): StoreOp {
-  const keys = vouchers.map(({ algorithm, key }) => [algorithm, key]);
-  return { kind: "put", key: IMAGE_PREFIX + digest, value: encodeCbor([size, uri ?? null, keys, [...classes]]) };
+function recordOf({ release, images, source, alias, tables }: Listing): Uint8Array {
+  const sources = images.map(({ uri }) => uri ?? null);
+  return encodeCbor([release.envelope, source ?? null, alias ?? null, sources, [...tables], release.dialect]);
 }
 
-export const forgetOps = (digest: string): StoreOp[] =>
-  [IMAGE_PREFIX, VALIDATOR_PREFIX].map((prefix) => ({ kind: "delete", key: prefix + digest }));
+/** `replaced/<vendor>/<class>/<component>/<number>`. */
+const replacedKey = ({ release }: Listing): string =>
+  `${REPLACED_PREFIX}${release.key}/${String(release.sequenceNumber)}`;
+
+const replacedOp = (listing: Listing): StoreOp => ({
+  kind: "put",
+  key: replacedKey(listing),
+  value: recordOf(asReplaced(listing)),
+});
+
+const imageOp = ({ digest, size, uri }: WantedImage): StoreOp => ({
+  kind: "put",
+  key: IMAGE_PREFIX + digest,
+  value: encodeCbor([size, uri ?? null]),
+});
+
+/** The writes by which what is not kept any longer goes from the disk too. */
+export const forgetOps = ({ releases, images }: Forgotten): StoreOp[] =>
+  [...releases.map(replacedKey), ...images.flatMap((digest) => [IMAGE_PREFIX + digest, VALIDATOR_PREFIX + digest])].map(
+    (key) => ({ kind: "delete", key }),
+  );
 
 /** A listing from the store; its envelope is authenticated again, by the anchors of today. */
 export function recoverListing(crypto: Crypto, record: Uint8Array, anchors: readonly Verifier[]): Listing | string {
@@ -62,22 +71,10 @@ export function recoverListing(crypto: Crypto, record: Uint8Array, anchors: read
   return { release, digest, images, tables, source, alias: text(fields[2]) };
 }
 
-export function recoverImage(
-  digest: string,
-  record: Uint8Array,
-): { readonly image: WantedImage; readonly facts: ImageFacts } | undefined {
+export function recoverImage(digest: string, record: Uint8Array): WantedImage | undefined {
   const fields = tryDecode(record);
   if (!/^[0-9a-f]{64}$/.test(digest) || !isArray(fields) || !isUint(fields[0])) return undefined;
-  const vouchers: KeyRecord[] = [];
-  // A record of an earlier version names nobody.
-  for (const entry of isArray(fields[2]) ? fields[2] : []) {
-    const [algorithm, key] = isArray(entry) ? entry : [];
-    if (typeof algorithm === "string" && typeof key === "string")
-      vouchers.push({ algorithm: algorithm as KeyRecord["algorithm"], key });
-  }
-  const classes = (isArray(fields[3]) ? fields[3] : []).filter((id): id is string => typeof id === "string");
-  const uri = typeof fields[1] === "string" ? fields[1] : undefined;
-  return { image: { digest, size: fields[0], uri }, facts: { vouchers, classes } };
+  return { digest, size: fields[0], uri: typeof fields[1] === "string" ? fields[1] : undefined };
 }
 
 function tryDecode(record: Uint8Array): CborValue | undefined {

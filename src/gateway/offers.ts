@@ -2,15 +2,17 @@ import type { Router } from "../coap/router.ts";
 import type { Crypto } from "../ports/crypto.ts";
 import type { Log } from "../ports/log.ts";
 import type { Metrics } from "../ports/metrics.ts";
+import type { StoreOp } from "../ports/store.ts";
 import type { Refusal } from "../lifecycle/admission.ts";
-import type { KeyRecord } from "../lifecycle/classes.ts";
 import type { LifecycleEvent } from "../lifecycle/events.ts";
 import type { Updates } from "../lwm2m/update/updates.ts";
 import { fromHex, toHex } from "../util/bytes.ts";
 import { Code, ContentFormat } from "../coap/numbers.ts";
-import { imagePath, sectorTablePath, type Catalogue, type Listing } from "./catalogue.ts";
+import { classesOf, imagePath, sectorTablePath, type Catalogue, type Forgotten, type Listing } from "./catalogue.ts";
 import type { Change } from "./holders.ts";
 import type { LifecycleDesk } from "./lifecycle-desk.ts";
+import { forgetOps } from "./listing-record.ts";
+import type { RecoveredReleases } from "./recovery.ts";
 import { manifestResource, type ServedImages } from "./resources.ts";
 
 /** What may take away who stands for a release, or give it back. */
@@ -27,8 +29,6 @@ const STOPPING: ReadonlySet<string> = new Set([...JUDGED, "device-quarantined", 
 interface Judge {
   /** Why nobody stands for a release any more. */
   standing(listing: Listing): Refusal | undefined;
-  /** Whether the word of a key counts now for images of these classes. */
-  counts(key: KeyRecord, classes: readonly string[]): boolean;
   /** Whether the signed table of an image's sectors is by a key that counts. */
   tableStands(listing: Listing, digest: string): boolean;
 }
@@ -45,6 +45,9 @@ interface OfferParts {
   /** Tells who observes a path that it has changed. */
   readonly notify: (nowUs: number, path: string) => void;
   readonly judge: Judge;
+  /** Whether an image has to stay on the disk. */
+  readonly isNeeded: (nowUs: number, digest: string) => boolean;
+  readonly storeLazily: (ops: readonly StoreOp[]) => void;
 }
 
 /** Releases on the air: their manifests and their images, for as long as somebody stands for them. */
@@ -57,13 +60,18 @@ export class Offers {
 
   /** Puts a listing in the place of the one before: on the air, where somebody stands for it. */
   offer(nowUs: number, listing: Listing): void {
+    const { catalogue, isNeeded } = this.#parts;
     for (const digest of this.#put(nowUs, listing)) this.#showImage(digest);
+    this.#forget(catalogue.trim(listing.release.key, (digest) => isNeeded(nowUs, digest)));
   }
 
-  /** Behind a restart: each image is looked at once, when all listings are there. */
-  recover(nowUs: number, listings: readonly Listing[]): void {
+  /** Behind a restart: each image is looked at once, when all releases are there. */
+  recover(nowUs: number, { listings, replaced }: RecoveredReleases): void {
+    const { catalogue, judge } = this.#parts;
     for (const listing of listings) this.#put(nowUs, listing);
-    for (const { digest } of this.#parts.catalogue.images()) this.#showImage(digest);
+    const isKept = (listing: Listing): boolean => catalogue.putReplaced(listing, judge.standing(listing) === undefined);
+    this.#forget({ releases: replaced.filter((listing) => !isKept(listing)), images: [] });
+    for (const { digest } of catalogue.images()) this.#showImage(digest);
   }
 
   /** Digests of the images that are to be shown anew. */
@@ -113,7 +121,7 @@ export class Offers {
     const { catalogue, served, router } = this.#parts;
     const image = catalogue.image(digest);
     const path = imagePath(fromHex(digest)!);
-    if (image === undefined || this.#isForsaken(digest)) served.withdraw(path);
+    if (image === undefined || this.withheld(digest) !== undefined) served.withdraw(path);
     else served.serve(path, image);
     const table = this.#tableOf(digest);
     if (table === undefined) router.remove(sectorTablePath(fromHex(digest)!));
@@ -131,13 +139,13 @@ export class Offers {
 
   /** An image that is not here any more. */
   forget(digest: string): void {
-    this.#parts.catalogue.forgetImage(digest);
-    this.#showImage(digest);
+    this.#forget(this.#parts.catalogue.forgetImage(digest));
   }
 
-  #isForsaken(digest: string): boolean {
-    const { catalogue, judge } = this.#parts;
-    return catalogue.isForsaken(digest, (key, classes) => judge.counts(key, classes));
+  #forget(forgotten: Forgotten): void {
+    for (const digest of forgotten.images) this.#showImage(digest);
+    const ops = forgetOps(forgotten);
+    if (ops.length > 0) this.#parts.storeLazily(ops);
   }
 
   /** The lifecycle has changed: what nobody stands for is offered no longer, and held devices get no more. */
@@ -147,52 +155,57 @@ export class Offers {
     if (JUDGED.has(kind)) {
       const classId = kind === "class-defined" ? event.definition.id : "classId" in event ? event.classId : undefined;
       const touched = new Set<string>();
-      for (const listing of catalogue.listings()) {
+      for (const listing of catalogue.releases()) {
         const { key, classIds } = listing.release;
         if (classId !== undefined && !classIds.some((id) => toHex(id) === classId)) continue;
         const refusal = judge.standing(listing);
-        const wasOn = catalogue.isOnOffer(key);
-        const changed = this.#show(nowUs, catalogue.judge(key, refusal === undefined));
+        const wasOn = catalogue.get(key) === listing && catalogue.isOnOffer(key);
+        const changed = this.#show(nowUs, catalogue.judge(listing, refusal === undefined));
         for (const digest of [...changed, ...listing.images.map((image) => image.digest)]) touched.add(digest);
         if (wasOn && refusal !== undefined) this.#tellWithdrawn(listing, refusal);
       }
-      for (const { digest } of catalogue.images()) {
-        const { classes } = catalogue.factsWith(digest);
-        const isJudged = classId === undefined || classes.length === 0 || classes.includes(classId);
-        if (isJudged || touched.has(digest)) this.#showImage(digest);
-      }
+      for (const digest of touched) this.#showImage(digest);
     }
     if (STOPPING.has(kind)) this.sweep(nowUs);
   }
 
   /**
+   * Why nobody gets an image, or no device of a class: nobody stands for any release with it, be it one that was replaced
+   * since and that a rollout goes on with, or back to. `byManifest`: a device reads one, and chooses among its images.
+   */
+  withheld(digest: string, classId?: string, byManifest = false): Refusal | undefined {
+    const { catalogue } = this.#parts;
+    const having = catalogue.having(digest);
+    const fitting = having.filter((listing) => classId === undefined || isFor(listing, digest, classId, byManifest));
+    if (fitting.some((listing) => catalogue.stands(listing))) return undefined;
+    if (fitting.length === 0 && having.length > 0)
+      return { reason: "other-class", detail: `image ${digest.slice(0, 12)} is for another class than ${classId}` };
+    return { reason: "release-withdrawn", detail: `image ${digest.slice(0, 12)} is on offer no longer` };
+  }
+
+  /**
    * Why an LwM2M client may not be given an image. It reads no manifest, so what a device would look at there is looked
-   * at here: who stands for it, class and expiry. `byManifest`: it reads one, and chooses among the images itself.
+   * at here: who stands for it, class and expiry. `byManifest`: it reads one.
    */
   refusalToGive(unixMs: number, endpoint: string, digest: string, byManifest: boolean): Refusal | undefined {
-    const { catalogue, desk, judge } = this.#parts;
+    const { catalogue, desk } = this.#parts;
     if (!desk.mayHave("", endpoint, digest))
       return { reason: "quarantined", detail: `${endpoint} may have the current image or the recovery image only` };
-    const device = desk.lifecycle.state.byEndpoint(endpoint);
-    if (device !== undefined && desk.lifecycle.state.recovery.get(device.classId) === digest) return undefined;
-    const { vouchers, classes: known } = catalogue.factsWith(digest);
-    // Others may stand for it, or have it on offer, for another class.
-    const isGone = (classId: string): boolean =>
-      catalogue.isWithdrawn(digest, classId) ||
-      (!catalogue.isCurrent(digest) && vouchers.length > 0 && !vouchers.some((key) => judge.counts(key, [classId])));
-    const isGoneForIt = device !== undefined && known.includes(device.classId) && isGone(device.classId);
-    if (catalogue.image(digest) === undefined || this.#isForsaken(digest) || isGoneForIt)
-      return { reason: "release-withdrawn", detail: `image ${digest.slice(0, 12)} is on offer no longer` };
-    // None: it was replaced since, and may be what a rollout goes on with, or back to.
-    const releases = catalogue.offering(digest).map(({ release }) => release);
-    const unixS = unixMs / 1_000;
-    const valid = releases.filter(({ useBefore }) => useBefore === undefined || unixS < useBefore);
-    if (releases.length > 0 && valid.length === 0)
-      return { reason: "expired", detail: `image ${digest.slice(0, 12)} was to be used before now` };
-    const classes = byManifest ? valid.flatMap(({ classIds }) => classIds.map(toHex)) : known;
-    return device === undefined || classes.length === 0 || classes.includes(device.classId)
+    const classId = desk.lifecycle.state.byEndpoint(endpoint)?.classId;
+    const withheld = this.withheld(digest, classId, byManifest);
+    if (withheld !== undefined) return withheld;
+    if (byManifest && catalogue.manifestOf(digest, classId) === undefined)
+      return { reason: "release-withdrawn", detail: `no manifest with image ${digest.slice(0, 12)} is on offer to it` };
+    // What is on offer says it, or what was before.
+    const isFitting = (listing: Listing): boolean =>
+      catalogue.stands(listing) && (classId === undefined || isFor(listing, digest, classId, byManifest));
+    const offered = catalogue.offering(digest).filter(isFitting);
+    const releases = offered.length > 0 ? offered : catalogue.having(digest).filter(isFitting);
+    const isValid = ({ release: { useBefore } }: Listing): boolean =>
+      useBefore === undefined || unixMs / 1_000 < useBefore;
+    return releases.some(isValid)
       ? undefined
-      : { reason: "other-class", detail: `${endpoint} is of class ${device.classId}, and that image is for another` };
+      : { reason: "expired", detail: `image ${digest.slice(0, 12)} was to be used before now` };
   }
 
   /** Ends the updates of clients that may not have what they are being given. */
@@ -200,7 +213,9 @@ export class Offers {
     const { desk, updates, log, metrics } = this.#parts;
     const reasonOf = (endpoint: string, digest: string): string | undefined => {
       if (!desk.mayHave("", endpoint, digest)) return "held";
-      return this.#isForsaken(digest) ? "release-withdrawn" : undefined;
+      const classId = desk.lifecycle.state.byEndpoint(endpoint)?.classId;
+      const reason = this.withheld(digest, classId)?.reason;
+      return reason === "other-class" ? this.withheld(digest)?.reason : reason;
     };
     for (const { endpoint, components } of updates().all()) {
       const [reason] = components.flatMap(({ digest }) => reasonOf(endpoint, digest) ?? []);
@@ -216,3 +231,7 @@ export class Offers {
     metrics.count("releases_withdrawn", reason);
   }
 }
+
+/** Whether devices of a class come to have an image by a release, or by its manifest whichever that chooses for them. */
+const isFor = (listing: Listing, digest: string, classId: string, byManifest: boolean): boolean =>
+  (byManifest ? listing.release.classIds.map(toHex) : classesOf(listing, digest)).includes(classId);

@@ -2,17 +2,14 @@ import type { Verifier } from "../codec/cose.ts";
 import type { Router } from "../coap/router.ts";
 import type { Crypto } from "../ports/crypto.ts";
 import type { StoreOp } from "../ports/store.ts";
-import { EnvelopeError } from "../suit/envelope.ts";
-import { openEnvelope } from "../suit/open.ts";
-import type { TrustPolicy } from "../suit/opened.ts";
 import { openRelease, type Release } from "../suit/release.ts";
 import type { Dialect } from "../suit/dialect.ts";
 import { firstWrongSector, openSectorTable } from "../suit/sector-table.ts";
-import { toHex } from "../util/bytes.ts";
+import { bytesEqual, toHex } from "../util/bytes.ts";
 import { imagesOf, manifestPaths, type Catalogue, type Listing } from "./catalogue.ts";
 import { listingOps } from "./listing-record.ts";
 import type { LifecycleDesk } from "./lifecycle-desk.ts";
-import { isSameKey, keyRecord, verifierOf, type KeyRecord } from "../lifecycle/classes.ts";
+import { keyRecord, verifierOf, type KeyRecord } from "../lifecycle/classes.ts";
 import type { Refusal } from "../lifecycle/admission.ts";
 import { dryRun } from "./dry-run.ts";
 import { floorKeys, Floors } from "./floors.ts";
@@ -29,8 +26,8 @@ export interface PublishRequest {
   readonly dialect?: Dialect | undefined;
   /** Signed tables of the images' sectors. */
   readonly tables?: readonly Uint8Array[] | undefined;
-  /** A further path for the image, of one segment. */
-  readonly alias?: string | undefined;
+  /** A further path for the image, of one segment; `null` for none. Without it the release keeps that of the one before it. */
+  readonly alias?: string | null | undefined;
 }
 
 export type PublishOutcome =
@@ -111,9 +108,11 @@ export class Publications {
       return refuse("too-many-releases", `at most ${maxReleases} releases are kept`);
     // A client with a fixed URI must not lose it because a release was published without the option.
     const isOne = release.images.length === 1;
-    if (request.alias !== undefined && !isOne)
+    if (typeof request.alias === "string" && !isOne)
       return refuse("bad-alias", "an alias is of one image; this release has several, among which a manifest chooses");
-    const alias = request.alias ?? (isOne ? this.#inherited(release.key) : undefined);
+    const inherited = request.alias === undefined && isOne ? this.#inherited(release) : undefined;
+    if (typeof inherited === "object") return refuse(inherited.reason, inherited.detail);
+    const alias = request.alias ?? inherited;
     const taken = this.#taken(release, alias);
     if (taken !== undefined) return refuse(taken.reason, taken.detail);
     const digest = toHex(release.imageDigest);
@@ -133,11 +132,18 @@ export class Publications {
     return publication;
   }
 
-  /** Unless another release has it by now. */
-  #inherited(key: string): string | undefined {
-    const alias = this.#catalogue.get(key)?.alias;
+  /** Unless another release has it by now. Devices that a release leaves out have its alias in them still. */
+  #inherited(release: Release): string | undefined | Refusal {
+    const before = this.#catalogue.get(release.key);
+    const alias = before?.alias;
     const holder = alias === undefined ? undefined : this.#catalogue.at(alias);
-    return holder === undefined || holder.release.key === key ? alias : undefined;
+    if (before === undefined || alias === undefined || (holder !== undefined && holder !== before)) return undefined;
+    return hasClassesOf(release, before)
+      ? alias
+      : {
+          reason: "alias-in-use",
+          detail: `devices of a class that this release leaves out have /${alias}; ${SAY_WHICH}`,
+        };
   }
 
   noteRefusal(nowUs: number, { classIds, sequenceNumber }: Release, reason: string): void {
@@ -160,15 +166,8 @@ export class Publications {
 
   /** The writes that make a release last. */
   opsOf(listing: Listing): StoreOp[] {
-    const replaced = this.#catalogue.get(listing.release.key)?.release;
-    return [...listingOps(listing, this.#catalogue), ...this.floors.ops(listing.release, replaced)];
-  }
-
-  /** Whoever signed a release and whose word counts now. `again`: some may have become authorities since it was read. */
-  vouchersOf({ classIds, signers, envelope, dialect }: Release, again: boolean): KeyRecord[] {
-    const counting = this.#counting(classIds.map(toHex));
-    const keys = again ? signersOf(this.#crypto, envelope, { anchors: counting.map(verifierOf), dialect }) : signers;
-    return keys.map(keyRecord).filter((key) => counting.some((other) => isSameKey(other, key)));
+    const before = this.#catalogue.get(listing.release.key);
+    return [...listingOps(listing, before), ...this.floors.ops(listing.release, before?.release)];
   }
 
   /** Whose word counts for devices of these classes: their authorities, or anchors of the configuration. */
@@ -177,14 +176,6 @@ export class Publications {
     const ids = classIds.filter((id) => classes.has(id));
     const governing = ids.flatMap((id) => [...classes.get(id)!.authorities, ...(former.get(id) ?? [])]);
     return ids.length > 0 ? governing : this.#anchors.map(keyRecord);
-  }
-
-  /** Whether the word of a key counts for images of these classes; of an image of an earlier version nobody knows them. */
-  counts(key: KeyRecord, classes: readonly string[]): boolean {
-    const { state } = this.#desk.lifecycle;
-    if (state.isRevoked(key)) return false;
-    if (classes.length === 0 && state.mayHaveSigned(key)) return true;
-    return this.#counting(classes).some((other) => isSameKey(other, key));
   }
 
   /** Why nobody stands for a release any more; policies of today do not matter to what is on offer. */
@@ -242,8 +233,8 @@ export class Publications {
     const holder = this.#catalogue.at(alias);
     if (holder === undefined && this.#router.has([alias]))
       return { reason: "bad-alias", detail: `/${alias} is a path of the gateway itself` };
-    const other = holder ?? this.#catalogue.claimants(alias, release.key).find((one) => !overlap(one, release));
-    return other && { reason: "alias-in-use", detail: `/${alias} is the alias of ${other.release.key}` };
+    const other = holder ?? this.#catalogue.claimants(alias, release.key).find((one) => !hasClassesOf(release, one));
+    return other && { reason: "alias-in-use", detail: `/${alias} is the alias of ${other.release.key}; ${SAY_WHICH}` };
   }
 
   #tablesOf({ tables = [] }: PublishRequest, release: Release): Map<string, Uint8Array> | Refusal {
@@ -343,22 +334,17 @@ export class Publications {
   }
 }
 
-/** Those of the anchors that signed an envelope. */
-function signersOf(crypto: Crypto, envelope: Uint8Array, trust: TrustPolicy): readonly Verifier[] {
-  try {
-    return openEnvelope(crypto, envelope, trust).signers;
-  } catch (error) {
-    if (error instanceof EnvelopeError) return [];
-    throw error;
-  }
-}
-
 /** Whether two releases are for the same component of a class, or served at the same path. */
 function overlap({ release }: Listing, other: Release): boolean {
   const places = (one: Release): string[] => [...floorKeys(one), ...manifestPaths(one).map((path) => path.join("/"))];
   const taken = new Set(places(release));
   return places(other).some((place) => taken.has(place));
 }
+
+const SAY_WHICH = "say --alias or --no-alias";
+
+const hasClassesOf = ({ classIds }: Release, { release }: Listing): boolean =>
+  release.classIds.every((id) => classIds.some((other) => bytesEqual(id, other)));
 
 /** Whether two different images would be served at one path: 48 bits of their digests are the same. */
 function clashes(digests: readonly string[]): boolean {

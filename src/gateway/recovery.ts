@@ -8,8 +8,15 @@ import { TRANSFER_PREFIX, type TransferTable } from "../transfer/transfer-table.
 import { fromUtf8 } from "../util/bytes.ts";
 import { FLOOR_PREFIX } from "./floors.ts";
 import type { Publications } from "./publications.ts";
-import type { Catalogue, Listing } from "./catalogue.ts";
-import { IMAGE_PREFIX, recoverImage, recoverListing, RELEASE_PREFIX, VALIDATOR_PREFIX } from "./listing-record.ts";
+import { isReplaced, type Catalogue, type Listing } from "./catalogue.ts";
+import {
+  IMAGE_PREFIX,
+  recoverImage,
+  recoverListing,
+  RELEASE_PREFIX,
+  REPLACED_PREFIX,
+  VALIDATOR_PREFIX,
+} from "./listing-record.ts";
 
 /** What is filled from the store after a restart. */
 export interface RecoveryParts {
@@ -26,20 +33,30 @@ export interface RecoveryParts {
 
 type Entries = Iterable<readonly [key: string, value: Uint8Array]>;
 
-/** Takes back what concerns images; the releases that are to be offered again. A damaged record is logged, and only that is lost. */
-export function recoverImages(parts: RecoveryParts, entries: Entries): Listing[] {
+/** What the disk has of releases. */
+export interface RecoveredReleases {
+  /** To be offered again. */
+  readonly listings: readonly Listing[];
+  /** Others took their place. */
+  readonly replaced: readonly Listing[];
+}
+
+/** Takes back what concerns images. A damaged record is logged, and only that is lost. */
+export function recoverImages(parts: RecoveryParts, entries: Entries): RecoveredReleases {
   const { crypto, anchors, catalogue, cache, transfers, publications } = parts;
   const { floors } = publications;
   const listings = new Map<string, Listing>();
+  const replaced: Listing[] = [];
   for (const [key, value] of entries) {
-    if (key.startsWith(RELEASE_PREFIX)) {
+    if (key.startsWith(RELEASE_PREFIX) || key.startsWith(REPLACED_PREFIX)) {
       const listing = recoverListing(crypto, value, anchors);
       if (typeof listing === "string") tellDamaged(parts, key, listing);
-      else keepNewer(listings, listing);
+      else if (key.startsWith(REPLACED_PREFIX)) replaced.push(listing);
+      else replaced.push(...keepNewer(listings, listing));
     } else if (key.startsWith(IMAGE_PREFIX)) {
-      const known = recoverImage(key.slice(IMAGE_PREFIX.length), value);
-      if (known === undefined) tellDamaged(parts, key, "record-damaged");
-      else catalogue.putImage(known.image, known.facts);
+      const image = recoverImage(key.slice(IMAGE_PREFIX.length), value);
+      if (image === undefined) tellDamaged(parts, key, "record-damaged");
+      else catalogue.putImage(image);
     } else if (key.startsWith(FLOOR_PREFIX)) {
       if (!floors.recover(key, value)) tellDamaged(parts, key, "record-damaged");
     } else if (key.startsWith(VALIDATOR_PREFIX)) {
@@ -47,13 +64,15 @@ export function recoverImages(parts: RecoveryParts, entries: Entries): Listing[]
     } else if (key.startsWith(TRANSFER_PREFIX) && !transfers.recover(key, value))
       tellDamaged(parts, key, "record-damaged");
   }
-  for (const { release } of listings.values()) {
+  for (const listing of listings.values()) {
+    const { release } = listing;
     if (floors.isStale(release)) {
       tellDamaged(parts, RELEASE_PREFIX + release.key, "older-sequence-number");
       listings.delete(release.key);
+      replaced.push(listing);
     } else if (floors.raise(release)) parts.storeLazily(floors.ops(release)); // damaged, or from before there were any
   }
-  return [...listings.values()];
+  return { listings: [...listings.values()], replaced };
 }
 
 /** Whoever keeps records: undefined for one that is not its own, false for one that is damaged. */
@@ -97,9 +116,13 @@ export function tellDamaged(
   metrics.count("records_not_recovered", reason);
 }
 
-/** A damaged store may bring an old record back beside the newer one: no release goes backwards. */
-function keepNewer(listings: Map<string, Listing>, listing: Listing): void {
+/** A damaged store may bring an old record back beside the newer one: no release goes backwards. Those that were replaced. */
+function keepNewer(listings: Map<string, Listing>, listing: Listing): Listing[] {
   const { key, sequenceNumber } = listing.release;
   const other = listings.get(key);
-  if (other === undefined || other.release.sequenceNumber < sequenceNumber) listings.set(key, listing);
+  if (other === undefined || other.release.sequenceNumber < sequenceNumber) {
+    listings.set(key, listing);
+    return other === undefined ? [] : [other];
+  }
+  return isReplaced(listing, other) ? [listing] : [];
 }

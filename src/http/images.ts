@@ -42,7 +42,8 @@ const PublishBody = z.strictObject({
   source: uri.optional(),
   /** URIs of images by SHA-256 in hex, where the manifest has several. */
   sources: z.record(z.string().regex(/^[0-9a-f]{64}$/), uri).optional(),
-  alias: z.string().max(64).optional(),
+  /** A further path for the image; null for none, where the release before it has one. */
+  alias: z.string().max(64).nullable().optional(),
   dialect: z.enum(["draft-37", "riot-09"]).optional(),
   /** Signed tables of images' sectors, base64. */
   tables: z.array(z.base64().max(100_000)).max(16).optional(),

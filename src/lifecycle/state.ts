@@ -92,17 +92,14 @@ export class LifecycleState {
     const { support = before?.support, policy = before?.policy } = definition;
     // Devices follow the hand-overs, whatever is said of their class afterwards.
     const authorities = isOvertaken(definition, before) ? before!.authorities : definition.authorities;
+    // Others than the class was handed to: those before them stand for nothing any more.
+    if (!isSameKeys(authorities, before?.authorities ?? [])) this.former.delete(definition.id);
     this.#noteSigners([...authorities, ...definition.operators]);
     this.classes.set(definition.id, { ...definition, authorities, epoch, support, policy });
   }
 
   #noteSigners(keys: readonly KeyRecord[]): void {
     for (const { algorithm, key } of keys) this.signers.set(nameOf({ algorithm, key }), { algorithm, key });
-  }
-
-  /** Whether a key might ever sign for a class. */
-  mayHaveSigned(key: KeyRecord): boolean {
-    return this.signers.has(nameOf(key));
   }
 
   #handOver(classId: string): void {
@@ -127,7 +124,8 @@ const nameOf = ({ algorithm, key }: KeyRecord): string => `${algorithm}/${key}`;
 /** A definition from before a hand-over, with other authorities than the devices believe by now. */
 export function isOvertaken(definition: DeviceClass, before: DeviceClass | undefined): boolean {
   if (before === undefined || before.epoch <= definition.epoch) return false;
-  const { authorities } = definition;
-  const isSame = authorities.every((key) => before.authorities.some((other) => isSameKey(key, other)));
-  return !isSame || authorities.length !== before.authorities.length;
+  return !isSameKeys(definition.authorities, before.authorities);
 }
+
+const isSameKeys = (some: readonly KeyRecord[], others: readonly KeyRecord[]): boolean =>
+  some.length === others.length && some.every((key) => others.some((other) => isSameKey(key, other)));

@@ -1,7 +1,9 @@
 import { beforeEach, describe, expect, it } from "vitest";
 import { nodeCrypto } from "../../src/adapters/node-crypto.ts";
 import { imagePath, manifestPath, sectorTablePath } from "../../src/gateway/catalogue.ts";
+import { GATEWAY_LIMITS } from "../../src/gateway/limits.ts";
 import { keyRecord, type DeviceClass } from "../../src/lifecycle/classes.ts";
+import type { LifecycleEvent } from "../../src/lifecycle/events.ts";
 import type { PrivateKey } from "../../src/ports/crypto.ts";
 import { signSectorTable } from "../../src/suit/sector-table.ts";
 import { toHex } from "../../src/util/bytes.ts";
@@ -25,7 +27,7 @@ beforeEach(() => (site = new TrustBench()));
 const define = (id: Uint8Array, keys: PrivateKey[], over: Partial<DeviceClass> = {}) =>
   site.define({ id: toHex(id), name: toHex(id).slice(0, 4), authorities: named(...keys), ...over });
 interface Request {
-  readonly alias?: string;
+  readonly alias?: string | null;
   readonly image?: number;
   readonly table?: PrivateKey;
 }
@@ -127,20 +129,104 @@ it("an image is given to no device of a class for which nobody stands for it, th
   both(() => expect([given(7, "e0"), given(7, "e1")]).toEqual(["given", "release-withdrawn"]));
 });
 
-it("a recovery image is named when its turn has come, or not at all", () => {
-  define(A, [K3]);
-  publish(1, [A], [K3]);
-  define(A, [K2]);
-  const told: string[] = [];
-  const recovery = { kind: "recovery-set", classId: toHex(A), digest: toHex(sha256(imageOf(1))) } as const;
-  begin(2, [A], [K2]);
-  for (let i = 0; i < 5_000 && [...site.bench.gateway.publications()][0]?.stage !== "store"; i++)
-    site.bench.run(0.0001);
-  site.bench.loop.call((nowUs) =>
-    site.bench.gateway.desk.submit(nowUs, "o", recovery, (result) => told.push(result.ok ? "ok" : result.reason)),
-  );
-  site.bench.run(1);
-  expect(told).toEqual(["no-such-image"]);
+describe("a recovery image", () => {
+  const recovery = (n: number, id = A) =>
+    ({ kind: "recovery-set", classId: toHex(id), digest: toHex(sha256(imageOf(n))) }) as const;
+  const reasons = (...events: readonly LifecycleEvent[]) =>
+    site.submit(...events).map((result) => (result.ok ? "ok" : result.reason));
+
+  it("is named when its turn has come, or not at all", () => {
+    define(A, [K3]);
+    publish(1, [A], [K3]);
+    const definition = { ...site.bench.gateway.desk.lifecycle.state.classes.get(toHex(A))!, authorities: named(K2) };
+    expect(reasons({ kind: "class-defined", definition }, recovery(1))).toEqual(["ok", "release-withdrawn"]);
+  });
+
+  it("is one of its class", () => {
+    for (const id of [A, B]) define(id, [K3]);
+    publish(1, [A], [K3]);
+    expect(reasons(recovery(1, B), recovery(2), recovery(1))).toEqual(["other-class", "no-such-image", "ok"]);
+  });
+
+  it("is given to nobody where nobody stands for it, whether its release was replaced or not, and another one was named or not", () => {
+    define(A, [K3]);
+    site.submit({ kind: "device-provisioned", device: "01".repeat(8), classId: toHex(A), stage: 2, endpoint: "e0" });
+    publish(1, [A], [K3]);
+    expect(reasons(recovery(1))).toEqual(["ok"]);
+    define(A, [K2]);
+    const gone = ["4.04", "release-withdrawn", "release-withdrawn"];
+    const seen = () => [image(1), given(1), given(1, "e0")];
+    both(() => expect(seen()).toEqual(gone));
+    expect(publish(2, [A], [K2])).toBe("published");
+    both(() => expect(seen()).toEqual(gone));
+    expect(reasons(recovery(2))).toEqual(["ok"]);
+    both(() => expect(seen()).toEqual(gone));
+  });
+
+  it("stays however many releases follow, and of the others the last ones do", () => {
+    define(A, [K3]);
+    const last = GATEWAY_LIMITS.maxReplaced + 4;
+    for (let n = 1; n <= last; n++) {
+      publish(n, [A], [K3]);
+      if (n === 2) site.submit(recovery(2));
+    }
+    const kept = (): number[] =>
+      Array.from({ length: last }, (_, i) => i + 1).filter((n) => image(n) === "2.05" && given(n) === "given");
+    const expected = [2, ...Array.from({ length: GATEWAY_LIMITS.maxReplaced + 1 }, (_, i) => i + 4)];
+    both(() => expect(kept()).toEqual(expected));
+    const records = [...site.bench.disk.entries.keys()];
+    const count = (prefix: string): number => records.filter((key) => key.startsWith(prefix)).length;
+    expect([count("replaced/"), count("image/")]).toEqual([expected.length - 1, expected.length]);
+  });
+});
+
+describe("what was replaced is judged as what is on offer is", () => {
+  it.each<[string, Partial<DeviceClass>]>([
+    ["an operator was named", { operators: [keyRecord(author.publicKey)] }],
+    ["its authority lost the rights", { authorities: [{ ...named(K2)[0]!, rights: [{ component: "app" }] }] }],
+  ])("%s, and that was taken back", (_why, over) => {
+    define(A, [K2]);
+    for (const n of [1, 2]) publish(n, [A], [K2]);
+    const seen = () => [image(1), given(1), image(2), given(2)];
+    define(A, [K2], over);
+    both(() => expect(seen()).toEqual(["4.04", "release-withdrawn", "4.04", "release-withdrawn"]));
+    define(A, [K2]);
+    both(() => expect(seen()).toEqual(["2.05", "given", "2.05", "given"]));
+  });
+
+  it("for each class by who stands for it there, by a push and by a manifest", () => {
+    for (const [i, id] of [A, B].entries()) {
+      define(id, [K2]);
+      const event = { kind: "device-provisioned", device: `0${i}`.repeat(8), classId: toHex(id), stage: 2 } as const;
+      site.submit({ ...event, endpoint: `e${i}` });
+    }
+    for (const id of [A, B]) publish(1, [id], [K2], { image: 7 });
+    const seen = (method: "push" | "trigger") =>
+      ["e0", "e1"].map(
+        (endpoint) =>
+          site.bench.gateway.fleet.refusalToGive(0, endpoint, [{ digest: toHex(sha256(imageOf(7))) }], [method])
+            ?.reason ?? "given",
+      );
+    define(A, [K3]);
+    for (const method of ["push", "trigger"] as const)
+      both(() => expect(seen(method)).toEqual(["release-withdrawn", "given"]));
+    expect(publish(2, [A], [K3])).toBe("published");
+    expect(publish(2, [B], [K2])).toBe("published");
+    both(() => expect([seen("push"), image(7)]).toEqual([["release-withdrawn", "given"], "2.05"]));
+    both(() => expect(seen("trigger")).toEqual(["release-withdrawn", "release-withdrawn"]));
+    define(B, [K4]);
+    both(() => expect([seen("push"), image(7)]).toEqual([["release-withdrawn", "release-withdrawn"], "4.04"]));
+  });
+
+  it("a class that is defined with other authorities than it was handed to has no former ones", () => {
+    site.define({ authorities: named(K2) });
+    publish(1, [classId], [K2]);
+    expect(site.hand(1, [K3], K2)).toBe("ok");
+    site.define({ authorities: named(K3), epoch: 1, name: "the same" });
+    both(() => expect([manifest(classId), image(1)]).toEqual(["2.05", "2.05"]));
+    site.define({ authorities: named(K4), epoch: 1 });
+    both(() => expect([manifest(classId), image(1)]).toEqual(["4.04", "4.04"]));
+  });
 });
 
 describe("two publications at a time", () => {
@@ -195,21 +281,28 @@ describe("two publications at a time", () => {
 });
 
 describe("an alias", () => {
-  it("stays with the devices that have it, and is inherited by nobody who has lost it", () => {
+  beforeEach(() => {
     define(A, [K2]);
     define(B, [K3]);
+  });
+
+  it("stays with the devices that have it, until it is given up for them", () => {
     expect(publish(1, [A, B], [K2, K3], { alias: "fw" })).toBe("published");
     define(A, [K4]);
-    expect(publish(2, [B], [K3], { alias: "fw" })).toBe("published");
-    expect(publish(3, [A], [K4])).toBe("published"); // without it: B has it now
-    both(() => expect([site.ask(["fw"]), manifest(A), manifest(B)]).toEqual(["2.05", "2.05", "2.05"]));
-    expect(publish(4, [B], [K3])).toBe("published");
+    const paths = () => [site.ask(["fw"]), manifest(A), manifest(B)];
+    both(() => expect(paths()).toEqual(["4.04", "4.04", "4.04"]));
+    expect(publish(2, [B], [K3], { alias: "fw" })).toBe("alias-in-use"); // devices of A have it
+    expect(publish(2, [A], [K4])).toBe("alias-in-use"); // devices of B
+    expect(publish(2, [A], [K4], { alias: null })).toBe("published");
+    both(() => expect(paths()).toEqual(["4.04", "2.05", "4.04"]));
+    expect(publish(3, [B], [K3], { alias: "fw" })).toBe("published");
+    expect(publish(4, [A], [K4])).toBe("published");
+    both(() => expect(paths()).toEqual(["2.05", "2.05", "2.05"]));
+    expect(publish(5, [B], [K3])).toBe("published");
     expect(site.bench.gateway.listings().map(({ alias }) => alias)).toEqual([undefined, "fw"]);
   });
 
   it("of a withdrawn release is no other class's", () => {
-    define(A, [K2]);
-    define(B, [K3]);
     publish(1, [A], [K2], { alias: "fw" });
     define(A, [K4]);
     both(() => expect(publish(1, [B], [K3], { alias: "fw" })).toBe("alias-in-use"));

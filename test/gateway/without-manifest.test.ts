@@ -2,7 +2,7 @@ import { beforeEach, describe, expect, it } from "vitest";
 import { keyRecord } from "../../src/lifecycle/classes.ts";
 import { DEFAULT_POLICY } from "../../src/lwm2m/update/job.ts";
 import { Condition as C, Directive as D, Parameter as P } from "../../src/suit/keys.ts";
-import { toHex, utf8 } from "../../src/util/bytes.ts";
+import { fromHex, toHex, utf8 } from "../../src/util/bytes.ts";
 import { author, classId, makeImage, vendorId } from "../support/gateway.ts";
 import { siteOf } from "../support/rollout-site.ts";
 import { envelopeOf, override, seq, sha256, suitDigest } from "../support/suit-build.ts";
@@ -19,9 +19,9 @@ let site: TrustBench;
 beforeEach(() => (site = new TrustBench()));
 
 describe("an LwM2M client, which reads no manifest, is given no image", () => {
-  const defined = (fleet: ReturnType<typeof siteOf>, id: string): void => {
+  const defined = (fleet: ReturnType<typeof siteOf>, id: string, authorities = both): void => {
     const hardware = { rng: true, rtc: true, slots: 2, recoveryImage: false, ramBytes: 262_144 };
-    const definition = { id, name: "c", vendorId: toHex(vendorId), hardware, authorities: both };
+    const definition = { id, name: "c", vendorId: toHex(vendorId), hardware, authorities };
     const whole = { ...definition, escrow: [], operators: [], epoch: 0 };
     fleet.bench.loop.call((now) =>
       fleet.bench.gateway.desk.submit(now, "op", { kind: "class-defined", definition: whole }, () => {}),
@@ -81,6 +81,22 @@ describe("an LwM2M client, which reads no manifest, is given no image", () => {
     revoke(fleet);
     fleet.bench.run(3_000);
     expect(jobs(fleet)).toEqual(["cancelled"]);
+  });
+
+  it("that nobody of its class stands for any more, though it is on its way, and somebody does for another class", () => {
+    const fleet = siteOf(1);
+    const { bench } = fleet;
+    for (const id of [toHex(classId), toHex(other)]) defined(fleet, id);
+    provision(fleet, toHex(classId));
+    const { digest, images } = bench.gateway.listings()[0]!;
+    const payloads = [{ image: { digest: fromHex(digest)!, size: images[0]!.size }, uri: images[0]!.uri! }];
+    const again = site.update({ classIds: [other], components: [{ id: [Uint8Array.of(0)], payloads }] }, second);
+    expect(bench.publishEnvelope(again, images[0]!.uri!)).toMatchObject({ kind: "published" });
+    fleet.update("m0", { methods: ["push"] });
+    defined(fleet, toHex(classId), [both[1]!]);
+    bench.run(10);
+    expect(jobs(fleet)).toEqual(["cancelled"]);
+    expect(bench.counters.snapshot()["updates_stopped.release-withdrawn"]).toBe(1);
   });
 
   it("but one that was replaced since, for its own class: a rollout may go on with it, or back to it", () => {

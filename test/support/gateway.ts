@@ -132,7 +132,7 @@ export class GatewayBench {
   publish(
     image: Uint8Array,
     sequenceNumber: number,
-    options: { change?: object; source?: string; seconds?: number; alias?: string } = {},
+    options: { change?: object; source?: string; seconds?: number; alias?: string | null } = {},
   ): PublishOutcome | undefined {
     const source = options.source ?? `sim:${sequenceNumber}`;
     if (options.source === undefined) this.disk.upstream.set(source, image);
@@ -142,7 +142,7 @@ export class GatewayBench {
   publishEnvelope(
     envelope: Uint8Array,
     source: string,
-    options: { seconds?: number; alias?: string } = {},
+    options: { seconds?: number; alias?: string | null } = {},
   ): PublishOutcome | undefined {
     const before = this.outcomes.length;
     this.loop.call((nowUs) => this.gateway.publish(nowUs, before + 1, { envelope, source, alias: options.alias }));

@@ -25,6 +25,7 @@ export function addPublish(program: Command): void {
     )
     .option("--dialect <name>", "encoding of the manifest: draft-37, or riot-09 for devices that run RIOT")
     .option("--alias <name>", "offer the image at /<name> too, for clients whose URI is fixed; later releases keep it")
+    .option("--no-alias", "offer it at no such path, though the release before it is")
     .option("--state <folder>", "state folder of the gateway", ".blockferry")
     .option("--json", "print one JSON object")
     .addHelpText(
@@ -42,7 +43,7 @@ Example:
         options: {
           image?: string[];
           sectorTable: string[];
-          alias?: string;
+          alias?: string | false;
           dialect?: string;
           state: string;
           json?: boolean;
@@ -53,7 +54,7 @@ Example:
           ...sourcesOf(options.image ?? []),
           ...(options.dialect === undefined ? {} : { dialect: options.dialect }),
           tables: options.sectorTable.map((table) => readEnvelope(table).toString("base64")),
-          ...(options.alias === undefined ? {} : { alias: options.alias }),
+          ...(options.alias === undefined ? {} : { alias: options.alias === false ? null : options.alias }),
         };
         const image = await withProgress(options.state, options.json !== true, body);
         if (options.json === true) console.log(JSON.stringify(image));
