@@ -319,6 +319,7 @@ export class MoteAgent {
           const { sha256UsPerByte } = costs;
           ready(now, new ImageDownload({ ...parts, sectors, sha256UsPerByte, onEnd: end }));
         }),
+      newWriter: ({ digest, size }) => new SlotWriter(flash, layout, slot, digest, size, blockSize(szx)),
       writeTrust: (trust) => {
         const us = writeTrust(flash, layout, trust);
         if (us !== undefined) this.#trust = trust;

@@ -54,6 +54,8 @@ export interface UpdateRunParts {
     onEnd: (nowUs: number, end: DownloadEnd) => void,
     ready: (nowUs: number, download: ImageDownload) => void,
   ) => void;
+  /** Makes ready for an image that is at hand. */
+  readonly newWriter: (image: { readonly digest: Uint8Array; readonly size: number }) => SlotWriter;
   readonly writeTrust: (trust: DeviceTrust) => number | undefined;
   readonly onEnd: (nowUs: number, outcome: Outcome, run: UpdateRun) => void;
 }
@@ -63,7 +65,8 @@ export class UpdateRun {
   readonly #parts: UpdateRunParts;
   readonly #run: Run<Outcome>;
   #download: ImageDownload | undefined;
-  /** The image as the manifest has it, once it was fetched. */
+  #writer: SlotWriter | undefined;
+  /** The image as the manifest has it, once it was fetched; or as it came along in the envelope. */
   fetched: { readonly digest: Uint8Array; readonly size: number } | undefined;
   #verified = false;
   /** What a transfer has named; written when all of the manifest went well. */
@@ -87,7 +90,7 @@ export class UpdateRun {
   }
 
   get writer(): SlotWriter | undefined {
-    return this.#download?.writer;
+    return this.#writer ?? this.#download?.writer;
   }
 
   start(nowUs: number): void {
@@ -172,6 +175,7 @@ export class UpdateRun {
   #act(nowUs: number, action: Action): Done | typeof LATER {
     if (action.kind === "fetch") return this.#fetch(nowUs, action);
     if (action.kind === "store" && isTrustComponent(action.component)) return this.#storeTrust(action.content);
+    if (action.kind === "store") return this.#store(nowUs, action);
     if (action.kind === "invoke") return DONE; // the bootloader does it
     return { ok: false, detail: `this mote cannot ${action.kind}` };
   }
@@ -194,6 +198,29 @@ export class UpdateRun {
     return LATER;
   }
 
+  /** An image that came in the envelope goes to flash block by block, as one from the air does; a cut goes on where it was. */
+  #store(nowUs: number, { content, encryption }: Action & { kind: "store" }): Done | typeof LATER {
+    const { slotBytes, newWriter, crypto, costs, work } = this.#parts;
+    const size = content.length;
+    if (encryption !== undefined) return { ok: false, detail: "this mote decrypts nothing" };
+    if (size === 0 || size > slotBytes)
+      return { ok: false, detail: size === 0 ? "it is empty" : "image-larger-than-slot" };
+    const digest = crypto.sha256(content);
+    this.#verified = false;
+    work.compute(nowUs, size * costs.sha256UsPerByte, (now) => {
+      const writer = (this.#writer = newWriter({ digest, size }));
+      this.fetched = { digest, size };
+      const next = (then: number): void => {
+        const { missing } = writer;
+        if (missing === undefined) return this.#step(then, DONE);
+        const block = content.subarray(missing, missing + writer.journal.blockBytes);
+        return work.after(then, writer.store(missing, block), next);
+      };
+      work.after(now, writer.setUpUs, next);
+    });
+    return LATER;
+  }
+
   /** What was there already is looked at first: it may have rotted since, and is fetched anew then. */
   #downloadImage(nowUs: number, image: PathedImage, done: (nowUs: number, end: DownloadEnd) => void): void {
     const onEnd = (now: number, end: DownloadEnd): void => {
@@ -201,6 +228,7 @@ export class UpdateRun {
       this.#hash(now, image, (then) => (this.#verified ? done(then, end) : this.#downloadImage(then, image, done)));
     };
     this.#parts.newDownload(nowUs, image, onEnd, (now, download) => {
+      this.#writer = undefined;
       this.#download = download;
       download.start(now);
     });

@@ -160,6 +160,8 @@ export class Catalogue {
   /** One that was replaced before the restart; false where none of its images is here any more. */
   putReplaced(listing: Listing, stands: boolean): boolean {
     if (!listing.images.some(({ digest }) => this.#images.has(digest))) return false;
+    for (const image of listing.images)
+      if (image.content !== undefined && this.#images.has(image.digest)) this.putImage(image);
     const { key, sequenceNumber } = listing.release;
     if (this.#replaced.get(key)?.has(sequenceNumber) !== true) this.#keep(listing, stands);
     return true;
@@ -247,9 +249,9 @@ export const isReplaced = (before: Listing, after: Listing): boolean =>
  * names a file means one of his own machine.
  */
 export function imagesOf(release: Release, sources: ReadonlyMap<string, string>): WantedImage[] {
-  return release.images.map(({ digest, size, uri }) => {
+  return release.images.map(({ digest, size, uri, content }) => {
     const hex = toHex(digest);
     const signed = /^(?!file:)[a-z][a-z0-9+.-]*:/i.test(uri) ? uri : undefined;
-    return { digest: hex, size, uri: sources.get(hex) ?? signed };
+    return { digest: hex, size, uri: sources.get(hex) ?? signed, ...(content && { content }) };
   });
 }

@@ -249,7 +249,9 @@ export class Gateway {
 
   /** Where an image is: in memory, on disk, on its way, or nowhere near. */
   imageState(digest: string): ImageState {
-    return this.#cache.state(digest);
+    const state = this.#cache.state(digest);
+    const isAtHand = this.#catalogue.image(digest)?.content !== undefined; // in the record of its release
+    return isAtHand && state.state === "absent" ? { state: "disk" } : state;
   }
 
   get stats(): CoapEndpoint["stats"] {

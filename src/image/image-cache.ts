@@ -131,7 +131,10 @@ export class ImageCache {
     if (size > maxImageBytes) {
       this.#fail(nowUs, job, "image-too-large", `${size} bytes; at most ${maxImageBytes} are accepted`);
     } else if (inMemory !== undefined) this.#finish(nowUs, job, inMemory);
-    else this.#startQueued(nowUs);
+    else if (image.content !== undefined && this.#hasDigest(image.content, digest)) {
+      this.#memory.set(digest, image.content);
+      this.#end(nowUs, job);
+    } else this.#startQueued(nowUs);
   }
 
   /** Begins what waits, as far as the images on their way into memory fit into its budget together. */
@@ -317,6 +320,10 @@ export class ImageCache {
       this.#fail(nowUs, job, "size-mismatch", `the image has ${bytes.length} bytes, not ${size}`);
       return;
     }
+    this.#end(nowUs, job);
+  }
+
+  #end(nowUs: number, { image: { digest } }: Job): void {
     this.#jobs.delete(digest);
     this.#events.push({ kind: "ready", digest });
     this.#startQueued(nowUs);

@@ -10,6 +10,8 @@ export interface WantedImage {
   readonly digest: string;
   readonly size: number;
   readonly uri: string | undefined;
+  /** Its bytes, where a manifest brings them along: it is fetched from nowhere, and in no file of its own. */
+  readonly content?: Uint8Array | undefined;
 }
 
 export type FetchStep =

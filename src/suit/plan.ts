@@ -258,14 +258,15 @@ function factOf(question: Question): [what: string, value: string] | undefined {
   return [which === "device" ? which : `${which} ${componentName(component)}`, toHex(value)];
 }
 
-/** A payload that a device fetches. */
+/** A payload of a device. */
 export interface PlannedPayload {
   readonly component: ComponentId;
   readonly uri: string;
   readonly digest: Uint8Array | undefined;
   readonly size: number | undefined;
   readonly encrypted: boolean;
-  readonly integrated: boolean;
+  /** Its bytes, where it is fetched from nowhere. */
+  readonly content?: Uint8Array;
 }
 
 /** What the ways have a device fetch, each payload once; `copy` with encryption marks the one it reads as encrypted. */
@@ -282,8 +283,24 @@ export function payloadsOf(ways: readonly PlannedWay[]): PlannedPayload[] {
           ? other.digest === undefined
           : other.digest !== undefined && bytesEqual(other.digest, digest));
       const encrypted = step.encryption !== undefined;
-      if (!payloads.some(isSame)) payloads.push({ component, uri, digest, size, encrypted, integrated: false });
+      if (!payloads.some(isSame)) payloads.push({ component, uri, digest, size, encrypted });
     }
   }
   return payloads;
+}
+
+/** What the ways have a device store that comes with the manifest: integrated in its envelope, or written out in it. */
+export function contentsOf(crypto: Crypto, ways: readonly PlannedWay[], { manifest }: OpenManifest): PlannedPayload[] {
+  const dependencies = new Set(
+    [...manifest.dependencies.keys()].map((index) => componentName(manifest.components[index]!)),
+  );
+  const contents = new Map<string, PlannedPayload>();
+  for (const step of ways.flatMap(({ steps }) => steps)) {
+    if (step.kind !== "store" || dependencies.has(componentName(step.component))) continue;
+    const { component, content, encryption } = step;
+    const digest = crypto.sha256(content);
+    const encrypted = encryption !== undefined;
+    contents.set(toHex(digest), { component, uri: "", digest, size: content.length, encrypted, content });
+  }
+  return [...contents.values()];
 }

@@ -7,7 +7,7 @@ import { componentName, type Manifest } from "./manifest.ts";
 import { readText, versionText } from "./text.ts";
 import { openEnvelope } from "./open.ts";
 import type { OpenEnvelope, TrustPolicy } from "./opened.ts";
-import { failureOf, payloadsOf, planProcedure, type PlannedWay } from "./plan.ts";
+import { contentsOf, failureOf, payloadsOf, planProcedure, type PlannedPayload, type PlannedWay } from "./plan.ts";
 import type { OpenManifest } from "./processor/state.ts";
 
 /** Bytes that devices fetch, as the gateway has them: ciphertext where they are encrypted. */
@@ -16,6 +16,8 @@ export interface ReleaseImage {
   readonly size: number;
   readonly uri: string;
   readonly encrypted: boolean;
+  /** Its bytes, where the manifest brings them along and devices fetch nothing. */
+  readonly content?: Uint8Array | undefined;
   /** Classes whose devices come to fetch it. */
   readonly classIds: readonly Uint8Array[];
 }
@@ -74,7 +76,9 @@ export function openRelease(crypto: Crypto, bytes: Uint8Array, trust: TrustPolic
     const ways = planProcedure(crypto, open, "update", { open: dependency });
     const failed = failureOf(ways);
     if (failed !== undefined) return refuse("not-processable", `${failed.section}: ${failed.detail}`);
-    return describe(bytes, open, ways, trust.dialect ?? "draft-37");
+    const fetched = payloadsOf(ways);
+    const payloads = fetched.length > 0 ? fetched : contentsOf(crypto, ways, open);
+    return describe(bytes, open, { ways, payloads }, trust.dialect ?? "draft-37");
   } catch (error) {
     if (error instanceof EnvelopeError) return refuse(error.reason, error.message);
     throw error;
@@ -84,7 +88,7 @@ export function openRelease(crypto: Crypto, bytes: Uint8Array, trust: TrustPolic
 function describe(
   envelope: Uint8Array,
   open: OpenEnvelope,
-  ways: readonly PlannedWay[],
+  { ways, payloads }: { readonly ways: readonly PlannedWay[]; readonly payloads: readonly PlannedPayload[] },
   dialect: Dialect,
 ): ReleaseResult {
   const [vendorId, ...otherVendors] = identifiersOf(ways, "vendor");
@@ -94,19 +98,19 @@ function describe(
   if (vendorId?.length !== 16 || classId?.length !== 16)
     return refuse("no-vendor-or-class", "the manifest must name vendor and class as UUIDs of 16 bytes");
   if (otherVendors.length > 0) return refuse("several-vendors", "a manifest is served to devices of one vendor");
-  const payloads = payloadsOf(ways);
   const images: ReleaseImage[] = [];
-  for (const { digest, size, uri, encrypted } of payloads) {
+  for (const payload of payloads) {
+    const { digest, size, uri, encrypted, content } = payload;
     if (digest === undefined || size === undefined || size === 0)
       return refuse(
         "no-digest-or-size",
         "the manifest must give the SHA-256 and the size of each payload that is fetched",
       );
-    images.push({ digest, size, uri, encrypted, classIds: classesThatFetch(ways, digest) ?? classIds });
+    images.push({ digest, size, uri, encrypted, content, classIds: classesThatGet(ways, payload) ?? classIds });
   }
   const [first] = images;
   if (first === undefined)
-    return refuse("no-payload", "nothing in this manifest is fetched, so there is nothing to serve");
+    return refuse("no-payload", "nothing in this manifest is fetched or stored, so there is nothing to serve");
   if (images.length > RELEASE_LIMITS.maxImages)
     return refuse("too-many-payloads", `${images.length} payloads; at most ${RELEASE_LIMITS.maxImages} are served`);
   const { manifest } = open;
@@ -159,12 +163,21 @@ function devicesOf(ways: readonly PlannedWay[], classIds: readonly Uint8Array[])
 }
 
 /** Undefined where a way to it asks for no class. */
-function classesThatFetch(ways: readonly PlannedWay[], digest: Uint8Array): readonly Uint8Array[] | undefined {
-  const fetches = ways.filter(({ steps }) =>
-    steps.some((step) => step.kind === "fetch" && step.digest !== undefined && bytesEqual(step.digest, digest)),
+function classesThatGet(
+  ways: readonly PlannedWay[],
+  { digest, content }: PlannedPayload,
+): readonly Uint8Array[] | undefined {
+  const isSame = (a: Uint8Array | undefined, b: Uint8Array | undefined): boolean =>
+    a !== undefined && b !== undefined && bytesEqual(a, b);
+  const getting = ways.filter(({ steps }) =>
+    steps.some(
+      (step) =>
+        (step.kind === "fetch" && isSame(step.digest, digest)) ||
+        (step.kind === "store" && isSame(step.content, content)),
+    ),
   );
-  const asked = fetches.map((way) => identifiersOf([way], "class"));
-  return asked.some((ids) => ids.length === 0) ? undefined : identifiersOf(fetches, "class");
+  const asked = getting.map((way) => identifiersOf([way], "class"));
+  return asked.some((ids) => ids.length === 0) ? undefined : identifiersOf(getting, "class");
 }
 
 const CHANGING: ReadonlySet<string> = new Set(["fetch", "store", "copy", "swap", "unlink"]);

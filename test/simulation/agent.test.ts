@@ -7,6 +7,8 @@ import { uriPath } from "../../src/coap/options.ts";
 import { blockOption, encodeBlock } from "../../src/coap/blockwise/block.ts";
 import { DEFAULT_PARAMETERS } from "../../src/coap/parameters.ts";
 import { keyPairOf, nobleCrypto } from "../../src/crypto/noble-crypto.ts";
+import { signEnvelope } from "../../src/suit/author.ts";
+import { buildEnvelope } from "../../src/suit/build.ts";
 import { signSectorTable } from "../../src/suit/sector-table.ts";
 import { SeededRandom } from "../../simulator/engine/random.ts";
 import { Mote, type MoteParts } from "../../simulator/mote/mote.ts";
@@ -89,6 +91,38 @@ describe("a mote with an odd gateway", () => {
 
   it("installs nothing that does not have the signed digest, and boots what it had", () => {
     const mote = runMote((path) => ({ payload: path === "m" ? envelope : makeImage(52, 1_000), etag: 1 }));
+    expect(mote.agent.failure).toBe("digest-mismatch");
+    mote.reboot(1e9);
+    expect(mote.agent.booted?.info.sequenceNumber).toBe(1);
+  });
+});
+
+describe("a mote whose image comes in the envelope", () => {
+  const image = makeImage(55, 500);
+  const envelopeOf = (integrated: Uint8Array): Uint8Array => {
+    const payloads = [{ image: { digest: nobleCrypto.sha256(image), size: image.length }, uri: "#app", integrated }];
+    const components = [{ id: [Uint8Array.of(0)], payloads }];
+    const update = { sequenceNumber: 2, vendorId, classIds: [classId], components };
+    return signEnvelope(nobleCrypto, author, buildEnvelope(nobleCrypto, update));
+  };
+  const asked: string[] = [];
+  const run = (integrated = image, parts: Partial<MoteParts> = {}): Mote => {
+    asked.length = 0;
+    const envelope = envelopeOf(integrated);
+    return runMote((path) => {
+      if (!asked.includes(path)) asked.push(path);
+      return { payload: envelope, etag: 1 };
+    }, parts);
+  };
+
+  it("asks for nothing else, and boots it", () => {
+    const mote = run();
+    expect([mote.outcome(2), asked]).toEqual(["updated", ["m"]]);
+    expect(mote.agent.booted?.info.digest).toEqual(nobleCrypto.sha256(image));
+  });
+
+  it("boots no other bytes than the signed ones", () => {
+    const mote = run(makeImage(56, 500));
     expect(mote.agent.failure).toBe("digest-mismatch");
     mote.reboot(1e9);
     expect(mote.agent.booted?.info.sequenceNumber).toBe(1);

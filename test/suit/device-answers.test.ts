@@ -283,7 +283,11 @@ describe("what a gateway has no use for", () => {
       "no-vendor-or-class: the manifest must name vendor and class as UUIDs of 16 bytes",
       { shared: [], sections: { 20: [C.ABORT, 15] } },
     ],
-    ["no-payload: nothing in this manifest is fetched, so there is nothing to serve", { sections: { 20: write("x") } }],
+    [
+      "no-payload: nothing in this manifest is fetched or stored, so there is nothing to serve",
+      { sections: { 20: [...override([P.IMAGE_DIGEST, suitDigest(a)]), C.IMAGE_MATCH, 15] } },
+    ],
+    ["ok", { sections: { 20: write("x") } }],
     [
       "no-digest-or-size: the manifest must give the SHA-256 and the size of each payload that is fetched",
       { sections: { 20: [...uri("/a"), D.FETCH, 15] } },

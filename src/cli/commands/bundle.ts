@@ -33,7 +33,7 @@ export function addBundle(program: Command): void {
     .command("export <folder>")
     .description("put an envelope and its images into a folder, each checked")
     .requiredOption("--envelope <file>", "signed envelope")
-    .requiredOption("--image <file...>", "all images that its manifest names")
+    .option("--image <file...>", "all images that its manifest names and does not bring along itself", [])
     .requiredOption("--trust <file...>", "public keys of its authors")
     .option("--sector-table <file...>", "signed tables of the images' sectors", [])
     .option("--dialect <name>", "encoding of the manifest: draft-37, or riot-09", "draft-37")
@@ -71,7 +71,9 @@ function exportBundle(folder: string, options: ExportOptions): void {
   if (!opened.ok) throw new UserError(ExitCode.REFUSED, opened.reason, `${options.envelope}: ${opened.detail}`);
   const files = options.image.map((file) => ({ file, bytes: readInput(file) }));
   const found = files.map(({ file, bytes }) => ({ file, bytes, digest: toHex(nodeCrypto.sha256(bytes)) }));
-  const missing = opened.release.images.find(({ digest }) => !found.some((one) => one.digest === toHex(digest)));
+  const missing = opened.release.images.find(
+    ({ digest, content }) => content === undefined && !found.some((one) => one.digest === toHex(digest)),
+  );
   if (missing !== undefined)
     throw usageError(
       "image-missing",

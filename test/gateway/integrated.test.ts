@@ -1,0 +1,88 @@
+import { beforeEach, describe, expect, it } from "vitest";
+import { nodeCrypto } from "../../src/adapters/node-crypto.ts";
+import { imagePath, manifestPath } from "../../src/gateway/catalogue.ts";
+import { openRelease } from "../../src/suit/release.ts";
+import { Directive as D, Parameter as P } from "../../src/suit/keys.ts";
+import { toHex, utf8 } from "../../src/util/bytes.ts";
+import { author, classId, makeImage } from "../support/gateway.ts";
+import { siteOf } from "../support/rollout-site.ts";
+import { envelopeOf, identity, override, sha256, suitDigest } from "../support/suit-build.ts";
+import { TrustBench } from "../support/trust-bench.ts";
+
+const bytes = makeImage(91, 3_000);
+const digest = sha256(bytes);
+
+let site: TrustBench;
+beforeEach(() => (site = new TrustBench()));
+
+/** A release whose image is in its envelope (draft-ietf-suit-manifest-37 section 7.5). */
+const integrated = (sequenceNumber: number, image = bytes): Uint8Array => {
+  const payloads = [{ image: { digest: sha256(image), size: image.length }, uri: "#app", integrated: image }];
+  return site.update({ sequenceNumber, components: [{ id: [Uint8Array.of(0)], payloads }] });
+};
+/** Without any source: there is nothing to fetch. */
+function publish(envelope: Uint8Array): string {
+  const before = site.bench.outcomes.length;
+  site.bench.loop.call((nowUs) => site.bench.gateway.publish(nowUs, before + 1, { envelope }));
+  site.bench.run(1);
+  const outcome = site.bench.outcomes[before];
+  return outcome?.kind === "refused" ? outcome.reason : (outcome?.kind ?? "nothing");
+}
+const paths = (...images: Uint8Array[]): string[] =>
+  [manifestPath(classId, "00"), ...images.map((image) => imagePath(sha256(image)))].map((path) => site.ask(path));
+
+describe("a release that brings its image along", () => {
+  it("is on offer, its image too, for clients that read no manifest; behind a restart and behind the next one as well", () => {
+    expect(publish(integrated(1))).toBe("published");
+    expect(paths(bytes)).toEqual(["2.05", "2.05"]);
+    site.bench.restart();
+    expect(site.bench.gateway.imageState(toHex(digest)).state).toBe("disk");
+    expect(paths(bytes)).toEqual(["2.05", "2.05"]);
+    const next = makeImage(92, 2_000);
+    expect(publish(integrated(2, next))).toBe("published");
+    expect(paths(bytes, next)).toEqual(["2.05", "2.05", "2.05"]);
+    site.bench.restart();
+    expect(paths(bytes, next)).toEqual(["2.05", "2.05", "2.05"]);
+    site.revoke();
+    expect(paths(bytes, next)).toEqual(["4.04", "4.04", "4.04"]);
+  });
+
+  it("takes no room among the images on disk", () => {
+    publish(integrated(1));
+    expect([...site.bench.disk.blobs.keys()]).toEqual([]);
+  });
+
+  it("is refused where its bytes are not what was signed", () => {
+    const payloads = [{ image: { digest, size: bytes.length }, uri: "#app", integrated: makeImage(93, 3_000) }];
+    const envelope = site.update({ components: [{ id: [Uint8Array.of(0)], payloads }] });
+    expect(publish(envelope)).toBe("dry-run-failed");
+    expect(paths(bytes)).toEqual(["4.04", "4.04"]);
+  });
+
+  it("updates an LwM2M client by push", () => {
+    const fleet = siteOf(1);
+    const { bench } = fleet;
+    const image = makeImage(94, 400);
+    const payloads = [{ image: { digest: sha256(image), size: image.length }, uri: "#app", integrated: image }];
+    const components = [{ id: [Uint8Array.of(0)], payloads, version: "3.0.0" }];
+    const envelope = site.update({ sequenceNumber: 9, components });
+    bench.loop.call((nowUs) => bench.gateway.publish(nowUs, 99, { envelope }));
+    bench.run(1);
+    expect(bench.outcomes.at(-1)).toMatchObject({ kind: "published" });
+    const target = { digest: toHex(sha256(image)), size: image.length, version: "3.0.0" };
+    const job = fleet.update("m0", { methods: ["push"] }, target);
+    bench.run(600);
+    expect(bench.gateway.devices.updates.get("m0")).toMatchObject({ id: job.id, state: "succeeded" });
+  });
+});
+
+it("a release that writes what its manifest says has that as its image, and a dependency is none", () => {
+  const anchors = [author.publicKey];
+  const written = utf8("setting");
+  const shared = identity([P.IMAGE_DIGEST, suitDigest(written)], [P.IMAGE_SIZE, written.length]);
+  const sections = { 20: [...override([P.CONTENT, written]), D.WRITE, 15] };
+  const opened = openRelease(nodeCrypto, envelopeOf({ key: author, components: [["app"]], shared, sections }), {
+    anchors,
+  });
+  expect(opened).toMatchObject({ ok: true, release: { images: [{ size: 7, content: written }] } });
+});
