@@ -131,11 +131,7 @@ export class Catalogue {
   manifestOf(digest: string, classId: string | undefined): readonly string[] | undefined {
     for (const { release } of this.offering(digest))
       for (const [i, path] of manifestPaths(release).entries())
-        if (
-          this.#holders.at(path.join("/")) === release.key &&
-          (classId ?? toHex(release.classIds[i]!)) === toHex(release.classIds[i]!)
-        )
-          return path;
+        if (this.#holders.at(path.join("/")) === release.key && isOf(release.classIds[i]!, classId)) return path;
     return undefined;
   }
 
@@ -232,6 +228,8 @@ export class Catalogue {
     return { releases: gone, images: [digest] };
   }
 }
+
+const isOf = (id: Uint8Array, classId: string | undefined): boolean => classId === undefined || toHex(id) === classId;
 
 /** Classes whose devices fetch an image of a release. */
 export const classesOf = ({ release }: Listing, digest: string): string[] =>

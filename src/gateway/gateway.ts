@@ -364,6 +364,7 @@ export class Gateway {
   /** Whoever has begun may end, and a rollout may go back. */
   #isNeeded(nowUs: number, digest: string): boolean {
     return (
+      this.#publications.needsImage(digest) ||
       this.#devices.updates.needs(digest) ||
       this.#isRecovery(digest) ||
       this.fleet.needs(digest) ||

@@ -175,7 +175,7 @@ export class Offers {
    */
   withheld(digest: string, classId?: string, byManifest = false): Refusal | undefined {
     const { catalogue } = this.#parts;
-    const having = catalogue.having(digest);
+    const having = catalogue.image(digest) === undefined ? [] : catalogue.having(digest);
     const fitting = having.filter((listing) => classId === undefined || isFor(listing, digest, classId, byManifest));
     if (fitting.some((listing) => catalogue.stands(listing))) return undefined;
     if (fitting.length === 0 && having.length > 0)

@@ -2,9 +2,11 @@ import { describe, expect, it } from "vitest";
 import { codeText } from "../../src/coap/numbers.ts";
 import { imagePath } from "../../src/gateway/catalogue.ts";
 import { nodeCrypto } from "../../src/adapters/node-crypto.ts";
+import { signEnvelope } from "../../src/suit/author.ts";
+import { buildEnvelope } from "../../src/suit/build.ts";
 import { toHex } from "../../src/util/bytes.ts";
 import { decoded, getBlock } from "../support/coap-get.ts";
-import { GatewayBench, makeImage, sign } from "../support/gateway.ts";
+import { author, classId, GatewayBench, makeImage, sign, vendorId } from "../support/gateway.ts";
 import { CLIENT } from "../support/pair.ts";
 
 const image = makeImage(1, 5_000);
@@ -304,6 +306,35 @@ describe("the cache", () => {
     expect(bench.sent).toHaveLength(50);
     for (const [i, bytes] of bench.sent.entries())
       expect(decoded(bytes).payload).toEqual(image.subarray(i * 64, i * 64 + 64));
+  });
+
+  it("gives nobody an image that was evicted, though its release has another that is there; restarted neither", () => {
+    const bench = new GatewayBench({ budget: { maxImageBytes: 10_000, diskBytes: 16_000, memoryBytes: 10_000 } });
+    const [a, b] = [makeImage(31, 5_000), makeImage(32, 5_000)];
+    for (const [i, bytes] of [a, b].entries()) bench.disk.upstream.set(`sim:${i}`, bytes);
+    const described = (bytes: Uint8Array) => ({ digest: nodeCrypto.sha256(bytes), size: bytes.length });
+    const payloads = [a, b].map((bytes, slot) => ({ slot, image: described(bytes), uri: `sim:${slot}` }));
+    const two = {
+      sequenceNumber: 1,
+      vendorId,
+      classIds: [classId],
+      components: [{ id: [Uint8Array.of(0)], payloads }],
+    };
+    bench.publishEnvelope(signEnvelope(nodeCrypto, author, buildEnvelope(nodeCrypto, two)), "sim:0");
+    bench.publish(makeImage(33, 6_000), 2);
+    bench.publish(makeImage(34, 4_000), 3);
+    const seen = () =>
+      [a, b].map((bytes) => [
+        ask(bench, pathOf(bytes), 0, 3).code,
+        bench.gateway.fleet.refusalToGive(0, "x", [{ digest: toHex(described(bytes).digest) }], ["push"])?.reason,
+      ]);
+    const expected = [
+      ["4.04", "release-withdrawn"],
+      ["2.05", undefined],
+    ];
+    expect(seen()).toEqual(expected);
+    bench.restart();
+    expect(seen()).toEqual(expected);
   });
 
   it("evicts the least recently used image that nobody needs, never one with an unfinished transfer", () => {
