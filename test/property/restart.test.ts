@@ -142,7 +142,9 @@ class History {
     const [bytes, uri] = [imageOf(image), `sim:${image}`];
     bench.disk.upstream.set(uri, bytes);
     const [classIds, keys] = [this.#some(CLASSES), this.#some(KEYS)];
-    const payloads = [{ image: { digest: sha256(bytes), size: bytes.length }, uri }];
+    const integrated = this.#chance(0.15) ? bytes : undefined;
+    const described = { digest: sha256(bytes), size: bytes.length };
+    const payloads = [{ image: described, uri: integrated === undefined ? uri : "#", integrated }];
     const components = [{ id: [Uint8Array.of(this.#one(COMPONENTS))], payloads }];
     const envelope = this.site.update({ sequenceNumber: number, classIds, components }, ...keys);
     this.attempts.push({ number, image, classIds, signers: keys.map(({ publicKey }) => keyRecord(publicKey)) });
@@ -155,7 +157,8 @@ class History {
     bench.loop.call((nowUs) => {
       if (racing !== undefined)
         bench.gateway.desk.submit(nowUs, "o", { kind: "class-defined", definition: racing }, () => {});
-      bench.gateway.publish(nowUs, number, { envelope, source: uri, tables, ...alias });
+      const source = integrated === undefined ? { source: uri } : {};
+      bench.gateway.publish(nowUs, number, { envelope, ...source, tables, ...alias });
     });
     if (this.#chance(0.7)) bench.run(0.5);
   }
