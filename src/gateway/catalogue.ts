@@ -156,8 +156,9 @@ export class Catalogue {
   /** One that was replaced before the restart; false where none of its images is here any more. */
   putReplaced(listing: Listing, stands: boolean): boolean {
     if (!listing.images.some(({ digest }) => this.#images.has(digest))) return false;
+    // Its size is signed, and where it comes from is in a record that fits it.
     for (const image of listing.images)
-      if (image.content !== undefined && this.#images.has(image.digest)) this.putImage(image);
+      if (this.#images.has(image.digest) && !this.isCurrent(image.digest)) this.putImage(image);
     const { key, sequenceNumber } = listing.release;
     if (this.#replaced.get(key)?.has(sequenceNumber) !== true) this.#keep(listing, stands);
     return true;
