@@ -158,7 +158,8 @@ export class Catalogue {
     if (!listing.images.some(({ digest }) => this.#images.has(digest))) return false;
     // Its size is signed, and where it comes from is in a record that fits it.
     for (const image of listing.images)
-      if (this.#images.has(image.digest) && !this.isCurrent(image.digest)) this.putImage(image);
+      if (this.#images.has(image.digest) && (image.content !== undefined || !this.isCurrent(image.digest)))
+        this.putImage(image);
     const { key, sequenceNumber } = listing.release;
     if (this.#replaced.get(key)?.has(sequenceNumber) !== true) this.#keep(listing, stands);
     return true;
@@ -216,7 +217,9 @@ export class Catalogue {
   }
 
   putImage(image: WantedImage): void {
-    this.#images.set(image.digest, image);
+    // Bytes that one release brings along are there for another that says where they could be fetched.
+    const content = image.content ?? this.#images.get(image.digest)?.content;
+    this.#images.set(image.digest, content === undefined ? image : { ...image, content });
   }
 
   /** An image is not here any more, and nor are replaced releases that had no other. */

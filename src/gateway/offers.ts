@@ -143,7 +143,9 @@ export class Offers {
   }
 
   #forget(forgotten: Forgotten): void {
-    for (const digest of forgotten.images) this.#showImage(digest);
+    // Of those that went it may have been the last one that stood for an image which another has still.
+    const digests = forgotten.releases.flatMap(({ images }) => images.map(({ digest }) => digest));
+    for (const digest of new Set([...forgotten.images, ...digests])) this.#showImage(digest);
     const ops = forgetOps(forgotten);
     if (ops.length > 0) this.#parts.storeLazily(ops);
   }

@@ -48,8 +48,16 @@ describe("a release that brings its image along", () => {
   });
 
   it("takes no room among the images on disk", () => {
-    publish(integrated(1));
+    for (const n of [1, 2]) publish(integrated(n));
     expect([...site.bench.disk.blobs.keys()]).toEqual([]);
+  });
+
+  it("keeps its bytes where a later release says that they are somewhere else, and nothing is there", () => {
+    publish(integrated(1));
+    const payloads = [{ image: { digest, size: bytes.length }, uri: "sim:nowhere" }];
+    publish(site.update({ sequenceNumber: 2, components: [{ id: [Uint8Array.of(0)], payloads }] }));
+    site.bench.restart();
+    expect(paths(bytes)).toEqual(["2.05", "2.05"]);
   });
 
   it("is refused where its bytes are not what was signed", () => {

@@ -180,6 +180,15 @@ describe("a recovery image", () => {
   });
 });
 
+it("an image goes with the last release that stood for it, though one that nobody stands for has it still", () => {
+  define(A, [K2, K3]);
+  publish(1, [A], [K2], { image: 20 });
+  publish(2, [A], [K3], { image: 20 });
+  define(A, [K2]);
+  for (let n = 3; n <= GATEWAY_LIMITS.maxReplaced + 2; n++) publish(n, [A], [K2]);
+  both(() => expect([image(20), given(20)]).toEqual(["4.04", "release-withdrawn"]));
+});
+
 describe("what was replaced is judged as what is on offer is", () => {
   it.each<[string, Partial<DeviceClass>]>([
     ["an operator was named", { operators: [keyRecord(author.publicKey)] }],
