@@ -25,7 +25,7 @@ import { SectorBuffer } from "./sector-buffer.ts";
 import { SectorTables } from "./sector-tables.ts";
 import { SlotWriter } from "./slot-writer.ts";
 import { readTrust, writeTrust } from "./trust-store.ts";
-import { reasonOf, UpdateRun } from "./update-run.ts";
+import { reasonOf, UpdateRun, type UpdateRunParts } from "./update-run.ts";
 import { Work } from "./work.ts";
 
 /**
@@ -297,6 +297,8 @@ export class MoteAgent {
     const { slot: running, info } = this.#booted!;
     const slot: SlotIndex = running === 0 ? 1 : 0;
     const { szx, blockSizes } = this.#parts;
+    const newWriter: UpdateRunParts["newWriter"] = ({ digest, size }) =>
+      new SlotWriter(flash, layout, slot, digest, size, blockSize(szx));
     return new UpdateRun(open, {
       crypto,
       costs,
@@ -312,14 +314,13 @@ export class MoteAgent {
       runningDigest: info.digest,
       newDownload: (nowUs, image, end, ready) =>
         this.#tables.get(nowUs, image, this.#trust, (now, table) => {
-          const { path, digest, size } = image;
-          const writer = new SlotWriter(flash, layout, slot, digest, size, blockSize(szx));
-          const parts = { fetch: this.#newFetch(path), writer, work: this.#work, counts: this.#counts, blockSizes };
+          const [fetch, writer] = [this.#newFetch(image.path), newWriter(image)];
+          const parts = { fetch, writer, work: this.#work, counts: this.#counts, blockSizes };
           const sectors = table && new SectorBuffer(crypto, table, writer);
           const { sha256UsPerByte } = costs;
           ready(now, new ImageDownload({ ...parts, sectors, sha256UsPerByte, onEnd: end }));
         }),
-      newWriter: ({ digest, size }) => new SlotWriter(flash, layout, slot, digest, size, blockSize(szx)),
+      newWriter,
       writeTrust: (trust) => {
         const us = writeTrust(flash, layout, trust);
         if (us !== undefined) this.#trust = trust;

@@ -90,7 +90,7 @@ export class UpdateRun {
   }
 
   get writer(): SlotWriter | undefined {
-    return this.#writer ?? this.#download?.writer;
+    return this.#writer;
   }
 
   start(nowUs: number): void {
@@ -228,8 +228,8 @@ export class UpdateRun {
       this.#hash(now, image, (then) => (this.#verified ? done(then, end) : this.#downloadImage(then, image, done)));
     };
     this.#parts.newDownload(nowUs, image, onEnd, (now, download) => {
-      this.#writer = undefined;
       this.#download = download;
+      this.#writer = download.writer;
       download.start(now);
     });
   }

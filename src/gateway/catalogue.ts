@@ -219,7 +219,7 @@ export class Catalogue {
   putImage(image: WantedImage): void {
     // Bytes that one release brings along are there for another that says where they could be fetched.
     const content = image.content ?? this.#images.get(image.digest)?.content;
-    this.#images.set(image.digest, content === undefined ? image : { ...image, content });
+    this.#images.set(image.digest, { ...image, content });
   }
 
   /** An image is not here any more, and nor are replaced releases that had no other. */
@@ -254,6 +254,6 @@ export function imagesOf(release: Release, sources: ReadonlyMap<string, string>)
   return release.images.map(({ digest, size, uri, content }) => {
     const hex = toHex(digest);
     const signed = /^(?!file:)[a-z][a-z0-9+.-]*:/i.test(uri) ? uri : undefined;
-    return { digest: hex, size, uri: sources.get(hex) ?? signed, ...(content && { content }) };
+    return { digest: hex, size, uri: sources.get(hex) ?? signed, content };
   });
 }

@@ -358,7 +358,7 @@ export class Gateway {
   }
 
   #isPinned(nowUs: number, digest: string): boolean {
-    return this.isNamed(digest) || this.#isNeeded(nowUs, digest);
+    return this.#catalogue.isCurrent(digest) || this.#isNeeded(nowUs, digest);
   }
 
   /** Whoever has begun may end, and a rollout may go back. */

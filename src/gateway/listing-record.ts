@@ -63,9 +63,12 @@ export function recoverListing(crypto: Crypto, record: Uint8Array, anchors: read
   const source = text(fields[1]);
   // A record of an earlier version has the source of its one image only.
   const uris = isArray(fields[3]) ? fields[3].map(text) : [source];
-  const images = release.images.map(({ digest, size, content }, i): WantedImage => {
-    return { digest: toHex(digest), size, uri: uris[i], ...(content && { content }) };
-  });
+  const images = release.images.map(({ digest, size, content }, i) => ({
+    digest: toHex(digest),
+    size,
+    uri: uris[i],
+    content,
+  }));
   const tables = new Map<string, Uint8Array>();
   for (const entry of isArray(fields[4]) ? fields[4] : [])
     if (isArray(entry) && typeof entry[0] === "string" && isBytes(entry[1])) tables.set(entry[0], entry[1]);

@@ -177,12 +177,19 @@ export class Offers {
    */
   withheld(digest: string, classId?: string, byManifest = false): Refusal | undefined {
     const { catalogue } = this.#parts;
-    const having = catalogue.image(digest) === undefined ? [] : catalogue.having(digest);
-    const fitting = having.filter((listing) => classId === undefined || isFor(listing, digest, classId, byManifest));
+    const fitting = this.#fitting(digest, classId, byManifest);
     if (fitting.some((listing) => catalogue.stands(listing))) return undefined;
-    if (fitting.length === 0 && having.length > 0)
+    if (fitting.length === 0 && this.#fitting(digest).length > 0)
       return { reason: "other-class", detail: `image ${digest.slice(0, 12)} is for another class than ${classId}` };
     return { reason: "release-withdrawn", detail: `image ${digest.slice(0, 12)} is on offer no longer` };
+  }
+
+  /** Releases with an image that is here: all of them, or those by which devices of a class come to have it. */
+  #fitting(digest: string, classId?: string, byManifest = false): Listing[] {
+    const { catalogue } = this.#parts;
+    if (catalogue.image(digest) === undefined) return [];
+    const having = catalogue.having(digest);
+    return classId === undefined ? having : having.filter((listing) => isFor(listing, digest, classId, byManifest));
   }
 
   /**
@@ -199,10 +206,10 @@ export class Offers {
     if (byManifest && catalogue.manifestOf(digest, classId) === undefined)
       return { reason: "release-withdrawn", detail: `no manifest with image ${digest.slice(0, 12)} is on offer to it` };
     // What is on offer says it, or what was before.
-    const isFitting = (listing: Listing): boolean =>
-      catalogue.stands(listing) && (classId === undefined || isFor(listing, digest, classId, byManifest));
-    const offered = catalogue.offering(digest).filter(isFitting);
-    const releases = offered.length > 0 ? offered : catalogue.having(digest).filter(isFitting);
+    const standing = this.#fitting(digest, classId, byManifest).filter((listing) => catalogue.stands(listing));
+    const onOffer = catalogue.offering(digest);
+    const offered = standing.filter((listing) => onOffer.includes(listing));
+    const releases = offered.length > 0 ? offered : standing;
     const isValid = ({ release: { useBefore } }: Listing): boolean =>
       useBefore === undefined || unixMs / 1_000 < useBefore;
     return releases.some(isValid)

@@ -19,8 +19,7 @@ function site(): TrustBench {
     const payloads = [{ image, uri: integrated === undefined ? `sim:${n}` : "#", integrated }];
     const components = [{ id: [Uint8Array.of(0)], payloads }];
     const envelope = made.update({ sequenceNumber: n, classIds: [classId], components }, author);
-    made.bench.loop.call((nowUs) => made.bench.gateway.publish(nowUs, n, { envelope }));
-    made.bench.run(0.5);
+    made.bench.publishEnvelope(envelope, undefined, { seconds: 0.5 });
   }
   return made;
 }

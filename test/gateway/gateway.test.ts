@@ -2,12 +2,11 @@ import { describe, expect, it } from "vitest";
 import { codeText } from "../../src/coap/numbers.ts";
 import { imagePath } from "../../src/gateway/catalogue.ts";
 import { nodeCrypto } from "../../src/adapters/node-crypto.ts";
-import { signEnvelope } from "../../src/suit/author.ts";
-import { buildEnvelope } from "../../src/suit/build.ts";
 import { toHex } from "../../src/util/bytes.ts";
 import { decoded, getBlock } from "../support/coap-get.ts";
-import { author, classId, GatewayBench, makeImage, sign, vendorId } from "../support/gateway.ts";
+import { GatewayBench, makeImage, sign } from "../support/gateway.ts";
 import { CLIENT } from "../support/pair.ts";
+import { signedUpdate } from "../support/trust-bench.ts";
 
 const image = makeImage(1, 5_000);
 const pathOf = (bytes: Uint8Array): string[] => imagePath(nodeCrypto.sha256(bytes));
@@ -314,13 +313,7 @@ describe("the cache", () => {
     for (const [i, bytes] of [a, b].entries()) bench.disk.upstream.set(`sim:${i}`, bytes);
     const described = (bytes: Uint8Array) => ({ digest: nodeCrypto.sha256(bytes), size: bytes.length });
     const payloads = [a, b].map((bytes, slot) => ({ slot, image: described(bytes), uri: `sim:${slot}` }));
-    const two = {
-      sequenceNumber: 1,
-      vendorId,
-      classIds: [classId],
-      components: [{ id: [Uint8Array.of(0)], payloads }],
-    };
-    bench.publishEnvelope(signEnvelope(nodeCrypto, author, buildEnvelope(nodeCrypto, two)), "sim:0");
+    bench.publishEnvelope(signedUpdate({ components: [{ id: [Uint8Array.of(0)], payloads }] }), "sim:0");
     bench.publish(makeImage(33, 6_000), 2);
     bench.publish(makeImage(34, 4_000), 3);
     const seen = () =>

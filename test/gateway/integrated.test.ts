@@ -22,10 +22,7 @@ const integrated = (sequenceNumber: number, image = bytes): Uint8Array => {
 };
 /** Without any source: there is nothing to fetch. */
 function publish(envelope: Uint8Array): string {
-  const before = site.bench.outcomes.length;
-  site.bench.loop.call((nowUs) => site.bench.gateway.publish(nowUs, before + 1, { envelope }));
-  site.bench.run(1);
-  const outcome = site.bench.outcomes[before];
+  const outcome = site.bench.publishEnvelope(envelope, undefined);
   return outcome?.kind === "refused" ? outcome.reason : (outcome?.kind ?? "nothing");
 }
 const paths = (...images: Uint8Array[]): string[] =>
@@ -74,9 +71,7 @@ describe("a release that brings its image along", () => {
     const payloads = [{ image: { digest: sha256(image), size: image.length }, uri: "#app", integrated: image }];
     const components = [{ id: [Uint8Array.of(0)], payloads, version: "3.0.0" }];
     const envelope = site.update({ sequenceNumber: 9, components });
-    bench.loop.call((nowUs) => bench.gateway.publish(nowUs, 99, { envelope }));
-    bench.run(1);
-    expect(bench.outcomes.at(-1)).toMatchObject({ kind: "published" });
+    expect(bench.publishEnvelope(envelope, undefined)).toMatchObject({ kind: "published" });
     const target = { digest: toHex(sha256(image)), size: image.length, version: "3.0.0" };
     const job = fleet.update("m0", { methods: ["push"] }, target);
     bench.run(600);

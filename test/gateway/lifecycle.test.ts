@@ -17,6 +17,7 @@ import { transferUpdate } from "../../src/suit/trust.ts";
 import { fromHex, toHex, utf8 } from "../../src/util/bytes.ts";
 import { decoded, getBlock } from "../support/coap-get.ts";
 import { author, classId, GatewayBench, makeImage, sign, vendorId } from "../support/gateway.ts";
+import { signedUpdate } from "../support/trust-bench.ts";
 import { CLIENT } from "../support/pair.ts";
 
 const CLASS = toHex(classId);
@@ -161,13 +162,7 @@ describe("releases of a class that is defined", () => {
     define({ authorities: [authority] });
     bench.disk.upstream.set("sim:own", first);
     const payloads = [{ image: { digest: sha(first), size: first.length }, uri: "sim:own" }];
-    const update = {
-      sequenceNumber: 1,
-      vendorId,
-      classIds: [classId],
-      components: [{ id: [Uint8Array.of(0)], payloads }],
-    };
-    bench.publishEnvelope(signEnvelope(nodeCrypto, mine, buildEnvelope(nodeCrypto, update)), "sim:own");
+    bench.publishEnvelope(signedUpdate({ components: [{ id: [Uint8Array.of(0)], payloads }] }, mine), "sim:own");
     expect(ask(manifest)).toBe("2.05");
     bench.restart();
     expect(ask(manifest)).toBe("2.05");
@@ -200,23 +195,14 @@ describe("releases of a class that is defined", () => {
   const publishUpdate = (update: Partial<UpdateDescription>): string => {
     bench.disk.upstream.set("sim:x", first);
     const components = [{ id: [utf8("app")], payloads: payloadsOf(first) }];
-    const base = { sequenceNumber: 1, vendorId, classIds: [classId], components, invoke: false as const };
-    const envelope = signEnvelope(nodeCrypto, author, buildEnvelope(nodeCrypto, { ...base, ...update }));
+    const envelope = signedUpdate({ components, invoke: false, ...update });
     return reasonOf(bench.publishEnvelope(envelope, "sim:x"));
   };
 
   it("do by a dependency what their signer may do, and no more", () => {
     define({ authorities: [{ ...stolen, name: "limited", ...limited }] });
-    const inner: UpdateDescription = {
-      sequenceNumber: 1,
-      vendorId,
-      classIds: [classId],
-      components: [
-        { id: [utf8("boot")], payloads: [{ image: { digest: sha(second), size: second.length }, uri: "sim:y" }] },
-      ],
-      invoke: false,
-    };
-    const child = signEnvelope(nodeCrypto, author, buildEnvelope(nodeCrypto, inner));
+    const payloads = [{ image: { digest: sha(second), size: second.length }, uri: "sim:y" }];
+    const child = signedUpdate({ components: [{ id: [utf8("boot")], payloads }], invoke: false });
     const dependency = {
       id: [utf8("child")],
       digest: digestOf(decodeEnvelope(child)),

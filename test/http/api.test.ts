@@ -15,7 +15,7 @@ async function setUp() {
     operate: async () => Promise.resolve(undefined),
     probe: async () => Promise.resolve(undefined),
     publish: async ({ envelope, source, alias }) =>
-      Promise.resolve(bench.publishEnvelope(envelope, source!, alias === undefined ? {} : { alias })!),
+      Promise.resolve(bench.publishEnvelope(envelope, source, alias === undefined ? {} : { alias })!),
   });
   return { bench, api };
 }

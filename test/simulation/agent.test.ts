@@ -7,14 +7,13 @@ import { uriPath } from "../../src/coap/options.ts";
 import { blockOption, encodeBlock } from "../../src/coap/blockwise/block.ts";
 import { DEFAULT_PARAMETERS } from "../../src/coap/parameters.ts";
 import { keyPairOf, nobleCrypto } from "../../src/crypto/noble-crypto.ts";
-import { signEnvelope } from "../../src/suit/author.ts";
-import { buildEnvelope } from "../../src/suit/build.ts";
 import { signSectorTable } from "../../src/suit/sector-table.ts";
 import { SeededRandom } from "../../simulator/engine/random.ts";
 import { Mote, type MoteParts } from "../../simulator/mote/mote.ts";
 import { parseProfile } from "../../simulator/mote/profile.ts";
 import { author, classId, makeImage, sign, vendorId } from "../support/gateway.ts";
 import { SERVER } from "../support/pair.ts";
+import { signedUpdate } from "../support/trust-bench.ts";
 
 const profile = parseProfile(
   JSON.parse(readFileSync(new URL("../../simulator/profiles/nrf52840.json", import.meta.url), "utf8")),
@@ -102,8 +101,7 @@ describe("a mote whose image comes in the envelope", () => {
   const envelopeOf = (integrated: Uint8Array): Uint8Array => {
     const payloads = [{ image: { digest: nobleCrypto.sha256(image), size: image.length }, uri: "#app", integrated }];
     const components = [{ id: [Uint8Array.of(0)], payloads }];
-    const update = { sequenceNumber: 2, vendorId, classIds: [classId], components };
-    return signEnvelope(nobleCrypto, author, buildEnvelope(nobleCrypto, update));
+    return signedUpdate({ sequenceNumber: 2, components });
   };
   const asked: string[] = [];
   const run = (integrated = image, parts: Partial<MoteParts> = {}): Mote => {

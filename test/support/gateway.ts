@@ -141,7 +141,7 @@ export class GatewayBench {
 
   publishEnvelope(
     envelope: Uint8Array,
-    source: string,
+    source: string | undefined,
     options: { seconds?: number; alias?: string | null } = {},
   ): PublishOutcome | undefined {
     const before = this.outcomes.length;

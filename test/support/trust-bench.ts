@@ -19,13 +19,20 @@ const IMAGE = { digest: nodeCrypto.sha256(image), size: image.length };
 
 export const newer: Uint8Array = makeImage(77, 2_500);
 
+/** An update of the one component of a mote, signed by each of the keys. */
+export function signedUpdate(over: Partial<UpdateDescription> = {}, ...keys: readonly PrivateKey[]): Uint8Array {
+  const components = [{ id: [Uint8Array.of(0)], payloads: [{ image: IMAGE, uri: "sim:x" }] }];
+  const built = buildEnvelope(nodeCrypto, { sequenceNumber: 1, vendorId, classIds: [classId], components, ...over });
+  const signers = keys.length === 0 ? [author] : keys;
+  return signers.reduce((envelope, key) => signEnvelope(nodeCrypto, key, envelope), built);
+}
+
 /** Publishes the newer image, as number 3. */
 export function publishNewer(bench: GatewayBench, key: PrivateKey): string | undefined {
   bench.disk.upstream.set("sim:y", newer);
   const payloads = [{ image: { digest: nodeCrypto.sha256(newer), size: newer.length }, uri: "sim:y" }];
   const components = [{ id: [Uint8Array.of(0)], payloads }];
-  const update = { sequenceNumber: 3, vendorId, classIds: [classId], components };
-  const envelope = signEnvelope(nodeCrypto, key, buildEnvelope(nodeCrypto, update));
+  const envelope = signedUpdate({ sequenceNumber: 3, components }, key);
   return bench.publishEnvelope(envelope, "sim:y", { seconds: 0.2 })?.kind;
 }
 
@@ -78,12 +85,7 @@ export class TrustBench {
   }
 
   update(over: Partial<UpdateDescription> = {}, ...keys: readonly PrivateKey[]): Uint8Array {
-    const components = [{ id: [Uint8Array.of(0)], payloads: [{ image: IMAGE, uri: "sim:x" }] }];
-    const built = buildEnvelope(nodeCrypto, { sequenceNumber: 1, vendorId, classIds: [classId], components, ...over });
-    return (keys.length === 0 ? [author] : keys).reduce(
-      (envelope, key) => signEnvelope(nodeCrypto, key, envelope),
-      built,
-    );
+    return signedUpdate(over, ...keys);
   }
 
   publish(envelope: Uint8Array, alias?: string): string {
