@@ -80,13 +80,23 @@ export class AuditWriter {
   #next(): void {
     const next = this.#queue.shift();
     if (next === undefined) return;
-    const { done } = next;
-    const turn = planOf(next);
-    const result = "reason" in turn ? ({ ok: false, ...turn } as const) : this.#propose(next, turn);
-    if (!result.ok) return this.#tell(done, result);
-    const { entry } = result;
-    const { ops } = turn as Turn;
-    this.#underWay = { id: this.#parts.store([...entryOps(entry), ...ops]), entry, done };
+    const refusal = this.#begin(next);
+    if (refusal !== undefined) this.#tell(next.done, { ok: false, ...refusal });
+  }
+
+  /** Why it is not under way. A defect in one is that one's, and holds back nobody else. */
+  #begin(next: Submission): Refusal | undefined {
+    try {
+      const turn = next.plan();
+      if ("reason" in turn) return turn;
+      const result = this.#propose(next, turn);
+      if (!result.ok) return { reason: result.reason, detail: result.detail };
+      const { entry } = result;
+      this.#underWay = { id: this.#parts.store([...entryOps(entry), ...turn.ops]), entry, done: next.done };
+      return undefined;
+    } catch (error) {
+      return { reason: "internal-error", detail: String(error) };
+    }
   }
 
   /** Whatever becomes of that, the next one has its turn; who was told may have submitted something. */
@@ -128,15 +138,6 @@ const refusalOf = ({ reason, detail }: Refusal, entry: AuditEntry | undefined): 
   reason: entry === undefined ? reason : "store-write-failed",
   detail,
 });
-
-/** A defect in one is that one's, and holds back nobody else. */
-function planOf({ plan }: Submission): Turn | Refusal {
-  try {
-    return plan();
-  } catch (error) {
-    return { reason: "internal-error", detail: String(error) };
-  }
-}
 
 function entryOps(entry: AuditEntry | undefined): StoreOp[] {
   if (entry === undefined) return [];

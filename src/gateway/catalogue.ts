@@ -1,4 +1,5 @@
 import type { WantedImage } from "../image/image-fetch.ts";
+import { isSameKey } from "../codec/cose.ts";
 import type { Release } from "../suit/release.ts";
 import { toBase64Url, toHex } from "../util/bytes.ts";
 import { Holders, type Change } from "./holders.ts";
@@ -26,6 +27,16 @@ export function manifestPath(classId: Uint8Array, componentId: string): string[]
   return componentId === "00" ? ["m", toBase64Url(classId)] : ["m", toBase64Url(classId), componentId];
 }
 
+/**
+ * `/r/<class>/<id>`: the manifest by which devices of a class come to have an image. At the path of the class another may
+ * be by the time that they ask.
+ */
+export const releasePath = (classId: Uint8Array, digest: Uint8Array): string[] => [
+  "r",
+  toBase64Url(classId),
+  toBase64Url(digest.subarray(0, 6)),
+];
+
 /** `/s/<id>`: the signed table of an image's sectors. */
 export const sectorTablePath = (digest: Uint8Array): string[] => ["s", toBase64Url(digest.subarray(0, 6))];
 
@@ -39,23 +50,17 @@ export function manifestPaths(release: Release): string[][] {
 
 export const componentOf = (release: Release): string => release.key.split("/")[2]!;
 
-/** What is not kept any longer. */
-export interface Forgotten {
-  readonly releases: readonly Listing[];
-  /** Digests of images. */
-  readonly images: readonly string[];
-}
-
-/** The releases by their keys (vendor, class, component), what is on offer of them, and every image that may be served. */
+/** The releases by their keys (vendor, class, component), what is on offer of them, and the images that they have. */
 export class Catalogue {
   readonly #listings = new Map<string, Listing>();
-  /** Releases that others took the place of, by key and number: their images stay for whoever has begun. */
+  /** Releases that others took the place of, by key and number: whoever has begun may end, and a rollout may go back. */
   readonly #replaced = new Map<string, Map<number, Listing>>();
   /** Those that somebody stands for, replaced ones too. */
   readonly #standing = new Set<Listing>();
-  readonly #images = new Map<string, WantedImage>();
   /** Releases that have an image, replaced ones too. */
   readonly #having = new Map<string, Set<Listing>>();
+  /** Images as `image` found them last. */
+  readonly #found = new Map<string, WantedImage>();
   readonly #holders = new Holders();
 
   get(key: string): Listing | undefined {
@@ -91,12 +96,20 @@ export class Catalogue {
     return this.#holders.isOnOffer(key);
   }
 
+  /** An image as those that have it say together: where it comes from, unless one of them brings its bytes along. */
   image(digest: string): WantedImage | undefined {
-    return this.#images.get(digest);
+    const known = this.#found.get(digest);
+    if (known !== undefined) return known;
+    const images = this.having(digest).flatMap((listing) => listing.images.filter((image) => image.digest === digest));
+    const found =
+      images.find(({ content }) => content !== undefined) ?? images.find(({ uri }) => uri !== undefined) ?? images[0];
+    if (found !== undefined) this.#found.set(digest, found);
+    return found;
   }
 
-  images(): Iterable<WantedImage> {
-    return this.#images.values();
+  /** Digests of all of them. */
+  images(): Iterable<string> {
+    return this.#having.keys();
   }
 
   /** Whether the release of a key has it, on offer or not. */
@@ -108,9 +121,10 @@ export class Catalogue {
     return this.#listings.get(listing.release.key) === listing;
   }
 
-  /** Releases that have an image, whoever stands for them. */
+  /** Releases that have an image, whoever stands for them: the current ones first, and of those the latest. */
   having(digest: string): Listing[] {
-    return [...(this.#having.get(digest) ?? [])];
+    const rank = (listing: Listing): number => Number(this.#isCurrent(listing));
+    return [...(this.#having.get(digest) ?? [])].toSorted((a, b) => rank(b) - rank(a) || byAge(a, b));
   }
 
   stands(listing: Listing): boolean {
@@ -122,17 +136,14 @@ export class Catalogue {
     return this.having(digest).filter((listing) => this.#isCurrent(listing) && this.isOnOffer(listing.release.key));
   }
 
-  /** Whether a release on offer has this image for devices of a class. */
+  /** Whether a release is on offer to a class with this image, be it for its devices or for others. */
   isOffered(digest: string, classId: string): boolean {
-    return this.manifestOf(digest, classId) !== undefined;
-  }
-
-  /** Where a manifest is on offer that has this image: that of a class, if it is known. */
-  manifestOf(digest: string, classId: string | undefined): readonly string[] | undefined {
-    for (const { release } of this.offering(digest))
-      for (const [i, path] of manifestPaths(release).entries())
-        if (this.#holders.at(path.join("/")) === release.key && isOf(release.classIds[i]!, classId)) return path;
-    return undefined;
+    return this.offering(digest).some(({ release }) =>
+      release.classIds.some((id, i) => {
+        const path = manifestPaths(release)[i]!.join("/");
+        return toHex(id) === classId && this.#holders.at(path) === release.key;
+      }),
+    );
   }
 
   /** Puts a listing in the place of the one by its key; what changed at which paths. */
@@ -140,10 +151,9 @@ export class Catalogue {
     const { key, sequenceNumber } = listing.release;
     const before = this.#listings.get(key);
     this.#listings.set(key, listing);
+    this.#take(listing, stands);
     if (before !== undefined && isReplaced(before, listing)) this.#keep(asReplaced(before), this.stands(before));
     if (before !== undefined) this.#drop(before);
-    for (const image of listing.images) this.putImage(image);
-    this.#take(listing, stands);
     const manifests = manifestPaths(listing.release).map((path) => path.join("/"));
     const changes = this.#holders.set(key, { sequenceNumber, manifests, alias: listing.alias, stands });
     // What is at a path that it has had is another one now.
@@ -153,16 +163,12 @@ export class Catalogue {
     return changes;
   }
 
-  /** One that was replaced before the restart; false where none of its images is here any more. */
-  putReplaced(listing: Listing, stands: boolean): boolean {
-    if (!listing.images.some(({ digest }) => this.#images.has(digest))) return false;
-    // Its size is signed, and where it comes from is in a record that fits it.
-    for (const image of listing.images)
-      if (this.#images.has(image.digest) && (image.content !== undefined || !this.isCurrent(image.digest)))
-        this.putImage(image);
+  /** One that was replaced before the restart. */
+  putReplaced(listing: Listing, stands: boolean): void {
     const { key, sequenceNumber } = listing.release;
-    if (this.#replaced.get(key)?.has(sequenceNumber) !== true) this.#keep(listing, stands);
-    return true;
+    const current = this.#listings.get(key);
+    const isThere = current !== undefined && !isReplaced(current, listing);
+    if (!isThere && this.#replaced.get(key)?.has(sequenceNumber) !== true) this.#keep(listing, stands);
   }
 
   #keep(listing: Listing, stands: boolean): void {
@@ -173,25 +179,24 @@ export class Catalogue {
 
   #take(listing: Listing, stands: boolean): void {
     if (stands) this.#standing.add(listing);
-    for (const { digest } of listing.images)
+    for (const { digest } of listing.images) {
       this.#having.set(digest, (this.#having.get(digest) ?? new Set()).add(listing));
+      this.#found.delete(digest);
+    }
   }
 
-  /** It is no more, and nor are images that no other one has. */
-  #drop(listing: Listing): string[] {
+  #drop(listing: Listing): void {
     const { key, sequenceNumber } = listing.release;
-    if (this.#replaced.get(key)?.get(sequenceNumber) === listing) this.#replaced.get(key)!.delete(sequenceNumber);
+    const replaced = this.#replaced.get(key);
+    if (replaced?.get(sequenceNumber) === listing) replaced.delete(sequenceNumber);
+    if (replaced?.size === 0) this.#replaced.delete(key);
     this.#standing.delete(listing);
-    const forgotten: string[] = [];
     for (const { digest } of listing.images) {
       const having = this.#having.get(digest);
       having?.delete(listing);
-      if (having?.size !== 0) continue;
-      this.#having.delete(digest);
-      this.#images.delete(digest);
-      forgotten.push(digest);
+      if (having?.size === 0) this.#having.delete(digest);
+      this.#found.delete(digest);
     }
-    return forgotten;
   }
 
   /** Somebody stands for a release again, or nobody does any more. */
@@ -201,39 +206,59 @@ export class Catalogue {
     return this.#isCurrent(listing) ? this.#holders.judge(listing.release.key, stands) : new Map();
   }
 
-  /** Of more than some replaced releases the oldest go, but for those that have an image that is needed. */
-  trim(key: string, isNeeded: (digest: string) => boolean): Forgotten {
-    const held = new Set(this.#listings.get(key)?.images.map(({ digest }) => digest));
-    const byAge = [...(this.#replaced.get(key)?.values() ?? [])].toSorted(
-      (a, b) => b.release.sequenceNumber - a.release.sequenceNumber,
-    );
-    const gone = byAge.filter(({ images }, i) => {
+  /** Keys that have releases which were replaced. */
+  replacedKeys(): string[] {
+    return [...this.#replaced.keys()];
+  }
+
+  /**
+   * Of more than some replaced releases the oldest go, but for those with an image that is needed, where none that stays
+   * is as good. Those that went.
+   */
+  trim(key: string, isNeeded: (digest: string) => boolean): Listing[] {
+    const { maxReplaced, maxReplacedInNeed } = GATEWAY_LIMITS;
+    const current = this.#listings.get(key);
+    const kept: Listing[] = [];
+    const gone: Listing[] = [];
+    for (const listing of [...(this.#replaced.get(key)?.values() ?? [])].toSorted(byAge)) {
+      const isMissed = ({ digest }: WantedImage): boolean =>
+        isNeeded(digest) && ![current, ...kept].some((other) => other && this.#isAsGood(other, listing, digest));
       const isKept =
-        i < GATEWAY_LIMITS.maxReplaced || images.some(({ digest }) => !held.has(digest) && isNeeded(digest));
-      if (isKept) for (const { digest } of images) held.add(digest);
-      return !isKept;
-    });
-    return { releases: gone, images: gone.flatMap((listing) => this.#drop(listing)) };
-  }
-
-  putImage(image: WantedImage): void {
-    // Bytes that one release brings along are there for another that says where they could be fetched.
-    const content = image.content ?? this.#images.get(image.digest)?.content;
-    this.#images.set(image.digest, { ...image, content });
-  }
-
-  /** An image is not here any more, and nor are replaced releases that had no other. */
-  forgetImage(digest: string): Forgotten {
-    this.#images.delete(digest);
-    const gone = this.having(digest).filter(
-      (listing) => !this.#isCurrent(listing) && !listing.images.some((image) => this.#images.has(image.digest)),
-    );
+        kept.length < maxReplaced || (kept.length < maxReplaced + maxReplacedInNeed && listing.images.some(isMissed));
+      (isKept ? kept : gone).push(listing);
+    }
     for (const listing of gone) this.#drop(listing);
-    return { releases: gone, images: [digest] };
+    return gone;
+  }
+
+  /** Whether whoever has an image by a release has it by another one too, whatever becomes of keys and rights. */
+  #isAsGood(other: Listing, listing: Listing, digest: string): boolean {
+    const [one, before] = [other.release, listing.release];
+    const hasAll = (all: readonly string[], those: readonly string[]): boolean =>
+      those.every((each) => all.includes(each));
+    return (
+      (this.stands(other) || !this.stands(listing)) &&
+      hasAll(classesOf(other, digest), classesOf(listing, digest)) &&
+      hasAll(one.classIds.map(toHex), before.classIds.map(toHex)) &&
+      before.signers.every((key) => one.signers.some((another) => isSameKey(key, another))) &&
+      hasAll(before.changes, one.changes) &&
+      (one.useBefore ?? Infinity) >= (before.useBefore ?? Infinity)
+    );
+  }
+
+  /** An image is on the disk no longer: replaced releases that do not bring it along go. Those that went. */
+  evict(digest: string): Listing[] {
+    const needsDisk = ({ images }: Listing): boolean =>
+      images.some((image) => image.digest === digest && image.content === undefined);
+    const gone = this.having(digest).filter((listing) => !this.#isCurrent(listing) && needsDisk(listing));
+    for (const listing of gone) this.#drop(listing);
+    return gone;
   }
 }
 
-const isOf = (id: Uint8Array, classId: string | undefined): boolean => classId === undefined || toHex(id) === classId;
+/** The latest first; of equal ones not the one that came first, but always the same. */
+const byAge = ({ release: a }: Listing, { release: b }: Listing): number =>
+  b.sequenceNumber - a.sequenceNumber || (a.key < b.key ? -1 : 1);
 
 /** Classes whose devices fetch an image of a release. */
 export const classesOf = ({ release }: Listing, digest: string): string[] =>

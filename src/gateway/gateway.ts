@@ -141,6 +141,8 @@ export class Gateway {
     const { log, random, ownAddress = () => undefined, profiles = [], awakeUs = () => undefined } = this.#parts;
     const classOf = (endpoint: string): string | undefined => this.desk.lifecycle.state.byEndpoint(endpoint)?.classId;
     const [catalogue, cache, served, transfers] = [this.#catalogue, this.#cache, this.#served, this.#transfers];
+    const manifestPath = (digest: string, classId: string | undefined): readonly string[] | undefined =>
+      this.#offers.manifestPath(digest, classId);
     const parts = {
       random: random.fork("lwm2m"),
       metrics: this.#refusals,
@@ -148,7 +150,7 @@ export class Gateway {
       endpoint: this.#endpoint,
       profiles,
       awakeUs,
-      packages: imagePackages({ catalogue, cache, served, transfers, ownAddress, classOf }),
+      packages: imagePackages({ catalogue, cache, served, transfers, manifestPath, ownAddress, classOf }),
       unixMs,
       heard: (nowUs: number, endpoint: string): void => {
         this.desk.heard(nowUs, endpoint, this.#devices.updates.runs(endpoint));
@@ -297,7 +299,7 @@ export class Gateway {
     recoverDevices(recovery, [this.#devices, this.fleet, this.access, this.webhooks], nowUs, records);
     removeStrays(recovery);
     this.#devices.begin(nowUs);
-    this.#offers.sweep(nowUs);
+    this.#offers.begin(nowUs);
     this.fleet.rollouts.begin(nowUs);
     this.webhooks.handleTimeout(nowUs);
   }
@@ -324,8 +326,7 @@ export class Gateway {
         "lazy",
       );
     } else if (event.kind === "evicted") {
-      if (this.#catalogue.isCurrent(digest)) return;
-      this.#offers.forget(digest);
+      this.#offers.evicted(nowUs, digest);
     } else {
       this.#served.settle(nowUs, digest);
       this.#devices.updates.imageSettled(nowUs, digest, event.kind !== "failed");
@@ -353,12 +354,14 @@ export class Gateway {
     return id;
   }
 
-  #isRecovery(digest: string): boolean {
-    return [...this.desk.lifecycle.state.recovery.values()].includes(digest);
-  }
-
+  /** The current ones stay on the disk, and those of a release with one that is needed. */
   #isPinned(nowUs: number, digest: string): boolean {
-    return this.#catalogue.isCurrent(digest) || this.#isNeeded(nowUs, digest);
+    const isNeeded = (one: { readonly digest: string }): boolean => this.#isNeeded(nowUs, one.digest);
+    return (
+      this.#catalogue.isCurrent(digest) ||
+      isNeeded({ digest }) ||
+      this.#catalogue.having(digest).some(({ images }) => images.some(isNeeded))
+    );
   }
 
   /** Whoever has begun may end, and a rollout may go back. */
@@ -366,7 +369,7 @@ export class Gateway {
     return (
       this.#publications.needsImage(digest) ||
       this.#devices.updates.needs(digest) ||
-      this.#isRecovery(digest) ||
+      this.desk.isRecovery(digest) ||
       this.fleet.needs(digest) ||
       this.#transfers.hasUnfinished(nowUs, digest)
     );

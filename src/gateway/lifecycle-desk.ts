@@ -2,7 +2,7 @@ import type { Verifier } from "../codec/cose.ts";
 import { Code, ContentFormat } from "../coap/numbers.ts";
 import type { Router } from "../coap/router.ts";
 import type { AuditEntry } from "../lifecycle/audit-log.ts";
-import { censusOf, type CensusRow } from "../lifecycle/census.ts";
+import type { CensusRow } from "../lifecycle/census.ts";
 import type { Refusal } from "../lifecycle/admission.ts";
 import { isSameKey, keyRecord, verifierOf, type Authority } from "../lifecycle/classes.ts";
 import type { LifecycleEvent } from "../lifecycle/events.ts";
@@ -12,7 +12,9 @@ import type { Log } from "../ports/log.ts";
 import type { Metrics } from "../ports/metrics.ts";
 import type { StoreOp } from "../ports/store.ts";
 import type { Dialect } from "../suit/dialect.ts";
-import { fromHex, fromUtf8, utf8 } from "../util/bytes.ts";
+import { fromHex, fromUtf8 } from "../util/bytes.ts";
+import { Tally } from "../util/tally.ts";
+import { SEEN_PREFIX, Sightings } from "./sightings.ts";
 import { AuditWriter, type DeskResult, type Turn, type TurnResult } from "./audit-writer.ts";
 import { transferPath } from "./catalogue.ts";
 import { addDeviceResources } from "./device-resources.ts";
@@ -21,7 +23,6 @@ import { ADDRESS_PREFIX, DeviceAddresses } from "./device-addresses.ts";
 export { AUDIT_PREFIX, type DeskResult } from "./audit-writer.ts";
 export const CREDENTIAL_PREFIX = "credential/";
 const TRANSFER_PREFIX = "handover/";
-const SEEN_PREFIX = "seen/";
 
 interface DeskParts {
   readonly crypto: Crypto;
@@ -42,7 +43,6 @@ interface DeskParts {
 
 /** An IPv6 or IPv4 address, with its zone if it has one. */
 const ADDRESS = /^[0-9a-fA-F.:]{2,45}(?:%[\w.-]+)?$/;
-const DAY_MS = 86_400_000;
 /** Changes by these paths are entries of the log themselves. */
 const OWN_ENTRIES = /^\/v1\/(?:lifecycle|credentials)\//;
 
@@ -55,11 +55,15 @@ export class LifecycleDesk {
   /** What was refused last for each class: the same again is no news. */
   readonly #refused = new Map<string, string>();
   readonly #addresses: DeviceAddresses;
-  readonly #seen = new Map<string, { lastSeenMs: number; version: string | undefined }>();
+  /** Images that are being named as recovery images: they stay until that is on the disk. */
+  readonly #naming = new Tally();
+  readonly #sightings: Sightings;
 
   constructor(parts: DeskParts) {
     this.#parts = parts;
     this.lifecycle = new Lifecycle(parts.crypto);
+    const { state } = this.lifecycle;
+    this.#sightings = new Sightings({ state, unixMs: parts.unixMs, store: parts.storeLazily });
     const isHeld = (device: string): boolean => this.lifecycle.state.held.has(device);
     this.#addresses = new DeviceAddresses(isHeld, parts.storeLazily);
     this.#writer = new AuditWriter({
@@ -83,7 +87,7 @@ export class LifecycleDesk {
     for (const [key, value] of records) {
       const name = key.slice(key.indexOf("/") + 1);
       if (key.startsWith(CREDENTIAL_PREFIX)) this.#recoverCredential(name, value);
-      else if (key.startsWith(SEEN_PREFIX)) this.#recoverSeen(name, value);
+      else if (key.startsWith(SEEN_PREFIX)) this.#sightings.recover(name, value);
       else if (key.startsWith(ADDRESS_PREFIX) && !this.#recoverAddress(name, fromUtf8(value))) damaged.push(key);
       else if (key.startsWith(TRANSFER_PREFIX)) this.#serveTransfer(name, value.slice());
     }
@@ -109,22 +113,9 @@ export class LifecycleDesk {
     return !isHeld || this.#addresses.at(address ?? "") === device;
   }
 
-  #recoverSeen(device: string, value: Uint8Array): void {
-    const [lastSeenMs, version] = (fromUtf8(value) ?? "").split(" ", 2);
-    if (Number.isFinite(Number(lastSeenMs))) this.#seen.set(device, { lastSeenMs: Number(lastSeenMs), version });
-  }
-
-  /** A device was heard of; written at most once a day, unless it runs something else. */
+  /** A device was heard of. */
   seen(nowUs: number, device: string, version: string | undefined): void {
-    if ((this.lifecycle.state.devices.get(device)?.state ?? "decommissioned") === "decommissioned") return;
-    const before = this.#seen.get(device);
-    const lastSeenMs = Math.floor(this.#parts.unixMs(nowUs));
-    const entry = { lastSeenMs, version: version ?? before?.version };
-    const isNews = before === undefined || lastSeenMs - before.lastSeenMs >= DAY_MS || entry.version !== before.version;
-    this.#seen.set(device, isNews ? entry : before);
-    if (!isNews) return;
-    const value = utf8(`${lastSeenMs} ${entry.version ?? ""}`.trim());
-    this.#parts.storeLazily([{ kind: "put", key: SEEN_PREFIX + device, value }]);
+    this.#sightings.seen(nowUs, device, version);
   }
 
   /** A LwM2M client has registered, or says that it is still there. */
@@ -140,13 +131,7 @@ export class LifecycleDesk {
 
   /** What is known of living devices, without their names. */
   census(unixMs: number, notSeenDays: number): CensusRow[] {
-    const seen = [...this.lifecycle.state.devices.values()]
-      .filter(({ state }) => state !== "decommissioned")
-      .map(({ id, classId }) => {
-        const { lastSeenMs = 0, version } = this.#seen.get(id) ?? {};
-        return { classId, lastSeenMs, version };
-      });
-    return censusOf(seen, unixMs, notSeenDays);
+    return this.#sightings.census(unixMs, notSeenDays);
   }
 
   /** Whether who is at an address, or registered by a name, may have an image; anybody who is not known here may. */
@@ -178,6 +163,8 @@ export class LifecycleDesk {
     extra: readonly StoreOp[] = [],
     check?: () => Refusal | undefined,
   ): void {
+    const named = event.kind === "recovery-set" ? event.digest : "";
+    this.#naming.add(named, 1);
     const plan = (): Turn | Refusal =>
       check?.() ?? this.#imageRefusal(event) ?? { event, ops: [...extra, ...this.#heldOps(event)] };
     // A turn with an event has an entry.
@@ -185,7 +172,10 @@ export class LifecycleDesk {
       unixMs: this.#parts.unixMs(nowUs),
       actor,
       plan,
-      done: (result) => done(result as DeskResult),
+      done: (result) => {
+        this.#naming.add(named, -1);
+        done(result as DeskResult);
+      },
     });
   }
 
@@ -241,7 +231,7 @@ export class LifecycleDesk {
     const finish = (result: DeskResult): void => {
       if (result.ok) {
         this.#credentials.delete(device);
-        this.#seen.delete(device);
+        this.#sightings.forget(device);
       }
       done(result);
     };
@@ -320,6 +310,11 @@ export class LifecycleDesk {
       if (refusal !== undefined) return refusal;
     }
     return undefined;
+  }
+
+  /** Whether an image is a class's recovery image, or is being made one. */
+  isRecovery(digest: string): boolean {
+    return this.#naming.of(digest) > 0 || [...this.lifecycle.state.recovery.values()].includes(digest);
   }
 
   /** A recovery image has to be here, for that class, when it is named; and stays from then on. */

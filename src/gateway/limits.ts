@@ -6,8 +6,10 @@ export const GATEWAY_LIMITS = {
   maxPublications: 16,
   /** Releases in the catalogue. */
   maxReleases: 10_000,
-  /** Releases by one key that others took the place of; more where an update, a rollout or a recovery needs their images. */
+  /** Releases by one key that others took the place of. */
   maxReplaced: 8,
+  /** Further ones, whose images an update, a rollout or a recovery needs. */
+  maxReplacedInNeed: 64,
   /** Sequence numbers that are remembered, one for each class and component. */
   maxFloors: 100_000,
   /** Seconds after which a client may ask again for an image that cannot be had now. */

@@ -8,10 +8,10 @@ import type { LifecycleEvent } from "../lifecycle/events.ts";
 import type { Updates } from "../lwm2m/update/updates.ts";
 import { fromHex, toHex } from "../util/bytes.ts";
 import { Code, ContentFormat } from "../coap/numbers.ts";
-import { classesOf, imagePath, sectorTablePath, type Catalogue, type Forgotten, type Listing } from "./catalogue.ts";
+import { classesOf, imagePath, releasePath, sectorTablePath, type Catalogue, type Listing } from "./catalogue.ts";
 import type { Change } from "./holders.ts";
 import type { LifecycleDesk } from "./lifecycle-desk.ts";
-import { forgetOps } from "./listing-record.ts";
+import { forgetOps, VALIDATOR_PREFIX } from "./listing-record.ts";
 import type { RecoveredReleases } from "./recovery.ts";
 import { manifestResource, type ServedImages } from "./resources.ts";
 
@@ -53,6 +53,8 @@ interface OfferParts {
 /** Releases on the air: their manifests and their images, for as long as somebody stands for them. */
 export class Offers {
   readonly #parts: OfferParts;
+  /** Paths of manifests by the image that they are for. */
+  readonly #manifests = new Map<string, readonly string[]>();
 
   constructor(parts: OfferParts) {
     this.#parts = parts;
@@ -60,18 +62,30 @@ export class Offers {
 
   /** Puts a listing in the place of the one before: on the air, where somebody stands for it. */
   offer(nowUs: number, listing: Listing): void {
-    const { catalogue, isNeeded } = this.#parts;
     for (const digest of this.#put(nowUs, listing)) this.#showImage(digest);
-    this.#forget(catalogue.trim(listing.release.key, (digest) => isNeeded(nowUs, digest)));
+    this.#trim(nowUs, listing.release.key);
   }
 
   /** Behind a restart: each image is looked at once, when all releases are there. */
   recover(nowUs: number, { listings, replaced }: RecoveredReleases): void {
     const { catalogue, judge } = this.#parts;
     for (const listing of listings) this.#put(nowUs, listing);
-    const isKept = (listing: Listing): boolean => catalogue.putReplaced(listing, judge.standing(listing) === undefined);
-    this.#forget({ releases: replaced.filter((listing) => !isKept(listing)), images: [] });
-    for (const { digest } of catalogue.images()) this.#showImage(digest);
+    for (const listing of replaced) catalogue.putReplaced(listing, judge.standing(listing) === undefined);
+    for (const digest of catalogue.images()) this.#showImage(digest);
+  }
+
+  /** Behind a restart, when all is known that needs an image. */
+  begin(nowUs: number): void {
+    for (const key of this.#parts.catalogue.replacedKeys()) this.#trim(nowUs, key);
+    this.sweep(nowUs);
+  }
+
+  #trim(nowUs: number, key: string): void {
+    const { catalogue, isNeeded } = this.#parts;
+    this.#forget(
+      nowUs,
+      catalogue.trim(key, (digest) => isNeeded(nowUs, digest)),
+    );
   }
 
   /** Digests of the images that are to be shown anew. */
@@ -101,7 +115,7 @@ export class Offers {
       if (listing === undefined) router.remove(path.split("/"));
       else {
         const { envelope } = listing.release;
-        router.add(path.split("/"), manifestResource(envelope, crypto.sha256(envelope).subarray(0, 8), path));
+        router.add(path.split("/"), manifestResource(envelope, etagOf(crypto, envelope), path));
       }
       notify(nowUs, path); // whoever observes it hears that it has gone, too
     }
@@ -111,8 +125,7 @@ export class Offers {
   /** Whoever knows what it is for fetches it before the image; who does not, does without. */
   #serveTable(digest: string, table: Uint8Array): void {
     const { crypto, router } = this.#parts;
-    const etag = crypto.sha256(table).subarray(0, 8);
-    const body = { bytes: table, etag, contentFormat: ContentFormat.OCTET_STREAM };
+    const body = { bytes: table, etag: etagOf(crypto, table), contentFormat: ContentFormat.OCTET_STREAM };
     router.add(sectorTablePath(fromHex(digest)!), { get: () => ({ code: Code.CONTENT, body }) });
   }
 
@@ -123,9 +136,34 @@ export class Offers {
     const path = imagePath(fromHex(digest)!);
     if (image === undefined || this.withheld(digest) !== undefined) served.withdraw(path);
     else served.serve(path, image);
+    this.#showManifests(digest);
     const table = this.#tableOf(digest);
     if (table === undefined) router.remove(sectorTablePath(fromHex(digest)!));
     else this.#serveTable(digest, table);
+  }
+
+  /** Of each class the manifest by which its devices come to have an image, be it one that was replaced. */
+  #showManifests(digest: string): void {
+    const { catalogue, crypto, router } = this.#parts;
+    const found = new Map<string, Listing>();
+    for (const listing of catalogue.having(digest).filter((one) => catalogue.stands(one)))
+      for (const classId of listing.release.classIds) {
+        const path = releasePath(classId, fromHex(digest)!).join("/");
+        if (!found.has(path)) found.set(path, listing);
+      }
+    for (const path of this.#manifests.get(digest) ?? []) if (!found.has(path)) router.remove(path.split("/"));
+    for (const [path, { release }] of found)
+      router.add(path.split("/"), manifestResource(release.envelope, etagOf(crypto, release.envelope)));
+    if (found.size === 0) this.#manifests.delete(digest);
+    else this.#manifests.set(digest, [...found.keys()]);
+  }
+
+  /** Where devices of a class, if it is known, find the manifest by which they come to have an image. */
+  manifestPath(digest: string, classId: string | undefined): readonly string[] | undefined {
+    const { catalogue } = this.#parts;
+    const listing = this.#fitting(digest, classId, true).find((one) => catalogue.stands(one));
+    const id = classId === undefined ? listing?.release.classId : fromHex(classId);
+    return listing && id && releasePath(id, fromHex(digest)!);
   }
 
   /** The signed table of an image's sectors that a release on offer brought. */
@@ -137,38 +175,50 @@ export class Offers {
       ?.tables.get(digest);
   }
 
-  /** An image that is not here any more. */
-  forget(digest: string): void {
-    this.#forget(this.#parts.catalogue.forgetImage(digest));
+  /** An image is on the disk no longer. */
+  evicted(nowUs: number, digest: string): void {
+    this.#forget(nowUs, this.#parts.catalogue.evict(digest));
   }
 
-  #forget(forgotten: Forgotten): void {
-    // Of those that went it may have been the last one that stood for an image which another has still.
-    const digests = forgotten.releases.flatMap(({ images }) => images.map(({ digest }) => digest));
-    for (const digest of new Set([...forgotten.images, ...digests])) this.#showImage(digest);
-    const ops = forgetOps(forgotten);
-    if (ops.length > 0) this.#parts.storeLazily(ops);
+  #forget(nowUs: number, gone: readonly Listing[]): void {
+    if (gone.length === 0) return;
+    const { catalogue, isNeeded, storeLazily } = this.#parts;
+    const digests = new Set(gone.flatMap(({ images }) => images.map(({ digest }) => digest)));
+    for (const digest of digests) this.#showImage(digest);
+    const strays = [...digests].filter((digest) => catalogue.having(digest).length === 0 && !isNeeded(nowUs, digest));
+    const validators = strays.map((digest): StoreOp => ({ kind: "delete", key: VALIDATOR_PREFIX + digest }));
+    storeLazily([...forgetOps(gone), ...validators]);
   }
 
   /** The lifecycle has changed: what nobody stands for is offered no longer, and held devices get no more. */
   review(nowUs: number, event: LifecycleEvent): void {
-    const { catalogue, judge } = this.#parts;
     const { kind } = event;
     if (JUDGED.has(kind)) {
       const classId = kind === "class-defined" ? event.definition.id : "classId" in event ? event.classId : undefined;
-      const touched = new Set<string>();
-      for (const listing of catalogue.releases()) {
-        const { key, classIds } = listing.release;
-        if (classId !== undefined && !classIds.some((id) => toHex(id) === classId)) continue;
-        const refusal = judge.standing(listing);
-        const wasOn = catalogue.get(key) === listing && catalogue.isOnOffer(key);
-        const changed = this.#show(nowUs, catalogue.judge(listing, refusal === undefined));
-        for (const digest of [...changed, ...listing.images.map((image) => image.digest)]) touched.add(digest);
-        if (wasOn && refusal !== undefined) this.#tellWithdrawn(listing, refusal);
-      }
-      for (const digest of touched) this.#showImage(digest);
+      const isConcerned = ({ release: { classIds } }: Listing): boolean =>
+        classId === undefined || classIds.some((id) => toHex(id) === classId);
+      this.#judgeAgain(nowUs, [...this.#parts.catalogue.releases()].filter(isConcerned));
     }
     if (STOPPING.has(kind)) this.sweep(nowUs);
+  }
+
+  /** All are judged before anything is shown: what takes the place of one that goes may go too. */
+  #judgeAgain(nowUs: number, listings: readonly Listing[]): void {
+    const { catalogue, judge } = this.#parts;
+    const wereOn = new Set(listings.filter((one) => catalogue.stands(one) && catalogue.isOnOffer(one.release.key)));
+    const changes = new Map<string, Change>();
+    for (const listing of listings) {
+      const refusal = judge.standing(listing);
+      for (const [path, { before, after }] of catalogue.judge(listing, refusal === undefined)) {
+        const known = changes.get(path);
+        changes.set(path, { before: known === undefined ? before : known.before, after });
+      }
+      const isCurrent = catalogue.get(listing.release.key) === listing;
+      if (isCurrent && wereOn.has(listing) && refusal !== undefined) this.#tellWithdrawn(listing, refusal);
+    }
+    const touched = this.#show(nowUs, new Map([...changes].filter(([, { before, after }]) => before !== after)));
+    for (const { images } of listings) for (const { digest } of images) touched.add(digest);
+    for (const digest of touched) this.#showImage(digest);
   }
 
   /**
@@ -203,8 +253,6 @@ export class Offers {
     const classId = desk.lifecycle.state.byEndpoint(endpoint)?.classId;
     const withheld = this.withheld(digest, classId, byManifest);
     if (withheld !== undefined) return withheld;
-    if (byManifest && catalogue.manifestOf(digest, classId) === undefined)
-      return { reason: "release-withdrawn", detail: `no manifest with image ${digest.slice(0, 12)} is on offer to it` };
     // What is on offer says it, or what was before.
     const standing = this.#fitting(digest, classId, byManifest).filter((listing) => catalogue.stands(listing));
     const onOffer = catalogue.offering(digest);
@@ -240,6 +288,8 @@ export class Offers {
     metrics.count("releases_withdrawn", reason);
   }
 }
+
+const etagOf = (crypto: Crypto, bytes: Uint8Array): Uint8Array => crypto.sha256(bytes).subarray(0, 8);
 
 /** Whether devices of a class come to have an image by a release, or by its manifest whichever that chooses for them. */
 const isFor = (listing: Listing, digest: string, classId: string, byManifest: boolean): boolean =>

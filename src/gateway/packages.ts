@@ -11,6 +11,8 @@ export interface PackagesParts {
   readonly cache: ImageCache;
   readonly served: ServedImages;
   readonly transfers: TransferTable;
+  /** Where devices of a class, if it is known, find the manifest by which they come to have an image. */
+  readonly manifestPath: (digest: string, classId: string | undefined) => readonly string[] | undefined;
   /** Class of a device that is known here, in hex. */
   readonly classOf: (endpoint: string) => string | undefined;
   /** Address and port of ours that a peer can reach, as in a URI: `[fd00::1]:5683`; undefined when there is none. */
@@ -24,7 +26,8 @@ const pathOf = (id: string, component: number): string[] =>
 const deviceOf = (endpoint: string): string => `ep:${endpoint}`;
 
 /** Images as the packages of LwM2M updates: each update has paths of its own, by which its blocks are counted. */
-export function imagePackages({ catalogue, cache, served, transfers, ownAddress, classOf }: PackagesParts): Packages {
+export function imagePackages(parts: PackagesParts): Packages {
+  const { catalogue, cache, served, transfers, manifestPath, ownAddress, classOf } = parts;
   const uri = ({ peer }: Registration, path: readonly string[]): string | undefined => {
     const own = ownAddress(peer);
     return own === undefined ? undefined : `coap://${own.replace(/:5683$/, "")}/${path.join("/")}`;
@@ -40,13 +43,13 @@ export function imagePackages({ catalogue, cache, served, transfers, ownAddress,
     image: (nowUs, digest) => {
       const image = catalogue.image(digest);
       if (image === undefined) return "unknown";
-      const bytes = cache.memory(digest);
+      const bytes = image.content ?? cache.memory(digest);
       if (bytes === undefined) cache.ensure(nowUs, image);
       return bytes ?? cache.memory(digest) ?? "loading";
     },
     uri: (registration, id, component) => uri(registration, pathOf(id, component)),
     manifestUri: (registration, digest) => {
-      const path = catalogue.manifestOf(digest, classOf(registration.endpoint));
+      const path = manifestPath(digest, classOf(registration.endpoint));
       return path && uri(registration, path);
     },
     progress: (endpoint, digest) => {

@@ -6,7 +6,7 @@ import { openRelease, type Release } from "../suit/release.ts";
 import type { Dialect } from "../suit/dialect.ts";
 import { firstWrongSector, openSectorTable } from "../suit/sector-table.ts";
 import { bytesEqual, toHex } from "../util/bytes.ts";
-import { imagesOf, manifestPaths, type Catalogue, type Listing } from "./catalogue.ts";
+import { componentOf, imagesOf, manifestPaths, type Catalogue, type Listing } from "./catalogue.ts";
 import { listingOps } from "./listing-record.ts";
 import type { LifecycleDesk } from "./lifecycle-desk.ts";
 import { keyRecord, verifierOf, type KeyRecord } from "../lifecycle/classes.ts";
@@ -107,18 +107,13 @@ export class Publications {
     if (!hasRoom || (added > 0 && this.floors.size + added > maxFloors))
       return refuse("too-many-releases", `at most ${maxReleases} releases are kept`);
     // A client with a fixed URI must not lose it because a release was published without the option.
-    const isOne = release.images.length === 1;
-    if (typeof request.alias === "string" && !isOne)
-      return refuse("bad-alias", "an alias is of one image; this release has several, among which a manifest chooses");
-    const inherited = request.alias === undefined && isOne ? this.#inherited(release) : undefined;
-    if (typeof inherited === "object") return refuse(inherited.reason, inherited.detail);
-    const alias = request.alias ?? inherited;
+    const alias = this.#aliasOf(release, request.alias);
+    if (typeof alias === "object") return refuse(alias.reason, alias.detail);
     const taken = this.#taken(release, alias);
     if (taken !== undefined) return refuse(taken.reason, taken.detail);
     const digest = toHex(release.imageDigest);
-    const known = [...this.#catalogue.images()].map((image) => image.digest);
     const wanted = release.images.map((image) => toHex(image.digest));
-    if (clashes([...known, ...wanted]))
+    if (clashes([...this.#catalogue.images(), ...wanted]))
       return refuse("image-path-clash", "another image has the same short identifier");
     const sources = new Map(Object.entries(request.sources ?? {}));
     if (request.source !== undefined) sources.set(digest, request.source);
@@ -126,24 +121,35 @@ export class Publications {
     const tables = this.#tablesOf(request, release);
     if ("reason" in tables) return refuse(tables.reason, tables.detail);
     const listing: Listing = { release, digest, images, tables, source: images[0]!.uri, alias };
-    const missing = new Set(images.map((image) => image.digest));
+    for (const { digest: brought, content } of images) {
+      const wrong = content && this.#imageRefusal(listing, brought, content);
+      if (wrong !== undefined) return refuse(wrong.reason, wrong.detail);
+    }
+    const missing = new Set(images.filter(({ content }) => content === undefined).map((image) => image.digest));
     const publication: Publication = { operation, listing, missing, stage: "image" };
     this.#underWay.set(release.key, publication);
     return publication;
   }
 
-  /** Unless another release has it by now. Devices that a release leaves out have its alias in them still. */
-  #inherited(release: Release): string | undefined | Refusal {
+  /** What is asked for, or that of the release before it: a client with a fixed URI must not lose it unsaid. */
+  #aliasOf(release: Release, asked: string | null | undefined): string | undefined | Refusal {
+    const isOne = release.images.length === 1;
+    if (asked === null) return undefined;
+    if (asked !== undefined)
+      return isOne
+        ? asked
+        : {
+            reason: "bad-alias",
+            detail: "an alias is of one image; this release has several, among which a manifest chooses",
+          };
     const before = this.#catalogue.get(release.key);
     const alias = before?.alias;
-    const holder = alias === undefined ? undefined : this.#catalogue.at(alias);
-    if (before === undefined || alias === undefined || (holder !== undefined && holder !== before)) return undefined;
-    return hasClassesOf(release, before)
+    if (before === undefined || alias === undefined) return undefined;
+    const inUse = (detail: string): Refusal => ({ reason: "alias-in-use", detail: `${detail}; ${SAY_WHICH}` });
+    if (!isOne) return inUse(`devices have /${alias}, and this release has several images`);
+    return isForAllOf(release, before)
       ? alias
-      : {
-          reason: "alias-in-use",
-          detail: `devices of a class that this release leaves out have /${alias}; ${SAY_WHICH}`,
-        };
+      : inUse(`devices of a class that this release leaves out have /${alias}`);
   }
 
   noteRefusal(nowUs: number, { classIds, sequenceNumber }: Release, reason: string): void {
@@ -170,23 +176,25 @@ export class Publications {
     return [...listingOps(listing, before), ...this.floors.ops(listing.release, before?.release)];
   }
 
-  /** Whose word counts for devices of these classes: their authorities, or anchors of the configuration. */
+  /** Whose word counts for devices of these classes: that of their authorities, or of the configuration's anchors. */
   #counting(classIds: readonly string[]): readonly KeyRecord[] {
     const { classes, former } = this.#desk.lifecycle.state;
-    const ids = classIds.filter((id) => classes.has(id));
-    const governing = ids.flatMap((id) => [...classes.get(id)!.authorities, ...(former.get(id) ?? [])]);
-    return ids.length > 0 ? governing : this.#anchors.map(keyRecord);
+    const of = (id: string): readonly KeyRecord[] =>
+      classes.has(id) ? [...classes.get(id)!.authorities, ...(former.get(id) ?? [])] : this.#anchors.map(keyRecord);
+    return classIds.flatMap(of);
   }
 
   /** Why nobody stands for a release any more; policies of today do not matter to what is on offer. */
   standing({ release }: Listing): Refusal | undefined {
     const { lifecycle } = this.#desk;
-    const governed = release.classIds.map(toHex).filter((id) => lifecycle.state.classes.has(id));
+    const ids = release.classIds.map(toHex);
+    const governed = ids.filter((id) => lifecycle.state.classes.has(id));
     for (const id of governed) {
       const refusal = lifecycle.standing(release.envelope, id);
       if (refusal !== undefined) return refusal;
     }
-    return governed.length > 0 ? undefined : this.#anchored(release);
+    // Each class has its own judge, so one that nobody defined does beside others.
+    return governed.length < ids.length ? this.#anchored(release) : undefined;
   }
 
   /** Whether the signed table of an image's sectors is by a key that counts. */
@@ -233,7 +241,7 @@ export class Publications {
     const holder = this.#catalogue.at(alias);
     if (holder === undefined && this.#router.has([alias]))
       return { reason: "bad-alias", detail: `/${alias} is a path of the gateway itself` };
-    const other = holder ?? this.#catalogue.claimants(alias, release.key).find((one) => !hasClassesOf(release, one));
+    const other = holder ?? this.#catalogue.claimants(alias, release.key).find((one) => !isForAllOf(release, one));
     return other && { reason: "alias-in-use", detail: `/${alias} is the alias of ${other.release.key}; ${SAY_WHICH}` };
   }
 
@@ -343,8 +351,10 @@ function overlap({ release }: Listing, other: Release): boolean {
 
 const SAY_WHICH = "say --alias or --no-alias";
 
-const hasClassesOf = ({ classIds }: Release, { release }: Listing): boolean =>
-  release.classIds.every((id) => classIds.some((other) => bytesEqual(id, other)));
+/** Whether devices that have the other one take this one in its place: it is for all of its classes, and the same component. */
+const isForAllOf = (release: Release, { release: other }: Listing): boolean =>
+  componentOf(release) === componentOf(other) &&
+  other.classIds.every((id) => release.classIds.some((one) => bytesEqual(id, one)));
 
 /** Whether two different images would be served at one path: 48 bits of their digests are the same. */
 function clashes(digests: readonly string[]): boolean {

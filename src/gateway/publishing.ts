@@ -30,8 +30,10 @@ export class Publishing {
   publish(nowUs: number, operation: number, request: PublishRequest): void {
     const { publications, cache } = this.#parts;
     const opened = publications.open(nowUs, operation, request);
-    if ("kind" in opened) this.#tell(opened);
-    else for (const image of opened.listing.images) cache.ensure(nowUs, image);
+    if ("kind" in opened) return this.#tell(opened);
+    for (const image of opened.listing.images) if (opened.missing.has(image.digest)) cache.ensure(nowUs, image);
+    if (opened.missing.size === 0) this.#record(nowUs, opened);
+    return undefined;
   }
 
   pollOutcome(): PublishOutcome | undefined {

@@ -9,14 +9,10 @@ import { fromUtf8 } from "../util/bytes.ts";
 import { FLOOR_PREFIX } from "./floors.ts";
 import type { Publications } from "./publications.ts";
 import { isReplaced, type Catalogue, type Listing } from "./catalogue.ts";
-import {
-  IMAGE_PREFIX,
-  recoverImage,
-  recoverListing,
-  RELEASE_PREFIX,
-  REPLACED_PREFIX,
-  VALIDATOR_PREFIX,
-} from "./listing-record.ts";
+import { recoverListing, RELEASE_PREFIX, REPLACED_PREFIX, replacedOp, VALIDATOR_PREFIX } from "./listing-record.ts";
+
+/** Records that earlier versions wrote of each image. */
+const FORMER_IMAGE_PREFIX = "image/";
 
 /** What is filled from the store after a restart. */
 export interface RecoveryParts {
@@ -43,21 +39,19 @@ export interface RecoveredReleases {
 
 /** Takes back what concerns images. A damaged record is logged, and only that is lost. */
 export function recoverImages(parts: RecoveryParts, entries: Entries): RecoveredReleases {
-  const { crypto, anchors, catalogue, cache, transfers, publications } = parts;
+  const { crypto, anchors, cache, transfers, publications } = parts;
   const { floors } = publications;
   const listings = new Map<string, Listing>();
   const replaced: Listing[] = [];
+  const demoted: Listing[] = [];
   for (const [key, value] of entries) {
     if (key.startsWith(RELEASE_PREFIX) || key.startsWith(REPLACED_PREFIX)) {
       const listing = recoverListing(crypto, value, anchors);
       if (typeof listing === "string") tellDamaged(parts, key, listing);
       else if (key.startsWith(REPLACED_PREFIX)) replaced.push(listing);
-      else replaced.push(...keepNewer(listings, listing));
-    } else if (key.startsWith(IMAGE_PREFIX)) {
-      const image = recoverImage(key.slice(IMAGE_PREFIX.length), value);
-      if (image === undefined) tellDamaged(parts, key, "record-damaged");
-      else catalogue.putImage(image);
-    } else if (key.startsWith(FLOOR_PREFIX)) {
+      else demoted.push(...keepNewer(listings, listing));
+    } else if (key.startsWith(FORMER_IMAGE_PREFIX)) parts.storeLazily([{ kind: "delete", key }]);
+    else if (key.startsWith(FLOOR_PREFIX)) {
       if (!floors.recover(key, value)) tellDamaged(parts, key, "record-damaged");
     } else if (key.startsWith(VALIDATOR_PREFIX)) {
       cache.recoverValidator(key.slice(VALIDATOR_PREFIX.length), fromUtf8(value) ?? "");
@@ -69,10 +63,11 @@ export function recoverImages(parts: RecoveryParts, entries: Entries): Recovered
     if (floors.isStale(release)) {
       tellDamaged(parts, RELEASE_PREFIX + release.key, "older-sequence-number");
       listings.delete(release.key);
-      replaced.push(listing);
+      demoted.push(listing);
     } else if (floors.raise(release)) parts.storeLazily(floors.ops(release)); // damaged, or from before there were any
   }
-  return { listings: [...listings.values()], replaced };
+  if (demoted.length > 0) parts.storeLazily(demoted.map(replacedOp));
+  return { listings: [...listings.values()], replaced: [...replaced, ...demoted] };
 }
 
 /** Whoever keeps records: undefined for one that is not its own, false for one that is damaged. */
@@ -97,8 +92,8 @@ export function recoverDevices(
 
 /** Removes images that no record names, unless it is the records that are gone. */
 export function removeStrays({ catalogue, cache, log, metrics }: RecoveryParts): void {
-  const known = [...catalogue.images()].length > 0;
-  if (known || cache.diskBytes === 0) return cache.removeStrays((digest) => catalogue.image(digest) !== undefined);
+  const isKnown = (digest: string): boolean => catalogue.image(digest) !== undefined;
+  if (catalogue.size > 0 || cache.diskBytes === 0) return cache.removeStrays(isKnown);
   // A store that lost its records is no reason to throw the images away as well.
   log.event("error", "store-lost-records", {
     reason: "there are images, but no record names one",

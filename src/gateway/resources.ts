@@ -163,7 +163,7 @@ class ServedImage implements BlockResource, ResourceHandler {
   }
 
   bytes(): Uint8Array | undefined {
-    return this.#parts.cache.memory(this.image.digest);
+    return this.image.content ?? this.#parts.cache.memory(this.image.digest);
   }
 
   get(nowUs: number, request: IncomingRequest): HandlerResult {
@@ -191,11 +191,12 @@ class ServedImage implements BlockResource, ResourceHandler {
 }
 
 /**
- * The envelope of a class's current release. Its ETag lets a mote
- * ask cheaply whether it is still that one; one that stays awake may observe it (RFC 7641).
+ * The envelope of a release. Its ETag lets a mote ask cheaply whether it is still that one; one that stays awake may
+ * observe it (RFC 7641) where it is the current one of a class, at the path `observable`.
  */
-export function manifestResource(envelope: Uint8Array, etag: Uint8Array, observable: string): ResourceHandler {
+export function manifestResource(envelope: Uint8Array, etag: Uint8Array, observable?: string): ResourceHandler {
   const body = { bytes: envelope, etag, contentFormat: ContentFormat.OCTET_STREAM };
+  if (observable === undefined) return { get: () => ({ code: Code.CONTENT, body }) };
   return {
     attributes: { ct: ContentFormat.OCTET_STREAM, sz: envelope.length, rt: "blockferry.manifest", obs: true },
     get: () => ({ code: Code.CONTENT, body, observable }),

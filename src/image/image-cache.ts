@@ -130,13 +130,8 @@ export class ImageCache {
     const inMemory = this.#memory.get(digest);
     if (size > maxImageBytes) {
       this.#fail(nowUs, job, "image-too-large", `${size} bytes; at most ${maxImageBytes} are accepted`);
-    } else if (inMemory !== undefined && (this.#disk.has(digest) || inMemory.length !== size))
-      this.#finish(nowUs, job, inMemory);
-    else if (inMemory !== undefined) this.#end(nowUs, job); // it is in no file of its own
-    else if (image.content !== undefined && this.#hasDigest(image.content, digest)) {
-      this.#memory.set(digest, image.content);
-      this.#end(nowUs, job);
-    } else this.#startQueued(nowUs);
+    } else if (inMemory !== undefined) this.#finish(nowUs, job, inMemory);
+    else this.#startQueued(nowUs);
   }
 
   /** Begins what waits, as far as the images on their way into memory fit into its budget together. */

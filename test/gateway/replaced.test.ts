@@ -176,7 +176,7 @@ describe("a recovery image", () => {
     both(() => expect(kept()).toEqual(expected));
     const records = [...site.bench.disk.entries.keys()];
     const count = (prefix: string): number => records.filter((key) => key.startsWith(prefix)).length;
-    expect([count("replaced/"), count("image/")]).toEqual([expected.length - 1, expected.length]);
+    expect(count("replaced/")).toBe(expected.length - 1);
   });
 });
 
@@ -222,7 +222,7 @@ describe("what was replaced is judged as what is on offer is", () => {
     expect(publish(2, [A], [K3])).toBe("published");
     expect(publish(2, [B], [K2])).toBe("published");
     both(() => expect([seen("push"), image(7)]).toEqual([["release-withdrawn", "given"], "2.05"]));
-    both(() => expect(seen("trigger")).toEqual(["release-withdrawn", "release-withdrawn"]));
+    both(() => expect(seen("trigger")).toEqual(["release-withdrawn", "given"]));
     define(B, [K4]);
     both(() => expect([seen("push"), image(7)]).toEqual([["release-withdrawn", "release-withdrawn"], "4.04"]));
   });
@@ -332,17 +332,15 @@ describe("a table of sectors", () => {
   });
 });
 
-it.each(["", "zz", "ab", "AB".repeat(32)])(
-  "an image's record under another name, %s, is damaged, and that is all",
-  (name) => {
-    publish(1, [A], [author]);
-    const { entries } = site.bench.disk;
-    entries.set(`image/${name}`, entries.get(`image/${toHex(sha256(imageOf(1)))}`)!);
-    site.bench.restart();
-    expect(site.bench.counters.snapshot()["records_not_recovered.record-damaged"]).toBe(1);
-    expect([image(1), manifest(A)]).toEqual(["2.05", "2.05"]);
-  },
-);
+it("what an earlier version wrote of images is tidied away, and misleads nobody", () => {
+  publish(1, [A], [author]);
+  const { entries } = site.bench.disk;
+  for (const name of ["", "zz", toHex(sha256(imageOf(1)))]) entries.set(`image/${name}`, Uint8Array.of(0xff));
+  site.bench.restart();
+  site.bench.run(1);
+  expect([...entries.keys()].filter((key) => key.startsWith("image/"))).toEqual([]);
+  both(() => expect([image(1), manifest(A)]).toEqual(["2.05", "2.05"]));
+});
 
 it("a device in quarantine whose address cannot be read holds back nobody else", () => {
   define(A, [author]);

@@ -61,12 +61,13 @@ describe("which image a client without manifests gets", () => {
     const plain = payloads.slice(0, 1).map(({ image, uri }) => ({ image, uri }));
     const update = (sequenceNumber: number, some: readonly Payload[]): Uint8Array =>
       site.update({ sequenceNumber, components: [{ id: [Uint8Array.of(0)], payloads: some }] });
-    const publish = (envelope: Uint8Array, alias?: string) =>
+    const publish = (envelope: Uint8Array, alias?: string | null) =>
       site.bench.publishEnvelope(envelope, "sim:0", alias === undefined ? {} : { alias });
     expect(publish(update(1, payloads), "fw")).toMatchObject({ kind: "refused", reason: "bad-alias" });
     expect(publish(update(1, plain), "fw")?.kind).toBe("published");
     expect(site.ask(["fw"])).toBe("2.05");
-    expect(publish(update(2, payloads))?.kind).toBe("published");
+    expect(publish(update(2, payloads))).toMatchObject({ kind: "refused", reason: "alias-in-use" });
+    expect(publish(update(2, payloads), null)?.kind).toBe("published");
     expect(site.ask(["fw"])).toBe("4.04"); // it would be the first one's
   });
 
