@@ -15,7 +15,7 @@ import { Mesh, startUs } from "./mesh.ts";
 import { nodeAddress } from "./address.ts";
 import type { SimNode } from "./node.ts";
 import { ArrivalLog } from "./progress.ts";
-import { moteCrypto } from "./verifying-once.ts";
+import { moteCrypto } from "./mote-crypto.ts";
 
 export interface SimMote {
   readonly id: number;

@@ -18,7 +18,7 @@ import { FACTORY_SEQUENCE, GatewayNode } from "./gateway-node.ts";
 import { Mesh, startUs } from "./mesh.ts";
 import type { SimNode } from "./node.ts";
 import { ArrivalLog } from "./progress.ts";
-import { moteCrypto } from "./verifying-once.ts";
+import { moteCrypto } from "./mote-crypto.ts";
 
 export interface SimClient {
   readonly id: number;

@@ -1,4 +1,5 @@
 import { createHash, createHmac, createPrivateKey, createPublicKey, sign, verify, type KeyObject } from "node:crypto";
+import { LRUCache } from "lru-cache";
 import { ed25519 } from "@noble/curves/ed25519.js";
 import type { Crypto, PrivateKey, PublicKey, Sha256 } from "../ports/crypto.ts";
 
@@ -46,8 +47,16 @@ function publicJwk(key: PublicKey): Record<string, string> {
   return { kty: "EC", crv: "P-256", x: base64Url(key.bytes.subarray(1, 33)), y: base64Url(key.bytes.subarray(33)) };
 }
 
+/** To read a key takes longer than to verify with it, and the same ones come again and again. */
+const publicKeys = new LRUCache<string, KeyObject>({ max: 1_000 });
+
 export function toPublicKeyObject(key: PublicKey): KeyObject {
-  return createPublicKey({ key: publicJwk(key), format: "jwk" });
+  const name = `${key.algorithm} ${base64Url(key.bytes)}`;
+  const known = publicKeys.get(name);
+  if (known !== undefined) return known;
+  const made = createPublicKey({ key: publicJwk(key), format: "jwk" });
+  publicKeys.set(name, made);
+  return made;
 }
 
 export function toPrivateKeyObject(key: PrivateKey): KeyObject {

@@ -16,11 +16,13 @@ import type { GatewayParts, Recovered } from "./parts.ts";
 import { DeviceTimer } from "./device-timer.ts";
 import { Devices } from "./devices.ts";
 import { TransferTable } from "../transfer/transfer-table.ts";
+import { verifyingOnce } from "../codec/verifying-once.ts";
 import { utf8 } from "../util/bytes.ts";
 import { earlier } from "../util/deadline.ts";
 import { WallClock } from "../util/wall-clock.ts";
 import { Catalogue, type Listing } from "./catalogue.ts";
 import { VALIDATOR_PREFIX } from "./listing-record.ts";
+import { GATEWAY_LIMITS } from "./limits.ts";
 import { imagePackages } from "./packages.ts";
 import { recoverDevices, recoverImages, removeStrays, tellDamaged } from "./recovery.ts";
 import { Proxying } from "./proxying.ts";
@@ -66,7 +68,8 @@ export class Gateway {
   readonly fleet: FleetDesk;
   #nextId = 1;
 
-  constructor(parts: GatewayParts, recovered: Recovered) {
+  constructor(given: GatewayParts, recovered: Recovered) {
+    const parts = { ...given, crypto: verifyingOnce(given.crypto, GATEWAY_LIMITS.maxVerified) };
     this.#parts = parts;
     const { crypto, log, budget, preferredSzx, admission } = parts;
     this.#refusals = new RefusalLog(parts.metrics, log);

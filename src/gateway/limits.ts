@@ -10,6 +10,8 @@ export const GATEWAY_LIMITS = {
   maxReplaced: 8,
   /** Further ones, whose images an update, a rollout or a recovery needs. */
   maxReplacedInNeed: 64,
+  /** Signatures that are known to be good, or bad: each release is judged again whenever something changes. */
+  maxVerified: 20_000,
   /** Sequence numbers that are remembered, one for each class and component. */
   maxFloors: 100_000,
   /** Seconds after which a client may ask again for an image that cannot be had now. */

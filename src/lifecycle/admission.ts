@@ -1,6 +1,7 @@
 import { Directive, nameOf } from "../suit/keys.ts";
 import { toHex } from "../util/bytes.ts";
 import { isoTime } from "../util/iso-time.ts";
+import { componentName, type ComponentId } from "../suit/manifest.ts";
 import { useBeforeOf } from "../suit/release.ts";
 import { mayDo } from "../suit/rights.ts";
 import { isTrustComponent } from "../suit/trust.ts";
@@ -58,13 +59,9 @@ export function signersRefusal(definition: DeviceClass, { signers, isRevoked }: 
 const authoritiesOf = ({ authorities }: DeviceClass, { signers, isRevoked }: Signing): Authority[] =>
   authorities.filter((authority) => signers.some((key) => isSameKey(key, authority) && !isRevoked(key)));
 
-/** Why those who signed may not do what is on one of the ways. */
-export function rightsRefusal(
-  definition: DeviceClass,
-  signing: Signing,
-  ways: readonly PlannedWay[],
-): Refusal | undefined {
-  const right = missingRight(authoritiesOf(definition, signing), ways);
+/** Why those who signed may not do what is done on one of the ways. */
+export function rightsRefusal(definition: DeviceClass, signing: Signing, deeds: readonly Deed[]): Refusal | undefined {
+  const right = missingRight(authoritiesOf(definition, signing), deeds);
   if (right !== undefined && signing.signers.some(signing.isRevoked))
     return { reason: "key-revoked", detail: `without the signature that was revoked, ${right.detail}` };
   return right;
@@ -77,10 +74,9 @@ export function refusalOf(
   signing: Signing,
   unixMs: number,
 ): Refusal | undefined {
-  const { ways, others, odd } = candidate;
   return (
     vendorRefusal(definition, candidate) ??
-    rightsRefusal(definition, signing, [...ways, ...others, ...odd]) ??
+    rightsRefusal(definition, signing, deedsOf(candidate)) ??
     hardwareRefusal(definition, candidate) ??
     supportRefusal(definition, candidate, unixMs) ??
     leaveRefusal(definition, candidate, unixMs)
@@ -104,19 +100,31 @@ const ACTIONS: Readonly<Record<string, number>> = {
   unlink: Directive.UNLINK,
 };
 
-function missingRight(authorities: readonly Authority[], ways: readonly PlannedWay[]): Refusal | undefined {
-  for (const step of ways.flatMap(({ steps }) => steps)) {
+/** What takes a right: a component, and what is done to it. */
+export interface Deed {
+  readonly component: ComponentId;
+  readonly code: number;
+}
+
+/** Each once. */
+export function deedsOf({ ways, others, odd }: Pick<Candidate, "ways" | "others" | "odd">): Deed[] {
+  const deeds = new Map<string, Deed>();
+  for (const step of [...ways, ...others, ...odd].flatMap(({ steps }) => steps)) {
     const code = ACTIONS[step.kind];
     if (code === undefined || !("component" in step)) continue;
     // Section 9: what is copied is read, and that needs the right too.
     const changed = step.kind === "swap" || step.kind === "copy" ? [step.component, step.source] : [step.component];
-    if (changed.some(isTrustComponent))
-      return { reason: "trust-in-release", detail: "a release may not change who is trusted; that is a transfer" };
-    const action = nameOf(Directive, code);
-    for (const component of changed)
-      if (!authorities.some(({ rights }) => mayDo(rights?.map(rightOf), component, code)))
-        return { reason: "no-right", detail: `its signer may not ${action} ${labelOf(component)}` };
+    for (const component of changed) deeds.set(`${code} ${componentName(component)}`, { component, code });
   }
+  return [...deeds.values()];
+}
+
+function missingRight(authorities: readonly Authority[], deeds: readonly Deed[]): Refusal | undefined {
+  if (deeds.some(({ component }) => isTrustComponent(component)))
+    return { reason: "trust-in-release", detail: "a release may not change who is trusted; that is a transfer" };
+  for (const { component, code } of deeds)
+    if (!authorities.some(({ rights }) => mayDo(rights?.map(rightOf), component, code)))
+      return { reason: "no-right", detail: `its signer may not ${nameOf(Directive, code)} ${labelOf(component)}` };
   return undefined;
 }
 

@@ -15,7 +15,16 @@ import {
 } from "../suit/trust.ts";
 import { Directive } from "../suit/keys.ts";
 import { bytesEqual, fromHex } from "../util/bytes.ts";
-import { refusalOf, rightsRefusal, signersRefusal, type Candidate, type Refusal, type Signing } from "./admission.ts";
+import {
+  deedsOf,
+  refusalOf,
+  rightsRefusal,
+  signersRefusal,
+  type Candidate,
+  type Deed,
+  type Refusal,
+  type Signing,
+} from "./admission.ts";
 import { looseEvent, nextEntry, verifyChain, type AuditEntry } from "./audit-log.ts";
 import {
   envelopeLimit,
@@ -64,6 +73,11 @@ export class Lifecycle {
   readonly #crypto: Crypto;
   readonly state: LifecycleState = new LifecycleState();
   #last: AuditEntry | undefined;
+  /** By the envelope, as long as that is kept. */
+  readonly #deeds = new WeakMap<
+    Uint8Array,
+    { readonly dialect: DeviceClass["dialect"]; readonly deeds: readonly Deed[] }
+  >();
 
   constructor(crypto: Crypto) {
     this.#crypto = crypto;
@@ -147,9 +161,10 @@ export class Lifecycle {
     const definition = this.state.classes.get(classId);
     if (definition === undefined) return { reason: "no-such-class", detail: `class ${classId} is not defined here` };
     const isRevoked = (key: KeyRecord): boolean => this.state.isRevoked(key);
-    const judged = this.#judge(envelope, definition, isRevoked);
-    if ("reason" in judged) return judged;
-    return refusalOf(definition, judged.candidate, judged.signing, unixMs);
+    const signed = this.#signed(envelope, definition, isRevoked);
+    if ("reason" in signed) return signed;
+    const candidate = this.#plan(signed.open, envelope.length, this.#openingDependencies(definition, isRevoked));
+    return "reason" in candidate ? candidate : refusalOf(definition, candidate, signed.signing, unixMs);
   }
 
   /**
@@ -161,28 +176,56 @@ export class Lifecycle {
     const former = this.state.former.get(classId) ?? [];
     const definition = { ...defined, authorities: [...defined.authorities, ...former] };
     const refusal = (isRevoked: (key: KeyRecord) => boolean): Refusal | undefined => {
-      const judged = this.#judge(envelope, definition, isRevoked);
-      if ("reason" in judged) return judged;
-      const { ways, others, odd } = judged.candidate;
-      return rightsRefusal(definition, judged.signing, [...ways, ...others, ...odd]);
+      const signed = this.#signed(envelope, definition, isRevoked);
+      if ("reason" in signed) return signed;
+      const deeds = this.#deedsOf(signed.open, envelope, definition, isRevoked);
+      return "reason" in deeds ? deeds : rightsRefusal(definition, signed.signing, deeds);
     };
     const now = refusal((key) => this.state.isRevoked(key));
     if (now === undefined || refusal(() => false) !== undefined) return now;
     return { reason: "key-revoked", detail: now.detail };
   }
 
-  /** Who signed a release, and what it does. */
-  #judge(
+  /** Who signed a release: somebody who may. */
+  #signed(
     envelope: Uint8Array,
     definition: DeviceClass,
     isRevoked: (key: KeyRecord) => boolean,
-  ): { readonly candidate: Candidate; readonly signing: Signing } | Refusal {
+  ): { readonly open: OpenEnvelope; readonly signing: Signing } | Refusal {
     const open = this.#open(envelope, definition);
     if (!("manifest" in open)) return open;
     const signing = { signers: open.signers.map(keyRecord), isRevoked };
-    const nobody = signersRefusal(definition, signing);
-    if (nobody !== undefined) return nobody;
+    return signersRefusal(definition, signing) ?? { open, signing };
+  }
+
+  /** What a release does that takes a right: looked for once, unless others that it depends on have a say in it. */
+  #deedsOf(
+    open: OpenEnvelope,
+    envelope: Uint8Array,
+    definition: DeviceClass,
+    isRevoked: (key: KeyRecord) => boolean,
+  ): readonly Deed[] | Refusal {
+    const { dialect } = definition;
+    const known = this.#deeds.get(envelope);
+    if (known !== undefined && known.dialect === dialect) return known.deeds;
     const dependency = this.#openingDependencies(definition, isRevoked);
+    let depends = false;
+    const candidate = this.#plan(open, envelope.length, (bytes) => {
+      depends = true;
+      return dependency(bytes);
+    });
+    if ("reason" in candidate) return candidate;
+    const deeds = deedsOf(candidate);
+    if (!depends) this.#deeds.set(envelope, { dialect, deeds });
+    return deeds;
+  }
+
+  /** What a release does on any of its ways, or why no device gets to the end of one. */
+  #plan(
+    open: OpenEnvelope,
+    envelopeBytes: number,
+    dependency: (envelope: Uint8Array) => OpenManifest,
+  ): Candidate | Refusal {
     const odd: PlannedWay[] = [];
     const ways = planProcedure(this.#crypto, open, "update", { open: dependency }, undefined, odd);
     const failure = failureOf(ways);
@@ -196,7 +239,7 @@ export class Lifecycle {
     const encrypted = [...ways, ...others].some(({ steps }) =>
       steps.some((step) => "encryption" in step && step.encryption !== undefined),
     );
-    return { candidate: { ways, others, odd, envelopeBytes: envelope.length, encrypted }, signing };
+    return { ways, others, odd, envelopeBytes, encrypted };
   }
 
   /** Checks an authority transfer as each device of the class will; what it changes, and on whose word. */

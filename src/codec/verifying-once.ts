@@ -1,16 +1,10 @@
 import { LRUCache } from "lru-cache";
-import { nobleCrypto } from "../../src/crypto/noble-crypto.ts";
-import type { Crypto } from "../../src/ports/crypto.ts";
-import { toHex } from "../../src/util/bytes.ts";
+import type { Crypto } from "../ports/crypto.ts";
+import { toHex } from "../util/bytes.ts";
 
-const MAX_KNOWN = 1_000;
-
-/**
- * Cryptography for many motes in one process: all of them get the same manifest, so the same signature over the same bytes
- * is verified once. What that costs each mote is charged by its profile, not by this machine's time.
- */
-function verifyingOnce(crypto: Crypto): Crypto {
-  const known = new LRUCache<string, boolean>({ max: MAX_KNOWN });
+/** Cryptography that verifies the same signature over the same bytes once, while it is among the last `max`. */
+export function verifyingOnce(crypto: Crypto, max: number): Crypto {
+  const known = new LRUCache<string, boolean>({ max });
   return {
     sha256: (bytes) => crypto.sha256(bytes),
     newSha256: () => crypto.newSha256(),
@@ -28,6 +22,3 @@ function verifyingOnce(crypto: Crypto): Crypto {
     },
   };
 }
-
-/** For all motes of all cells. */
-export const moteCrypto: Crypto = verifyingOnce(nobleCrypto);
