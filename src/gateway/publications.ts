@@ -1,4 +1,4 @@
-import type { Verifier } from "../codec/cose.ts";
+import { isSameKey, type Verifier } from "../codec/cose.ts";
 import type { Router } from "../coap/router.ts";
 import type { Crypto } from "../ports/crypto.ts";
 import type { StoreOp } from "../ports/store.ts";
@@ -206,11 +206,15 @@ export class Publications {
   }
 
   /** A class that nobody defined has the anchors of the configuration, and no others. */
-  #anchored({ envelope, dialect }: Release): Refusal | undefined {
-    const opened = openRelease(this.#crypto, envelope, { anchors: this.#valid(this.#anchors), dialect });
-    if (opened.ok) return undefined;
-    const wasRevoked = openRelease(this.#crypto, envelope, { anchors: this.#anchors, dialect }).ok;
-    return { reason: wasRevoked ? "key-revoked" : opened.reason, detail: opened.detail };
+  #anchored({ envelope, dialect, signers, depends }: Release): Refusal | undefined {
+    const anchors = this.#valid(this.#anchors);
+    const refusal = (keys: readonly Verifier[]): Refusal | undefined => {
+      if (!depends && signers.some((signer) => keys.some((key) => isSameKey(signer, key)))) return undefined;
+      const opened = openRelease(this.#crypto, envelope, { anchors: keys, dialect });
+      return opened.ok ? undefined : { reason: opened.reason, detail: opened.detail };
+    };
+    const now = refusal(anchors);
+    return now === undefined || refusal(this.#anchors) !== undefined ? now : { ...now, reason: "key-revoked" };
   }
 
   /** Why a release cannot have its paths, or its alias. */

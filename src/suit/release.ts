@@ -47,6 +47,8 @@ export interface Release {
   readonly changes: readonly string[];
   /** Those of the trusted keys that signed it. */
   readonly signers: readonly Verifier[];
+  /** Whether it processes manifests of others, which have signers of their own. */
+  readonly depends: boolean;
   /** `vendor/class/component`: releases with the same key replace each other. */
   readonly key: string;
   readonly dialect: Dialect;
@@ -72,23 +74,33 @@ export type ReleaseResult =
 export function openRelease(crypto: Crypto, bytes: Uint8Array, trust: TrustPolicy): ReleaseResult {
   try {
     const open = openEnvelope(crypto, bytes, trust);
-    const dependency = (envelope: Uint8Array): OpenManifest => openEnvelope(crypto, envelope, trust);
+    let depends = false;
+    const dependency = (envelope: Uint8Array): OpenManifest => {
+      depends = true;
+      return openEnvelope(crypto, envelope, trust);
+    };
     const ways = planProcedure(crypto, open, "update", { open: dependency });
     const failed = failureOf(ways);
     if (failed !== undefined) return refuse("not-processable", `${failed.section}: ${failed.detail}`);
     const fetched = payloadsOf(ways);
     const payloads = fetched.length > 0 ? fetched : contentsOf(crypto, ways, open);
-    return describe(bytes, open, { ways, payloads }, trust.dialect ?? "draft-37");
+    return describe(bytes, open, { ways, payloads, depends }, trust.dialect ?? "draft-37");
   } catch (error) {
     if (error instanceof EnvelopeError) return refuse(error.reason, error.message);
     throw error;
   }
 }
 
+interface Planned {
+  readonly ways: readonly PlannedWay[];
+  readonly payloads: readonly PlannedPayload[];
+  readonly depends: boolean;
+}
+
 function describe(
   envelope: Uint8Array,
   open: OpenEnvelope,
-  { ways, payloads }: { readonly ways: readonly PlannedWay[]; readonly payloads: readonly PlannedPayload[] },
+  { ways, payloads, depends }: Planned,
   dialect: Dialect,
 ): ReleaseResult {
   const [vendorId, ...otherVendors] = identifiersOf(ways, "vendor");
@@ -136,6 +148,7 @@ function describe(
       deviceOf: devicesOf(ways, classIds),
       changes: changedBy(ways),
       signers: open.signers,
+      depends,
       key,
       dialect,
     },
