@@ -1,6 +1,6 @@
 import type { Verifier } from "../../src/codec/cose.ts";
 import type { ClientEvent } from "../../src/coap/request.ts";
-import { manifestPath } from "../../src/gateway/catalogue.ts";
+import { manifestPath, releasePath } from "../../src/gateway/catalogue.ts";
 import type { Crypto } from "../../src/ports/crypto.ts";
 import { openRelease, type Release, type ReleaseImage } from "../../src/suit/release.ts";
 import type { BlockFetch } from "../../src/transfer/block-fetch.ts";
@@ -14,10 +14,14 @@ export type ManifestEvent =
 /** The manifest by which a LwM2M client knows what it was given: believed once an anchor's signature says so. */
 export class ManifestFetch {
   readonly #fetch: EnvelopeFetch;
+  /** It is asked for by the image, and not as what the class is offered now. */
+  readonly isByImage: boolean;
   #envelope: Uint8Array | undefined;
 
-  constructor(newFetch: (path: readonly string[]) => BlockFetch, classId: Uint8Array) {
-    this.#fetch = new EnvelopeFetch(newFetch(manifestPath(classId, "00")));
+  constructor(newFetch: (path: readonly string[]) => BlockFetch, classId: Uint8Array, digest?: Uint8Array) {
+    this.isByImage = digest !== undefined;
+    const path = digest === undefined ? manifestPath(classId, "00") : releasePath(classId, digest);
+    this.#fetch = new EnvelopeFetch(newFetch(path));
   }
 
   start(nowUs: number): void {

@@ -211,6 +211,14 @@ export class Catalogue {
     return [...this.#replaced.keys()];
   }
 
+  /** Replaced releases that somebody stands for, the latest first. */
+  replaced(): Listing[] {
+    return [...this.#replaced.values()]
+      .flatMap((byNumber) => [...byNumber.values()])
+      .filter((listing) => this.stands(listing))
+      .toSorted(byAge);
+  }
+
   /**
    * Of more than some replaced releases the oldest go, but for those with an image that is needed, where none that stays
    * is as good. Those that went.

@@ -32,6 +32,7 @@ import { RefusalLog } from "./refusal-log.ts";
 import { LifecycleDesk } from "./lifecycle-desk.ts";
 import { Offers } from "./offers.ts";
 import { ServedImages } from "./resources.ts";
+import type { Nameable } from "./update-target.ts";
 
 export type { GatewayParts, Recovered } from "./parts.ts";
 
@@ -231,6 +232,16 @@ export class Gateway {
   /** Releases on offer. */
   listings(): Listing[] {
     return [...this.#catalogue.listings()].filter(({ release }) => this.#catalogue.isOnOffer(release.key));
+  }
+
+  /** Releases that others took the place of, and that somebody stands for: the latest first. */
+  replaced(): Listing[] {
+    return this.#catalogue.replaced();
+  }
+
+  /** What an operator may name. */
+  nameable(): Nameable {
+    return { listings: this.listings(), replaced: this.replaced() };
   }
 
   /** Whether a release has this image, be it on offer, withdrawn or on its way. */

@@ -15,36 +15,63 @@ export interface ComponentInput {
   readonly versionPath?: string | undefined;
 }
 
+/** What an operator may mean. */
+export interface Nameable {
+  /** Releases on offer. */
+  readonly listings: readonly Listing[];
+  /** Replaced ones that somebody stands for, the latest first: meant where none on offer is, since a rollout may go back. */
+  readonly replaced: readonly Listing[];
+}
+
 /**
  * The component that is meant, or what is wrong with it. A client that does not read manifests cannot choose among the
  * images of a release, so the operator names one of them; only by the SUIT trigger the manifest chooses.
  */
 export function updateTarget(
-  listings: readonly Listing[],
+  { listings, replaced }: Nameable,
   given: ComponentInput,
   methods: readonly Method[],
 ): Component | string {
   const { image } = given;
-  const byImage = listings.flatMap((listing) =>
-    imagesOf(listing).flatMap((one) => (isImage(one, image) ? { listing, one } : [])),
-  );
-  const byKey = listings.filter(({ release, alias }) => release.key === image || alias === bare(image));
-  const isNamed = byKey.length > 0 || byImage.length > 0;
-  const whole = isNamed ? byKey : listings.filter(({ release }) => release.version === image);
-  const found = [...new Set([...byImage.map(({ listing }) => listing), ...whole])];
-  const [listing, ...others] = found;
-  if (listing === undefined) return `no published image is ${image}: see blockferry images`;
+  const offered = meant(listings, image);
+  const found = offered.length > 0 ? offered : meantOf(replaced, image);
+  const [first, ...others] = found;
+  if (first === undefined) return `no published image is ${image}: see blockferry images`;
+  const { listing, named } = first;
   if (others.length > 0)
-    return `${image} may be ${found.map(({ release }) => release.key).join(", ")}: write one of these, or more of its digest`;
+    return `${image} may be ${found.map((one) => one.listing.release.key).join(", ")}: write one of these, or more of its digest`;
   const images = imagesOf(listing);
   const triggered = methods.every((method) => method === "trigger");
-  const meant = byImage.length === 0 ? images : byImage.map(({ one }) => one);
-  if (meant.length > 1 && !(triggered && byImage.length === 0))
+  const wanted = named.length === 0 ? images : named;
+  if (wanted.length > 1 && !(triggered && named.length === 0))
     return `${image} has ${images.length} images, for other classes, slots or components: write the digest of the one that this client runs (${images.map(shortOf).join(", ")}), or leave the choice to its manifest with the method trigger`;
-  const one = meant[0]!;
+  const one = wanted[0]!;
   if (one.encrypted && !triggered)
     return `${shortOf(one)} is encrypted, and only a device that reads its manifest can decrypt it: use the method trigger`;
   return componentOf(listing, one, given);
+}
+
+/** A release that may be meant, and which of its images are, where the name is of some. */
+interface Meant {
+  readonly listing: Listing;
+  readonly named: readonly ReleaseImage[];
+}
+
+function meant(listings: readonly Listing[], name: string): Meant[] {
+  const all = listings.map((listing) => ({ listing, named: imagesOf(listing).filter((one) => isImage(one, name)) }));
+  const isKey = ({ listing: { release, alias } }: Meant): boolean => release.key === name || alias === bare(name);
+  const exact = all.filter((one) => isKey(one) || one.named.length > 0);
+  return exact.length > 0 ? exact : all.filter(({ listing: { release } }) => release.version === name);
+}
+
+/** The latest of those with the same images: a key is of what is on offer. */
+function meantOf(replaced: readonly Listing[], name: string): Meant[] {
+  const found = meant(replaced, name).filter(({ listing: { release } }) => release.key !== name);
+  const idOf = ({ listing, named }: Meant): string => {
+    const images = named.length > 0 ? named : imagesOf(listing);
+    return [listing.release.key, ...images.map(({ digest }) => toHex(digest))].join(" ");
+  };
+  return found.filter((one, i) => found.findIndex((other) => idOf(other) === idOf(one)) === i);
 }
 
 /** Each once, though it may come from several places. */

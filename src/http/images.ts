@@ -1,6 +1,6 @@
 import type { FastifyInstance } from "fastify";
 import { z } from "zod";
-import { componentOf, imagePath, manifestPath, type Listing } from "../gateway/catalogue.ts";
+import { componentOf, imagePath, manifestPath, releasePath, type Listing } from "../gateway/catalogue.ts";
 import type { Gateway } from "../gateway/gateway.ts";
 import type { PublishOutcome, PublishRequest } from "../gateway/publications.ts";
 import { SUIT_LIMITS } from "../suit/envelope.ts";
@@ -58,6 +58,25 @@ export function addImageRoutes(app: FastifyInstance, control: ImagesControl): vo
     { schema: { summary: "Releases on offer", querystring: ListQuery }, config: { access: "read" } },
     async (request, reply) =>
       sendList(request, reply, gateway.listings(), nameOf, (listing) => viewOf(gateway, listing)),
+  );
+  app.get(
+    "/v1/images/replaced",
+    {
+      schema: {
+        summary: "Releases that others took the place of, and that an update may go back to",
+        querystring: ListQuery,
+      },
+      config: { access: "read" },
+    },
+    async (request, reply) => {
+      const numbered = ({ release }: Listing): string =>
+        `${release.key}/${String(release.sequenceNumber).padStart(16, "0")}`;
+      const view = (listing: Listing): ImageView => {
+        const path = releasePath(listing.release.classId, fromHex(listing.digest)!);
+        return { ...viewOf(gateway, listing), manifestPath: `/${path.join("/")}` };
+      };
+      return sendList(request, reply, gateway.replaced(), numbered, view);
+    },
   );
   app.get<{ Params: { key: string } }>(
     "/v1/images/:key/manifest",

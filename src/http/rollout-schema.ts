@@ -89,7 +89,7 @@ export const RolloutBody: z.ZodType = Body;
 /** What an operator wrote, its images found and its times read; a text says which image is none. */
 export function specOf(gateway: Gateway, body: unknown): RolloutSpec | string {
   const { components, startAt, dynamicUntil, ...rest } = body as z.infer<typeof Body>;
-  const targets = components.map((one) => updateTarget(gateway.listings(), one, rest.policy.methods));
+  const targets = components.map((one) => updateTarget(gateway.nameable(), one, rest.policy.methods));
   const wrong = targets.find((target) => typeof target === "string");
   if (wrong !== undefined) return wrong;
   const ms = (text: string | undefined): number | undefined => (text === undefined ? undefined : Date.parse(text));

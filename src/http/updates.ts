@@ -81,7 +81,7 @@ export function addUpdateRoutes(app: FastifyInstance, control: UpdatesControl): 
       const body = UpdateBody.safeParse(request.body);
       if (!body.success) return refuse(reply, 400, "bad-request", z.prettifyError(body.error));
       const { components, ...policy } = body.data;
-      const targets = components.map((one) => updateTarget(gateway.listings(), one, policy.methods));
+      const targets = components.map((one) => updateTarget(gateway.nameable(), one, policy.methods));
       const wrong = targets.find((target) => typeof target === "string");
       if (wrong !== undefined) return refuse(reply, 422, "no-such-image", wrong);
       const { endpoint } = request.params;

@@ -4,7 +4,7 @@ import { isoTime } from "../util/iso-time.ts";
 import { componentName, type ComponentId } from "../suit/manifest.ts";
 import { useBeforeOf } from "../suit/release.ts";
 import { mayDo } from "../suit/rights.ts";
-import { isTrustComponent } from "../suit/trust.ts";
+import { isTrustComponent, TRUST_IN_RELEASE } from "../suit/trust.ts";
 import { labelOf } from "../suit/text.ts";
 import type { PlannedWay } from "../suit/plan.ts";
 import {
@@ -120,8 +120,7 @@ export function deedsOf({ ways, others, odd }: Pick<Candidate, "ways" | "others"
 }
 
 function missingRight(authorities: readonly Authority[], deeds: readonly Deed[]): Refusal | undefined {
-  if (deeds.some(({ component }) => isTrustComponent(component)))
-    return { reason: "trust-in-release", detail: "a release may not change who is trusted; that is a transfer" };
+  if (deeds.some(({ component }) => isTrustComponent(component))) return TRUST_IN_RELEASE;
   for (const { component, code } of deeds)
     if (!authorities.some(({ rights }) => mayDo(rights?.map(rightOf), component, code)))
       return { reason: "no-right", detail: `its signer may not ${nameOf(Directive, code)} ${labelOf(component)}` };

@@ -3,8 +3,9 @@ import type { Crypto } from "../ports/crypto.ts";
 import { bytesEqual, toHex } from "../util/bytes.ts";
 import { EnvelopeError, type EnvelopeReason } from "./envelope.ts";
 import type { Dialect } from "./dialect.ts";
-import { componentName, type Manifest } from "./manifest.ts";
+import { componentName, type ComponentId, type Manifest } from "./manifest.ts";
 import { readText, versionText } from "./text.ts";
+import { isTrustComponent, TRUST_IN_RELEASE } from "./trust.ts";
 import { openEnvelope } from "./open.ts";
 import type { OpenEnvelope, TrustPolicy } from "./opened.ts";
 import { contentsOf, failureOf, payloadsOf, planProcedure, type PlannedPayload, type PlannedWay } from "./plan.ts";
@@ -63,6 +64,7 @@ export type ReleaseReason =
   | "several-vendors"
   | "no-payload"
   | "too-many-payloads"
+  | typeof TRUST_IN_RELEASE.reason
   /** Some device would not come through the manifest, or nobody can say beforehand what it would do. */
   | "not-processable";
 
@@ -110,6 +112,7 @@ function describe(
   if (vendorId?.length !== 16 || classId?.length !== 16)
     return refuse("no-vendor-or-class", "the manifest must name vendor and class as UUIDs of 16 bytes");
   if (otherVendors.length > 0) return refuse("several-vendors", "a manifest is served to devices of one vendor");
+  if (changing(ways).some(isTrustComponent)) return refuse(TRUST_IN_RELEASE.reason, TRUST_IN_RELEASE.detail);
   const images: ReleaseImage[] = [];
   for (const payload of payloads) {
     const { digest, size, uri, encrypted, content } = payload;
@@ -195,15 +198,17 @@ function classesThatGet(
 
 const CHANGING: ReadonlySet<string> = new Set(["fetch", "store", "copy", "swap", "unlink"]);
 
-function changedBy(ways: readonly PlannedWay[]): string[] {
-  const names = new Set<string>();
-  for (const step of ways.flatMap(({ steps }) => steps)) {
-    if (!CHANGING.has(step.kind) || !("component" in step)) continue;
-    names.add(componentName(step.component));
-    if (step.kind === "swap") names.add(componentName(step.source));
-  }
-  return [...names];
+/** Components that some device changes. */
+function changing(ways: readonly PlannedWay[]): ComponentId[] {
+  return ways
+    .flatMap(({ steps }) => steps)
+    .flatMap((step) => {
+      if (!CHANGING.has(step.kind) || !("component" in step)) return [];
+      return step.kind === "swap" ? [step.component, step.source] : [step.component];
+    });
 }
+
+const changedBy = (ways: readonly PlannedWay[]): string[] => [...new Set(changing(ways).map(componentName))];
 
 export function useBeforeOf(ways: readonly PlannedWay[]): number | undefined {
   const times = ways.flatMap(({ steps }) => steps.flatMap((step) => (step.kind === "before" ? [step.unixS] : [])));

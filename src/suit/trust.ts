@@ -34,6 +34,12 @@ const TRUST_NAME = componentName(TRUST_COMPONENT);
 
 export const isTrustComponent = (component: ComponentId): boolean => componentName(component) === TRUST_NAME;
 
+/** Of whatever else changes it than a hand-over, which is no release. */
+export const TRUST_IN_RELEASE = {
+  reason: "trust-in-release",
+  detail: "a release may not change who is trusted; that is a transfer",
+} as const;
+
 /** All keys whose signatures a device looks at. */
 export function anchorsOf({ authorities, escrow, quorum, operators }: DeviceTrust): Verifier[] {
   return [...authorities, ...escrow, ...(quorum?.keys ?? []), ...operators];

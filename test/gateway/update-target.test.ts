@@ -35,7 +35,7 @@ function twoSlots(encrypted = false): Listing[] {
 }
 
 const target = (listings: Listing[], image: string, methods = PUSH) =>
-  updateTarget(listings, { image, object: "/5/0" }, methods);
+  updateTarget({ listings, replaced: [] }, { image, object: "/5/0" }, methods);
 
 describe("which image a client without manifests gets", () => {
   it.each([
@@ -132,9 +132,11 @@ describe("which image a client without manifests gets", () => {
     const unnamed = { ...listing!, release: { ...listing!.release, version: undefined } };
     expect(target([unnamed], unnamed.digest)).toMatch(/has no version: say with --expect/);
     const named = { image: unnamed.digest, version: "3", object: "/5" };
-    expect(updateTarget([unnamed], named, PUSH)).toBe("/5 is no object instance such as /5/0");
+    expect(updateTarget({ listings: [unnamed], replaced: [] }, named, PUSH)).toBe(
+      "/5 is no object instance such as /5/0",
+    );
     const given = { ...named, object: "/33629/1", versionPath: "/3/0/19" };
-    expect(updateTarget([unnamed], given, PUSH)).toMatchObject({
+    expect(updateTarget({ listings: [unnamed], replaced: [] }, given, PUSH)).toMatchObject({
       object: [33_629, 1],
       versionPath: [3, 0, 19],
       version: "3",

@@ -12,6 +12,7 @@ const ROUTES: Readonly<Record<string, Access>> = {
   "GET /v1/metrics": "read",
   "GET /v1/openapi.json": "open",
   "GET /v1/images": "read",
+  "GET /v1/images/replaced": "read",
   "POST /v1/images": "operate",
   "GET /v1/images/{key}/manifest": "read",
   "GET /v1/publications": "read",

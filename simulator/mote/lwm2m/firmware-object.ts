@@ -239,7 +239,7 @@ export class FirmwareObject {
     const step = this.#download?.handleEvent(nowUs, event);
     if (step !== undefined) this.#onDownload(nowUs, step);
     const manifest = this.#manifest?.handleEvent(nowUs, event);
-    if (manifest?.kind === "failed") this.#toIdle(nowUs, Result.INTEGRITY);
+    if (manifest?.kind === "failed") this.#unknown(nowUs, manifest.reason === "manifest-4.04");
     else if (manifest !== undefined) {
       const { verifySignatureUs, sha256UsPerByte } = this.#parts.costs;
       const us = verifySignatureUs + this.#writer!.journal.size * sha256UsPerByte;
@@ -330,24 +330,31 @@ export class FirmwareObject {
   }
 
   /** All of it is there: what is it? */
-  #verify(nowUs: number): void {
+  #verify(nowUs: number, digest?: Uint8Array): void {
     const { classId, newManifestFetch } = this.#parts;
-    this.#manifest = new ManifestFetch(newManifestFetch, classId);
+    this.#manifest = new ManifestFetch(newManifestFetch, classId, digest);
     this.#manifest.start(nowUs);
   }
 
   #verified(nowUs: number): void {
     const { crypto, anchors, classId, layout, booted } = this.#parts;
     const release = this.#manifest?.verify(crypto, anchors, classId, layout.slotBytes);
-    this.#manifest = undefined;
     if (release === undefined || this.#writer === undefined) return;
     const image =
       typeof release === "string" ? undefined : imageIn(release, crypto.sha256(this.#writer.read()), classId);
     if (typeof release === "string" || image === undefined || !goesOnTo(booted, release.sequenceNumber))
-      return this.#toIdle(nowUs, Result.INTEGRITY);
+      return this.#unknown(nowUs, image === undefined);
+    this.#manifest = undefined;
     const { digest, size } = image;
     this.#release = { digest, size, sequenceNumber: release.sequenceNumber };
     this.#set(nowUs, { state: State.DOWNLOADED, version: release.version });
+  }
+
+  /** The manifest does not say what the image is; where another one may, since it was replaced meanwhile, that is asked for. */
+  #unknown(nowUs: number, mayBeReplaced: boolean): void {
+    if (!mayBeReplaced || this.#manifest!.isByImage || this.#writer === undefined)
+      return this.#toIdle(nowUs, Result.INTEGRITY);
+    return this.#verify(nowUs, this.#parts.crypto.sha256(this.#writer.read()));
   }
 
   /** Back to Idle, for this Update Result. */

@@ -19,16 +19,23 @@ export function addImages(program: Command): void {
     .command("images")
     .description("list what a running gateway offers, and how far each device has got")
     .option("--state <folder>", "state folder of the gateway", ".blockferry")
+    .option("--replaced", "list what others took the place of instead: an update or a rollback may name it still")
     .option("--json", "print one JSON object")
     .addHelpText("after", "\nExample:\n  blockferry images --state gw")
-    .action(async (options: { state: string; json?: boolean }) => {
-      const images = (await callGateway(options.state, "GET", "/v1/images")) as ImageView[];
+    .action(async (options: { state: string; replaced?: boolean; json?: boolean }) => {
+      const path = options.replaced === true ? "/v1/images/replaced" : "/v1/images";
+      const images = (await callGateway(options.state, "GET", path)) as ImageView[];
       const transfers = (await callGateway(options.state, "GET", "/v1/transfers")) as TransferView[];
       if (options.json === true) {
         console.log(JSON.stringify({ images, transfers }));
         return;
       }
-      if (images.length === 0) console.log("no images are published yet: blockferry publish --help shows how");
+      if (images.length === 0)
+        console.log(
+          options.replaced === true
+            ? "no image was replaced yet"
+            : "no images are published yet: blockferry publish --help shows how",
+        );
       else {
         const rows = images.map((image) => [
           image.imagePath,
