@@ -283,7 +283,7 @@ export class LifecycleDesk {
     const event = { kind, ...fields } as unknown as LifecycleEvent;
     if (event.kind === "device-decommissioned") this.#addresses.forget(event.device);
     // It may have moved while that was written.
-    if (event.kind === "device-quarantined") this.#addresses.keep(event.device);
+    if (event.kind === "device-quarantined" || event.kind === "device-released") this.#addresses.changed(event.device);
     this.#parts.changed(nowUs, event);
   }
 

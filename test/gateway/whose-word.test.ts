@@ -12,7 +12,7 @@ import type { PeerAddress } from "../../src/ports/datagram.ts";
 import { signEnvelope } from "../../src/suit/author.ts";
 import { encodeConfirmation } from "../../src/suit/confirmation.ts";
 import { decodeEnvelope, EnvelopeError } from "../../src/suit/envelope.ts";
-import { toHex, utf8 } from "../../src/util/bytes.ts";
+import { fromUtf8, toHex, utf8 } from "../../src/util/bytes.ts";
 import { decoded, getBlock } from "../support/coap-get.ts";
 import { author, classId, makeImage } from "../support/gateway.ts";
 import { CLIENT } from "../support/pair.ts";
@@ -103,6 +103,21 @@ it("whoever has the address of a decommissioned device next is another one", () 
   expect([fetchImage(CLIENT), confirm(confirmation(6), CLIENT).code]).toEqual(["2.05", "4.01"]);
   site.bench.restart();
   expect(fetchImage(CLIENT)).toBe("2.05");
+});
+
+it("a device that moves while its quarantine is written is held where it is by then", () => {
+  provision(6);
+  provision(7);
+  site.publish(site.update());
+  expect(confirm(confirmation(6), CLIENT).code).toBe("2.04");
+  expect(confirm(confirmation(7), OTHER).code).toBe("2.04");
+  hold(7);
+  const proof = { number: Option.ECHO, value: confirm(confirmation(6), OTHER).echo! };
+  const event = { kind: "device-quarantined", device: toHex(kid(6)), reason: "odd" } as const;
+  site.bench.loop.call((now) => site.bench.gateway.desk.submit(now, "t", event, () => {}));
+  expect(confirm(confirmation(6, 2), OTHER, proof).code).toBe("2.04");
+  site.bench.run(1);
+  expect(fromUtf8(site.bench.disk.entries.get(`held/${toHex(kid(6))}`)!)).toBe(OTHER.address);
 });
 
 it("nor does a record of it that a stop left behind, or an earlier version, say otherwise", () => {
