@@ -46,3 +46,32 @@ it("goes on with the next one when whoever is told fails, and does not hide it",
   stored();
   expect(told).toEqual(["one", "two"]);
 });
+
+it("goes on with the next one when one cannot be proposed, or not be handed to the store", () => {
+  const lifecycle = new Lifecycle(nodeCrypto);
+  const told: string[] = [];
+  let writes = 0;
+  const store = (): number => {
+    if (told.length === 1) throw new Error("a defect of the store");
+    return ++writes;
+  };
+  const audit = new AuditWriter({ lifecycle, store, written: () => {} });
+  const submit = (name: string, odd: object = {}): void =>
+    audit.submit({
+      unixMs: 0,
+      actor: "a",
+      plan: () => ({ event: { ...event(name), ...odd } as ReturnType<typeof event>, ops: [] }),
+      done: (result) => told.push(result.ok ? name : `${name}: ${result.reason}`),
+    });
+  submit("zero", {
+    path: {
+      toString: null,
+      toJSON: () => {
+        throw new Error("a defect of the event");
+      },
+    },
+  });
+  for (const name of ["one", "two"]) submit(name);
+  audit.stored(0, 1, undefined);
+  expect(told).toEqual(["zero: internal-error", "one: internal-error", "two"]);
+});

@@ -52,9 +52,20 @@ describe("a release that brings its image along", () => {
   it("keeps its bytes where a later release says that they are somewhere else, and nothing is there", () => {
     publish(integrated(1));
     const payloads = [{ image: { digest, size: bytes.length }, uri: "sim:nowhere" }];
-    publish(site.update({ sequenceNumber: 2, components: [{ id: [Uint8Array.of(0)], payloads }] }));
+    const envelope = site.update({ sequenceNumber: 2, components: [{ id: [Uint8Array.of(0)], payloads }] });
+    expect(publish(envelope)).toBe("not-found");
     site.bench.restart();
     expect(paths(bytes)).toEqual(["2.05", "2.05"]);
+  });
+
+  it("may bring several, larger together than what is kept in memory", () => {
+    site = new TrustBench({ budget: { maxImageBytes: 10_000, diskBytes: 10_000, memoryBytes: 4_000 } });
+    const images = [95, 96, 97].map((seed) => makeImage(seed, 3_000));
+    const payloads = images.map((image, slot) => {
+      return { slot, image: { digest: sha256(image), size: image.length }, uri: `#${slot}`, integrated: image };
+    });
+    expect(publish(site.update({ components: [{ id: [Uint8Array.of(0)], payloads }] }))).toBe("published");
+    expect(paths(...images)).toEqual(["2.05", "2.05", "2.05", "2.05"]);
   });
 
   it("is refused where its bytes are not what was signed", () => {

@@ -1,67 +1,28 @@
 import { beforeEach, describe, expect, it } from "vitest";
-import { nodeCrypto } from "../../src/adapters/node-crypto.ts";
-import { imagePath, manifestPath, sectorTablePath } from "../../src/gateway/catalogue.ts";
 import { GATEWAY_LIMITS } from "../../src/gateway/limits.ts";
 import { keyRecord, type DeviceClass } from "../../src/lifecycle/classes.ts";
 import type { LifecycleEvent } from "../../src/lifecycle/events.ts";
 import type { PrivateKey } from "../../src/ports/crypto.ts";
-import { signSectorTable } from "../../src/suit/sector-table.ts";
 import { toHex } from "../../src/util/bytes.ts";
-import { author, classId, makeImage } from "../support/gateway.ts";
+import { author, classId } from "../support/gateway.ts";
+import { CLASSES, imageOf, named, ReleaseBench } from "../support/release-bench.ts";
 import { sha256 } from "../support/suit-build.ts";
-import { keyOf, TrustBench } from "../support/trust-bench.ts";
+import { keyOf } from "../support/trust-bench.ts";
 
 const [K2, K3, K4] = [81, 82, 83].map(keyOf) as [PrivateKey, PrivateKey, PrivateKey];
-const OTHER = new Uint8Array(16).fill(0xee);
-const [A, B] = [classId, OTHER].toSorted((a, b) => (toHex(a) < toHex(b) ? -1 : 1)) as [Uint8Array, Uint8Array];
-const named = (...keys: PrivateKey[]) => {
-  const authorities: DeviceClass["authorities"][number][] = [];
-  for (const [i, { publicKey }] of keys.entries()) authorities.push({ ...keyRecord(publicKey), name: `key ${i}` });
-  return authorities;
-};
-const imageOf = (n: number): Uint8Array => makeImage(100 + n, 2_000 + n);
+const { A, B } = CLASSES;
 
-let site: TrustBench;
-beforeEach(() => (site = new TrustBench()));
+let site: ReleaseBench;
+beforeEach(() => (site = new ReleaseBench()));
 
-const define = (id: Uint8Array, keys: PrivateKey[], over: Partial<DeviceClass> = {}) =>
-  site.define({ id: toHex(id), name: toHex(id).slice(0, 4), authorities: named(...keys), ...over });
-interface Request {
-  readonly alias?: string | null;
-  readonly image?: number;
-  readonly table?: PrivateKey;
-}
-function begin(n: number, ids: Uint8Array[], keys: PrivateKey[], { alias, image = n, table }: Request = {}): void {
-  const bytes = imageOf(image);
-  const uri = `sim:${image}`;
-  site.bench.disk.upstream.set(uri, bytes);
-  const payloads = [{ image: { digest: sha256(bytes), size: bytes.length }, uri }];
-  const components = [{ id: [Uint8Array.of(0)], payloads }];
-  const envelope = site.update({ sequenceNumber: n, classIds: ids, components }, ...keys);
-  const tables = table === undefined ? [] : [signSectorTable(nodeCrypto, table, bytes, 1_024)];
-  site.bench.loop.call((nowUs) =>
-    site.bench.gateway.publish(nowUs, n, { envelope, source: uri, tables, ...(alias === undefined ? {} : { alias }) }),
-  );
-}
-function publish(n: number, ids: Uint8Array[], keys: PrivateKey[], request: Request = {}): string {
-  const before = site.bench.outcomes.length;
-  begin(n, ids, keys, request);
-  site.bench.run(1);
-  const outcome = site.bench.outcomes[before];
-  return outcome?.kind === "refused" ? outcome.reason : (outcome?.kind ?? "nothing");
-}
-const image = (n: number): string => site.ask(imagePath(sha256(imageOf(n))));
-const table = (n: number): string => site.ask(sectorTablePath(sha256(imageOf(n))));
-const manifest = (id: Uint8Array): string => site.ask(manifestPath(id, "00"));
-const given = (n: number, endpoint = "somebody"): string =>
-  site.bench.gateway.fleet.refusalToGive(0, endpoint, [{ digest: toHex(sha256(imageOf(n))) }], ["push"])?.reason ??
-  "given";
-/** Holds for the gateway that runs and for one that was started on its disk. */
-function both(check: () => void): void {
-  check();
-  site.bench.restart();
-  check();
-}
+const define: ReleaseBench["defineFor"] = (...args) => site.defineFor(...args);
+const begin: ReleaseBench["begin"] = (...args) => site.begin(...args);
+const publish: ReleaseBench["release"] = (...args) => site.release(...args);
+const image = (n: number): string => site.image(n);
+const table = (n: number): string => site.table(n);
+const manifest = (id: Uint8Array): string => site.manifest(id);
+const given: ReleaseBench["given"] = (...args) => site.given(...args);
+const both: ReleaseBench["both"] = (check) => site.both(check);
 
 describe("the image of a release that was withdrawn before another one took its place", () => {
   it.each<[string, Partial<DeviceClass>]>([
@@ -204,18 +165,10 @@ describe("what was replaced is judged as what is on offer is", () => {
   });
 
   it("for each class by who stands for it there, by a push and by a manifest", () => {
-    for (const [i, id] of [A, B].entries()) {
-      define(id, [K2]);
-      const event = { kind: "device-provisioned", device: `0${i}`.repeat(8), classId: toHex(id), stage: 2 } as const;
-      site.submit({ ...event, endpoint: `e${i}` });
-    }
+    for (const id of [A, B]) define(id, [K2]);
+    site.provision(A, B);
     for (const id of [A, B]) publish(1, [id], [K2], { image: 7 });
-    const seen = (method: "push" | "trigger") =>
-      ["e0", "e1"].map(
-        (endpoint) =>
-          site.bench.gateway.fleet.refusalToGive(0, endpoint, [{ digest: toHex(sha256(imageOf(7))) }], [method])
-            ?.reason ?? "given",
-      );
+    const seen = (method: "push" | "trigger") => ["e0", "e1"].map((endpoint) => given(7, endpoint, method));
     define(A, [K3]);
     for (const method of ["push", "trigger"] as const)
       both(() => expect(seen(method)).toEqual(["release-withdrawn", "given"]));
@@ -241,10 +194,7 @@ describe("what was replaced is judged as what is on offer is", () => {
 describe("two publications at a time", () => {
   it("for one image in two classes leave it to both", () => {
     for (const id of [A, B]) define(id, [K2]);
-    for (const [i, id] of [A, B].entries()) {
-      const event = { kind: "device-provisioned", device: `0${i}`.repeat(8), classId: toHex(id), stage: 2 } as const;
-      site.submit({ ...event, endpoint: `e${i}` });
-    }
+    site.provision(A, B);
     begin(1, [A], [K2], { image: 7 });
     begin(1, [B], [K2], { image: 7 });
     site.bench.run(1);

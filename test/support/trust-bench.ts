@@ -2,6 +2,7 @@ import { nodeCrypto } from "../../src/adapters/node-crypto.ts";
 import { codeText } from "../../src/coap/numbers.ts";
 import { keyPairOf } from "../../src/crypto/noble-crypto.ts";
 import type { DeskResult } from "../../src/gateway/audit-writer.ts";
+import type { GatewayParts } from "../../src/gateway/gateway.ts";
 import { keyRecord, type DeviceClass } from "../../src/lifecycle/classes.ts";
 import type { LifecycleEvent } from "../../src/lifecycle/events.ts";
 import type { PrivateKey } from "../../src/ports/crypto.ts";
@@ -38,8 +39,12 @@ export function publishNewer(bench: GatewayBench, key: PrivateKey): string | und
 
 /** A gateway, classes that it governs, and who signs for them. */
 export class TrustBench {
-  readonly bench: GatewayBench = new GatewayBench();
+  readonly bench: GatewayBench;
   #messageId = 0;
+
+  constructor(parts: Partial<GatewayParts> = {}) {
+    this.bench = new GatewayBench(parts);
+  }
 
   submit(...events: readonly LifecycleEvent[]): DeskResult[] {
     const told: DeskResult[] = [];
