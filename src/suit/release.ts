@@ -1,3 +1,4 @@
+import { isBytes } from "../codec/cbor.ts";
 import type { Verifier } from "../codec/cose.ts";
 import type { Crypto } from "../ports/crypto.ts";
 import { bytesEqual, toHex } from "../util/bytes.ts";
@@ -84,14 +85,28 @@ export function openRelease(crypto: Crypto, bytes: Uint8Array, trust: TrustPolic
     const ways = planProcedure(crypto, open, "update", { open: dependency });
     const failed = failureOf(ways);
     if (failed !== undefined) return refuse("not-processable", `${failed.section}: ${failed.detail}`);
-    const fetched = payloadsOf(ways);
-    const payloads = fetched.length > 0 ? fetched : contentsOf(crypto, ways, open);
+    const payloads = servedOf(payloadsOf(ways), contentsOf(crypto, ways, open), open);
     return describe(bytes, open, { ways, payloads, depends }, trust.dialect ?? "draft-37");
   } catch (error) {
     if (error instanceof EnvelopeError) return refuse(error.reason, error.message);
     throw error;
   }
 }
+
+/** What devices fetch and what the envelope has for them; what commands write only where there is nothing else. */
+function servedOf(
+  fetched: readonly PlannedPayload[],
+  contents: readonly PlannedPayload[],
+  { envelope: { members } }: OpenEnvelope,
+): readonly PlannedPayload[] {
+  const integrated = [...members].flatMap(([key, value]) => (typeof key === "string" && isBytes(value) ? [value] : []));
+  const isFetched = ({ digest }: PlannedPayload): boolean => fetched.some((other) => isSame(other.digest, digest));
+  const brought = contents.filter((one) => !isFetched(one) && integrated.some((bytes) => isSame(bytes, one.content)));
+  return fetched.length + brought.length > 0 ? [...fetched, ...brought] : contents;
+}
+
+const isSame = (a: Uint8Array | undefined, b: Uint8Array | undefined): boolean =>
+  a !== undefined && b !== undefined && bytesEqual(a, b);
 
 interface Planned {
   readonly ways: readonly PlannedWay[];
@@ -183,8 +198,6 @@ function classesThatGet(
   ways: readonly PlannedWay[],
   { digest, content }: PlannedPayload,
 ): readonly Uint8Array[] | undefined {
-  const isSame = (a: Uint8Array | undefined, b: Uint8Array | undefined): boolean =>
-    a !== undefined && b !== undefined && bytesEqual(a, b);
   const getting = ways.filter(({ steps }) =>
     steps.some(
       (step) =>

@@ -110,6 +110,11 @@ describe("a hand-over", () => {
     expect([site.publish(site.update()), site.hand(2, [third], second)]).toEqual(["signature-invalid", "ok"]);
   });
 
+  it("is no release, of a class that nobody defined neither", () => {
+    expect(site.publish(site.handOver(1, [second], author))).toBe("trust-in-release");
+    expect(site.ask(manifest)).toBe("4.04");
+  });
+
   it("to what is no key, or too large for its devices, is none", () => {
     site.define({ hardware: { rng: true, rtc: true, slots: 2, recoveryImage: false, ramBytes: 2_048 } });
     const bad = { ...second, publicKey: { algorithm: "ES256", bytes: Uint8Array.of(1, 2, 3) } } as const;

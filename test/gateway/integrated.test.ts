@@ -58,6 +58,20 @@ describe("a release that brings its image along", () => {
     expect(paths(bytes)).toEqual(["2.05", "2.05"]);
   });
 
+  it("may say of another one where it is: both are its images", () => {
+    const images = [95, 96].map((seed) => makeImage(seed, 1_000));
+    site.bench.disk.upstream.set("sim:1", images[1]!);
+    const payloads = images.map((image, slot) => {
+      const described = { digest: sha256(image), size: image.length };
+      return slot === 0
+        ? { slot, image: described, uri: "#0", integrated: image }
+        : { slot, image: described, uri: "sim:1" };
+    });
+    expect(publish(site.update({ components: [{ id: [Uint8Array.of(0)], payloads }] }))).toBe("published");
+    expect(paths(...images)).toEqual(["2.05", "2.05", "2.05"]);
+    expect(site.bench.gateway.listings()[0]!.images).toHaveLength(2);
+  });
+
   it("may bring several, larger together than what is kept in memory", () => {
     site = new TrustBench({ budget: { maxImageBytes: 10_000, diskBytes: 10_000, memoryBytes: 4_000 } });
     const images = [95, 96, 97].map((seed) => makeImage(seed, 3_000));

@@ -1,5 +1,6 @@
 import { nodeCrypto } from "../../src/adapters/node-crypto.ts";
-import { codeText } from "../../src/coap/numbers.ts";
+import { optionValue } from "../../src/coap/message.ts";
+import { codeText, Option } from "../../src/coap/numbers.ts";
 import { keyPairOf } from "../../src/crypto/noble-crypto.ts";
 import type { DeskResult } from "../../src/gateway/audit-writer.ts";
 import type { GatewayParts } from "../../src/gateway/gateway.ts";
@@ -97,6 +98,14 @@ export class TrustBench {
     this.bench.disk.upstream.set("sim:x", image);
     const outcome = this.bench.publishEnvelope(envelope, "sim:x", alias === undefined ? {} : { alias });
     return outcome?.kind === "refused" ? outcome.reason : (outcome?.kind ?? "nothing");
+  }
+
+  /** What is there, as its code and the ETag of the whole. */
+  look(path: readonly string[]): string {
+    const code = this.ask(path);
+    const { options } = decoded(this.bench.sent.at(-1)!);
+    const etag = optionValue(options, Option.ETAG);
+    return etag === undefined ? code : `${code} ${toHex(etag)}`;
   }
 
   ask(path: readonly string[]): string {
