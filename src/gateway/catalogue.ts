@@ -213,10 +213,8 @@ export class Catalogue {
 
   /** Replaced releases that somebody stands for, the latest first. */
   replaced(): Listing[] {
-    return [...this.#replaced.values()]
-      .flatMap((byNumber) => [...byNumber.values()])
-      .filter((listing) => this.stands(listing))
-      .toSorted(byAge);
+    const isReplacedOne = (listing: Listing): boolean => !this.#isCurrent(listing) && this.stands(listing);
+    return [...this.releases()].filter(isReplacedOne).toSorted(byAge);
   }
 
   /**

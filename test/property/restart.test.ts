@@ -188,9 +188,9 @@ class History {
     const component = this.#one(COMPONENTS);
     const components = [{ id: [Uint8Array.of(component)], payloads }];
     const envelope = this.site.update({ sequenceNumber: number, classIds, components }, ...keys);
-    const key = `${classIds.map(toHex).toSorted()[0]} ${component}`;
+    const place = `${classIds.map(toHex).toSorted()[0]} ${component}`;
     const signers = keys.map(({ publicKey }) => keyRecord(publicKey));
-    this.attempts.push({ number, key, images: list, classIds, signers });
+    this.attempts.push({ number, key: place, images: list, classIds, signers });
     const alias = this.#chance(0.25) ? { alias: this.#one([...ALIASES, null]) } : {};
     const signer = this.#one(KEYS);
     const tables = this.#chance(0.3) ? [signSectorTable(nodeCrypto, signer, imageOf(list[0]!), 1_024)] : [];
