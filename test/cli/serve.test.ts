@@ -61,34 +61,29 @@ describe("serve", () => {
 
   it("killed while publishing: what was acknowledged is there, what was not can be published again", async () => {
     const state = newState();
-    for (let round = 0; round < 8; round++) {
+    const first = await Served.start(state, { trust: files.trust });
+    const startedMs = performance.now();
+    expect((await publish(state)).code).toBe(0);
+    const tookMs = performance.now() - startedMs;
+    await first.kill();
+    // Most of that is the start of the command; a kill is to come while the gateway has something to do.
+    for (const [round, part] of [0.6, 0.8, 0.9, 1].entries()) {
       const gateway = await Served.start(state, { trust: files.trust });
       const sequence = round + 10;
       const envelope = join(folder, `round-${round}.suit`);
-      await cli(
-        "sign",
-        FIRMWARE(2),
-        "--key",
-        files.key,
-        "--vendor",
-        "example.com",
-        "--class",
-        "k",
-        "--sequence",
-        String(sequence),
-        "--out",
-        envelope,
-      );
+      const to = ["--vendor", "example.com", "--class", "k", "--sequence", String(sequence), "--out", envelope];
+      await cli("sign", FIRMWARE(2), "--key", files.key, ...to);
       const publishing = cli("publish", envelope, "--image", FIRMWARE(2), "--state", state);
-      await new Promise((resolve) => setTimeout(resolve, 60 + round * 15));
+      await new Promise((resolve) => setTimeout(resolve, tookMs * part));
       await gateway.kill();
       const acknowledged = (await publishing).code === 0;
       const again = await Served.start(state, { trust: files.trust });
       const { images } = lastJson((await cli("images", "--state", state, "--json")).stdout) as {
         images: { sequenceNumber: number }[];
       };
-      if (acknowledged) expect(images[0]?.sequenceNumber).toBe(sequence);
-      if (images[0]?.sequenceNumber !== sequence) {
+      const numbers = images.map(({ sequenceNumber }) => sequenceNumber);
+      if (acknowledged) expect(numbers).toContain(sequence);
+      if (!numbers.includes(sequence)) {
         expect((await cli("publish", envelope, "--image", FIRMWARE(2), "--state", state)).code).toBe(0);
       }
       await again.kill();

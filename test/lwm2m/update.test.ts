@@ -5,6 +5,7 @@ import { fromUtf8, utf8 } from "../../src/util/bytes.ts";
 import { SeededRandom } from "../../simulator/engine/random.ts";
 import { BEHAVIOURS } from "../../simulator/mote/lwm2m/behaviour.ts";
 import { Lwm2mSite } from "../support/lwm2m-site.ts";
+import { effort } from "../support/effort.ts";
 
 const QUEUE = { queueMode: { wakeIntervalS: 300, awakeS: 10 }, lifetimeS: 900 };
 
@@ -225,7 +226,7 @@ describe("whatever is lost, doubled, delayed or restarted", () => {
   it.each(["pull-only", "push-only"])("%s: all fates of any three datagrams one behind the other", (behaviour) => {
     const FATES = [1, 0, 2, "late"] as const;
     let longest = 0;
-    for (let first = 0; first === 0 || first < longest; first += 3) {
+    for (let first = 0; first === 0 || first < longest; first += effort(12, 3)) {
       for (let code = 0; code < FATES.length ** 3; code++) {
         const site = siteWith(behaviour, {}, 500);
         let sent = 0;

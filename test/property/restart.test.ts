@@ -10,13 +10,14 @@ import { SeededRandom } from "../../simulator/engine/random.ts";
 import { classId, makeImage, vendorId } from "../support/gateway.ts";
 import { sha256 } from "../support/suit-build.ts";
 import { keyOf, TrustBench } from "../support/trust-bench.ts";
+import { effort } from "../support/effort.ts";
 
 /*
  * What a gateway offers is decided by what is on its disk: after any history of definitions, publications, revocations,
  * crashes and writes that failed, one that is started anew offers what the one that ran did.
  */
 
-const HISTORIES = 100;
+const HISTORIES = effort(80, 400);
 const KEYS = [keyOf(81), keyOf(82)];
 /** The last one is defined late, or never: until then the anchor of the configuration speaks for it. */
 const CLASSES = [classId, new Uint8Array(16).fill(0xee), new Uint8Array(16).fill(0x11), new Uint8Array(16).fill(0x77)];
@@ -262,4 +263,4 @@ it(`a restart changes nothing that anybody can see: ${HISTORIES} histories`, () 
   }
   expect(judged).toBeGreaterThan(HISTORIES);
   expect(offered).toBeGreaterThan(HISTORIES); // it is not that nothing was ever on offer
-}, 120_000);
+}, 600_000);

@@ -6,6 +6,7 @@ import { SPEC_DEFAULTS } from "../../src/rollout/spec.ts";
 import { hasEnded } from "../../src/rollout/record.ts";
 import type { RolloutCommand } from "../../src/rollout/operator.ts";
 import { RolloutModel } from "../support/rollout-model.ts";
+import { effort } from "../support/effort.ts";
 
 const component = { object: [5, 0], digest: "00", size: 1_000, version: "2" };
 const share = fc.constantFrom(0, 0.1, 0.3, 0.9);
@@ -64,8 +65,8 @@ describe("any rollout, whatever devices, disks, processes and operators do", () 
   const commands: readonly RolloutCommand[] = ["pause", "resume", "stop", "cancel", "retry", "start"];
 
   it.each([
-    ["without operators", 0, 120],
-    ["with operators", 8, 200],
+    ["without operators", 0, effort(40, 120)],
+    ["with operators", 8, effort(70, 200)],
   ])("keeps its thresholds, commands once per attempt, and ends: %s", (_name, maxLength, numRuns) => {
     const operator = fc.array(fc.constantFrom(...commands), { minLength: maxLength / 8, maxLength });
     fc.assert(
