@@ -80,6 +80,26 @@ function view(bytes: Uint8Array, start: number, end: number): Uint8Array {
   return new Uint8Array(bytes.buffer, bytes.byteOffset + start, end - start);
 }
 
+/** Its value becomes a view when somebody looks at it: most are not looked at, and views cost most of a message. */
+class ReceivedOption implements CoapOption {
+  readonly number: number;
+  readonly #bytes: Uint8Array;
+  readonly #start: number;
+  readonly #end: number;
+  #value: Uint8Array | undefined;
+
+  constructor(number: number, bytes: Uint8Array, start: number, end: number) {
+    this.number = number;
+    this.#bytes = bytes;
+    this.#start = start;
+    this.#end = end;
+  }
+
+  get value(): Uint8Array {
+    return (this.#value ??= view(this.#bytes, this.#start, this.#end));
+  }
+}
+
 function failure(reason: FormatReason, type?: MessageType, messageId?: number): Decoded {
   const header = type === undefined || messageId === undefined ? undefined : { type, messageId };
   return { ok: false, error: header === undefined ? { reason } : { reason, header } };
@@ -104,7 +124,7 @@ function readOptions(bytes: Uint8Array, start: number, out: CoapOption[]): numbe
     if (at > bytes.length || at + length > bytes.length) return "option-past-end";
     if (optionNumber > 65_535) return "option-number-overflow";
     if (out.length === COAP_LIMITS.maxOptions) return "too-many-options";
-    out.push({ number: optionNumber, value: view(bytes, at, at + length) });
+    out.push(new ReceivedOption(optionNumber, bytes, at, at + length));
     at += length;
   }
   return at;

@@ -1,17 +1,24 @@
 import type { MessageType } from "./numbers.ts";
 import type { CoapMessage, CoapOption } from "./message.ts";
 
-/** Bytes that `message` takes at most. */
-export function encodedSizeBound(message: CoapMessage): number {
-  let size = 6 + message.token.length + 1 + message.payload.length;
-  for (const option of message.options) size += 5 + option.value.length;
+/** Bytes that `message` takes. */
+export function encodedSize({ token, options, payload }: CoapMessage): number {
+  let size = 4 + extended(token.length) + token.length + (payload.length > 0 ? 1 + payload.length : 0);
+  let previous = 0;
+  for (const { number, value } of sorted(options)) {
+    size += 1 + extended(number - previous) + extended(value.length) + value.length;
+    previous = number;
+  }
   return size;
 }
 
+const extended = (value: number): number => (value < 13 ? 0 : value < 269 ? 1 : 2);
+
 /** A new datagram for `message` (RFC 7252 section 3). */
 export function encodeMessage(message: CoapMessage): Uint8Array {
-  const out = new Uint8Array(encodedSizeBound(message));
-  return out.subarray(0, writeMessage(out, message));
+  const out = new Uint8Array(encodedSize(message));
+  writeMessage(out, message);
+  return out;
 }
 
 /** Writes `message` at the start of `out`, which must be large enough; returns its length. */

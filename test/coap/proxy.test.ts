@@ -9,6 +9,7 @@ import { BodyExchange } from "../../src/coap/blockwise/body-exchange.ts";
 import { SeededRandom } from "../../simulator/engine/random.ts";
 import { pattern } from "../support/resources.ts";
 import { age, ORIGIN_URI, PROXY, Site, uri } from "../support/site.ts";
+import { plain } from "../support/coap-get.ts";
 
 const SECOND = 1_000_000;
 
@@ -170,7 +171,7 @@ describe("forward proxy to CoAP (RFC 7252 section 5.7)", () => {
     expect(codeText(site.ask(passedOn).code)).toBe("4.02"); // the origin's word, which does not know it either
     expect(site.asked).toHaveLength(0);
     expect(codeText(site.ask([...uri("coap://[fd00::3]/a"), unknown(65_000)]).code)).toBe("2.05");
-    expect(site.asked[0]!.options).toContainEqual(unknown(65_000));
+    expect(plain(site.asked[0]!.options)).toContainEqual(unknown(65_000));
     site.response = { code: Code.CONTENT, options: [unknown(65_002)] };
     expect(codeText(site.ask(uri("coap://[fd00::3]/b")).code)).toBe("5.02");
   });

@@ -2,7 +2,7 @@ import { encodeBlock } from "../../src/coap/blockwise/block.ts";
 import { decodeMessage } from "../../src/coap/decode.ts";
 import type { CoapEndpoint } from "../../src/coap/endpoint.ts";
 import { encodeMessage } from "../../src/coap/encode.ts";
-import { EMPTY_BYTES, type CoapMessage } from "../../src/coap/message.ts";
+import { EMPTY_BYTES, type CoapMessage, type CoapOption } from "../../src/coap/message.ts";
 import { Code, MessageType, Option } from "../../src/coap/numbers.ts";
 import { textOptions } from "../../src/coap/options.ts";
 
@@ -21,10 +21,14 @@ export function getBlock(path: readonly string[], num: number, szx: number, mess
   });
 }
 
+/** Options as they are compared: those that were received have their values not before somebody looks. */
+export const plain = (options: readonly CoapOption[]): CoapOption[] =>
+  options.map(({ number, value }) => ({ number, value }));
+
 export function decoded(bytes: Uint8Array): CoapMessage {
   const result = decodeMessage(bytes);
   if (!result.ok) throw new Error(result.error.reason);
-  return result.message;
+  return { ...result.message, options: plain(result.message.options) };
 }
 
 /** What an endpoint wants sent, decoded. */
