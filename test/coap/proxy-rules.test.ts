@@ -171,7 +171,7 @@ describe("Echo through a proxy (RFC 9175 sections 2.3 and 2.4)", () => {
   it("an origin's challenge is the client's to answer, and its answer goes back; neither is kept", () => {
     const site = new Site();
     const echo = option(Option.ECHO, 1, 2, 3, 4);
-    const plain = site.response;
+    const usual = site.response;
     site.response = { code: Code.UNAUTHORIZED, options: [echo] };
     for (const code of [Code.PUT, Code.GET]) {
       site.asked.length = 0;
@@ -180,7 +180,7 @@ describe("Echo through a proxy (RFC 9175 sections 2.3 and 2.4)", () => {
       const challenge = site.answer();
       expect(optionValue(challenge.options, Option.ECHO)).toEqual(echo.value);
       expect(site.asked).toHaveLength(1); // the proxy did not answer for the client
-      site.response = plain;
+      site.response = usual;
       expect(codeText(site.ask([...uri(A), echo], code, payload).code)).toBe("2.05");
       expect(optionValue(site.asked[1]!.options, Option.ECHO)).toEqual(echo.value);
       site.response = { code: Code.UNAUTHORIZED, options: [echo] };
