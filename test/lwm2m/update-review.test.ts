@@ -14,6 +14,7 @@ import { SeededRandom } from "../../simulator/engine/random.ts";
 import { BEHAVIOURS } from "../../simulator/mote/lwm2m/behaviour.ts";
 import { decoded } from "../support/coap-get.ts";
 import { Lwm2mSite } from "../support/lwm2m-site.ts";
+import { effort } from "../support/effort.ts";
 
 /*
  * What a hostile review found in updates and queues, each as it was proven: what went wrong before is in the titles.
@@ -355,7 +356,7 @@ describe("durability and Queue Mode", () => {
 describe("a client that answers anything", () => {
   it("throws nothing, spins nothing, and is never believed to run what it does not", () => {
     const formats = [0, 42, 40, 60, 110, 112, 11_542, 11_543, 11_544, 65_000];
-    for (let seed = 0; seed < 150; seed++) {
+    for (let seed = 0; seed < effort(40, 150); seed++) {
       const random = new SeededRandom(seed, "anything");
       const below = (bound: number): number => random.uint32() % bound;
       const site = siteWith(["good", "push-only", "wakaama"][seed % 3]!, seed % 2 === 0 ? {} : QUEUE);

@@ -247,7 +247,7 @@ describe("whatever is lost, doubled, delayed or restarted", () => {
   it.each(["pull-only", "push-only", "wakaama"])(
     "%s: with a fifth of all datagrams lost, and a tenth doubled",
     (behaviour) => {
-      for (let seed = 0; seed < 20; seed++) {
+      for (let seed = 0; seed < effort(8, 20); seed++) {
         const random = new SeededRandom(seed, "losses");
         const site = siteWith(behaviour);
         site.fate = () => {

@@ -19,9 +19,10 @@ import { mutate } from "../support/mutate.ts";
 import { RIOT_VECTORS } from "../support/riot-vectors.ts";
 import { AUTHOR, envelopeOf, identity, map, newDevice, run, seq, suitDigest, trust } from "../support/suit-build.ts";
 import { Tag } from "cbor-x";
+import { effort } from "../support/effort.ts";
 
 /** 5,000,000 by hand (FUZZ_SUIT); here as many as a test run can bear. */
-const INPUTS = Number(process.env["FUZZ_SUIT"] ?? 30_000);
+const INPUTS = Number(process.env["FUZZ_SUIT"] ?? effort(10_000, 30_000));
 const SEED = Number(process.env["FUZZ_SEED"] ?? 20_261_125);
 
 const IMAGE = utf8("image");

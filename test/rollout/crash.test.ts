@@ -27,7 +27,7 @@ describe("a gateway that is killed all the time", () => {
   });
 
   it("a disk that says that it has what it has not is found out", () => {
-    const lost = [1, 2, 3].map((seed) => runCrashes(spec, seed, { ...parts, lies: true }).lostAcks);
-    expect(Math.max(...lost)).toBeGreaterThan(0);
+    const isFound = (seed: number): boolean => runCrashes(spec, seed, { ...parts, lies: true }).lostAcks > 0;
+    expect([1, 2, 3].some(isFound)).toBe(true);
   });
 });
