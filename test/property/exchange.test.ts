@@ -7,13 +7,12 @@ import { DEFAULT_PARAMETERS, exchangeLifetimeUs } from "../../src/coap/parameter
 import type { PeerAddress } from "../../src/ports/datagram.ts";
 import { CLIENT, SERVER } from "../support/pair.ts";
 import { pattern, routed, sha } from "../support/resources.ts";
-import { effort } from "../support/effort.ts";
 
 const SECOND = 1_000_000;
 /** What a link may do to one datagram: when its copies arrive. */
 const FATES: readonly (readonly number[])[] = [[0], [], [0, 0], [3.7 * SECOND], [0, 5.1 * SECOND]];
 /** So many datagrams meet a fate of their own; those behind them arrive. */
-const DEPTH = effort(4, 5);
+const DEPTH = 5;
 
 /** A link with a fate for each datagram, in the order in which they are sent. */
 class Link {
