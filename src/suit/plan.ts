@@ -289,7 +289,10 @@ export function payloadsOf(ways: readonly PlannedWay[]): PlannedPayload[] {
   return payloads;
 }
 
-/** What the ways have a device store that comes with the manifest: integrated in its envelope, or written out in it. */
+/**
+ * What the ways have a device store that comes with the manifest: integrated in its envelope, where the digest is the
+ * one that was signed, or written out in it.
+ */
 export function contentsOf(crypto: Crypto, ways: readonly PlannedWay[], { manifest }: OpenManifest): PlannedPayload[] {
   const dependencies = new Set(
     [...manifest.dependencies.keys()].map((index) => componentName(manifest.components[index]!)),
@@ -297,10 +300,10 @@ export function contentsOf(crypto: Crypto, ways: readonly PlannedWay[], { manife
   const contents = new Map<string, PlannedPayload>();
   for (const step of ways.flatMap(({ steps }) => steps)) {
     if (step.kind !== "store" || dependencies.has(componentName(step.component))) continue;
-    const { component, content, encryption } = step;
-    const digest = crypto.sha256(content);
-    const encrypted = encryption !== undefined;
-    contents.set(toHex(digest), { component, uri: "", digest, size: content.length, encrypted, content });
+    const { component, content, encryption, uri = "" } = step;
+    const [digest, size] = uri === "" ? [crypto.sha256(content), content.length] : [step.digest, step.size];
+    const name = `${digest === undefined ? "" : toHex(digest)} ${size} ${toHex(crypto.sha256(content))}`;
+    contents.set(name, { component, uri, digest, size, encrypted: encryption !== undefined, content });
   }
   return [...contents.values()];
 }

@@ -1,4 +1,3 @@
-import { isBytes } from "../codec/cbor.ts";
 import type { Verifier } from "../codec/cose.ts";
 import type { Crypto } from "../ports/crypto.ts";
 import { bytesEqual, toHex } from "../util/bytes.ts";
@@ -66,6 +65,8 @@ export type ReleaseReason =
   | "no-payload"
   | "too-many-payloads"
   | typeof TRUST_IN_RELEASE.reason
+  /** The envelope's bytes are not what the manifest names by their digest. */
+  | "integrated-payload-mismatch"
   /** Some device would not come through the manifest, or nobody can say beforehand what it would do. */
   | "not-processable";
 
@@ -85,7 +86,13 @@ export function openRelease(crypto: Crypto, bytes: Uint8Array, trust: TrustPolic
     const ways = planProcedure(crypto, open, "update", { open: dependency });
     const failed = failureOf(ways);
     if (failed !== undefined) return refuse("not-processable", `${failed.section}: ${failed.detail}`);
-    const payloads = servedOf(payloadsOf(ways), contentsOf(crypto, ways, open), open);
+    const payloads = servedOf(payloadsOf(ways), contentsOf(crypto, ways, open));
+    const isOther = ({ content, digest, size }: PlannedPayload): boolean =>
+      content !== undefined &&
+      digest !== undefined &&
+      ((size !== undefined && size !== content.length) || !bytesEqual(crypto.sha256(content), digest));
+    if (payloads.some(isOther))
+      return refuse("integrated-payload-mismatch", "an integrated payload is not the one whose digest was signed");
     return describe(bytes, open, { ways, payloads, depends }, trust.dialect ?? "draft-37");
   } catch (error) {
     if (error instanceof EnvelopeError) return refuse(error.reason, error.message);
@@ -94,14 +101,9 @@ export function openRelease(crypto: Crypto, bytes: Uint8Array, trust: TrustPolic
 }
 
 /** What devices fetch and what the envelope has for them; what commands write only where there is nothing else. */
-function servedOf(
-  fetched: readonly PlannedPayload[],
-  contents: readonly PlannedPayload[],
-  { envelope: { members } }: OpenEnvelope,
-): readonly PlannedPayload[] {
-  const integrated = [...members].flatMap(([key, value]) => (typeof key === "string" && isBytes(value) ? [value] : []));
+function servedOf(fetched: readonly PlannedPayload[], contents: readonly PlannedPayload[]): readonly PlannedPayload[] {
   const isFetched = ({ digest }: PlannedPayload): boolean => fetched.some((other) => isSame(other.digest, digest));
-  const brought = contents.filter((one) => !isFetched(one) && integrated.some((bytes) => isSame(bytes, one.content)));
+  const brought = contents.filter((one) => one.uri !== "" && !isFetched(one));
   return fetched.length + brought.length > 0 ? [...fetched, ...brought] : contents;
 }
 

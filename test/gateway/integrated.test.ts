@@ -1,10 +1,12 @@
 import { beforeEach, describe, expect, it } from "vitest";
+import { encodeCbor, tagged } from "../../src/codec/cbor.ts";
 import { nodeCrypto } from "../../src/adapters/node-crypto.ts";
 import { imagePath, manifestPath } from "../../src/gateway/catalogue.ts";
 import { openRelease } from "../../src/suit/release.ts";
-import { Directive as D, Parameter as P } from "../../src/suit/keys.ts";
+import { decodeEnvelope } from "../../src/suit/envelope.ts";
+import { Condition as C, Directive as D, Parameter as P, SuitTag } from "../../src/suit/keys.ts";
 import { toHex, utf8 } from "../../src/util/bytes.ts";
-import { author, classId, makeImage } from "../support/gateway.ts";
+import { author, classId, makeImage, vendorId } from "../support/gateway.ts";
 import { siteOf } from "../support/rollout-site.ts";
 import { envelopeOf, identity, override, sha256, suitDigest } from "../support/suit-build.ts";
 import { TrustBench } from "../support/trust-bench.ts";
@@ -85,8 +87,36 @@ describe("a release that brings its image along", () => {
   it("is refused where its bytes are not what was signed", () => {
     const payloads = [{ image: { digest, size: bytes.length }, uri: "#app", integrated: makeImage(93, 3_000) }];
     const envelope = site.update({ components: [{ id: [Uint8Array.of(0)], payloads }] });
-    expect(publish(envelope)).toBe("dry-run-failed");
+    expect(publish(envelope)).toBe("integrated-payload-mismatch");
     expect(paths(bytes)).toEqual(["4.04", "4.04"]);
+  });
+
+  it("is refused where any of them was changed by somebody else: the envelope's payloads are not signed, their digests are", () => {
+    const images = [95, 96, 97].map((seed) => makeImage(seed, 300));
+    const payloads = images.map((image, slot) => {
+      return { slot, image: { digest: sha256(image), size: image.length }, uri: `#${slot}`, integrated: image };
+    });
+    const envelope = site.update({ components: [{ id: [Uint8Array.of(0)], payloads }] });
+    for (const slot of [0, 1, 2]) {
+      const members = new Map(decodeEnvelope(envelope).members).set(`#${slot}`, makeImage(66, 300));
+      expect(publish(encodeCbor(tagged(SuitTag.ENVELOPE, members)))).toBe("integrated-payload-mismatch");
+    }
+    expect(publish(envelope)).toBe("published");
+  });
+
+  it("is refused where no digest says what it is", () => {
+    const asked = [P.VENDOR_IDENTIFIER, vendorId, P.CLASS_IDENTIFIER, classId] as const;
+    const [vendor, vendorBytes, klass, classBytes] = asked;
+    const shared = [
+      ...override([vendor, vendorBytes], [klass, classBytes]),
+      C.VENDOR_IDENTIFIER,
+      15,
+      C.CLASS_IDENTIFIER,
+      15,
+    ];
+    const sections = { 20: [...override([P.URI, "#0"]), D.FETCH, 15] };
+    const made = { key: author, components: [["app"]], shared, sections, integrated: { "#0": bytes } };
+    expect(publish(envelopeOf(made))).toBe("no-digest-or-size");
   });
 
   it("updates an LwM2M client by push", () => {

@@ -67,7 +67,7 @@ function actionOf(code: number, at: At, scope: Scope, memory: Memory): Action {
   const uri = parameters.get(Parameter.URI) as string | undefined;
   if (uri === undefined) throw abort("operation-failed", "fetch lacks its URI");
   const integrated = at.context.manifest.integrated.get(uri);
-  if (integrated !== undefined) return { ...transfer, kind: "store", content: integrated };
+  if (integrated !== undefined) return { ...transfer, kind: "store", content: integrated, uri };
   return { ...transfer, kind: "fetch", uri, args: bytesParameter(parameters, Parameter.FETCH_ARGUMENTS) };
 }
 
