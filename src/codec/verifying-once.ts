@@ -1,10 +1,17 @@
 import { LRUCache } from "lru-cache";
-import type { Crypto } from "../ports/crypto.ts";
-import { toHex } from "../util/bytes.ts";
+import type { Crypto, PublicKey } from "../ports/crypto.ts";
+import { toHex, utf8 } from "../util/bytes.ts";
 
 /** Cryptography that verifies the same signature over the same bytes once, while it is among the last `max`. */
 export function verifyingOnce(crypto: Crypto, max: number): Crypto {
   const known = new LRUCache<string, boolean>({ max });
+  /** Of one size, whatever somebody calls a signature. */
+  const nameOf = (key: PublicKey, bytes: Uint8Array, signature: Uint8Array): string => {
+    const hash = crypto.newSha256();
+    hash.update(utf8(`${key.algorithm} ${key.bytes.length} ${signature.length} `));
+    for (const part of [key.bytes, signature, bytes]) hash.update(part);
+    return toHex(hash.digest());
+  };
   return {
     sha256: (bytes) => crypto.sha256(bytes),
     newSha256: () => crypto.newSha256(),
@@ -12,8 +19,7 @@ export function verifyingOnce(crypto: Crypto, max: number): Crypto {
     isPublicKey: (key) => crypto.isPublicKey(key),
     sign: (key, bytes) => crypto.sign(key, bytes),
     verify: (key, bytes, signature) => {
-      const asked = [key.bytes, signature, crypto.sha256(bytes)].map(toHex);
-      const name = `${key.algorithm} ${asked.join(" ")}`;
+      const name = nameOf(key, bytes, signature);
       const before = known.get(name);
       if (before !== undefined) return before;
       const holds = crypto.verify(key, bytes, signature);

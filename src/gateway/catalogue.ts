@@ -1,9 +1,9 @@
 import type { WantedImage } from "../image/image-fetch.ts";
-import { isSameKey } from "../codec/cose.ts";
 import type { Release } from "../suit/release.ts";
 import { toBase64Url, toHex } from "../util/bytes.ts";
 import { Holders, type Change } from "./holders.ts";
 import { GATEWAY_LIMITS } from "./limits.ts";
+import { superfluous, type Kept } from "./retention.ts";
 
 /** A release that the gateway offers, and where its image comes from. */
 export interface Listing {
@@ -55,6 +55,7 @@ export class Catalogue {
   readonly #listings = new Map<string, Listing>();
   /** Releases that others took the place of, by key and number: whoever has begun may end, and a rollout may go back. */
   readonly #replaced = new Map<string, Map<number, Listing>>();
+  #replacedBytes = 0;
   /** Those that somebody stands for, replaced ones too. */
   readonly #standing = new Set<Listing>();
   /** Releases that have an image, replaced ones too. */
@@ -174,6 +175,7 @@ export class Catalogue {
   #keep(listing: Listing, stands: boolean): void {
     const { key, sequenceNumber } = listing.release;
     this.#replaced.set(key, (this.#replaced.get(key) ?? new Map()).set(sequenceNumber, listing));
+    this.#replacedBytes += bytesOf(listing);
     this.#take(listing, stands);
   }
 
@@ -188,7 +190,10 @@ export class Catalogue {
   #drop(listing: Listing): void {
     const { key, sequenceNumber } = listing.release;
     const replaced = this.#replaced.get(key);
-    if (replaced?.get(sequenceNumber) === listing) replaced.delete(sequenceNumber);
+    if (replaced?.get(sequenceNumber) === listing) {
+      replaced.delete(sequenceNumber);
+      this.#replacedBytes -= bytesOf(listing);
+    }
     if (replaced?.size === 0) this.#replaced.delete(key);
     this.#standing.delete(listing);
     for (const { digest } of listing.images) {
@@ -217,39 +222,15 @@ export class Catalogue {
     return [...this.releases()].filter(isReplacedOne).toSorted(byAge);
   }
 
-  /**
-   * Of more than some replaced releases the oldest go, but for those with an image that is needed, where none that stays
-   * is as good. Those that went.
-   */
-  trim(key: string, isNeeded: (digest: string) => boolean): Listing[] {
-    const { maxReplaced, maxReplacedInNeed } = GATEWAY_LIMITS;
-    const current = this.#listings.get(key);
-    const kept: Listing[] = [];
-    const gone: Listing[] = [];
-    for (const listing of [...(this.#replaced.get(key)?.values() ?? [])].toSorted(byAge)) {
-      const isMissed = ({ digest }: WantedImage): boolean =>
-        isNeeded(digest) && ![current, ...kept].some((other) => other && this.#isAsGood(other, listing, digest));
-      const isKept =
-        kept.length < maxReplaced || (kept.length < maxReplaced + maxReplacedInNeed && listing.images.some(isMissed));
-      (isKept ? kept : gone).push(listing);
-    }
+  /** Of more than some replaced releases those go that nobody needs, and that are the last ones for nobody. Those that went. */
+  trim(key: string, needOf: Kept["needOf"]): Listing[] {
+    const { maxReplaced, maxReplacedBytes } = GATEWAY_LIMITS;
+    const replaced = [...(this.#replaced.get(key)?.values() ?? [])].toSorted(byAge);
+    const stands = this.stands.bind(this);
+    const last = this.#replacedBytes > maxReplacedBytes ? 1 : maxReplaced;
+    const gone = superfluous({ current: this.#listings.get(key), replaced, stands, needOf, last });
     for (const listing of gone) this.#drop(listing);
     return gone;
-  }
-
-  /** Whether whoever has an image by a release has it by another one too, whatever becomes of keys and rights. */
-  #isAsGood(other: Listing, listing: Listing, digest: string): boolean {
-    const [one, before] = [other.release, listing.release];
-    const hasAll = (all: readonly string[], those: readonly string[]): boolean =>
-      those.every((each) => all.includes(each));
-    return (
-      (this.stands(other) || !this.stands(listing)) &&
-      hasAll(classesOf(other, digest), classesOf(listing, digest)) &&
-      hasAll(one.classIds.map(toHex), before.classIds.map(toHex)) &&
-      before.signers.every((key) => one.signers.some((another) => isSameKey(key, another))) &&
-      hasAll(before.changes, one.changes) &&
-      (one.useBefore ?? Infinity) >= (before.useBefore ?? Infinity)
-    );
   }
 
   /** An image is on the disk no longer: replaced releases that do not bring it along go. Those that went. */
@@ -261,6 +242,9 @@ export class Catalogue {
     return gone;
   }
 }
+
+/** Its envelope, and about what is made of it. */
+const bytesOf = ({ release }: Listing): number => release.envelope.length + 7_000;
 
 /** The latest first; of equal ones not the one that came first, but always the same. */
 const byAge = ({ release: a }: Listing, { release: b }: Listing): number =>

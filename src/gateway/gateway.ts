@@ -31,6 +31,7 @@ import { Publications, type Publication, type PublishOutcome, type PublishReques
 import { RefusalLog } from "./refusal-log.ts";
 import { LifecycleDesk } from "./lifecycle-desk.ts";
 import { Offers } from "./offers.ts";
+import type { Need } from "./retention.ts";
 import { ServedImages } from "./resources.ts";
 import type { Nameable } from "./update-target.ts";
 
@@ -98,9 +99,9 @@ export class Gateway {
     const updates = (): Updates => this.#devices.updates;
     const offered = { catalogue, served, router, desk, judge: this.#publications, updates };
     const notify = (nowUs: number, path: string): void => this.#endpoint.notify(nowUs, path);
-    const isNeeded = (nowUs: number, digest: string): boolean => this.#isNeeded(nowUs, digest);
+    const needOf = (nowUs: number, digest: string): Need | undefined => this.#needOf(nowUs, digest);
     const storeLazily = (ops: readonly StoreOp[]): void => this.#storeLazily(ops);
-    this.#offers = new Offers({ crypto, log, metrics, notify, ...offered, isNeeded, storeLazily });
+    this.#offers = new Offers({ crypto, log, metrics, notify, ...offered, needOf, storeLazily });
     const refusalToGive = this.#offers.refusalToGive.bind(this.#offers);
     const store = (ops: readonly StoreOp[], durability: Durability): number => this.#store(ops, durability);
     const { maxConcurrentUpdates: maxConcurrent = 100, name = "gateway", webhooks: targets = [] } = parts;
@@ -370,22 +371,19 @@ export class Gateway {
 
   /** The current ones stay on the disk, and those of a release with one that is needed. */
   #isPinned(nowUs: number, digest: string): boolean {
-    const isNeeded = (one: { readonly digest: string }): boolean => this.#isNeeded(nowUs, one.digest);
-    return (
-      this.#catalogue.isCurrent(digest) ||
-      isNeeded({ digest }) ||
-      this.#catalogue.having(digest).some(({ images }) => images.some(isNeeded))
-    );
+    const isNeeded = (one: string): boolean => this.#needOf(nowUs, one) !== undefined;
+    const isOfOne = ({ images }: Listing): boolean => images.some((image) => isNeeded(image.digest));
+    return this.#catalogue.isCurrent(digest) || isNeeded(digest) || this.#catalogue.having(digest).some(isOfOne);
   }
 
   /** Whoever has begun may end, and a rollout may go back. */
-  #isNeeded(nowUs: number, digest: string): boolean {
-    return (
+  #needOf(nowUs: number, digest: string): Need | undefined {
+    const isOrdered =
       this.#publications.needsImage(digest) ||
       this.#devices.updates.needs(digest) ||
       this.desk.isRecovery(digest) ||
-      this.fleet.needs(digest) ||
-      this.#transfers.hasUnfinished(nowUs, digest)
-    );
+      this.fleet.needs(digest);
+    if (isOrdered) return "ordered";
+    return this.#transfers.hasUnfinished(nowUs, digest) ? "begun" : undefined;
   }
 }

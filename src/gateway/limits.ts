@@ -8,8 +8,10 @@ export const GATEWAY_LIMITS = {
   maxReleases: 10_000,
   /** Releases by one key that others took the place of. */
   maxReplaced: 8,
-  /** Further ones, whose images an update, a rollout or a recovery needs. */
-  maxReplacedInNeed: 64,
+  /** Further ones, which devices have begun to fetch; besides those that an update, a rollout or a recovery needs. */
+  maxReplacedBegun: 64,
+  /** Bytes of all of them; beyond, one by each key stays, and what is needed. */
+  maxReplacedBytes: 134_217_728,
   /** Signatures that are known to be good, or bad: each release is judged again whenever something changes. */
   maxVerified: 20_000,
   /** Sequence numbers that are remembered, one for each class and component. */

@@ -12,6 +12,7 @@ import { classesOf, imagePath, releasePath, sectorTablePath, type Catalogue, typ
 import type { Change } from "./holders.ts";
 import type { LifecycleDesk } from "./lifecycle-desk.ts";
 import { forgetOps, VALIDATOR_PREFIX } from "./listing-record.ts";
+import type { Need } from "./retention.ts";
 import type { RecoveredReleases } from "./recovery.ts";
 import { manifestResource, type ServedImages } from "./resources.ts";
 
@@ -45,8 +46,8 @@ interface OfferParts {
   /** Tells who observes a path that it has changed. */
   readonly notify: (nowUs: number, path: string) => void;
   readonly judge: Judge;
-  /** Whether an image has to stay on the disk. */
-  readonly isNeeded: (nowUs: number, digest: string) => boolean;
+  /** Why an image has to stay on the disk. */
+  readonly needOf: (nowUs: number, digest: string) => Need | undefined;
   readonly storeLazily: (ops: readonly StoreOp[]) => void;
 }
 
@@ -76,16 +77,18 @@ export class Offers {
 
   /** Behind a restart, when all is known that needs an image. */
   begin(nowUs: number): void {
-    for (const key of this.#parts.catalogue.replacedKeys()) this.#trim(nowUs, key);
+    this.#trimAll(nowUs);
     this.sweep(nowUs);
   }
 
+  #trimAll(nowUs: number): void {
+    for (const key of this.#parts.catalogue.replacedKeys()) this.#trim(nowUs, key);
+  }
+
   #trim(nowUs: number, key: string): void {
-    const { catalogue, isNeeded } = this.#parts;
-    this.#forget(
-      nowUs,
-      catalogue.trim(key, (digest) => isNeeded(nowUs, digest)),
-    );
+    const { catalogue, needOf } = this.#parts;
+    const gone = catalogue.trim(key, (digest) => needOf(nowUs, digest));
+    this.#forget(nowUs, gone);
   }
 
   /** Digests of the images that are to be shown anew. */
@@ -146,11 +149,9 @@ export class Offers {
   #showManifests(digest: string): void {
     const { catalogue, crypto, router } = this.#parts;
     const found = new Map<string, Listing>();
-    for (const listing of catalogue.having(digest).filter((one) => catalogue.stands(one)))
-      for (const classId of listing.release.classIds) {
-        const path = releasePath(classId, fromHex(digest)!).join("/");
-        if (!found.has(path)) found.set(path, listing);
-      }
+    const having = catalogue.having(digest).filter((one) => catalogue.stands(one));
+    for (const classId of new Set(having.flatMap(({ release }) => release.classIds.map(toHex))))
+      found.set(releasePath(fromHex(classId)!, fromHex(digest)!).join("/"), aptest(having, digest, classId)!);
     for (const path of this.#manifests.get(digest) ?? []) if (!found.has(path)) router.remove(path.split("/"));
     for (const [path, { release }] of found)
       router.add(path.split("/"), manifestResource(release.envelope, etagOf(crypto, release.envelope)));
@@ -182,10 +183,12 @@ export class Offers {
 
   #forget(nowUs: number, gone: readonly Listing[]): void {
     if (gone.length === 0) return;
-    const { catalogue, isNeeded, storeLazily } = this.#parts;
+    const { catalogue, needOf, storeLazily } = this.#parts;
     const digests = new Set(gone.flatMap(({ images }) => images.map(({ digest }) => digest)));
     for (const digest of digests) this.#showImage(digest);
-    const strays = [...digests].filter((digest) => catalogue.having(digest).length === 0 && !isNeeded(nowUs, digest));
+    const isStray = (digest: string): boolean =>
+      catalogue.having(digest).length === 0 && needOf(nowUs, digest) === undefined;
+    const strays = [...digests].filter(isStray);
     const validators = strays.map((digest): StoreOp => ({ kind: "delete", key: VALIDATOR_PREFIX + digest }));
     storeLazily([...forgetOps(gone), ...validators]);
   }
@@ -200,6 +203,7 @@ export class Offers {
       this.#judgeAgain(nowUs, [...this.#parts.catalogue.releases()].filter(isConcerned));
     }
     if (STOPPING.has(kind)) this.sweep(nowUs);
+    if (kind === "recovery-set") this.#trimAll(nowUs); // the one before is needed no longer
   }
 
   /** All are judged before anything is shown: what takes the place of one that goes may go too. */
@@ -271,8 +275,7 @@ export class Offers {
     const reasonOf = (endpoint: string, digest: string): string | undefined => {
       if (!desk.mayHave("", endpoint, digest)) return "held";
       const classId = desk.lifecycle.state.byEndpoint(endpoint)?.classId;
-      const reason = this.withheld(digest, classId)?.reason;
-      return reason === "other-class" ? this.withheld(digest)?.reason : reason;
+      return this.withheld(digest, classId, true)?.reason;
     };
     for (const { endpoint, components } of updates().all()) {
       const [reason] = components.flatMap(({ digest }) => reasonOf(endpoint, digest) ?? []);
@@ -290,6 +293,16 @@ export class Offers {
 }
 
 const etagOf = (crypto: Crypto, bytes: Uint8Array): Uint8Array => crypto.sha256(bytes).subarray(0, 8);
+
+/** The release by which devices of a class come to have an image: not one that is for others there, or for one of them. */
+function aptest(having: readonly Listing[], digest: string, classId: string): Listing | undefined {
+  const isOneOf = ({ release }: Listing): boolean => release.classIds.map(toHex).includes(classId);
+  const isForIt = (listing: Listing): boolean => classesOf(listing, digest).includes(classId);
+  const isForAll = ({ release }: Listing): boolean => !release.deviceOf.has(classId);
+  const fitting = having.filter(isOneOf);
+  const its = fitting.filter(isForIt);
+  return its.find(isForAll) ?? its[0] ?? fitting[0];
+}
 
 /** Whether devices of a class come to have an image by a release, or by its manifest whichever that chooses for them. */
 const isFor = (listing: Listing, digest: string, classId: string, byManifest: boolean): boolean =>

@@ -113,7 +113,8 @@ export class Publications {
     if (taken !== undefined) return refuse(taken.reason, taken.detail);
     const digest = toHex(release.imageDigest);
     const wanted = release.images.map((image) => toHex(image.digest));
-    if (clashes([...this.#catalogue.images(), ...wanted]))
+    const coming = [...this.#underWay.values()].flatMap(({ listing }) => listing.images.map((image) => image.digest));
+    if (clashes([...this.#catalogue.images(), ...coming, ...wanted]))
       return refuse("image-path-clash", "another image has the same short identifier");
     const sources = new Map(Object.entries(request.sources ?? {}));
     if (request.source !== undefined) sources.set(digest, request.source);
@@ -147,7 +148,7 @@ export class Publications {
     if (before === undefined || alias === undefined) return undefined;
     const inUse = (detail: string): Refusal => ({ reason: "alias-in-use", detail: `${detail}; ${SAY_WHICH}` });
     if (!isOne) return inUse(`devices have /${alias}, and this release has several images`);
-    return isForAllOf(release, before)
+    return isForAllOf(release, before.release)
       ? alias
       : inUse(`devices of a class that this release leaves out have /${alias}`);
   }
@@ -245,7 +246,8 @@ export class Publications {
     const holder = this.#catalogue.at(alias);
     if (holder === undefined && this.#router.has([alias]))
       return { reason: "bad-alias", detail: `/${alias} is a path of the gateway itself` };
-    const other = holder ?? this.#catalogue.claimants(alias, release.key).find((one) => !isForAllOf(release, one));
+    const other =
+      holder ?? this.#catalogue.claimants(alias, release.key).find((one) => !isForTheSame(release, one.release));
     return other && { reason: "alias-in-use", detail: `/${alias} is the alias of ${other.release.key}; ${SAY_WHICH}` };
   }
 
@@ -355,10 +357,14 @@ function overlap({ release }: Listing, other: Release): boolean {
 
 const SAY_WHICH = "say --alias or --no-alias";
 
-/** Whether devices that have the other one take this one in its place: it is for all of its classes, and the same component. */
-const isForAllOf = (release: Release, { release: other }: Listing): boolean =>
+/** Whether a release is for all classes of the other one, and the same component: their devices take it in its place. */
+const isForAllOf = (release: Release, other: Release): boolean =>
   componentOf(release) === componentOf(other) &&
   other.classIds.every((id) => release.classIds.some((one) => bytesEqual(id, one)));
+
+/** An alias may go from either to the other, when somebody stands for one of them only. */
+const isForTheSame = (release: Release, other: Release): boolean =>
+  isForAllOf(release, other) && isForAllOf(other, release);
 
 /** Whether two different images would be served at one path: 48 bits of their digests are the same. */
 function clashes(digests: readonly string[]): boolean {

@@ -33,6 +33,7 @@ export type OnServed = (nowUs: number, offset: number, length: number) => void;
 interface Parked {
   readonly request: IncomingRequest;
   readonly resource: ServedImage;
+  readonly path: string;
 }
 
 const unavailable = (maxAgeS: number): CoapResponse => ({
@@ -47,6 +48,8 @@ export class ServedImages {
   readonly #router: Router;
   readonly #blockPath: BlockPath;
   readonly #parked = new Map<string, Parked[]>();
+  /** Digests of images by the paths where they are. */
+  readonly #served = new Map<string, string>();
   readonly #parkedOf = new Tally();
   #parkedCount = 0;
   readonly #watched = new Map<string, Watcher>();
@@ -78,8 +81,10 @@ export class ServedImages {
             this.#told = true;
             onServed(nowUs, offset, length);
           };
-    const park: Park = (nowUs, request, served) => this.#park(nowUs, request, served);
+    const name = path.join("/");
+    const park: Park = (nowUs, request, served) => this.#park(nowUs, { request, resource: served, path: name });
     const resource = new ServedImage(this.#parts, image, { park, account, hidden: onServed !== undefined });
+    this.#served.set(path.join("/"), image.digest);
     this.#router.add(path, resource);
     this.#blockPath.register(path, resource);
   }
@@ -98,6 +103,7 @@ export class ServedImages {
   }
 
   withdraw(path: readonly string[]): void {
+    this.#served.delete(path.join("/"));
     this.#router.remove(path);
     this.#blockPath.unregister(path);
   }
@@ -107,14 +113,24 @@ export class ServedImages {
     const waiting = this.#parked.get(digest) ?? [];
     this.#parked.delete(digest);
     this.#parkedCount -= waiting.length;
-    for (const { request, resource } of waiting) {
-      this.#parkedOf.add(request.peer.address, -1);
-      this.#parts.respond(nowUs, request.exchange, resource.answer(request) ?? UNAVAILABLE);
+    for (const parked of waiting) {
+      const { address } = parked.request.peer;
+      this.#parkedOf.add(address, -1);
+      this.#parts.respond(nowUs, parked.request.exchange, this.#answer(parked));
     }
   }
 
-  #park(nowUs: number, request: IncomingRequest, resource: ServedImage): HandlerResult {
+  /** It may have been withdrawn meanwhile, or who asked have been put in quarantine. */
+  #answer({ request, resource, path }: Parked): CoapResponse {
+    const { digest } = resource.image;
+    if (this.#served.get(path) !== digest) return { code: Code.NOT_FOUND };
+    if (this.#parts.mayHave?.(request.peer, digest) === false) return { code: Code.FORBIDDEN };
+    return resource.answer(request) ?? UNAVAILABLE;
+  }
+
+  #park(nowUs: number, parked: Parked): HandlerResult {
     const { maxParked } = GATEWAY_LIMITS;
+    const { request, resource } = parked;
     const { address } = request.peer;
     if (!hasRoom(maxParked, this.#parkedCount, this.#parkedOf.of(address))) {
       this.#parts.metrics.count("coap_refused", "too-many-parked");
@@ -123,7 +139,7 @@ export class ServedImages {
     const { digest } = resource.image;
     this.#parkedCount++;
     this.#parkedOf.add(address, 1);
-    this.#parked.set(digest, [...(this.#parked.get(digest) ?? []), { request, resource }]);
+    this.#parked.set(digest, [...(this.#parked.get(digest) ?? []), parked]);
     this.#parts.cache.ensure(nowUs, resource.image);
     return "deferred";
   }

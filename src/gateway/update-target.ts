@@ -38,8 +38,13 @@ export function updateTarget(
   const [first, ...others] = found;
   if (first === undefined) return `no published image is ${image}: see blockferry images`;
   const { listing, named } = first;
-  if (others.length > 0)
-    return `${image} may be ${found.map((one) => one.listing.release.key).join(", ")}: write one of these, or more of its digest`;
+  if (others.length > 0) {
+    // A key is of what is on offer.
+    const names = found.map((one) =>
+      offered.length > 0 ? one.listing.release.key : shortOf(imagesOf(one.listing)[0]!),
+    );
+    return `${image} may be ${names.join(", ")}: write one of these, or more of its digest`;
+  }
   const images = imagesOf(listing);
   const triggered = methods.every((method) => method === "trigger");
   const wanted = named.length === 0 ? images : named;

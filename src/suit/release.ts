@@ -8,7 +8,15 @@ import { readText, versionText } from "./text.ts";
 import { isTrustComponent, TRUST_IN_RELEASE } from "./trust.ts";
 import { openEnvelope } from "./open.ts";
 import type { OpenEnvelope, TrustPolicy } from "./opened.ts";
-import { contentsOf, failureOf, payloadsOf, planProcedure, type PlannedPayload, type PlannedWay } from "./plan.ts";
+import {
+  contentsOf,
+  failureOf,
+  payloadsOf,
+  planProcedure,
+  storedBy,
+  type PlannedPayload,
+  type PlannedWay,
+} from "./plan.ts";
 import type { OpenManifest } from "./processor/state.ts";
 
 /** Bytes that devices fetch, as the gateway has them: ciphertext where they are encrypted. */
@@ -91,6 +99,8 @@ export function openRelease(crypto: Crypto, bytes: Uint8Array, trust: TrustPolic
       content !== undefined &&
       digest !== undefined &&
       ((size !== undefined && size !== content.length) || !bytesEqual(crypto.sha256(content), digest));
+    if ((depends || open.manifest.components.some(isTrustComponent)) && changesTrust(crypto, open, ways, dependency))
+      return refuse(TRUST_IN_RELEASE.reason, TRUST_IN_RELEASE.detail);
     if (payloads.some(isOther))
       return refuse("integrated-payload-mismatch", "an integrated payload is not the one whose digest was signed");
     return describe(bytes, open, { ways, payloads, depends }, trust.dialect ?? "draft-37");
@@ -98,6 +108,19 @@ export function openRelease(crypto: Crypto, bytes: Uint8Array, trust: TrustPolic
     if (error instanceof EnvelopeError) return refuse(error.reason, error.message);
     throw error;
   }
+}
+
+/** In whatever procedure. */
+function changesTrust(
+  crypto: Crypto,
+  open: OpenEnvelope,
+  ways: readonly PlannedWay[],
+  dependency: (envelope: Uint8Array) => OpenManifest,
+): boolean {
+  const later = (["invocation", "uninstall"] as const).flatMap((procedure) =>
+    planProcedure(crypto, open, procedure, { open: dependency }, storedBy(ways)),
+  );
+  return changing([...ways, ...later]).some(isTrustComponent);
 }
 
 /** What devices fetch and what the envelope has for them; what commands write only where there is nothing else. */
@@ -129,7 +152,6 @@ function describe(
   if (vendorId?.length !== 16 || classId?.length !== 16)
     return refuse("no-vendor-or-class", "the manifest must name vendor and class as UUIDs of 16 bytes");
   if (otherVendors.length > 0) return refuse("several-vendors", "a manifest is served to devices of one vendor");
-  if (changing(ways).some(isTrustComponent)) return refuse(TRUST_IN_RELEASE.reason, TRUST_IN_RELEASE.detail);
   const images: ReleaseImage[] = [];
   for (const payload of payloads) {
     const { digest, size, uri, encrypted, content } = payload;

@@ -16,7 +16,7 @@ import { keyOf } from "../support/trust-bench.ts";
 
 const [K2, K3] = [81, 82].map(keyOf) as [PrivateKey, PrivateKey];
 const { A, B } = CLASSES;
-const { maxReplaced, maxReplacedInNeed } = GATEWAY_LIMITS;
+const { maxReplaced, maxReplacedBegun } = GATEWAY_LIMITS;
 
 let site: ReleaseBench;
 beforeEach(() => (site = new ReleaseBench()));
@@ -65,18 +65,93 @@ describe("an image that is needed stays by a release that is as good for whoever
     expect(records()).toHaveLength(maxReplaced + 1);
   });
 
-  it("in one of them where all are equal, and in so many at most", () => {
+  it("by eight of them, though there are more", () => {
     site.defineFor(A, [K2]);
     site.release(1, [A], [K2], { image: 70 });
     ok(recovery(70));
     for (let n = 2; n <= 2 * maxReplaced; n++) site.release(n, [A], [K2], { image: 70 });
     follow(2 * maxReplaced + 1, 3 * maxReplaced + 1, K2);
-    expect(records()).toHaveLength(maxReplaced + 1);
-    site.both(() => expect(site.image(70)).toBe("2.05"));
-    expect(maxReplacedInNeed).toBeGreaterThan(1);
+    expect(records()).toHaveLength(2 * maxReplaced);
+    site.both(() => expect(site.given(70)).toBe("given"));
+    ok(recovery(3 * maxReplaced)); // the other one is needed no longer
+    site.both(() => expect([site.given(70), records().length]).toEqual(["release-withdrawn", maxReplaced]));
   });
 
-  it("from when it is named, though that is still being written and room is short", () => {
+  it("nor by one with signers that are fewer, though it was not known when it came that others count", () => {
+    site.defineFor(A, [K2]);
+    site.release(1, [A], [K2, K3], { image: 70 });
+    ok(recovery(70));
+    site.defineFor(A, [K2, K3]);
+    site.release(2, [A], [K2], { image: 70 });
+    for (let n = 3; n <= 3 + maxReplaced; n++) site.release(n, [A], [K3]);
+    site.revoke(K2);
+    site.both(() => expect([site.image(70), site.given(70)]).toEqual(["2.05", "given"]));
+  });
+
+  it("however many others anybody has begun to fetch", () => {
+    const limits = GATEWAY_LIMITS as { maxReplacedBegun: number };
+    limits.maxReplacedBegun = 3;
+    try {
+      site.defineFor(A, [K2]);
+      follow(1, 1, K2);
+      ok(recovery(1));
+      for (let n = 2; n <= 2 * maxReplaced + 4; n++) {
+        follow(n, n, K2);
+        site.image(n); // one block of it
+      }
+      expect(records()).toHaveLength(maxReplaced + 3 + 1);
+      site.both(() => expect(site.image(1)).toBe("2.05"));
+    } finally {
+      limits.maxReplacedBegun = maxReplacedBegun;
+    }
+  });
+
+  it("with all images of its release", () => {
+    const tight = new ReleaseBench({ budget: { maxImageBytes: 10_000, diskBytes: 9_000, memoryBytes: 10_000 } });
+    tight.defineFor(A, [K2]);
+    const images = [70, 71].map(imageOf);
+    const payloads = images.map((bytes, slot) => {
+      tight.bench.disk.upstream.set(`sim:${70 + slot}`, bytes);
+      return { slot, image: { digest: sha256(bytes), size: bytes.length }, uri: `sim:${70 + slot}` };
+    });
+    const components = [{ id: [Uint8Array.of(0)], payloads }];
+    expect(tight.release(1, [A], [K2], { image: 70, over: { components } })).toBe("published");
+    expect(tight.submit(recovery(70))[0]!.ok).toBe(true);
+    for (const n of [2, 3, 4]) tight.release(n, [A], [K2]);
+    tight.both(() => expect([tight.image(70), tight.image(71), tight.image(2)]).toEqual(["2.05", "2.05", "4.04"]));
+  });
+});
+
+describe("a class that the next releases leave out", () => {
+  it("has the last one that was for it", () => {
+    for (const id of [A, B]) site.defineFor(id, [K2]);
+    site.provision(A, B);
+    site.release(1, [A, B], [K2]);
+    follow(2, 3 + maxReplaced, K2);
+    site.both(() => expect([site.given(1, "e1"), site.manifestOf(B, 1)]).toEqual(["given", "2.05"]));
+    site.release(4 + maxReplaced, [A, B], [K2]);
+    follow(5 + maxReplaced, 5 + maxReplaced, K2);
+    site.both(() => expect(site.given(1, "e1")).toBe("release-withdrawn"));
+  });
+});
+
+describe("while more is kept than there is room for", () => {
+  it("one by each key stays, and what is needed", () => {
+    const limits = GATEWAY_LIMITS as { maxReplacedBytes: number };
+    const { maxReplacedBytes } = limits;
+    limits.maxReplacedBytes = 20_000;
+    try {
+      site.defineFor(A, [K2]);
+      follow(1, 1, K2);
+      ok(recovery(1));
+      follow(2, 6, K2);
+      site.both(() => expect([1, 2, 3, 4, 5, 6].filter((n) => site.image(n) === "2.05")).toEqual([1, 5, 6]));
+    } finally {
+      limits.maxReplacedBytes = maxReplacedBytes;
+    }
+  });
+
+  it("by an entry that is still being written too, though room is short", () => {
     const tight = new ReleaseBench({ budget: { maxImageBytes: 10_000, diskBytes: 9_000, memoryBytes: 10_000 } });
     tight.defineFor(A, [K2]);
     for (const n of [1, 2]) expect(tight.release(n, [A], [K2])).toBe("published");
@@ -141,6 +216,14 @@ describe("an image that one release brings along", () => {
     site.both(() => expect([site.image(70), site.manifest(B)]).toEqual(["2.05", "2.05"]));
   });
 
+  it("is there by its release where both are gone, the disk's copy and the place where the other one says that it is", () => {
+    expect(site.release(1, [B], [K2], { image: 70 })).toBe("published");
+    site.bench.disk.blobs.clear();
+    site.bench.disk.upstream.clear();
+    site.bench.restart();
+    expect([site.image(70), site.manifest(B)]).toEqual(["2.05", "2.05"]);
+  });
+
   it("is given while another waits for it from a place that does not answer", () => {
     site.bench.restart(); // it is not in memory
     site.bench.intercept = (command) =>
@@ -168,6 +251,14 @@ describe("an alias", () => {
   beforeEach(() => {
     site.defineFor(A, [K2]);
     expect(site.release(1, [A], [K2], { alias: "fw" })).toBe("published");
+  });
+
+  it("goes to no release that is for others too", () => {
+    site.defineFor(A, [K3]);
+    site.defineFor(B, [K2]);
+    expect(site.release(2, [B], [K2], { alias: "other" })).toBe("published");
+    site.defineFor(B, [K3]);
+    expect(site.release(3, [A, B], [K3], { alias: "other" })).toBe("alias-in-use");
   });
 
   it("is of one component", () => {

@@ -3,9 +3,11 @@ import { nodeCrypto } from "../../src/adapters/node-crypto.ts";
 import { decodeCbor, encodeCbor, tagged, type CborMap } from "../../src/codec/cbor.ts";
 import { keyPairOf, nobleCrypto } from "../../src/crypto/noble-crypto.ts";
 import { createEnvelope, signEnvelope, uuid5 } from "../../src/suit/author.ts";
+import { Condition as C, Directive as D, ManifestKey, Parameter as P } from "../../src/suit/keys.ts";
 import { openRelease } from "../../src/suit/release.ts";
 import { randomBytes } from "../../src/util/random.ts";
 import { SeededRandom } from "../../simulator/engine/random.ts";
+import { AUTHOR, envelopeOf, identity, override, suitDigest } from "../support/suit-build.ts";
 import { createHash } from "node:crypto";
 import type { Tag } from "cbor-x";
 
@@ -89,4 +91,25 @@ it("UUIDs of version 5 are those that Appendix B of the draft prints for arm.com
   const dns = Buffer.from("6ba7b8109dad11d180b400c04fd430c8", "hex");
   const sha1 = (bytes: Uint8Array): Uint8Array => new Uint8Array(createHash("sha1").update(bytes).digest());
   expect(Buffer.from(uuid5(sha1, dns, "arm.com")).toString("hex")).toBe("fa6b4a53d5ad5fdfbe9de663e4d41ffe");
+});
+
+it("a release that changes who is trusted is none, in whatever procedure", () => {
+  const image = new Uint8Array(100);
+  const write = [D.SET_COMPONENT_INDEX, 1, ...override([P.CONTENT, Uint8Array.of(1)]), D.WRITE, 15];
+  const install = [D.SET_COMPONENT_INDEX, 0, ...override([P.URI, "sim:x"]), D.FETCH, 15, C.IMAGE_MATCH, 15];
+  const shared = [
+    D.SET_COMPONENT_INDEX,
+    0,
+    ...identity([P.IMAGE_DIGEST, suitDigest(image)], [P.IMAGE_SIZE, image.length]),
+  ];
+  const reasonWith = (section: number | undefined): string => {
+    const sections = { 20: install, ...(section === undefined ? {} : { [section]: write }) };
+    const components = [["app"], ["blockferry", "trust"]];
+    const opened = openRelease(nodeCrypto, envelopeOf({ components, shared, sections }), {
+      anchors: [AUTHOR.publicKey],
+    });
+    return opened.ok ? "ok" : opened.reason;
+  };
+  const written = [ManifestKey.LOAD, ManifestKey.INVOKE, ManifestKey.UNINSTALL].map(reasonWith);
+  expect([reasonWith(undefined), ...written]).toEqual(["ok", ...written.map(() => "trust-in-release")]);
 });

@@ -1,0 +1,44 @@
+import { toHex } from "../util/bytes.ts";
+import type { Listing } from "./catalogue.ts";
+import { GATEWAY_LIMITS } from "./limits.ts";
+
+/** Who needs an image: an operator, by a recovery image, a rollout or an update, or a device that has begun to fetch it. */
+export type Need = "ordered" | "begun";
+
+export interface Kept {
+  readonly current: Listing | undefined;
+  /** Releases of the same key that others took the place of, the latest first. */
+  readonly replaced: readonly Listing[];
+  readonly stands: (listing: Listing) => boolean;
+  readonly needOf: (digest: string) => Need | undefined;
+  /** So many stay whoever needs them. */
+  readonly last: number;
+}
+
+/**
+ * Replaced releases that go. Besides the last ones those stay that are the last for some class, and of those with an image
+ * that is needed the last ones for each of their classes. What operators need has its place whatever devices have begun.
+ */
+export function superfluous({ current, replaced, stands, needOf, last }: Kept): Listing[] {
+  const { maxReplaced, maxReplacedBegun } = GATEWAY_LIMITS;
+  const kept = current === undefined ? [] : [current];
+  const gone: Listing[] = [];
+  let begun = 0;
+  for (const [i, listing] of replaced.entries()) {
+    const classIds = classesIn(listing);
+    const peers = kept.filter((other) => stands(other) || !stands(listing));
+    const isFew = (few: number, digest?: string): boolean =>
+      classIds.some((id) => peers.filter((other) => isLike(other, id, digest)).length < few);
+    const needs = listing.images.flatMap(({ digest }) => (isFew(maxReplaced, digest) ? (needOf(digest) ?? []) : []));
+    const isKept = i < last || (stands(listing) && isFew(1)) || needs.includes("ordered");
+    if (isKept || (needs.includes("begun") && begun++ < maxReplacedBegun)) kept.push(listing);
+    else gone.push(listing);
+  }
+  return gone;
+}
+
+const classesIn = ({ release }: Listing): string[] => release.classIds.map(toHex);
+
+const isLike = (listing: Listing, classId: string, digest: string | undefined): boolean =>
+  classesIn(listing).includes(classId) &&
+  (digest === undefined || listing.images.some((image) => image.digest === digest));
