@@ -29,10 +29,15 @@ export function superfluous({ current, replaced, stands, needOf, last }: Kept): 
     const peers = kept.filter((other) => stands(other) || !stands(listing));
     const isFew = (few: number, digest?: string): boolean =>
       classIds.some((id) => peers.filter((other) => isLike(other, id, digest)).length < few);
-    const needs = listing.images.flatMap(({ digest }) => (isFew(maxReplaced, digest) ? (needOf(digest) ?? []) : []));
-    const isKept = i < last || (stands(listing) && isFew(1)) || needs.includes("ordered");
-    if (isKept || (needs.includes("begun") && begun++ < maxReplacedBegun)) kept.push(listing);
-    else gone.push(listing);
+    const isLast = i < last || (stands(listing) && isFew(1));
+    const missed = isLast ? [] : listing.images.filter(({ digest }) => isFew(maxReplaced, digest));
+    const needs = new Set(missed.map(({ digest }) => needOf(digest)));
+    const isBegun = needs.has("begun") && begun < maxReplacedBegun;
+    if (isLast || needs.has("ordered")) kept.push(listing);
+    else if (isBegun) {
+      kept.push(listing);
+      begun++;
+    } else gone.push(listing);
   }
   return gone;
 }
