@@ -2,22 +2,11 @@ import type { WantedImage } from "../image/image-fetch.ts";
 import type { Release } from "../suit/release.ts";
 import { toBase64Url, toHex } from "../util/bytes.ts";
 import { Holders, type Change } from "./holders.ts";
+import type { Listing } from "./listing.ts";
 import { GATEWAY_LIMITS } from "./limits.ts";
 import { superfluous, type Kept } from "./retention.ts";
 
-/** A release that the gateway offers, and where its image comes from. */
-export interface Listing {
-  readonly release: Release;
-  /** SHA-256 of the first image in hex. */
-  readonly digest: string;
-  /** All images that devices of the class may fetch. */
-  readonly images: readonly WantedImage[];
-  readonly source: string | undefined;
-  /** Signed tables of images' sectors, by the image's digest in hex. */
-  readonly tables: ReadonlyMap<string, Uint8Array>;
-  /** A further path for the image, for clients whose URI is fixed. */
-  readonly alias: string | undefined;
-}
+export type { Listing } from "./listing.ts";
 
 /** `/i/<id>`: 48 bits of the image's digest, short enough for a frame of 802.15.4. */
 export const imagePath = (digest: Uint8Array): string[] => ["i", toBase64Url(digest.subarray(0, 6))];

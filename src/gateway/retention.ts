@@ -1,5 +1,5 @@
 import { toHex } from "../util/bytes.ts";
-import type { Listing } from "./catalogue.ts";
+import type { Listing } from "./listing.ts";
 import { GATEWAY_LIMITS } from "./limits.ts";
 
 /** Who needs an image: an operator, by a recovery image, a rollout or an update, or a device that has begun to fetch it. */
