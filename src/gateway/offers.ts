@@ -151,7 +151,7 @@ export class Offers {
     const found = new Map<string, Listing>();
     const having = catalogue.having(digest).filter((one) => catalogue.stands(one));
     for (const classId of new Set(having.flatMap(({ release }) => release.classIds.map(toHex))))
-      found.set(releasePath(fromHex(classId)!, fromHex(digest)!).join("/"), aptest(having, digest, classId)!);
+      found.set(releasePath(fromHex(classId)!, fromHex(digest)!).join("/"), releaseFor(having, digest, classId)!);
     for (const path of this.#manifests.get(digest) ?? []) if (!found.has(path)) router.remove(path.split("/"));
     for (const [path, { release }] of found)
       router.add(path.split("/"), manifestResource(release.envelope, etagOf(crypto, release.envelope)));
@@ -295,7 +295,7 @@ export class Offers {
 const etagOf = (crypto: Crypto, bytes: Uint8Array): Uint8Array => crypto.sha256(bytes).subarray(0, 8);
 
 /** The release by which devices of a class come to have an image: not one that is for others there, or for one of them. */
-function aptest(having: readonly Listing[], digest: string, classId: string): Listing | undefined {
+function releaseFor(having: readonly Listing[], digest: string, classId: string): Listing | undefined {
   const isOneOf = ({ release }: Listing): boolean => release.classIds.map(toHex).includes(classId);
   const isForIt = (listing: Listing): boolean => classesOf(listing, digest).includes(classId);
   const isForAll = ({ release }: Listing): boolean => !release.deviceOf.has(classId);
