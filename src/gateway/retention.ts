@@ -1,3 +1,4 @@
+import { isSameKey } from "../codec/cose.ts";
 import { toHex } from "../util/bytes.ts";
 import type { Listing } from "./listing.ts";
 import { GATEWAY_LIMITS } from "./limits.ts";
@@ -17,7 +18,7 @@ export interface Kept {
 
 /**
  * Replaced releases that go. Besides the last ones those stay that are the last for some class, and of those with an image
- * that is needed the last ones for each of their classes. What operators need has its place whatever devices have begun.
+ * that is needed the last ones for each of their classes, by the same signers. What operators need has its place whatever devices have begun.
  */
 export function superfluous({ current, replaced, stands, needOf, last }: Kept): Listing[] {
   const { maxReplaced, maxReplacedBegun } = GATEWAY_LIMITS;
@@ -27,10 +28,12 @@ export function superfluous({ current, replaced, stands, needOf, last }: Kept): 
   for (const [i, listing] of replaced.entries()) {
     const classIds = classesIn(listing);
     const peers = kept.filter((other) => stands(other) || !stands(listing));
-    const isFew = (few: number, digest?: string): boolean =>
-      classIds.some((id) => peers.filter((other) => isLike(other, id, digest)).length < few);
-    const isLast = i < last || (stands(listing) && isFew(1));
-    const missed = isLast ? [] : listing.images.filter(({ digest }) => isFew(maxReplaced, digest));
+    const isLast = i < last || (stands(listing) && classIds.some((id) => !peers.some((other) => isFor(other, id))));
+    // A key that is revoked may take all those away that it has signed.
+    const alike = isLast ? [] : peers.filter((other) => hasSignersOf(other, listing));
+    const isFew = (digest: string): boolean =>
+      classIds.some((id) => alike.filter((other) => isFor(other, id) && has(other, digest)).length < maxReplaced);
+    const missed = isLast ? [] : listing.images.filter(({ digest }) => isFew(digest));
     const needs = new Set(missed.map(({ digest }) => needOf(digest)));
     const isBegun = needs.has("begun") && begun < maxReplacedBegun;
     if (isLast || needs.has("ordered")) kept.push(listing);
@@ -44,6 +47,9 @@ export function superfluous({ current, replaced, stands, needOf, last }: Kept): 
 
 const classesIn = ({ release }: Listing): string[] => release.classIds.map(toHex);
 
-const isLike = (listing: Listing, classId: string, digest: string | undefined): boolean =>
-  classesIn(listing).includes(classId) &&
-  (digest === undefined || listing.images.some((image) => image.digest === digest));
+const isFor = (listing: Listing, classId: string): boolean => classesIn(listing).includes(classId);
+
+const has = ({ images }: Listing, digest: string): boolean => images.some((image) => image.digest === digest);
+
+const hasSignersOf = (other: Listing, { release }: Listing): boolean =>
+  release.signers.every((key) => other.release.signers.some((another) => isSameKey(key, another)));

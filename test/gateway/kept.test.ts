@@ -77,6 +77,15 @@ describe("an image that is needed stays by a release that is as good for whoever
     site.both(() => expect([site.given(70), records().length]).toEqual(["release-withdrawn", maxReplaced]));
   });
 
+  it("nor by many that one key has signed, where another one has signed it", () => {
+    site.defineFor(A, [K2, K3]);
+    site.release(1, [A], [K2], { image: 70 });
+    ok(recovery(70));
+    for (let n = 2; n <= 2 * maxReplaced + 2; n++) site.release(n, [A], [K3], { image: 70 });
+    site.revoke(K3);
+    site.both(() => expect([site.image(70), site.given(70)]).toEqual(["2.05", "given"]));
+  });
+
   it("nor by one with signers that are fewer, though it was not known when it came that others count", () => {
     site.defineFor(A, [K2]);
     site.release(1, [A], [K2, K3], { image: 70 });
