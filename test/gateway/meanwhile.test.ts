@@ -47,6 +47,14 @@ it.each<[string, LifecycleEvent, number]>([
   expect(answers).toEqual([codeText(code)]);
 });
 
+it("a release whose class is defined with others while its image comes is not published", () => {
+  site.defineFor(A, [K2]);
+  site.begin(1, [A], [K2]);
+  site.defineFor(A, [K3]);
+  expect(site.bench.outcomes).toMatchObject([{ kind: "refused", reason: "signature-invalid" }]);
+  site.both(() => expect([site.manifest(A), site.image(1)]).toEqual(["4.04", "4.04"]));
+});
+
 const hardware = { rng: true, rtc: true, slots: 2, recoveryImage: false, ramBytes: 262_144 };
 function define(fleet: RolloutSite, id: Uint8Array, key: PrivateKey): void {
   const authorities = [{ ...keyRecord(key.publicKey), name: "x" }];

@@ -64,6 +64,16 @@ describe("a key that was revoked takes along what nobody else stands for", () =>
     expect([site.ask(path), site.ask(images)]).toEqual(["4.04", "4.04"]);
   });
 
+  it("of a class that nobody defined too", () => {
+    site = new TrustBench({ anchors: [author.publicKey, second.publicKey] });
+    expect(site.publish(dependent(second, author))).toBe("published");
+    expect(site.ask(images)).toBe("2.05");
+    site.revoke(author);
+    expect(site.ask(images)).toBe("4.04");
+    site.bench.restart();
+    expect(site.ask(images)).toBe("4.04");
+  });
+
   it("and signs none, and nor does escrow", () => {
     const escrow = [keyRecord(third.publicKey)];
     site.define({ id: toHex(CLASS), vendorId: toHex(VENDOR), authorities: both, escrow });
