@@ -197,7 +197,7 @@ describe("whatever is lost, doubled, delayed or restarted", () => {
     "%s: a restart of either side at any point of the way costs no more than a pause",
     (behaviour) => {
       const verdicts: string[] = [];
-      for (let step = 0; step < 60; step++) {
+      for (let step = 0; step < 60; step += effort(2, 1)) {
         for (const side of ["gateway", "mote"] as const) {
           const site = siteWith(behaviour);
           site.update("m");
@@ -226,7 +226,7 @@ describe("whatever is lost, doubled, delayed or restarted", () => {
   it.each(["pull-only", "push-only"])("%s: all fates of any three datagrams one behind the other", (behaviour) => {
     const FATES = [1, 0, 2, "late"] as const;
     let longest = 0;
-    for (let first = 0; first === 0 || first < longest; first += effort(12, 3)) {
+    for (let first = 0; first === 0 || first < longest; first += effort(18, 3)) {
       for (let code = 0; code < FATES.length ** 3; code++) {
         const site = siteWith(behaviour, {}, 500);
         let sent = 0;

@@ -17,7 +17,7 @@ import { effort } from "../support/effort.ts";
  * crashes and writes that failed, one that is started anew offers what the one that ran did.
  */
 
-const HISTORIES = effort(80, 400);
+const HISTORIES = effort(60, 400);
 const KEYS = [keyOf(81), keyOf(82)];
 /** The last one is defined late, or never: until then the anchor of the configuration speaks for it. */
 const CLASSES = [classId, new Uint8Array(16).fill(0xee), new Uint8Array(16).fill(0x11), new Uint8Array(16).fill(0x77)];

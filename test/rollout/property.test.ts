@@ -65,8 +65,8 @@ describe("any rollout, whatever devices, disks, processes and operators do", () 
   const commands: readonly RolloutCommand[] = ["pause", "resume", "stop", "cancel", "retry", "start"];
 
   it.each([
-    ["without operators", 0, effort(40, 120)],
-    ["with operators", 8, effort(70, 200)],
+    ["without operators", 0, effort(25, 120)],
+    ["with operators", 8, effort(50, 200)],
   ])("keeps its thresholds, commands once per attempt, and ends: %s", (_name, maxLength, numRuns) => {
     const operator = fc.array(fc.constantFrom(...commands), { minLength: maxLength / 8, maxLength });
     fc.assert(
