@@ -12,7 +12,8 @@ export function encodedSize({ token, options, payload }: CoapMessage): number {
   return size;
 }
 
-const extended = (value: number): number => (value < 13 ? 0 : value < 269 ? 1 : 2);
+/** Bytes behind the nibble of a delta or a length: one for 13, two for 14. */
+const extended = (value: number): number => Math.max(0, nibble(value) - 12);
 
 /** A new datagram for `message` (RFC 7252 section 3). */
 export function encodeMessage(message: CoapMessage): Uint8Array {
