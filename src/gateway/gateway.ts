@@ -3,6 +3,7 @@ import { CoapEndpoint } from "../coap/endpoint.ts";
 import { DEFAULT_PARAMETERS, type TransmissionParameters } from "../coap/parameters.ts";
 import { Router } from "../coap/router.ts";
 import { ImageCache, type ImageState, type CacheEvent } from "../image/image-cache.ts";
+import { isSameSource } from "../image/image-fetch.ts";
 import type { Command, CommandEvent } from "../ports/commands.ts";
 import type { PeerAddress, Transmit } from "../ports/datagram.ts";
 import type { Durability, StoreOp } from "../ports/store.ts";
@@ -343,9 +344,16 @@ export class Gateway {
     } else if (event.kind === "evicted") {
       this.#offers.evicted(nowUs, digest);
     } else {
-      this.#served.settle(nowUs, digest);
-      this.#devices.updates.imageSettled(nowUs, digest, event.kind !== "failed");
-      this.#publishing.imageSettled(nowUs, digest, event.kind === "failed" ? event : undefined);
+      const failure = event.kind === "failed" ? event : undefined;
+      this.#publishing.imageSettled(nowUs, digest, failure);
+      const offered = this.#catalogue.image(digest);
+      // What failed may be another release's word about it.
+      if (failure !== undefined && offered !== undefined && !isSameSource(offered, failure.image))
+        this.#cache.ensure(nowUs, offered);
+      else {
+        this.#served.settle(nowUs, digest);
+        this.#devices.updates.imageSettled(nowUs, digest, failure === undefined);
+      }
     }
   }
 

@@ -1,4 +1,5 @@
 import type { ImageCache } from "../image/image-cache.ts";
+import { isSameSource, type WantedImage } from "../image/image-fetch.ts";
 import type { Log } from "../ports/log.ts";
 import type { Metrics } from "../ports/metrics.ts";
 import type { Refusal } from "../lifecycle/admission.ts";
@@ -41,14 +42,14 @@ export class Publishing {
   }
 
   /** An image that publications wait for is there, or cannot be had. */
-  imageSettled(
-    nowUs: number,
-    digest: string,
-    failure: { readonly reason: string; readonly detail: string } | undefined,
-  ): void {
+  imageSettled(nowUs: number, digest: string, failure: (Refusal & { readonly image: WantedImage }) | undefined): void {
     const { publications, cache } = this.#parts;
     if (failure !== undefined) {
-      for (const publication of publications.waitingFor(digest)) this.#refuse(nowUs, publication, failure);
+      for (const publication of publications.waitingFor(digest)) {
+        const own = publication.listing.images.find((image) => image.digest === digest)!;
+        if (isSameSource(own, failure.image)) this.#refuse(nowUs, publication, failure);
+        else cache.ensure(nowUs, own);
+      }
       return;
     }
     const { complete, wrong } = publications.imageCame(digest, cache.memory(digest));

@@ -12,7 +12,14 @@ import type { CacheBudget } from "./limits.ts";
 
 export type CacheEvent =
   | { readonly kind: "ready"; readonly digest: string }
-  | { readonly kind: "failed"; readonly digest: string; readonly reason: string; readonly detail: string }
+  /** It could not be had as this one; who says that it is somewhere else may ask again. */
+  | {
+      readonly kind: "failed";
+      readonly digest: string;
+      readonly image: WantedImage;
+      readonly reason: string;
+      readonly detail: string;
+    }
   /** The disk copy was given up to make room. */
   | { readonly kind: "evicted"; readonly digest: string }
   /** The fetch has a validator that a later resume needs. */
@@ -327,11 +334,12 @@ export class ImageCache {
   }
 
   #fail(nowUs: number, job: Job, reason: string, detail: string): void {
-    const { digest } = job.image;
+    const { image } = job;
+    const { digest } = image;
     this.#jobs.delete(digest);
     this.#parts.log.event("error", "image-unavailable", { digest, reason, detail });
     this.#parts.metrics.count("image_unavailable", reason);
-    this.#events.push({ kind: "failed", digest, reason, detail });
+    this.#events.push({ kind: "failed", digest, image, reason, detail });
     this.#startQueued(nowUs);
   }
 

@@ -14,6 +14,10 @@ export interface WantedImage {
   readonly content?: Uint8Array | undefined;
 }
 
+/** Whether what is said of an image by one release holds for another's too. */
+export const isSameSource = (one: WantedImage, other: WantedImage): boolean =>
+  one.uri === other.uri && one.size === other.size;
+
 export type FetchStep =
   | { readonly kind: "command"; readonly command: Command }
   | { readonly kind: "wait"; readonly untilUs: number; readonly reason: string; readonly detail: string }

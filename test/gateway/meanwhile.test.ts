@@ -129,3 +129,27 @@ it("bytes that a record has instead of those that were signed are nobody's image
   expect(site.bench.events).toContainEqual({ event: "record-not-recovered", reason: "integrated-payload-mismatch" });
   expect([site.manifest(A), site.bench.gateway.listings()]).toEqual(["4.04", []]);
 });
+
+it("publications of one image that say that it is in different places end each by its own", () => {
+  site.defineFor(A, [K3]);
+  const before = site.bench.outcomes.length;
+  site.begin(1, [A], [K3], { uri: "sim:gone" });
+  for (const n of [2, 3, 4]) site.begin(n, [A], [K3], { image: 1, component: n, uri: n === 3 ? "sim:lost" : "sim:1" });
+  site.bench.run(1);
+  const ends = site.bench.outcomes.slice(before).map((one) => (one.kind === "refused" ? one.reason : one.operation));
+  expect(ends).toEqual(["not-found", 2, 3, 4]);
+  expect(site.image(1)).toBe("2.05");
+});
+
+it("who asks for an image is not answered by what another release says of it", () => {
+  site.defineFor(A, [K3]);
+  site.release(1, [A], [K3]);
+  site.bench.disk.blobs.clear();
+  site.bench.restart();
+  site.begin(2, [A], [K3], { image: 1, component: 2, uri: "sim:gone" });
+  site.bench.sent.length = 0;
+  site.bench.loop.datagram(getBlock(imagePath(sha256(imageOf(1))), 0, 2, 4_244), CLIENT);
+  site.bench.run(1);
+  expect(codeText(decoded(site.bench.sent.at(-1)!).code)).toBe("2.05");
+  expect(site.bench.outcomes.at(-1)).toMatchObject({ kind: "refused", reason: "not-found" });
+});
