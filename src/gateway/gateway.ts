@@ -11,6 +11,7 @@ import type { Transfer } from "../transfer/transfer.ts";
 import type { Updates } from "../lwm2m/update/updates.ts";
 import { registerKeptUs } from "../lwm2m/registration.ts";
 import { AccessTokens } from "./access.ts";
+import { Answers } from "./answers.ts";
 import { Webhooks, type WebhooksParts } from "./webhooks.ts";
 import { FleetDesk } from "./fleet-desk.ts";
 import type { GatewayParts, Recovered } from "./parts.ts";
@@ -64,6 +65,7 @@ export class Gateway {
   readonly desk: LifecycleDesk;
   /** Who may use the API over the network. */
   readonly access: AccessTokens;
+  readonly answers: Answers;
   readonly clock: WallClock;
   /** Who is told of what happens. */
   readonly webhooks: Webhooks;
@@ -101,8 +103,7 @@ export class Gateway {
     const offered = { catalogue, served, router, desk, judge: this.#publications, updates };
     const notify = (nowUs: number, path: string): void => this.#endpoint.notify(nowUs, path);
     const needOf = (nowUs: number, digest: string): Need | undefined => this.#needOf(nowUs, digest);
-    const storeLazily = (ops: readonly StoreOp[]): void => this.#storeLazily(ops);
-    this.#offers = new Offers({ crypto, log, metrics, notify, ...offered, needOf, storeLazily });
+    this.#offers = new Offers({ crypto, log, metrics, notify, ...offered, needOf, storeLazily: this.#storeLazily });
     const refusalToGive = this.#offers.refusalToGive.bind(this.#offers);
     const store = (ops: readonly StoreOp[], durability: Durability): number => this.#store(ops, durability);
     const { maxConcurrentUpdates: maxConcurrent = 100, name = "gateway", webhooks: targets = [] } = parts;
@@ -113,6 +114,7 @@ export class Gateway {
     const [publications, offers, cache] = [this.#publications, this.#offers, this.#cache];
     this.#publishing = new Publishing({ log, metrics, publications, cache, desk, offers });
     this.access = new AccessTokens({ crypto, random: parts.random.fork("access"), unixMs, store: durably });
+    this.answers = new Answers({ unixMs, store: durably });
     const send: WebhooksParts["send"] = (command) => {
       this.#commands.push({ ...command, id: this.#nextId });
       return this.#nextId++;
@@ -298,21 +300,21 @@ export class Gateway {
     return earlier(this.#endpoint.pollTimeout(), next);
   }
 
-  #storeLazily(ops: readonly StoreOp[]): void {
+  readonly #storeLazily = (ops: readonly StoreOp[]): void => {
     if (ops.length > 0) this.#store(ops, "lazy");
-  }
+  };
 
   #recover(nowUs: number, entries: Recovered["entries"]): void {
     const { crypto, anchors, log, metrics } = this.#parts;
     const [catalogue, cache, transfers] = [this.#catalogue, this.#cache, this.#transfers];
+    const storeLazily = this.#storeLazily;
     const records = [...entries];
     for (const key of this.desk.recover(records)) tellDamaged({ log, metrics }, key, "record-damaged");
     const trusted = [...anchors, ...this.desk.anchors()];
     const publications = this.#publications;
-    const storeLazily = (ops: readonly StoreOp[]): void => this.#storeLazily(ops);
     const recovery = { crypto, anchors: trusted, log, metrics, catalogue, cache, transfers, publications, storeLazily };
     this.#offers.recover(nowUs, recoverImages(recovery, records));
-    recoverDevices(recovery, [this.#devices, this.fleet, this.access, this.webhooks], nowUs, records);
+    recoverDevices(recovery, [this.#devices, this.fleet, this.access, this.answers, this.webhooks], nowUs, records);
     removeStrays(recovery);
     this.#devices.begin(nowUs);
     this.#offers.begin(nowUs);
@@ -365,7 +367,7 @@ export class Gateway {
     }
     const isDone = event.kind === "done";
     this.#devices.stored(nowUs, id, isDone);
-    this.access.stored(id, isDone);
+    for (const owner of [this.access, this.answers]) owner.stored(id, isDone);
     this.fleet.stored(nowUs, id, isDone, event.kind === "failed" ? event.detail : "");
     this.desk.stored(nowUs, id, event.kind === "failed" ? event : undefined);
   }

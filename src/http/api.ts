@@ -45,6 +45,12 @@ export async function createApi(
   const call = (action: (nowUs: number) => void): void => control.call(action);
   const app = await createServer(options, {
     token: (secret) => gateway.access.check(secret, unixMs()),
+    answers: {
+      known: (key) => gateway.answers.known(key, unixMs()),
+      begin: async (key, print) =>
+        await new Promise((resolve) => call((nowUs) => gateway.answers.begin(nowUs, key, print, resolve))),
+      end: async (key, answer) => await new Promise((resolve) => call(() => gateway.answers.end(key, answer, resolve))),
+    },
     count: (status) => control.count?.("http_requests", String(status)),
     audit: (caller, method, path, status) =>
       call((nowUs) => gateway.desk.noteOperator(nowUs, caller.name, { method, path, status, role: caller.role })),

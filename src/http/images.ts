@@ -122,7 +122,7 @@ function addPublishing(app: FastifyInstance, control: ImagesControl): void {
     "/v1/images",
     {
       schema: { summary: "Publishes a signed manifest and its images", body: PublishBody },
-      config: { access: "operate" },
+      config: { access: "operate", isRepeatable: true },
     },
     async (request, reply) => {
       const { body, caller } = request;

@@ -34,6 +34,10 @@ export const PROBLEMS: Readonly<Record<string, readonly [status: number, meaning
     409,
     "The first request by this `Idempotency-Key`, or another connection of this upload, is under way.",
   ],
+  "outcome-unknown": [
+    409,
+    "The gateway stopped while it did what this `Idempotency-Key` asked for: look whether it is done, and ask by another.",
+  ],
   "update-under-way": [409, "Another update of the device is under way."],
   "wrong-offset": [409, "An upload goes on at the offset that a GET tells."],
   "wrong-state": [409, "The rollout's state does not allow it; `detail` names it."],

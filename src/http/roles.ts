@@ -28,5 +28,7 @@ declare module "fastify" {
   }
   interface FastifyContextConfig {
     access?: Access;
+    /** It may be asked for again where nobody knows whether it is done (`Idempotency-Key`). */
+    isRepeatable?: boolean;
   }
 }

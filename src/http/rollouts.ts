@@ -154,7 +154,10 @@ function addChanges(app: FastifyInstance, control: RolloutsControl): void {
   const { rollouts } = gateway.fleet;
   app.post<{ Body: unknown; Headers: { "idempotency-key"?: string } }>(
     "/v1/rollouts",
-    { schema: { summary: "Creates a rollout; nothing is started", body: RolloutBody }, config: { access: "operate" } },
+    {
+      schema: { summary: "Creates a rollout; nothing is started", body: RolloutBody },
+      config: { access: "operate", isRepeatable: true },
+    },
     async (request, reply) => {
       const spec = specOf(gateway, request.body);
       if (typeof spec === "string") return refuse(reply, 422, "no-such-image", spec);

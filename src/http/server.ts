@@ -1,4 +1,3 @@
-import { createHash } from "node:crypto";
 import rateLimit from "@fastify/rate-limit";
 import swagger from "@fastify/swagger";
 import fastify, {
@@ -8,19 +7,13 @@ import fastify, {
   type FastifyServerOptions,
 } from "fastify";
 import { jsonSchemaTransform, validatorCompiler } from "fastify-type-provider-zod";
-import { LRUCache } from "lru-cache";
 import type { TokenRecord } from "../gateway/access.ts";
+import { addIdempotency, type AnswersPort } from "./idempotency.ts";
 import { PROBLEM_TYPE, problemOf, refuse } from "./problem.ts";
 import { mayUse, ROLES, type Caller, type Role } from "./roles.ts";
 
 export const HTTP_LIMITS = {
   maxBodyBytes: 1_048_576,
-  /** Answers that are kept for those who ask once more by the same `Idempotency-Key`. */
-  idempotencyKeys: 2_000,
-  idempotencyMs: 86_400_000,
-  idempotencyBytes: 16_777_216,
-  /** Longer answers are not kept: they are given anew. */
-  idempotencyAnswerBytes: 262_144,
   /** Over the network: a connection on which nothing comes or goes is closed. */
   idleMs: 120_000,
   requestsPerMinute: 1_200,
@@ -36,6 +29,7 @@ export interface ServerOptions {
 
 export interface ServerParts {
   readonly token: (secret: string) => TokenRecord | undefined;
+  readonly answers: AnswersPort;
   /** Told of each answer. */
   readonly count: (status: number) => void;
   /** Told of each change that was asked for, and what became of it. */
@@ -92,7 +86,7 @@ export async function createServer(options: ServerOptions, parts: ServerParts): 
     },
     transform: jsonSchemaTransform,
   });
-  addIdempotency(app);
+  addIdempotency(app, parts.answers);
   app.addHook("onResponse", (request, reply, done) => {
     const { method, url } = request;
     parts.count(reply.statusCode);
@@ -152,57 +146,4 @@ async function authorize(request: FastifyRequest, reply: FastifyReply): Promise<
   if (routeOptions.url !== undefined && !mayUse(caller.role, access))
     return refuse(reply, 403, "not-allowed", `the role ${caller.role} may not ${access}`);
   return undefined;
-}
-
-interface Answered {
-  readonly print: string;
-  readonly status: number;
-  readonly type: string;
-  readonly payload: string;
-}
-
-/** The same POST by the same key is answered as it was, and done once. */
-function addIdempotency(app: FastifyInstance): void {
-  const answers = new LRUCache<string, Answered | "under-way">({
-    max: HTTP_LIMITS.idempotencyKeys,
-    maxSize: HTTP_LIMITS.idempotencyBytes,
-    sizeCalculation: (one) => (one === "under-way" ? 1 : one.payload.length + 1),
-    ttl: HTTP_LIMITS.idempotencyMs,
-  });
-  const asking = new WeakSet<FastifyRequest>();
-  const keyOf = ({ method, headers, caller, url }: FastifyRequest): string | undefined => {
-    const key = headers["idempotency-key"];
-    // A secret is shown once, whoever asks again.
-    if (url.startsWith("/v1/tokens")) return undefined;
-    return method === "POST" && typeof key === "string" ? `${caller.id} ${url} ${key.slice(0, 200)}` : undefined;
-  };
-  const printOf = (body: unknown): string =>
-    createHash("sha256")
-      .update(JSON.stringify(body ?? null))
-      .digest("hex");
-  app.addHook("preHandler", async (request, reply) => {
-    const key = keyOf(request);
-    if (key === undefined) return undefined;
-    const known = answers.get(key);
-    if (known === "under-way") return refuse(reply, 409, "under-way", "the first request by this key is under way yet");
-    if (known === undefined) {
-      answers.set(key, "under-way");
-      asking.add(request);
-      return undefined;
-    }
-    if (known.print !== printOf(request.body))
-      return refuse(reply, 422, "key-reused", "this Idempotency-Key came with another body before");
-    return reply.code(known.status).type(known.type).header("idempotency-replayed", "true").send(known.payload);
-  });
-  app.addHook("onSend", async (request, reply, payload) => {
-    const key = keyOf(request);
-    if (key === undefined || !asking.has(request) || typeof payload !== "string") return payload;
-    // What failed may be tried again by the same key.
-    if (reply.statusCode >= 500 || payload.length > HTTP_LIMITS.idempotencyAnswerBytes) answers.delete(key);
-    else {
-      const type = String(reply.getHeader("content-type") ?? "application/json");
-      answers.set(key, { print: printOf(request.body), status: reply.statusCode, type, payload });
-    }
-    return payload;
-  });
 }

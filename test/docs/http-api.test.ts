@@ -126,8 +126,9 @@ curl -H "Authorization: Bearer $TOKEN" http://127.0.0.1:8080/v1/rollouts
 - **Lists** of rollouts, their devices and decisions, and of the fleet come in pages: \`{"items": […], "next": "…"}\`; \`cursor\` takes the \`next\`. Devices, updates,
   transfers and tokens are arrays, whole or with \`limit\` and a \`Link\` to the next page; the audit log takes \`after\` and \`limit\`.
 - **Writes** of what has an \`ETag\` take it as \`If-Match\`; 412 means that somebody else was there first.
-- **\`Idempotency-Key\`** on a POST: the same key gets the same answer for a day, and the thing is done once. Keys are kept
-  in memory; a rollout's key holds behind a restart too.
+- **\`Idempotency-Key\`** on a POST: the same key gets the same answer for a day, and the thing is done once, behind a
+  restart too. Where the gateway was killed while it did it, the key is answered by \`outcome-unknown\` (rollouts and images
+  are simply asked for once more, which does nothing twice). Of the last 2,000 keys answers of up to 128 KiB are kept.
 - **Events**: \`GET /v1/events\` is a stream of server-sent events (\`rollout\`, \`update\`, \`device\`); it goes on behind
   \`Last-Event-ID\`, and says \`gap\` where some are not there any more.
 - **Uploads**: \`POST /v1/uploads\` with length and SHA-256, then \`PATCH\` from \`Upload-Offset\` on, as often as the line
