@@ -1,4 +1,6 @@
-import type { Router } from "../coap/router.ts";
+import type { CoapResponse } from "../coap/request.ts";
+import type { ResourceHandler, Router } from "../coap/router.ts";
+import type { PeerAddress } from "../ports/datagram.ts";
 import type { Crypto } from "../ports/crypto.ts";
 import type { Log } from "../ports/log.ts";
 import type { Metrics } from "../ports/metrics.ts";
@@ -104,7 +106,7 @@ export class Offers {
 
   /** Brings what is at some paths up to date. Digests of the images of whoever was there, and is. */
   #show(nowUs: number, changes: ReadonlyMap<string, Change>): Set<string> {
-    const { catalogue, crypto, router, served, notify } = this.#parts;
+    const { catalogue, router, served, notify } = this.#parts;
     const touched = new Set<string>();
     for (const [path, { before, after }] of changes) {
       const listing = after === undefined ? undefined : catalogue.get(after)!;
@@ -116,13 +118,16 @@ export class Offers {
         continue;
       }
       if (listing === undefined) router.remove(path.split("/"));
-      else {
-        const { envelope } = listing.release;
-        router.add(path.split("/"), manifestResource(envelope, etagOf(crypto, envelope), path));
-      }
+      else router.add(path.split("/"), this.#manifest(listing, path));
       notify(nowUs, path); // whoever observes it hears that it has gone, too
     }
     return touched;
+  }
+
+  #manifest({ release: { envelope }, images }: Listing, observable?: string): ResourceHandler {
+    const { crypto, served } = this.#parts;
+    const refusal = (peer: PeerAddress): CoapResponse | undefined => served.manifestRefusal(peer, images);
+    return manifestResource(envelope, etagOf(crypto, envelope), refusal, observable);
   }
 
   /** Whoever knows what it is for fetches it before the image; who does not, does without. */
@@ -147,14 +152,13 @@ export class Offers {
 
   /** Of each class the manifest by which its devices come to have an image, be it one that was replaced. */
   #showManifests(digest: string): void {
-    const { catalogue, crypto, router } = this.#parts;
+    const { catalogue, router } = this.#parts;
     const found = new Map<string, Listing>();
     const having = catalogue.having(digest).filter((one) => catalogue.stands(one));
     for (const classId of new Set(having.flatMap(({ release }) => release.classIds.map(toHex))))
       found.set(releasePath(fromHex(classId)!, fromHex(digest)!).join("/"), releaseFor(having, digest, classId)!);
     for (const path of this.#manifests.get(digest) ?? []) if (!found.has(path)) router.remove(path.split("/"));
-    for (const [path, { release }] of found)
-      router.add(path.split("/"), manifestResource(release.envelope, etagOf(crypto, release.envelope)));
+    for (const [path, listing] of found) router.add(path.split("/"), this.#manifest(listing));
     if (found.size === 0) this.#manifests.delete(digest);
     else this.#manifests.set(digest, [...found.keys()]);
   }

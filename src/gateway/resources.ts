@@ -102,6 +102,15 @@ export class ServedImages {
     else this.#watched.set(address, watcher);
   }
 
+  /** Why who asks gets no manifest: it may have none of its images, or not all of those that it brings along. */
+  manifestRefusal(peer: PeerAddress, images: readonly WantedImage[]): CoapResponse | undefined {
+    const { mayHave, metrics } = this.#parts;
+    const may = ({ digest }: WantedImage): boolean => mayHave?.(peer, digest) !== false;
+    if (images.some(may) && images.every((image) => image.content === undefined || may(image))) return undefined;
+    metrics.count("coap_refused", "quarantined");
+    return { code: Code.FORBIDDEN };
+  }
+
   withdraw(path: readonly string[]): void {
     this.#served.delete(path.join("/"));
     this.#router.remove(path);
@@ -210,11 +219,18 @@ class ServedImage implements BlockResource, ResourceHandler {
  * The envelope of a release. Its ETag lets a mote ask cheaply whether it is still that one; one that stays awake may
  * observe it (RFC 7641) where it is the current one of a class, at the path `observable`.
  */
-export function manifestResource(envelope: Uint8Array, etag: Uint8Array, observable?: string): ResourceHandler {
+export function manifestResource(
+  envelope: Uint8Array,
+  etag: Uint8Array,
+  refusal: (peer: PeerAddress) => CoapResponse | undefined,
+  observable?: string,
+): ResourceHandler {
   const body = { bytes: envelope, etag, contentFormat: ContentFormat.OCTET_STREAM };
-  if (observable === undefined) return { get: () => ({ code: Code.CONTENT, body }) };
+  const content = { code: Code.CONTENT, body, ...(observable === undefined ? {} : { observable }) };
+  const get: ResourceHandler["get"] = (_nowUs, { peer }) => refusal(peer) ?? content;
+  if (observable === undefined) return { get };
   return {
     attributes: { ct: ContentFormat.OCTET_STREAM, sz: envelope.length, rt: "blockferry.manifest", obs: true },
-    get: () => ({ code: Code.CONTENT, body, observable }),
+    get,
   };
 }

@@ -293,16 +293,19 @@ export function payloadsOf(ways: readonly PlannedWay[]): PlannedPayload[] {
  * What the ways have a device store that comes with the manifest: integrated in its envelope, where the digest is the
  * one that was signed, or written out in it.
  */
-export function contentsOf(crypto: Crypto, ways: readonly PlannedWay[], { manifest }: OpenManifest): PlannedPayload[] {
-  const dependencies = new Set(
-    [...manifest.dependencies.keys()].map((index) => componentName(manifest.components[index]!)),
-  );
+export function contentsOf(crypto: Crypto, ways: readonly PlannedWay[]): PlannedPayload[] {
   const contents = new Map<string, PlannedPayload>();
+  const hashes = new Map<Uint8Array, Uint8Array>();
+  const hashOf = (content: Uint8Array): Uint8Array => {
+    const hash = hashes.get(content) ?? crypto.sha256(content);
+    hashes.set(content, hash);
+    return hash;
+  };
   for (const step of ways.flatMap(({ steps }) => steps)) {
-    if (step.kind !== "store" || dependencies.has(componentName(step.component))) continue;
+    if (step.kind !== "store" || step.isDependency) continue;
     const { component, content, encryption, uri = "" } = step;
-    const [digest, size] = uri === "" ? [crypto.sha256(content), content.length] : [step.digest, step.size];
-    const name = `${digest === undefined ? "" : toHex(digest)} ${size} ${toHex(crypto.sha256(content))}`;
+    const [digest, size] = uri === "" ? [hashOf(content), content.length] : [step.digest, step.size];
+    const name = `${digest === undefined ? "" : toHex(digest)} ${size} ${toHex(hashOf(content))}`;
     contents.set(name, { component, uri, digest, size, encrypted: encryption !== undefined, content });
   }
   return [...contents.values()];

@@ -94,21 +94,26 @@ export function openRelease(crypto: Crypto, bytes: Uint8Array, trust: TrustPolic
     const ways = planProcedure(crypto, open, "update", { open: dependency });
     const failed = failureOf(ways);
     if (failed !== undefined) return refuse("not-processable", `${failed.section}: ${failed.detail}`);
-    const payloads = servedOf(payloadsOf(ways), contentsOf(crypto, ways, open));
+    const contents = contentsOf(crypto, ways);
     const isOther = ({ content, digest, size }: PlannedPayload): boolean =>
       content !== undefined &&
       digest !== undefined &&
       ((size !== undefined && size !== content.length) || !bytesEqual(crypto.sha256(content), digest));
     if ((depends || open.manifest.components.some(isTrustComponent)) && changesTrust(crypto, open, ways, dependency))
       return refuse(TRUST_IN_RELEASE.reason, TRUST_IN_RELEASE.detail);
-    if (payloads.some(isOther))
-      return refuse("integrated-payload-mismatch", "an integrated payload is not the one whose digest was signed");
+    const other = contents.find(isOther);
+    if (other !== undefined) return refuse("integrated-payload-mismatch", other.encrypted ? DECRYPTED : MISMATCH);
+    const payloads = servedOf(payloadsOf(ways), contents);
     return describe(bytes, open, { ways, payloads, depends }, trust.dialect ?? "draft-37");
   } catch (error) {
     if (error instanceof EnvelopeError) return refuse(error.reason, error.message);
     throw error;
   }
 }
+
+const MISMATCH = "an integrated payload is not the one whose digest was signed";
+const DECRYPTED =
+  "an integrated payload is decrypted as it is stored, so that nobody else can check it: store it as it is, and copy it with encryption-info";
 
 /** In whatever procedure. */
 function changesTrust(
@@ -131,7 +136,7 @@ function servedOf(fetched: readonly PlannedPayload[], contents: readonly Planned
 }
 
 const isSame = (a: Uint8Array | undefined, b: Uint8Array | undefined): boolean =>
-  a !== undefined && b !== undefined && bytesEqual(a, b);
+  a !== undefined && b !== undefined && (a === b || bytesEqual(a, b));
 
 interface Planned {
   readonly ways: readonly PlannedWay[];
@@ -226,7 +231,7 @@ function classesThatGet(
     steps.some(
       (step) =>
         (step.kind === "fetch" && isSame(step.digest, digest)) ||
-        (step.kind === "store" && isSame(step.content, content)),
+        (step.kind === "store" && (isSame(step.content, content) || isSame(step.digest, digest))),
     ),
   );
   const asked = getting.map((way) => identifiersOf([way], "class"));

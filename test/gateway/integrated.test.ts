@@ -1,12 +1,13 @@
 import { beforeEach, describe, expect, it } from "vitest";
 import { encodeCbor, tagged } from "../../src/codec/cbor.ts";
 import { nodeCrypto } from "../../src/adapters/node-crypto.ts";
-import { imagePath, manifestPath } from "../../src/gateway/catalogue.ts";
+import { imagePath, manifestPath, releasePath } from "../../src/gateway/catalogue.ts";
 import { openRelease } from "../../src/suit/release.ts";
-import { decodeEnvelope } from "../../src/suit/envelope.ts";
+import { decodeEnvelope, digestOf } from "../../src/suit/envelope.ts";
 import { Condition as C, Directive as D, Parameter as P, SuitTag } from "../../src/suit/keys.ts";
 import { toHex, utf8 } from "../../src/util/bytes.ts";
 import { author, classId, makeImage, vendorId } from "../support/gateway.ts";
+import { CLIENT } from "../support/pair.ts";
 import { siteOf } from "../support/rollout-site.ts";
 import { envelopeOf, identity, override, sha256, suitDigest } from "../support/suit-build.ts";
 import { TrustBench } from "../support/trust-bench.ts";
@@ -29,6 +30,21 @@ function publish(envelope: Uint8Array): string {
 }
 const paths = (...images: Uint8Array[]): string[] =>
   [manifestPath(classId, "00"), ...images.map((image) => imagePath(sha256(image)))].map((path) => site.ask(path));
+
+/** Fetches an image, and processes another manifest that it brings along. */
+function manifestWith(id: string, image: Uint8Array, dependency?: Uint8Array): Uint8Array {
+  const uri = `sim:${id}`;
+  site.bench.disk.upstream.set(uri, image);
+  const payloads = [{ image: { digest: sha256(image), size: image.length }, uri }];
+  const integratedOne = dependency && {
+    id: [utf8(`manifest of ${id}`)],
+    digest: digestOf(decodeEnvelope(dependency)),
+    uri: "#other",
+    integrated: dependency,
+  };
+  const dependencies = integratedOne === undefined ? [] : [integratedOne];
+  return site.update({ components: [{ id: [utf8(id)], payloads }], dependencies, invoke: false });
+}
 
 describe("a release that brings its image along", () => {
   it("is on offer, its image too, for clients that read no manifest; behind a restart and behind the next one as well", () => {
@@ -102,6 +118,41 @@ describe("a release that brings its image along", () => {
       expect(publish(encodeCbor(tagged(SuitTag.ENVELOPE, members)))).toBe("integrated-payload-mismatch");
     }
     expect(publish(envelope)).toBe("published");
+  });
+
+  it("is refused so too where some fetch what it is to be", () => {
+    site.bench.disk.upstream.set("sim:1", bytes);
+    const image = { digest, size: bytes.length };
+    const payloads = [
+      { slot: 0, image, uri: "sim:1" },
+      { slot: 1, image, uri: "#", integrated: makeImage(66, 3_000) },
+    ];
+    expect(publish(site.update({ components: [{ id: [Uint8Array.of(0)], payloads }] }))).toBe(
+      "integrated-payload-mismatch",
+    );
+  });
+
+  it("may depend on others that come with it, at any depth", () => {
+    const images = [95, 96, 97].map((seed) => makeImage(seed, 300));
+    const [leaf, middle] = images.slice(0, 2).reduce<Uint8Array[]>((inner, image, i) => {
+      return [...inner, manifestWith(`part ${i}`, image, inner.at(-1))];
+    }, []) as [Uint8Array, Uint8Array];
+    expect(leaf).not.toEqual(middle);
+    expect(publish(manifestWith("app", images[2]!, middle))).toBe("published");
+    expect(paths(...images).slice(1)).toEqual(["2.05", "2.05", "2.05"]);
+  });
+
+  it("is kept from a device in quarantine as its image is", () => {
+    site.define();
+    const device = "07".repeat(8);
+    site.submit({ kind: "device-provisioned", device, classId: toHex(classId), stage: 2 });
+    expect([publish(integrated(1)), publish(integrated(2, makeImage(92, 2_000)))]).toEqual(["published", "published"]);
+    site.submit({ kind: "device-quarantined", device, reason: "odd" });
+    site.bench.disk.entries.set(`held/${device}`, utf8(CLIENT.address));
+    site.bench.restart();
+    const asked = [imagePath(digest), releasePath(classId, digest), manifestPath(classId, "00")];
+    expect(asked.map((path) => site.ask(path))).toEqual(["4.03", "4.03", "2.05"]);
+    expect(site.bench.counters.snapshot()["coap_refused.quarantined"]).toBe(2);
   });
 
   it("is refused where no digest says what it is", () => {

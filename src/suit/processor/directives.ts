@@ -59,15 +59,16 @@ function actionOf(code: number, at: At, scope: Scope, memory: Memory): Action {
   };
   if (code === Directive.COPY) return { ...transfer, kind: "copy", source: sourceOf(at, scope) };
   scope.uses(component, undefined);
+  const isDependency = at.context.isDependency(at.index);
   if (code === Directive.WRITE) {
     const content = bytesParameter(parameters, Parameter.CONTENT);
     if (content === undefined) throw abort("operation-failed", "write lacks its content");
-    return { ...transfer, kind: "store", content };
+    return { ...transfer, kind: "store", content, isDependency };
   }
   const uri = parameters.get(Parameter.URI) as string | undefined;
   if (uri === undefined) throw abort("operation-failed", "fetch lacks its URI");
   const integrated = at.context.manifest.integrated.get(uri);
-  if (integrated !== undefined) return { ...transfer, kind: "store", content: integrated, uri };
+  if (integrated !== undefined) return { ...transfer, kind: "store", content: integrated, uri, isDependency };
   return { ...transfer, kind: "fetch", uri, args: bytesParameter(parameters, Parameter.FETCH_ARGUMENTS) };
 }
 

@@ -47,7 +47,13 @@ export type Question =
 export type Action =
   | (Transfer & { readonly kind: "fetch"; readonly uri: string; readonly args: Uint8Array | undefined })
   /** Bytes from within the manifest; with a URI from its envelope, where nobody has signed more than their digest. */
-  | (Transfer & { readonly kind: "store"; readonly content: Uint8Array; readonly uri?: string })
+  | (Transfer & {
+      readonly kind: "store";
+      readonly content: Uint8Array;
+      readonly uri?: string;
+      /** It is another manifest, whose digest is not that of these bytes. */
+      readonly isDependency: boolean;
+    })
   | (Transfer & { readonly kind: "copy"; readonly source: ComponentId })
   | { readonly kind: "swap"; readonly component: ComponentId; readonly source: ComponentId }
   | { readonly kind: "invoke"; readonly component: ComponentId; readonly args: Uint8Array | undefined }
