@@ -1,12 +1,11 @@
 import type { FleetDevice } from "../../src/rollout/fleet.ts";
-import type { Random } from "../../src/ports/random.ts";
-import { uintBelow } from "../../src/util/random.ts";
 import type { Quirks } from "../../src/lwm2m/quirks.ts";
 import type { RolloutSpec } from "../../src/rollout/spec.ts";
 import { SeededRandom } from "../engine/random.ts";
 import type { ChipProfile } from "../mote/profile.ts";
 import { parseCase } from "../scenarios/schema.ts";
 import { Lwm2mCell, type CellPlan, type ClientPlan } from "../world/lwm2m-cell.ts";
+import { edgesOf } from "./fleet-links.ts";
 
 /** A device as a run needs it. */
 export interface ModelDevice extends ClientPlan {
@@ -74,30 +73,6 @@ export function modelOf(devices: readonly FleetDevice[]): FleetModel {
     "no device is taken to fail for reasons of its own: what is at risk is at risk by its link",
   ];
   return { devices: model, assumptions };
-}
-
-/** Siblings that a node hears, so that it does not talk into what they say. */
-const HEARD_SIBLINGS = 8;
-
-/** The links of a fleet: a tree with each device at its hops, and neighbours that hear each other without getting a word. */
-function edgesOf(devices: readonly ModelDevice[], random: Random): string {
-  const links = new Map<string, number>();
-  const heard: [number, number][] = [];
-  const byDepth: number[][] = [[0]];
-  const order = devices.map((device, i) => ({ device, id: i + 1 })).toSorted((a, b) => a.device.hops - b.device.hops);
-  for (const { device, id } of order) {
-    // One that sleeps forwards for nobody; where all do, a device is nearer than was said.
-    let depth = Math.min(device.hops, byDepth.length);
-    while (depth > 1 && (byDepth[depth - 1]?.length ?? 0) === 0) depth--;
-    const parents = byDepth[depth - 1]!;
-    const parent = parents[uintBelow(random, parents.length)]!;
-    links.set(`${parent},${id}`, device.per).set(`${id},${parent}`, device.per);
-    if (device.queue === undefined) (byDepth[depth] ??= []).push(id);
-    for (let i = 0; i < HEARD_SIBLINGS && devices.length > 1; i++)
-      heard.push([id, 1 + uintBelow(random, devices.length)]);
-  }
-  for (const [a, b] of heard) if (a !== b && !links.has(`${a},${b}`)) links.set(`${a},${b}`, 1).set(`${b},${a}`, 1);
-  return ["from,to,per", ...[...links].map(([link, per]) => `${link},${per}`)].join("\n");
 }
 
 /** What a cell of a fleet is opened with. */

@@ -1,3 +1,4 @@
+import type { QueueMode } from "../mote/lwm2m/client-parts.ts";
 import type { ReceiverModel } from "../radio/channel.ts";
 import type { GilbertElliott } from "../radio/links.ts";
 import type { PathLoss } from "../radio/path-loss.ts";
@@ -56,7 +57,7 @@ export interface FaultSpec {
 export interface Lwm2mSpec {
   readonly lifetimeS: number;
   readonly graceS: number;
-  readonly queue?: { readonly wakeIntervalS: number; readonly awakeS: number } | undefined;
+  readonly queue?: QueueMode | undefined;
   readonly clients: readonly { readonly behaviour: string; readonly count: number }[];
 }
 

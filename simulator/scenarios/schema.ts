@@ -105,8 +105,8 @@ const lwm2m = z
   .strictObject({
     lifetimeS: z.int().min(1).default(86_400),
     graceS: z.int().min(0).default(120),
-    /** Queue Mode: asleep between; always on when absent. */
-    queue: z.strictObject({ wakeIntervalS: seconds, awakeS: seconds }).optional(),
+    /** Queue Mode: asleep between; always on when absent. `fixed`: what is said to it does not keep it awake. */
+    queue: z.strictObject({ wakeIntervalS: seconds, awakeS: seconds, fixed: z.boolean().optional() }).optional(),
     /** Behaviours of the first of them; the others are good. */
     clients: z
       .array(z.strictObject({ behaviour: z.enum(Object.keys(BEHAVIOURS) as [string]), count: z.int().min(1) }))

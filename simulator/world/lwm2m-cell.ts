@@ -7,6 +7,7 @@ import { checkBoot } from "../checkers/end-checks.ts";
 import { Trace } from "../engine/trace-hash.ts";
 import type { EnergyLedger } from "../mote/energy.ts";
 import { BEHAVIOURS } from "../mote/lwm2m/behaviour.ts";
+import type { QueueMode } from "../mote/lwm2m/client-parts.ts";
 import { Lwm2mMote } from "../mote/lwm2m/lwm2m-mote.ts";
 import type { ChipProfile } from "../mote/profile.ts";
 import type { Case } from "../scenarios/case.ts";
@@ -39,7 +40,7 @@ export interface ClientPlan {
   readonly name: string;
   readonly behaviour: string;
   readonly lifetimeS: number;
-  readonly queue: { readonly wakeIntervalS: number; readonly awakeS: number } | undefined;
+  readonly queue: QueueMode | undefined;
 }
 
 /** What a cell does in place of updating each client once it is there. */

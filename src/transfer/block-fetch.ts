@@ -64,7 +64,9 @@ export class BlockFetch {
     this.download = parts.download;
   }
 
+  /** What was asked before and has no answer yet is given up: it would keep the peer's turn (NSTART). */
   ask(nowUs: number, request: OutgoingRequest): void {
+    if (this.#current?.id !== undefined) this.#endpoint.cancel(nowUs, this.#current.id);
     this.#current = { request, id: undefined };
     this.#send(nowUs);
   }

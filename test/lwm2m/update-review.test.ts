@@ -20,7 +20,7 @@ import { effort } from "../support/effort.ts";
  * What a hostile review found in updates and queues, each as it was proven: what went wrong before is in the titles.
  */
 
-const QUEUE = { queueMode: { wakeIntervalS: 300, awakeS: 10 }, lifetimeS: 900 };
+const QUEUE = { queueMode: { wakeIntervalS: 300, awakeS: 10, fixed: true }, lifetimeS: 900 };
 const TEXT: CoapOption[] = [{ number: Option.CONTENT_FORMAT, value: encodeUint(0) }];
 const EMPTY_ACK = { code: Code.EMPTY, token: EMPTY_BYTES };
 

@@ -7,7 +7,7 @@ import { BEHAVIOURS } from "../../simulator/mote/lwm2m/behaviour.ts";
 import { Lwm2mSite } from "../support/lwm2m-site.ts";
 import { effort } from "../support/effort.ts";
 
-const QUEUE = { queueMode: { wakeIntervalS: 300, awakeS: 10 }, lifetimeS: 900 };
+const QUEUE = { queueMode: { wakeIntervalS: 300, awakeS: 10, fixed: true }, lifetimeS: 900 };
 
 function siteWith(behaviour: string, parts = {}, imageBytes = 2_000): Lwm2mSite {
   const site = new Lwm2mSite(imageBytes);
@@ -49,6 +49,29 @@ describe("an update of a client (LwM2M 1.1 Core, section E.6)", () => {
     site.settle(["m"], 20_000);
     expect(site.job("m"), site.timeline("m").join("\n")).toMatchObject({ state: "succeeded", method });
     expect(asleep.sent).toBeLessThan(20); // while the window is being learnt
+  });
+
+  it.each(["pull-only", "push-only"])(
+    "%s in Queue Mode hears behind its last message: one wake is enough",
+    (behaviour) => {
+      const queueMode = { wakeIntervalS: 300, awakeS: 10 };
+      const site = siteWith(behaviour, { queueMode, lifetimeS: 900, maxImageBytes: 65_536 }, 60_000);
+      site.update("m");
+      site.settle(["m"], 200);
+      expect(site.job("m").state, site.timeline("m").join("\n")).toBe("succeeded");
+    },
+  );
+
+  it("what a client asked for before it slept keeps nothing back when it wakes", () => {
+    const site = siteWith("pull-only", { ...QUEUE, maxImageBytes: 65_536 }, 60_000);
+    site.update("m");
+    // From here to its sleep nothing arrives: its request is under way yet when it wakes 290 s later.
+    const cut = site.bench.engine.nowUs() + 6e6;
+    site.fate = () => (site.bench.engine.nowUs() > cut && site.bench.engine.nowUs() < cut + 280e6 ? 0 : 1);
+    site.bench.run(300);
+    const had = site.mote("m").imageBytesReceived;
+    site.bench.run(5); // within NSTART of the request before
+    expect(site.mote("m").imageBytesReceived).toBeGreaterThan(had);
   });
 
   it("a client that says success and boots the old image has failed", () => {

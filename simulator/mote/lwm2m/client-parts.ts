@@ -12,6 +12,15 @@ import type { Layout } from "../layout.ts";
 import type { CpuCosts } from "../profile.ts";
 import type { Behaviour } from "./behaviour.ts";
 
+/** How a client sleeps (LwM2M 1.1 Core, section 6.5). */
+export interface QueueMode {
+  readonly wakeIntervalS: number;
+  /** So long it hears behind the last message that it sent. */
+  readonly awakeS: number;
+  /** It hears for so long from its waking on, whatever is said to it meanwhile. */
+  readonly fixed?: boolean | undefined;
+}
+
 /** What each boot of a client is made of. */
 export interface ClientParts {
   readonly flash: Flash;
@@ -27,8 +36,8 @@ export interface ClientParts {
   readonly endpointName: string;
   readonly lifetimeS: number;
   readonly version: "1.0" | "1.1" | "1.2";
-  /** Asleep between wakes, from each of which on it hears for a fixed time; undefined: always on. */
-  readonly queueMode: { readonly wakeIntervalS: number; readonly awakeS: number } | undefined;
+  /** Asleep between wakes; undefined: always on. */
+  readonly queueMode: QueueMode | undefined;
   /** `/5/0`, or an instance of 33629. */
   readonly object: Path;
   readonly behaviour: Behaviour;

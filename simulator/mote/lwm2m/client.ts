@@ -26,6 +26,7 @@ export class Lwm2mClient {
   /** Where it sleeps between: when it falls asleep, or wakes, next. */
   #turnUs: number | undefined;
   asleep = false;
+  #nowUs = 0;
   #proven = false;
 
   constructor(parts: ClientParts, boots: number) {
@@ -61,9 +62,9 @@ export class Lwm2mClient {
 
   start(nowUs: number): void {
     if (this.booted === undefined) return;
+    this.#nowUs = nowUs;
     this.#parts.onRadio(nowUs, true);
-    const { queueMode } = this.#parts;
-    if (queueMode !== undefined) this.#turnUs = nowUs + queueMode.awakeS * 1e6;
+    this.#listen(nowUs);
     if (this.#bootstrap === undefined) this.#registration.announce(nowUs);
     else this.#bootstrap.start(nowUs);
     this.firmware!.start(nowUs);
@@ -75,6 +76,7 @@ export class Lwm2mClient {
 
   handleDatagram(nowUs: number, bytes: Uint8Array, peer: PeerAddress): void {
     if (this.asleep) return;
+    this.#nowUs = nowUs;
     this.#endpoint.handleDatagram(nowUs, bytes, peer);
     this.#takeEvents(nowUs);
     const told = this.#bootstrap?.result;
@@ -85,6 +87,7 @@ export class Lwm2mClient {
   }
 
   handleTimeout(nowUs: number): void {
+    this.#nowUs = nowUs;
     if (this.#turnUs !== undefined && this.#turnUs <= nowUs) this.#turn(nowUs);
     this.#endpoint.handleTimeout(nowUs);
     this.#takeEvents(nowUs);
@@ -97,7 +100,9 @@ export class Lwm2mClient {
 
   /** What it has to say while it sleeps is lost. */
   pollTransmit(): Transmit | undefined {
-    if (!this.asleep) return this.#endpoint.pollTransmit();
+    const transmit = this.#endpoint.pollTransmit();
+    if (transmit !== undefined && !this.asleep && this.#parts.queueMode?.fixed !== true) this.#listen(this.#nowUs);
+    if (!this.asleep) return transmit;
     while (this.#endpoint.pollTransmit() !== undefined);
     return undefined;
   }
@@ -108,6 +113,11 @@ export class Lwm2mClient {
       : earlier(this.#registration.pollTimeout(), this.#bootstrap?.pollTimeout());
     const own = earlier(earlier(this.firmware?.pollTimeout(), registration), this.#turnUs);
     return earlier(this.#endpoint.pollTimeout(), own);
+  }
+
+  #listen(nowUs: number): void {
+    const { queueMode } = this.#parts;
+    if (queueMode !== undefined) this.#turnUs = nowUs + queueMode.awakeS * 1e6;
   }
 
   #turn(nowUs: number): void {

@@ -47,7 +47,10 @@ export function addMote(program: Command): void {
     .option("--count <number>", "so many of them, named <name>-1 and on", "1")
     .option("--loss <share>", "datagrams lost in each direction", "0")
     .option("--lifetime <seconds>", "of its registration", "300")
-    .option("--queue <interval:awake>", "Queue Mode: it wakes every so many seconds, and hears for so many")
+    .option(
+      "--queue <interval:awake>",
+      "Queue Mode: it sleeps, wakes every so many seconds, and hears for so many behind its last message",
+    )
     .option(
       "--behaviour <name>",
       `what it does otherwise than it should: ${Object.keys(BEHAVIOURS).join(", ")}`,
