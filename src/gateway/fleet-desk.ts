@@ -114,13 +114,21 @@ export class FleetDesk implements Fleet {
 
   start(nowUs: number, { endpoint, origin, components, policy }: Order): string | undefined {
     const { devices } = this.#parts;
-    const refusal = this.refusalToGive(this.#parts.unixMs(nowUs), endpoint, components, policy.methods);
+    const refusal = this.refusalOf(nowUs, { endpoint, components, policy });
     if (refusal !== undefined) return refusal.detail;
     const told = (done: boolean): void => {
       if (!done) this.rollouts.refused(nowUs, origin, endpoint, "its update could not be written");
     };
     const job = devices().updates.start(nowUs, endpoint, components, policy, told, origin);
     return typeof job === "string" ? job : undefined;
+  }
+
+  /** Why a client may not have what an update gives it. */
+  refusalOf(
+    nowUs: number,
+    { endpoint, components, policy }: Pick<UpdateJob, "endpoint" | "components" | "policy">,
+  ): Refusal | undefined {
+    return this.refusalToGive(this.#parts.unixMs(nowUs), endpoint, components, policy.methods);
   }
 
   refusalToGive(
@@ -135,6 +143,20 @@ export class FleetDesk implements Fleet {
       if (refusal !== undefined) return refusal;
     }
     return undefined;
+  }
+
+  /** Ends the updates of clients, or of one, that may not have what they are being given: it is judged as at their start. */
+  stopUnfit(nowUs: number, only?: string): void {
+    const { devices, log, metrics } = this.#parts;
+    const { updates } = devices();
+    for (const job of only === undefined ? updates.all() : [updates.get(only)]) {
+      if (job === undefined || hasEnded(job)) continue;
+      const { endpoint } = job;
+      const reason = this.refusalOf(nowUs, job)?.reason;
+      if (reason === undefined || !updates.cancel(nowUs, endpoint)) continue;
+      log.event("warn", "update-stopped", { endpoint, reason });
+      metrics.count("updates_stopped", reason);
+    }
   }
 
   cancel(nowUs: number, endpoint: string): void {
@@ -186,6 +208,7 @@ export class FleetDesk implements Fleet {
   }
 
   heard(nowUs: number, endpoint: string): void {
+    this.stopUnfit(nowUs, endpoint);
     this.inventory.heard(this.#parts.unixMs(nowUs), endpoint);
   }
 

@@ -8,7 +8,6 @@ import type { Command, CommandEvent } from "../ports/commands.ts";
 import type { PeerAddress, Transmit } from "../ports/datagram.ts";
 import type { Durability, StoreOp } from "../ports/store.ts";
 import type { Transfer } from "../transfer/transfer.ts";
-import type { Updates } from "../lwm2m/update/updates.ts";
 import { registerKeptUs } from "../lwm2m/registration.ts";
 import { AccessTokens } from "./access.ts";
 import { Answers } from "./answers.ts";
@@ -99,8 +98,8 @@ export class Gateway {
     this.desk = this.#newDesk(unixMs);
     this.#publications = new Publications(crypto, parts.anchors, this.#catalogue, this.desk, this.#router);
     const [catalogue, served, router, desk] = [this.#catalogue, this.#served, this.#router, this.desk];
-    const updates = (): Updates => this.#devices.updates;
-    const offered = { catalogue, served, router, desk, judge: this.#publications, updates };
+    const stopUnfit = (nowUs: number): void => this.fleet.stopUnfit(nowUs);
+    const offered = { catalogue, served, router, desk, judge: this.#publications, stopUnfit };
     const notify = (nowUs: number, path: string): void => this.#endpoint.notify(nowUs, path);
     const needOf = (nowUs: number, digest: string): Need | undefined => this.#needOf(nowUs, digest);
     this.#offers = new Offers({ crypto, log, metrics, notify, ...offered, needOf, storeLazily: this.#storeLazily });
@@ -151,6 +150,7 @@ export class Gateway {
     const [catalogue, cache, served, transfers] = [this.#catalogue, this.#cache, this.#served, this.#transfers];
     const manifestPath = (digest: string, classId: string | undefined): readonly string[] | undefined =>
       this.#offers.manifestPath(digest, classId);
+    const refusal = this.fleet.refusalOf.bind(this.fleet);
     const parts = {
       random: random.fork("lwm2m"),
       metrics: this.#refusals,
@@ -158,7 +158,7 @@ export class Gateway {
       endpoint: this.#endpoint,
       profiles,
       awakeUs,
-      packages: imagePackages({ catalogue, cache, served, transfers, manifestPath, ownAddress, classOf }),
+      packages: imagePackages({ catalogue, cache, served, transfers, manifestPath, ownAddress, classOf, refusal }),
       unixMs,
       heard: (nowUs: number, endpoint: string): void => {
         this.desk.heard(nowUs, endpoint, this.#devices.updates.runs(endpoint));

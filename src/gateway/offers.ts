@@ -7,7 +7,6 @@ import type { Metrics } from "../ports/metrics.ts";
 import type { StoreOp } from "../ports/store.ts";
 import type { Refusal } from "../lifecycle/admission.ts";
 import type { LifecycleEvent } from "../lifecycle/events.ts";
-import type { Updates } from "../lwm2m/update/updates.ts";
 import { fromHex, toHex } from "../util/bytes.ts";
 import { Code, ContentFormat } from "../coap/numbers.ts";
 import { classesOf, imagePath, releasePath, sectorTablePath, type Catalogue, type Listing } from "./catalogue.ts";
@@ -19,14 +18,21 @@ import type { RecoveredReleases } from "./recovery.ts";
 import { manifestResource, type ServedImages } from "./resources.ts";
 
 /** What may take away who stands for a release, or give it back. */
-const JUDGED: ReadonlySet<string> = new Set([
+const JUDGING = [
   "key-revoked",
   "class-defined",
   "authority-added",
   "authority-transferred",
+] satisfies LifecycleEvent["kind"][];
+const JUDGED: ReadonlySet<string> = new Set(JUDGING);
+/** What may take an image from a device that is being given it. */
+const STOPPING: ReadonlySet<string> = new Set([
+  ...JUDGING,
+  "device-provisioned",
+  "device-quarantined",
+  "device-decommissioned",
+  "recovery-set",
 ] satisfies LifecycleEvent["kind"][]);
-
-const STOPPING: ReadonlySet<string> = new Set([...JUDGED, "device-quarantined", "device-decommissioned"]);
 
 /** Whose word counts for what. */
 interface Judge {
@@ -44,7 +50,8 @@ interface OfferParts {
   readonly served: ServedImages;
   readonly router: Router;
   readonly desk: LifecycleDesk;
-  readonly updates: () => Updates;
+  /** Ends the updates of clients that may not have what they are being given. */
+  readonly stopUnfit: (nowUs: number) => void;
   /** Tells who observes a path that it has changed. */
   readonly notify: (nowUs: number, path: string) => void;
   readonly judge: Judge;
@@ -67,6 +74,7 @@ export class Offers {
   offer(nowUs: number, listing: Listing): void {
     for (const digest of this.#put(nowUs, listing)) this.#showImage(digest);
     this.#trim(nowUs, listing.release.key);
+    this.#parts.stopUnfit(nowUs);
   }
 
   /** Behind a restart: each image is looked at once, when all releases are there. */
@@ -80,7 +88,7 @@ export class Offers {
   /** Behind a restart, when all is known that needs an image. */
   begin(nowUs: number): void {
     this.#trimAll(nowUs);
-    this.sweep(nowUs);
+    this.#parts.stopUnfit(nowUs);
   }
 
   #trimAll(nowUs: number): void {
@@ -206,7 +214,7 @@ export class Offers {
         classId === undefined || classIds.some((id) => toHex(id) === classId);
       this.#judgeAgain(nowUs, [...this.#parts.catalogue.releases()].filter(isConcerned));
     }
-    if (STOPPING.has(kind)) this.sweep(nowUs);
+    if (STOPPING.has(kind)) this.#parts.stopUnfit(nowUs);
     if (kind === "recovery-set") this.#trimAll(nowUs); // the one before is needed no longer
   }
 
@@ -271,22 +279,6 @@ export class Offers {
     return releases.some(isValid)
       ? undefined
       : { reason: "expired", detail: `image ${digest.slice(0, 12)} was to be used before now` };
-  }
-
-  /** Ends the updates of clients that may not have what they are being given. */
-  sweep(nowUs: number): void {
-    const { desk, updates, log, metrics } = this.#parts;
-    const reasonOf = (endpoint: string, digest: string): string | undefined => {
-      if (!desk.mayHave("", endpoint, digest)) return "held";
-      const classId = desk.lifecycle.state.byEndpoint(endpoint)?.classId;
-      return this.withheld(digest, classId, true)?.reason;
-    };
-    for (const { endpoint, components } of updates().all()) {
-      const [reason] = components.flatMap(({ digest }) => reasonOf(endpoint, digest) ?? []);
-      if (reason === undefined || !updates().cancel(nowUs, endpoint)) continue;
-      log.event("warn", "update-stopped", { endpoint, reason });
-      metrics.count("updates_stopped", reason);
-    }
   }
 
   #tellWithdrawn({ release: { key } }: Listing, { reason }: Refusal): void {

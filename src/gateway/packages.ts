@@ -13,6 +13,7 @@ export interface PackagesParts {
   readonly transfers: TransferTable;
   /** Where devices of a class, if it is known, find the manifest by which they come to have an image. */
   readonly manifestPath: (digest: string, classId: string | undefined) => readonly string[] | undefined;
+  readonly refusal: Packages["refusal"];
   /** Class of a device that is known here, in hex. */
   readonly classOf: (endpoint: string) => string | undefined;
   /** Address and port of ours that a peer can reach, as in a URI: `[fd00::1]:5683`; undefined when there is none. */
@@ -27,7 +28,7 @@ const deviceOf = (endpoint: string): string => `ep:${endpoint}`;
 
 /** Images as the packages of LwM2M updates: each update has paths of its own, by which its blocks are counted. */
 export function imagePackages(parts: PackagesParts): Packages {
-  const { catalogue, cache, served, transfers, manifestPath, ownAddress, classOf } = parts;
+  const { catalogue, cache, served, transfers, manifestPath, ownAddress, classOf, refusal } = parts;
   const uri = ({ peer }: Registration, path: readonly string[]): string | undefined => {
     const own = ownAddress(peer);
     return own === undefined ? undefined : `coap://${own.replace(/:5683$/, "")}/${path.join("/")}`;
@@ -47,6 +48,7 @@ export function imagePackages(parts: PackagesParts): Packages {
       if (bytes === undefined) cache.ensure(nowUs, image);
       return bytes ?? cache.memory(digest) ?? "loading";
     },
+    refusal,
     uri: (registration, id, component) => uri(registration, pathOf(id, component)),
     manifestUri: (registration, digest) => {
       const path = manifestPath(digest, classOf(registration.endpoint));

@@ -14,6 +14,7 @@ import {
   type AuthorityTransfer,
 } from "../suit/trust.ts";
 import { Directive } from "../suit/keys.ts";
+import type { Dialect } from "../suit/dialect.ts";
 import { bytesEqual, fromHex } from "../util/bytes.ts";
 import {
   deedsOf,
@@ -65,6 +66,9 @@ const publicKeyOf = ({ algorithm, key }: KeyRecord): PublicKey => ({
 
 const refuse = (reason: string, detail: string): CommandResult & { ok: false } => ({ ok: false, reason, detail });
 
+/** `depends`: it processes manifests of others, which count by whose anchors are asked. */
+type Plan = Candidate & { readonly depends: boolean };
+
 /**
  * Who may do what to which devices, from factory to scrapyard. Everything that changes is an entry of a hash-chained log;
  * the state is what the entries add up to, so what was acknowledged (and is on disk) is never lost, nor changed unseen.
@@ -78,6 +82,15 @@ export class Lifecycle {
     Uint8Array,
     { readonly dialect: DeviceClass["dialect"]; readonly deeds: readonly Deed[] }
   >();
+
+  #lastPlan:
+    | {
+        readonly envelope: Uint8Array;
+        readonly dialect: Dialect | undefined;
+        readonly anchors: readonly KeyRecord[];
+        readonly plan: Plan | Refusal;
+      }
+    | undefined;
 
   constructor(crypto: Crypto) {
     this.#crypto = crypto;
@@ -163,7 +176,7 @@ export class Lifecycle {
     const isRevoked = (key: KeyRecord): boolean => this.state.isRevoked(key);
     const signed = this.#signed(envelope, definition, isRevoked);
     if ("reason" in signed) return signed;
-    const candidate = this.#plan(signed.open, envelope.length, this.#openingDependencies(definition, isRevoked));
+    const candidate = this.#plan(signed.open, envelope, definition, isRevoked);
     return "reason" in candidate ? candidate : refusalOf(definition, candidate, signed.signing, unixMs);
   }
 
@@ -173,7 +186,9 @@ export class Lifecycle {
    */
   standing(envelope: Uint8Array, classId: string): Refusal | undefined {
     const defined = this.state.classes.get(classId)!;
-    const former = this.state.former.get(classId) ?? [];
+    // Who counts today has the rights of today.
+    const isToday = (key: KeyRecord): boolean => defined.authorities.some((one) => isSameKey(one, key));
+    const former = (this.state.former.get(classId) ?? []).filter((key) => !isToday(key));
     const definition = { ...defined, authorities: [...defined.authorities, ...former] };
     const refusal = (isRevoked: (key: KeyRecord) => boolean): Refusal | undefined => {
       const signed = this.#signed(envelope, definition, isRevoked);
@@ -208,20 +223,40 @@ export class Lifecycle {
     const { dialect } = definition;
     const known = this.#deeds.get(envelope);
     if (known !== undefined && known.dialect === dialect) return known.deeds;
-    const dependency = this.#openingDependencies(definition, isRevoked);
-    let depends = false;
-    const candidate = this.#plan(open, envelope.length, (bytes) => {
-      depends = true;
-      return dependency(bytes);
-    });
+    const candidate = this.#plan(open, envelope, definition, isRevoked);
     if ("reason" in candidate) return candidate;
     const deeds = deedsOf(candidate);
-    if (!depends) this.#deeds.set(envelope, { dialect, deeds });
+    if (!candidate.depends) this.#deeds.set(envelope, { dialect, deeds });
     return deeds;
   }
 
-  /** What a release does on any of its ways, or why no device gets to the end of one. */
+  /** What a release does on any of its ways: for one class as for the next, unless others have a say in it. */
   #plan(
+    open: OpenEnvelope,
+    envelope: Uint8Array,
+    { authorities, dialect }: DeviceClass,
+    isRevoked: (key: KeyRecord) => boolean,
+  ): Plan | Refusal {
+    const last = this.#lastPlan;
+    const anchors = authorities.filter((key) => !isRevoked(key));
+    const isSame = (plan: Plan | Refusal): boolean =>
+      "depends" in plan &&
+      (!plan.depends ||
+        (anchors.length === last!.anchors.length && anchors.every((key, i) => isSameKey(key, last!.anchors[i]!))));
+    if (last?.envelope === envelope && last.dialect === dialect && isSame(last.plan)) return last.plan;
+    let depends = false;
+    const dependency = this.#openingDependencies(anchors, dialect);
+    const candidate = this.#planAnew(open, envelope.length, (bytes) => {
+      depends = true;
+      return dependency(bytes);
+    });
+    const plan = "reason" in candidate ? candidate : { ...candidate, depends };
+    this.#lastPlan = { envelope, dialect, anchors, plan };
+    return plan;
+  }
+
+  /** Or why no device gets to the end of one. */
+  #planAnew(
     open: OpenEnvelope,
     envelopeBytes: number,
     dependency: (envelope: Uint8Array) => OpenManifest,
@@ -290,10 +325,10 @@ export class Lifecycle {
 
   /** Software in a dependency is the authorities' too; escrow and operators sign none. */
   #openingDependencies(
-    { authorities, dialect }: DeviceClass,
-    isRevoked: (key: KeyRecord) => boolean,
+    keys: readonly KeyRecord[],
+    dialect: Dialect | undefined,
   ): (envelope: Uint8Array) => OpenManifest {
-    const anchors = authorities.filter((key) => !isRevoked(key)).map(verifierOf);
+    const anchors = keys.map(verifierOf);
     return openingOnce(this.#crypto, (envelope) => openEnvelope(this.#crypto, envelope, { anchors, dialect }));
   }
 

@@ -14,6 +14,8 @@ export interface UpdatePorts {
   withdraw(nowUs: number, operation: number): void;
   /** The image's bytes; "loading" while they are on their way from the disk. */
   image(nowUs: number, digest: string): Uint8Array | "loading" | "unknown";
+  /** Why the client may not have what the update gives it, by now. */
+  refusal(nowUs: number): { readonly reason: string; readonly detail: string } | undefined;
   /** Where the client finds the image, by a path of its own; undefined where no address of ours is known to it. */
   packageUri(digest: string): string | undefined;
   /** Where its SUIT worker finds the manifest; undefined where none names this image. */

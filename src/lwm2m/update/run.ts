@@ -279,6 +279,9 @@ export class UpdateRun implements InstallationContext, InspectionContext {
   advance(nowUs: number): void {
     for (let before = ""; before !== this.job.state && this.#pending === undefined;) {
       before = this.job.state;
+      const refusal = DECIDING.has(before) ? this.ports.refusal(nowUs) : undefined;
+      if (refusal !== undefined)
+        return this.fail(nowUs, refusal.reason, refusal.detail, "update it to an image that it may have");
       if (before === "waiting") this.#begin(nowUs);
       else if (before === "inspecting") this.#inspection.goOn(nowUs);
       else if (before === "resetting") this.#reset(nowUs);
@@ -387,6 +390,7 @@ export class UpdateRun implements InstallationContext, InspectionContext {
   }
 }
 
+const DECIDING: ReadonlySet<string> = new Set(["inspecting", "offering", "downloaded"]);
 const LOST: ReadonlySet<string> = new Set(["resetting", "offering", "transferring"]);
 const BACK: ReadonlySet<string> = new Set(["applying", "deferred", "soaking"]);
 const RETURNS: ReadonlySet<string> = new Set(["transferring", "applying", "deferred"]);

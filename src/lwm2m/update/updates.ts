@@ -32,6 +32,8 @@ export interface Packages {
   serve(id: string, component: number, digest: string, onServed: Served): void;
   withdraw(id: string, components: number): void;
   image(nowUs: number, digest: string): Uint8Array | "loading" | "unknown";
+  /** Why a client may not have what an update gives it, by now. */
+  refusal(nowUs: number, job: UpdateJob): { readonly reason: string; readonly detail: string } | undefined;
   uri(registration: Registration, id: string, component: number): string | undefined;
   manifestUri(registration: Registration, digest: string): string | undefined;
   progress(endpoint: string, digest: string): { readonly covered: number; readonly firstMissing: number };
@@ -361,6 +363,7 @@ export class Updates {
         queues.submit(nowUs, endpoint, operation, { owner: "update", ...(priority === undefined ? {} : { priority }) }),
       withdraw: (nowUs, operation) => void queues.withdraw(nowUs, endpoint, operation),
       image: (nowUs, digest) => packages.image(nowUs, digest),
+      refusal: (nowUs) => packages.refusal(nowUs, job),
       packageUri: () => {
         const known = registration(endpoint);
         return known && packages.uri(known, job.id, job.component);
