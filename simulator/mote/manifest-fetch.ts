@@ -4,7 +4,7 @@ import { manifestPath, releasePath } from "../../src/gateway/catalogue.ts";
 import type { Crypto } from "../../src/ports/crypto.ts";
 import { openRelease, type Release, type ReleaseImage } from "../../src/suit/release.ts";
 import type { BlockFetch } from "../../src/transfer/block-fetch.ts";
-import { bytesEqual } from "../../src/util/bytes.ts";
+import { bytesEqual, toHex } from "../../src/util/bytes.ts";
 import { EnvelopeFetch } from "./envelope-fetch.ts";
 
 export type ManifestEvent =
@@ -56,7 +56,5 @@ export class ManifestFetch {
 
 /** The image of a release that these bytes are, where it is one for devices of the class. */
 export function imageIn(release: Release, digest: Uint8Array, classId: Uint8Array): ReleaseImage | undefined {
-  return release.images.find(
-    (one) => bytesEqual(one.digest, digest) && one.classIds.some((id) => bytesEqual(id, classId)),
-  );
+  return release.images.find((one) => bytesEqual(one.digest, digest) && one.classes.includes(toHex(classId)));
 }

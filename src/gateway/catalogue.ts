@@ -6,7 +6,7 @@ import type { Listing } from "./listing.ts";
 import { GATEWAY_LIMITS } from "./limits.ts";
 import { superfluous, type Kept } from "./retention.ts";
 
-export type { Listing } from "./listing.ts";
+export { classesOf, type Listing } from "./listing.ts";
 
 /** `/i/<id>`: 48 bits of the image's digest, short enough for a frame of 802.15.4. */
 export const imagePath = (digest: Uint8Array): string[] => ["i", toBase64Url(digest.subarray(0, 6))];
@@ -39,12 +39,15 @@ export function manifestPaths(release: Release): string[][] {
 
 export const componentOf = (release: Release): string => release.key.split("/")[2]!;
 
+type KeptLimits = Readonly<Record<"maxReplaced" | "maxReplacedBytes" | "maxKeptBytes", number>>;
+
 /** The releases by their keys (vendor, class, component), what is on offer of them, and the images that they have. */
 export class Catalogue {
   readonly #listings = new Map<string, Listing>();
   /** Releases that others took the place of, by key and number: whoever has begun may end, and a rollout may go back. */
   readonly #replaced = new Map<string, Map<number, Listing>>();
   #replacedBytes = 0;
+  readonly #limits: KeptLimits;
   /** Those that somebody stands for, replaced ones too. */
   readonly #standing = new Set<Listing>();
   /** Releases that have an image, replaced ones too. */
@@ -52,6 +55,15 @@ export class Catalogue {
   /** Images as `image` found them last. */
   readonly #found = new Map<string, WantedImage>();
   readonly #holders = new Holders();
+
+  constructor(limits: KeptLimits = GATEWAY_LIMITS) {
+    this.#limits = limits;
+  }
+
+  /** Whether there is room for what another release takes the place of. */
+  get hasRoom(): boolean {
+    return this.#replacedBytes < this.#limits.maxKeptBytes;
+  }
 
   get(key: string): Listing | undefined {
     return this.#listings.get(key);
@@ -129,9 +141,9 @@ export class Catalogue {
   /** Whether a release is on offer to a class with this image, be it for its devices or for others. */
   isOffered(digest: string, classId: string): boolean {
     return this.offering(digest).some(({ release }) =>
-      release.classIds.some((id, i) => {
+      release.classes.some((id, i) => {
         const path = manifestPaths(release)[i]!.join("/");
-        return toHex(id) === classId && this.#holders.at(path) === release.key;
+        return id === classId && this.#holders.at(path) === release.key;
       }),
     );
   }
@@ -213,7 +225,7 @@ export class Catalogue {
 
   /** Of more than some replaced releases those go that nobody needs, and that are the last ones for nobody. Those that went. */
   trim(key: string, needOf: Kept["needOf"]): Listing[] {
-    const { maxReplaced, maxReplacedBytes } = GATEWAY_LIMITS;
+    const { maxReplaced, maxReplacedBytes } = this.#limits;
     const replaced = [...(this.#replaced.get(key)?.values() ?? [])].toSorted(byAge);
     const stands = this.stands.bind(this);
     const last = this.#replacedBytes > maxReplacedBytes ? 1 : maxReplaced;
@@ -238,10 +250,6 @@ const bytesOf = ({ release }: Listing): number => release.envelope.length + 7_00
 /** The latest first; of equal ones not the one that came first, but always the same. */
 const byAge = ({ release: a }: Listing, { release: b }: Listing): number =>
   b.sequenceNumber - a.sequenceNumber || (a.key < b.key ? -1 : 1);
-
-/** Classes whose devices fetch an image of a release. */
-export const classesOf = ({ release }: Listing, digest: string): string[] =>
-  release.images.find((one) => toHex(one.digest) === digest)?.classIds.map(toHex) ?? [];
 
 /** What is kept of one that another took the place of. */
 export const asReplaced = (listing: Listing): Listing => ({ ...listing, tables: new Map(), alias: undefined });

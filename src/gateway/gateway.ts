@@ -350,7 +350,7 @@ export class Gateway {
       this.#publishing.imageSettled(nowUs, digest, failure);
       const offered = this.#catalogue.image(digest);
       // What failed may be another release's word about it.
-      if (failure !== undefined && offered !== undefined && !isSameSource(offered, failure.image))
+      if (failure !== undefined && offered?.uri !== undefined && !isSameSource(offered, failure.image))
         this.#cache.ensure(nowUs, offered);
       else {
         this.#served.settle(nowUs, digest);

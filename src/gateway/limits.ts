@@ -12,6 +12,8 @@ export const GATEWAY_LIMITS = {
   maxReplacedBegun: 64,
   /** Bytes of all of them; beyond, one by each key stays, and what is needed. */
   maxReplacedBytes: 134_217_728,
+  /** And beyond this nothing more is published: all of it is needed, or the last for somebody. */
+  maxKeptBytes: 268_435_456,
   /** Signatures that are known to be good, or bad: each release is judged again whenever something changes. */
   maxVerified: 20_000,
   /** Sequence numbers that are remembered, one for each class and component. */

@@ -14,3 +14,7 @@ export interface Listing {
   /** A further path for the image, for clients whose URI is fixed. */
   readonly alias: string | undefined;
 }
+
+/** Classes whose devices fetch an image of a release. */
+export const classesOf = ({ release, images }: Listing, digest: string): readonly string[] =>
+  release.images[images.findIndex((one) => one.digest === digest)]?.classes ?? [];

@@ -7,7 +7,7 @@ import type { Metrics } from "../ports/metrics.ts";
 import type { StoreOp } from "../ports/store.ts";
 import type { Refusal } from "../lifecycle/admission.ts";
 import type { LifecycleEvent } from "../lifecycle/events.ts";
-import { fromHex, toHex } from "../util/bytes.ts";
+import { fromHex } from "../util/bytes.ts";
 import { Code, ContentFormat } from "../coap/numbers.ts";
 import { classesOf, imagePath, releasePath, sectorTablePath, type Catalogue, type Listing } from "./catalogue.ts";
 import type { Change } from "./holders.ts";
@@ -15,7 +15,7 @@ import type { LifecycleDesk } from "./lifecycle-desk.ts";
 import { forgetOps, VALIDATOR_PREFIX } from "./listing-record.ts";
 import type { Need } from "./retention.ts";
 import type { RecoveredReleases } from "./recovery.ts";
-import { manifestResource, type ServedImages } from "./resources.ts";
+import { manifestResource, type ManifestHandler, type ServedImages } from "./resources.ts";
 
 /** What may take away who stands for a release, or give it back. */
 const JUDGING = [
@@ -132,7 +132,7 @@ export class Offers {
     return touched;
   }
 
-  #manifest({ release: { envelope }, images }: Listing, observable?: string): ResourceHandler {
+  #manifest({ release: { envelope }, images }: Listing, observable?: string): ManifestHandler {
     const { crypto, served } = this.#parts;
     const refusal = (peer: PeerAddress): CoapResponse | undefined => served.manifestRefusal(peer, images);
     return manifestResource(envelope, etagOf(crypto, envelope), refusal, observable);
@@ -161,14 +161,34 @@ export class Offers {
   /** Of each class the manifest by which its devices come to have an image, be it one that was replaced. */
   #showManifests(digest: string): void {
     const { catalogue, router } = this.#parts;
-    const found = new Map<string, Listing>();
-    const having = catalogue.having(digest).filter((one) => catalogue.stands(one));
-    for (const classId of new Set(having.flatMap(({ release }) => release.classIds.map(toHex))))
-      found.set(releasePath(fromHex(classId)!, fromHex(digest)!).join("/"), releaseFor(having, digest, classId)!);
+    const byClass = new Map<string, Listing[]>();
+    for (const listing of catalogue.having(digest).filter((one) => catalogue.stands(one)))
+      for (const id of listing.release.classes) {
+        const listings = byClass.get(id);
+        if (listings === undefined) byClass.set(id, [listing]);
+        else listings.push(listing);
+      }
+    const found = new Map<string, ResourceHandler>();
+    for (const [id, listings] of byClass)
+      found.set(releasePath(fromHex(id)!, fromHex(digest)!).join("/"), this.#oneOf(inOrderFor(id, digest, listings)));
     for (const path of this.#manifests.get(digest) ?? []) if (!found.has(path)) router.remove(path.split("/"));
-    for (const [path, listing] of found) router.add(path.split("/"), this.#manifest(listing));
+    for (const [path, handler] of found) router.add(path.split("/"), handler);
     if (found.size === 0) this.#manifests.delete(digest);
     else this.#manifests.set(digest, [...found.keys()]);
+  }
+
+  /** The manifest of the first that is valid when it is asked for. */
+  #oneOf(listings: readonly Listing[]): ResourceHandler {
+    const { desk } = this.#parts;
+    const made = new Map<Listing, ManifestHandler>();
+    return {
+      get: (nowUs, request) => {
+        const listing = listings.find((one) => isValid(one, desk.unixMs(nowUs))) ?? listings[0]!;
+        const handler = made.get(listing) ?? this.#manifest(listing);
+        made.set(listing, handler);
+        return handler.get(nowUs, request);
+      },
+    };
   }
 
   /** Where devices of a class, if it is known, find the manifest by which they come to have an image. */
@@ -210,8 +230,8 @@ export class Offers {
     const { kind } = event;
     if (JUDGED.has(kind)) {
       const classId = kind === "class-defined" ? event.definition.id : "classId" in event ? event.classId : undefined;
-      const isConcerned = ({ release: { classIds } }: Listing): boolean =>
-        classId === undefined || classIds.some((id) => toHex(id) === classId);
+      const isConcerned = ({ release: { classes } }: Listing): boolean =>
+        classId === undefined || classes.includes(classId);
       this.#judgeAgain(nowUs, [...this.#parts.catalogue.releases()].filter(isConcerned));
     }
     if (STOPPING.has(kind)) this.#parts.stopUnfit(nowUs);
@@ -274,9 +294,7 @@ export class Offers {
     const onOffer = catalogue.offering(digest);
     const offered = standing.filter((listing) => onOffer.includes(listing));
     const releases = offered.length > 0 ? offered : standing;
-    const isValid = ({ release: { useBefore } }: Listing): boolean =>
-      useBefore === undefined || unixMs / 1_000 < useBefore;
-    return releases.some(isValid)
+    return releases.some((one) => isValid(one, unixMs))
       ? undefined
       : { reason: "expired", detail: `image ${digest.slice(0, 12)} was to be used before now` };
   }
@@ -290,16 +308,16 @@ export class Offers {
 
 const etagOf = (crypto: Crypto, bytes: Uint8Array): Uint8Array => crypto.sha256(bytes).subarray(0, 8);
 
-/** The release by which devices of a class come to have an image: not one that is for others there, or for one of them. */
-function releaseFor(having: readonly Listing[], digest: string, classId: string): Listing | undefined {
-  const isOneOf = ({ release }: Listing): boolean => release.classIds.map(toHex).includes(classId);
+/** By which devices of a class come to have an image: first not those that are for others there, or for one of them. */
+function inOrderFor(classId: string, digest: string, listings: readonly Listing[]): Listing[] {
   const isForIt = (listing: Listing): boolean => classesOf(listing, digest).includes(classId);
-  const isForAll = ({ release }: Listing): boolean => !release.deviceOf.has(classId);
-  const fitting = having.filter(isOneOf);
-  const its = fitting.filter(isForIt);
-  return its.find(isForAll) ?? its[0] ?? fitting[0];
+  const rank = (listing: Listing): number => (isForIt(listing) ? Number(listing.release.deviceOf.has(classId)) : 2);
+  return listings.toSorted((a, b) => rank(a) - rank(b));
 }
+
+const isValid = ({ release: { useBefore } }: Listing, unixMs: number): boolean =>
+  useBefore === undefined || unixMs / 1_000 < useBefore;
 
 /** Whether devices of a class come to have an image by a release, or by its manifest whichever that chooses for them. */
 const isFor = (listing: Listing, digest: string, classId: string, byManifest: boolean): boolean =>
-  (byManifest ? listing.release.classIds.map(toHex) : classesOf(listing, digest)).includes(classId);
+  (byManifest ? listing.release.classes : classesOf(listing, digest)).includes(classId);

@@ -78,12 +78,7 @@ export class Publications {
     // Who may sign what is not known any more.
     if (this.#desk.tampered !== undefined) return refuse("audit-log-tampered", this.#desk.tampered);
     if (!opened.ok) return refuse(opened.reason, opened.detail);
-    const admitted = this.#desk.admit(
-      nowUs,
-      request.envelope,
-      opened.release.classIds.map(toHex),
-      opened.release.dialect,
-    );
+    const admitted = this.#desk.admit(nowUs, request.envelope, opened.release.classes, opened.release.dialect);
     // A class that nobody defined has the anchors of the configuration, and no others.
     if (admitted === "not-governed")
       opened = openRelease(this.#crypto, request.envelope, { anchors: this.#valid(this.#anchors), dialect });
@@ -102,7 +97,7 @@ export class Publications {
     if (this.#underWay.size >= maxPublications)
       return refuse("too-many-publications", `at most ${maxPublications} are published at once; try again later`);
     const isNew = this.#catalogue.get(release.key) === undefined;
-    const hasRoom = !isNew || this.#catalogue.size < maxReleases;
+    const hasRoom = (!isNew || this.#catalogue.size < maxReleases) && this.#catalogue.hasRoom;
     const added = this.floors.added(release);
     if (!hasRoom || (added > 0 && this.floors.size + added > maxFloors))
       return refuse("too-many-releases", `at most ${maxReleases} releases are kept`);
@@ -153,8 +148,8 @@ export class Publications {
       : inUse(`devices of a class that this release leaves out have /${alias}`);
   }
 
-  noteRefusal(nowUs: number, { classIds, sequenceNumber }: Release, reason: string): void {
-    this.#desk.noteRefusal(nowUs, classIds.map(toHex), sequenceNumber, reason);
+  noteRefusal(nowUs: number, { classes, sequenceNumber }: Release, reason: string): void {
+    this.#desk.noteRefusal(nowUs, classes, sequenceNumber, reason);
   }
 
   #olderThanFloor(release: Release): Refusal | undefined {
@@ -188,7 +183,7 @@ export class Publications {
   /** Why nobody stands for a release any more; policies of today do not matter to what is on offer. */
   standing({ release }: Listing): Refusal | undefined {
     const { lifecycle } = this.#desk;
-    const ids = release.classIds.map(toHex);
+    const ids = release.classes;
     const governed = ids.filter((id) => lifecycle.state.classes.has(id));
     for (const id of governed) {
       const refusal = lifecycle.standing(release.envelope, id);
@@ -264,7 +259,7 @@ export class Publications {
 
   /** A table is signed as the release may be; a key that was revoked signs none either. */
   #signingTables(release: Release): Verifier[] {
-    return this.#valid(this.#counting(release.classIds.map(toHex)).map(verifierOf));
+    return this.#valid(this.#counting(release.classes).map(verifierOf));
   }
 
   /** A revoked key counts as none, whoever is governed by whom. */
@@ -294,7 +289,7 @@ export class Publications {
   /** Whether its classes take it still: much may have been decided while its images came. */
   #admitAgain(nowUs: number, { release }: Listing): Refusal | undefined {
     const { envelope, dialect } = release;
-    const refusal = this.#desk.admit(nowUs, envelope, release.classIds.map(toHex), dialect);
+    const refusal = this.#desk.admit(nowUs, envelope, release.classes, dialect);
     return refusal === "not-governed" ? this.#anchored(release) : refusal;
   }
 

@@ -4,7 +4,6 @@ import type { Log } from "../ports/log.ts";
 import type { Metrics } from "../ports/metrics.ts";
 import type { Refusal } from "../lifecycle/admission.ts";
 import type { StoreOp } from "../ports/store.ts";
-import { toHex } from "../util/bytes.ts";
 import type { LifecycleDesk } from "./lifecycle-desk.ts";
 import type { Offers } from "./offers.ts";
 import type { Publication, Publications, PublishOutcome, PublishRequest } from "./publications.ts";
@@ -61,11 +60,11 @@ export class Publishing {
     const { publications, desk } = this.#parts;
     const { listing } = publication;
     publication.stage = "store";
-    const { classIds, sequenceNumber } = listing.release;
+    const { classes, sequenceNumber } = listing.release;
     const about = { sequenceNumber, digest: listing.digest };
     const plan = (): readonly StoreOp[] | Refusal =>
       publications.refusalOf(nowUs, listing) ?? publications.opsOf(listing);
-    desk.recordRelease(nowUs, classIds.map(toHex), about, plan, (result) => {
+    desk.recordRelease(nowUs, classes, about, plan, (result) => {
       if (result.ok) this.#offer(nowUs, publication);
       else this.#refuse(nowUs, publication, result);
     });

@@ -58,6 +58,7 @@ export function recoverImages(parts: RecoveryParts, entries: Entries): Recovered
     } else if (key.startsWith(TRANSFER_PREFIX) && !transfers.recover(key, value))
       tellDamaged(parts, key, "record-damaged");
   }
+  for (const { release } of replaced) if (floors.raise(release)) parts.storeLazily(floors.ops(release));
   for (const listing of listings.values()) {
     const { release } = listing;
     if (floors.isStale(release)) {

@@ -215,6 +215,8 @@ class ServedImage implements BlockResource, ResourceHandler {
   }
 }
 
+export type ManifestHandler = ResourceHandler & Required<Pick<ResourceHandler, "get">>;
+
 /**
  * The envelope of a release. Its ETag lets a mote ask cheaply whether it is still that one; one that stays awake may
  * observe it (RFC 7641) where it is the current one of a class, at the path `observable`.
@@ -224,10 +226,10 @@ export function manifestResource(
   etag: Uint8Array,
   refusal: (peer: PeerAddress) => CoapResponse | undefined,
   observable?: string,
-): ResourceHandler {
+): ManifestHandler {
   const body = { bytes: envelope, etag, contentFormat: ContentFormat.OCTET_STREAM };
   const content = { code: Code.CONTENT, body, ...(observable === undefined ? {} : { observable }) };
-  const get: ResourceHandler["get"] = (_nowUs, { peer }) => refusal(peer) ?? content;
+  const get: ManifestHandler["get"] = (_nowUs, { peer }) => refusal(peer) ?? content;
   if (observable === undefined) return { get };
   return {
     attributes: { ct: ContentFormat.OCTET_STREAM, sz: envelope.length, rt: "blockferry.manifest", obs: true },

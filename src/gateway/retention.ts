@@ -1,6 +1,6 @@
 import { isSameKey } from "../codec/cose.ts";
-import { toHex } from "../util/bytes.ts";
-import type { Listing } from "./listing.ts";
+import { bytesEqual } from "../util/bytes.ts";
+import { classesOf, type Listing } from "./listing.ts";
 import { GATEWAY_LIMITS } from "./limits.ts";
 
 /** Who needs an image: an operator, by a recovery image, a rollout or an update, or a device that has begun to fetch it. */
@@ -18,38 +18,64 @@ export interface Kept {
 
 /**
  * Replaced releases that go. Besides the last ones those stay that are the last for some class, and of those with an image
- * that is needed the last ones for each of their classes, by the same signers. What operators need has its place whatever devices have begun.
+ * that is needed the last ones for each of their classes that are as good. What operators need has its place whatever
+ * devices have begun.
  */
 export function superfluous({ current, replaced, stands, needOf, last }: Kept): Listing[] {
   const { maxReplaced, maxReplacedBegun } = GATEWAY_LIMITS;
-  const kept = current === undefined ? [] : [current];
+  const kept: Listing[] = [];
+  /** Classes for which one is kept that stands. */
+  const covered = new Set<string>();
+  const keep = (listing: Listing): void => {
+    kept.push(listing);
+    if (stands(listing)) for (const id of listing.release.classes) covered.add(id);
+  };
+  if (current !== undefined) keep(current);
   const gone: Listing[] = [];
   let begun = 0;
   for (const [i, listing] of replaced.entries()) {
-    const classIds = classesIn(listing);
-    const peers = kept.filter((other) => stands(other) || !stands(listing));
-    const isLast = i < last || (stands(listing) && classIds.some((id) => !peers.some((other) => isFor(other, id))));
-    // A key that is revoked may take all those away that it has signed.
-    const alike = isLast ? [] : peers.filter((other) => hasSignersOf(other, listing));
-    const isFew = (digest: string): boolean =>
-      classIds.some((id) => alike.filter((other) => isFor(other, id) && has(other, digest)).length < maxReplaced);
-    const missed = isLast ? [] : listing.images.filter(({ digest }) => isFew(digest));
-    const needs = new Set(missed.map(({ digest }) => needOf(digest)));
+    const { classes } = listing.release;
+    const isLast = i < last || (stands(listing) && classes.some((id) => !covered.has(id)));
+    const isFew = (digest: string): boolean => {
+      const alike = kept.filter((other) => (stands(other) || !stands(listing)) && isAsGood(other, listing));
+      return classes.some((id) => alike.filter((other) => gives(other, listing, digest, id)).length < maxReplaced);
+    };
+    const needs = new Set<Need | undefined>();
+    for (const { digest } of isLast ? [] : listing.images) {
+      const need = needOf(digest);
+      if (need !== undefined && isFew(digest)) needs.add(need);
+    }
     const isBegun = needs.has("begun") && begun < maxReplacedBegun;
-    if (isLast || needs.has("ordered")) kept.push(listing);
-    else if (isBegun) {
-      kept.push(listing);
-      begun++;
-    } else gone.push(listing);
+    if (!isLast && !needs.has("ordered") && !isBegun) gone.push(listing);
+    else {
+      keep(listing);
+      if (!isLast && !needs.has("ordered")) begun++;
+    }
   }
   return gone;
 }
 
-const classesIn = ({ release }: Listing): string[] => release.classIds.map(toHex);
+/** Whether devices of a class get an image by one release as by another. */
+function gives(other: Listing, listing: Listing, digest: string, classId: string): boolean {
+  const [device, only] = [listing.release.deviceOf.get(classId), other.release.deviceOf.get(classId)];
+  if (only !== undefined && (device === undefined || !bytesEqual(only, device))) return false;
+  // Those that read no manifest get only what is for their class.
+  const isTheirs = classesOf(listing, digest).includes(classId);
+  return isTheirs ? classesOf(other, digest).includes(classId) : other.images.some((image) => image.digest === digest);
+}
 
-const isFor = (listing: Listing, classId: string): boolean => classesIn(listing).includes(classId);
-
-const has = ({ images }: Listing, digest: string): boolean => images.some((image) => image.digest === digest);
-
-const hasSignersOf = (other: Listing, { release }: Listing): boolean =>
-  release.signers.every((key) => other.release.signers.some((another) => isSameKey(key, another)));
+/** Whether one stands, and is valid, whenever the other does and is: nothing can take it away that leaves the other one. */
+function isAsGood({ release: a }: Listing, { release: b }: Listing): boolean {
+  const haveSame = a.signers.every((key) => b.signers.some((another) => isSameKey(key, another)));
+  const isLonger = a.useBefore === undefined || (b.useBefore !== undefined && a.useBefore >= b.useBefore);
+  return (
+    isLonger &&
+    haveSame &&
+    a.signers.length === b.signers.length &&
+    // What counts some day, or is another's say.
+    !b.isSignedByOthers &&
+    !a.depends &&
+    a.classes.every((id) => b.classes.includes(id)) &&
+    a.changes.every((component) => b.changes.includes(component))
+  );
+}

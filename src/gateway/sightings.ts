@@ -22,8 +22,10 @@ export class Sightings {
   }
 
   recover(device: string, value: Uint8Array): void {
-    const [lastSeenMs, version] = (fromUtf8(value) ?? "").split(" ", 2);
-    if (Number.isFinite(Number(lastSeenMs))) this.#seen.set(device, { lastSeenMs: Number(lastSeenMs), version });
+    const text = fromUtf8(value) ?? "";
+    const [first, version] = /^(\S+) (.+)$/s.exec(text)?.slice(1) ?? [text];
+    const lastSeenMs = Number(first);
+    if (text !== "" && Number.isFinite(lastSeenMs)) this.#seen.set(device, { lastSeenMs, version });
   }
 
   seen(nowUs: number, device: string, version: string | undefined): void {

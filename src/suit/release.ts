@@ -27,8 +27,8 @@ export interface ReleaseImage {
   readonly encrypted: boolean;
   /** Its bytes, where the manifest brings them along and devices fetch nothing. */
   readonly content?: Uint8Array | undefined;
-  /** Classes whose devices come to fetch it. */
-  readonly classIds: readonly Uint8Array[];
+  /** Classes whose devices come to fetch it, in hex. */
+  readonly classes: readonly string[];
 }
 
 /** An authenticated manifest for one image, as the catalogue keeps it. */
@@ -42,6 +42,8 @@ export interface Release {
   readonly classId: Uint8Array;
   /** Classes of devices that may take it. */
   readonly classIds: readonly Uint8Array[];
+  /** The same in hex. */
+  readonly classes: readonly string[];
   readonly imageDigest: Uint8Array;
   readonly imageSize: number;
   readonly uri: string | undefined;
@@ -56,6 +58,8 @@ export interface Release {
   readonly changes: readonly string[];
   /** Those of the trusted keys that signed it. */
   readonly signers: readonly Verifier[];
+  /** Whether others signed it too, of whom nobody knows yet what their word will count. */
+  readonly isSignedByOthers: boolean;
   /** Whether it processes manifests of others, which have signers of their own. */
   readonly depends: boolean;
   /** `vendor/class/component`: releases with the same key replace each other. */
@@ -165,7 +169,8 @@ function describe(
         "no-digest-or-size",
         "the manifest must give the SHA-256 and the size of each payload that is fetched",
       );
-    images.push({ digest, size, uri, encrypted, content, classIds: classesThatGet(ways, payload) ?? classIds });
+    const classes = (classesThatGet(ways, payload) ?? classIds).map(toHex);
+    images.push({ digest, size, uri, encrypted, content, classes });
   }
   const [first] = images;
   if (first === undefined)
@@ -186,6 +191,7 @@ function describe(
       vendorId,
       classId,
       classIds,
+      classes: classIds.map(toHex),
       imageDigest,
       imageSize,
       uri,
@@ -195,6 +201,7 @@ function describe(
       deviceOf: devicesOf(ways, classIds),
       changes: changedBy(ways),
       signers: open.signers,
+      isSignedByOthers: open.envelope.blocks.length > open.signers.length,
       depends,
       key,
       dialect,

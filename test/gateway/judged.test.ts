@@ -2,13 +2,11 @@ import { beforeEach, describe, expect, it } from "vitest";
 import type { DeviceClass } from "../../src/lifecycle/classes.ts";
 import type { LifecycleEvent } from "../../src/lifecycle/events.ts";
 import { keyRecord } from "../../src/lifecycle/classes.ts";
-import type { PrivateKey } from "../../src/ports/crypto.ts";
-import { Condition as C, Directive as D, Parameter as P } from "../../src/suit/keys.ts";
 import { toHex } from "../../src/util/bytes.ts";
 import { author, classId, makeImage, vendorId } from "../support/gateway.ts";
-import { named } from "../support/release-bench.ts";
+import { branching, named } from "../support/release-bench.ts";
 import { siteOf, type RolloutSite } from "../support/rollout-site.ts";
-import { envelopeOf, override, seq, sha256, suitDigest } from "../support/suit-build.ts";
+import { sha256 } from "../support/suit-build.ts";
 import { keyOf, newer, publishNewer, signedUpdate } from "../support/trust-bench.ts";
 
 /* An update that is under way is judged as one that begins. */
@@ -16,21 +14,6 @@ import { keyOf, newer, publishNewer, signedUpdate } from "../support/trust-bench
 const K2 = keyOf(81);
 const other = new Uint8Array(16).fill(0xb2);
 const DEVICE = "0102030405060708";
-
-/** A release that has devices of each class fetch an image of their own. */
-function branching(n: number, key: PrivateKey, ...branches: readonly (readonly [Uint8Array, Uint8Array, string])[]) {
-  const branch = ([id, bytes, uri]: readonly [Uint8Array, Uint8Array, string]): Uint8Array => {
-    const image = [
-      [P.IMAGE_DIGEST, suitDigest(bytes)],
-      [P.IMAGE_SIZE, bytes.length],
-      [P.URI, uri],
-    ] as const;
-    return seq(...override([P.CLASS_IDENTIFIER, id]), C.CLASS_IDENTIFIER, 15, ...override(...image));
-  };
-  const sections = { 20: [D.TRY_EACH, branches.map(branch), D.FETCH, 15, C.IMAGE_MATCH, 15] };
-  const shared = [...override([P.VENDOR_IDENTIFIER, vendorId]), C.VENDOR_IDENTIFIER, 15];
-  return envelopeOf({ key, sequenceNumber: n, components: [["two"]], shared, sections });
-}
 
 describe("an update under way", () => {
   let fleet: RolloutSite;

@@ -24,11 +24,11 @@ function twoSlots(encrypted = false): Listing[] {
   const components = [{ id: [Uint8Array.of(0)], payloads, version: "2.0.0" }];
   expect(site.bench.publishEnvelope(site.update({ components }), "sim:0")?.kind).toBe("published");
   const [listing] = site.bench.gateway.listings();
-  const images = listing!.release.images.map(({ digest, size, uri, classIds }) => ({
+  const images = listing!.release.images.map(({ digest, size, uri, classes }) => ({
     digest,
     size,
     uri,
-    classIds,
+    classes,
     encrypted,
   }));
   return [{ ...listing!, alias: "fw", release: { ...listing!.release, images } }];

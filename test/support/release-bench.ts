@@ -3,11 +3,12 @@ import { imagePath, manifestPath, releasePath, sectorTablePath } from "../../src
 import { keyRecord, type DeviceClass } from "../../src/lifecycle/classes.ts";
 import type { DeskResult } from "../../src/gateway/audit-writer.ts";
 import type { PrivateKey } from "../../src/ports/crypto.ts";
+import { Condition as C, Directive as D, Parameter as P } from "../../src/suit/keys.ts";
 import type { UpdateDescription } from "../../src/suit/build.ts";
 import { signSectorTable } from "../../src/suit/sector-table.ts";
 import { toHex } from "../../src/util/bytes.ts";
-import { classId, makeImage } from "./gateway.ts";
-import { sha256 } from "./suit-build.ts";
+import { classId, makeImage, vendorId } from "./gateway.ts";
+import { envelopeOf, override, seq, sha256, suitDigest } from "./suit-build.ts";
 import { TrustBench } from "./trust-bench.ts";
 
 /** Two classes; a release for both has the key of A. */
@@ -23,6 +24,25 @@ export const named = (...keys: PrivateKey[]): DeviceClass["authorities"] => {
   return authorities;
 };
 export const imageOf = (n: number): Uint8Array => makeImage(100 + n, 2_000 + n);
+
+/** A release that has devices of each class fetch an image of their own. */
+export function branching(
+  n: number,
+  key: PrivateKey,
+  ...branches: readonly (readonly [classId: Uint8Array, image: Uint8Array, uri: string])[]
+): Uint8Array {
+  const branch = ([id, bytes, uri]: readonly [Uint8Array, Uint8Array, string]): Uint8Array => {
+    const image = [
+      [P.IMAGE_DIGEST, suitDigest(bytes)],
+      [P.IMAGE_SIZE, bytes.length],
+      [P.URI, uri],
+    ] as const;
+    return seq(...override([P.CLASS_IDENTIFIER, id]), C.CLASS_IDENTIFIER, 15, ...override(...image));
+  };
+  const sections = { 20: [D.TRY_EACH, branches.map(branch), D.FETCH, 15, C.IMAGE_MATCH, 15] };
+  const shared = [...override([P.VENDOR_IDENTIFIER, vendorId]), C.VENDOR_IDENTIFIER, 15];
+  return envelopeOf({ key, sequenceNumber: n, components: [["two"]], shared, sections });
+}
 
 export interface ReleaseRequest {
   readonly alias?: string | null;
