@@ -68,8 +68,13 @@ export function modelOf(devices: readonly FleetDevice[]): FleetModel {
     ...(unknown.loss > 0
       ? [`${unknown.loss} devices have had no blocks yet: a frame loss of ${ASSUMED.per} is assumed`]
       : []),
-    ...(unknown.awake > 0 ? [`${unknown.awake} devices in Queue Mode are taken to hear for ${ASSUMED.awakeS} s`] : []),
+    ...(unknown.awake > 0
+      ? [`${unknown.awake} devices in Queue Mode are taken to hear for ${ASSUMED.awakeS} s behind their last message`]
+      : []),
     ...(devices.some(({ hops = 1 }) => hops > 1) ? ["which device forwards for which is a guess"] : []),
+    ...(devices.length > 1
+      ? ["which devices hear each other is a guess: each lies somewhere in the ring of its hops"]
+      : []),
     "no device is taken to fail for reasons of its own: what is at risk is at risk by its link",
   ];
   return { devices: model, assumptions };
