@@ -152,8 +152,9 @@ export class FleetDesk implements Fleet {
     for (const job of only === undefined ? updates.all() : [updates.get(only)]) {
       if (job === undefined || hasEnded(job)) continue;
       const { endpoint } = job;
-      const reason = this.refusalOf(nowUs, job)?.reason;
-      if (reason === undefined || !updates.cancel(nowUs, endpoint)) continue;
+      const refusal = this.refusalOf(nowUs, job);
+      if (refusal === undefined || !updates.cancel(nowUs, endpoint, undefined, refusal)) continue;
+      const { reason } = refusal;
       log.event("warn", "update-stopped", { endpoint, reason });
       metrics.count("updates_stopped", reason);
     }

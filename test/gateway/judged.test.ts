@@ -63,6 +63,7 @@ describe("an update under way", () => {
     provision(other);
     bench.run(3_000);
     expect([jobs(), stopped("other-class")]).toEqual([["cancelled"], 1]);
+    expect([...bench.gateway.devices.updates.all()]).toMatchObject([{ reason: "other-class" }]);
   });
 
   it.each([false, true])(

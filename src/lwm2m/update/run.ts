@@ -190,9 +190,10 @@ export class UpdateRun implements InstallationContext, InspectionContext {
   }
 
   /** False when it is too late for that; `then` is told whether it got to the disk. */
-  cancel(nowUs: number, then: Stored): boolean {
+  cancel(nowUs: number, why: { readonly reason: string; readonly detail: string }, then: Stored): boolean {
     const begun = this.job.state !== "waiting" && this.job.state !== "inspecting";
     if (!this.step(nowUs, "cancel", then)) return false;
+    Object.assign(this.job, why);
     this.#abandon(nowUs);
     if (begun) this.#tellCancelled(nowUs);
     else this.#gone(nowUs);
@@ -326,7 +327,6 @@ export class UpdateRun implements InstallationContext, InspectionContext {
   }
 
   #gone(nowUs: number): void {
-    Object.assign(this.job, { reason: "cancelled", detail: "cancelled by the operator" });
     this.step(nowUs, "gone");
   }
 

@@ -25,6 +25,7 @@ import { UpdateRun } from "./run.ts";
 /** Updates that are kept, ended ones included: one for each client. */
 const MAX_JOBS = 20_000;
 const ID_DIGITS = 7;
+const CANCELLED = { reason: "cancelled", detail: "cancelled by the operator" };
 
 /** The packages that clients are to have; made of images that the gateway serves. */
 export interface Packages {
@@ -132,10 +133,15 @@ export class Updates {
   }
 
   /** Cancels what is under way; false when there is nothing, or it is too late. `then` is told once it is on the disk. */
-  cancel(nowUs: number, endpoint: string, then: (done: boolean) => void = () => {}): boolean {
+  cancel(
+    nowUs: number,
+    endpoint: string,
+    then: (done: boolean) => void = () => {},
+    why: { readonly reason: string; readonly detail: string } = CANCELLED,
+  ): boolean {
     const entry = this.#entries.get(endpoint);
     if (entry === undefined || hasEnded(entry.run.job)) return false;
-    const done = entry.run.cancel(nowUs, (_now, written) => then(written));
+    const done = entry.run.cancel(nowUs, why, (_now, written) => then(written));
     this.#after(entry);
     return done;
   }
