@@ -1,6 +1,14 @@
 import type { Random } from "../../src/ports/random.ts";
 import { uintBelow, unitFloat } from "../../src/util/random.ts";
-import type { ModelDevice } from "./fleet-model.ts";
+
+/** What is known of where a device is, and how it is reached. */
+interface Reached {
+  readonly hops: number;
+  /** Loss of the longest frame on each hop. */
+  readonly per: number;
+  /** It sleeps, unless undefined. */
+  readonly queue: object | undefined;
+}
 
 /** Where a node is, in ranges: of how many hops it is, is measured, and where there, is drawn. */
 interface Place {
@@ -20,7 +28,7 @@ const MAX_HEARD = 48;
  * one ring nearer. Those within its range hear it, and do not talk into what it says, though they get no word of it; those
  * that are not do (hidden terminals).
  */
-export function edgesOf(devices: readonly ModelDevice[], random: Random): string {
+export function edgesOf(devices: readonly Reached[], random: Random): string {
   const links = new Map<string, number>();
   const link = (a: number, b: number, per: number): unknown => links.set(`${a},${b}`, per).set(`${b},${a}`, per);
   const rings: Place[][] = [[{ id: 0, x: 0, y: 0, forwards: true }]];
