@@ -75,12 +75,16 @@ export class Answers {
     });
   }
 
-  /** Without an answer the request may come again as a new one. `tell` once that is on the disk, or cannot be. */
-  end(key: string, answer: Answer | undefined, tell: () => void): void {
+  /**
+   * Without an answer the request may come again as a new one; with one that cannot be kept it is known to be done. `tell`
+   * once that is on the disk, or cannot be.
+   */
+  end(key: string, given: Answer | "unkept" | undefined, tell: () => void): void {
     const before = this.#asked.get(key);
     if (before === undefined) return tell();
-    const isKept = answer !== undefined && answer.payload.length <= ANSWER_LIMITS.maxAnswerBytes;
-    const asked = { ...before, answer, isRunning: false };
+    const isKept = given !== undefined;
+    const isShort = given !== "unkept" && isKept && given.payload.length <= ANSWER_LIMITS.maxAnswerBytes;
+    const asked = { ...before, answer: isShort ? given : undefined, isRunning: false };
     if (isKept) this.#put(key, asked);
     else this.#forget(key);
     this.#write([...this.#makeRoom(before.atMs, key), isKept ? putOp(key, asked) : deleteOp(key)], tell);

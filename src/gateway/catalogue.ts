@@ -2,7 +2,7 @@ import type { WantedImage } from "../image/image-fetch.ts";
 import type { Release } from "../suit/release.ts";
 import { toBase64Url, toHex } from "../util/bytes.ts";
 import { Holders, type Change } from "./holders.ts";
-import type { Listing } from "./listing.ts";
+import { classesOf, type Listing } from "./listing.ts";
 import { GATEWAY_LIMITS } from "./limits.ts";
 import { superfluous, type Kept } from "./retention.ts";
 
@@ -148,6 +148,13 @@ export class Catalogue {
     );
   }
 
+  /** Whether devices of a class come to have an image by a release that has another one for them as well. */
+  comesWith(digest: string, other: string, classId: string): boolean {
+    const hasBoth = (listing: Listing): boolean =>
+      this.stands(listing) && [digest, other].every((one) => classesOf(listing, one).includes(classId));
+    return [...(this.#having.get(other) ?? [])].some(hasBoth);
+  }
+
   /** Puts a listing in the place of the one by its key; what changed at which paths. */
   put(listing: Listing, stands: boolean): Map<string, Change> {
     const { key, sequenceNumber } = listing.release;
@@ -224,12 +231,12 @@ export class Catalogue {
   }
 
   /** Of more than some replaced releases those go that nobody needs, and that are the last ones for nobody. Those that went. */
-  trim(key: string, needOf: Kept["needOf"]): Listing[] {
+  trim(key: string, needOf: Kept["needOf"], deedsOf: Kept["deedsOf"]): Listing[] {
     const { maxReplaced, maxReplacedBytes } = this.#limits;
     const replaced = [...(this.#replaced.get(key)?.values() ?? [])].toSorted(byAge);
     const stands = this.stands.bind(this);
-    const last = this.#replacedBytes > maxReplacedBytes ? 1 : maxReplaced;
-    const gone = superfluous({ current: this.#listings.get(key), replaced, stands, needOf, last });
+    const last = !this.hasRoom ? 0 : this.#replacedBytes > maxReplacedBytes ? 1 : maxReplaced;
+    const gone = superfluous({ current: this.#listings.get(key), replaced, stands, needOf, deedsOf, last });
     for (const listing of gone) this.#drop(listing);
     return gone;
   }

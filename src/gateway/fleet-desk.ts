@@ -147,17 +147,26 @@ export class FleetDesk implements Fleet {
 
   /** Ends the updates of clients, or of one, that may not have what they are being given: it is judged as at their start. */
   stopUnfit(nowUs: number, only?: string): void {
-    const { devices, log, metrics } = this.#parts;
-    const { updates } = devices();
+    const { updates } = this.#parts.devices();
     for (const job of only === undefined ? updates.all() : [updates.get(only)]) {
       if (job === undefined || hasEnded(job)) continue;
       const { endpoint } = job;
       const refusal = this.refusalOf(nowUs, job);
-      if (refusal === undefined || !updates.cancel(nowUs, endpoint, undefined, refusal)) continue;
-      const { reason } = refusal;
-      log.event("warn", "update-stopped", { endpoint, reason });
-      metrics.count("updates_stopped", reason);
+      if (refusal !== undefined && updates.cancel(nowUs, endpoint, undefined, refusal)) this.#tellStopped(job, refusal);
     }
+  }
+
+  /** Why an update, which asks before it goes on, is to end: that is told. */
+  stopping(nowUs: number, job: UpdateJob): Refusal | undefined {
+    const refusal = this.refusalOf(nowUs, job);
+    if (refusal !== undefined) this.#tellStopped(job, refusal);
+    return refusal;
+  }
+
+  #tellStopped({ endpoint }: UpdateJob, { reason }: Refusal): void {
+    const { log, metrics } = this.#parts;
+    log.event("warn", "update-stopped", { endpoint, reason });
+    metrics.count("updates_stopped", reason);
   }
 
   cancel(nowUs: number, endpoint: string): void {

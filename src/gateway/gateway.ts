@@ -98,7 +98,7 @@ export class Gateway {
     this.desk = this.#newDesk(unixMs);
     this.#publications = new Publications(crypto, parts.anchors, this.#catalogue, this.desk, this.#router);
     const [catalogue, served, router, desk] = [this.#catalogue, this.#served, this.#router, this.desk];
-    const stopUnfit = (nowUs: number): void => this.fleet.stopUnfit(nowUs);
+    const stopUnfit = (nowUs: number, endpoint?: string): void => this.fleet.stopUnfit(nowUs, endpoint);
     const offered = { catalogue, served, router, desk, judge: this.#publications, stopUnfit };
     const notify = (nowUs: number, path: string): void => this.#endpoint.notify(nowUs, path);
     const needOf = (nowUs: number, digest: string): Need | undefined => this.#needOf(nowUs, digest);
@@ -150,7 +150,7 @@ export class Gateway {
     const [catalogue, cache, served, transfers] = [this.#catalogue, this.#cache, this.#served, this.#transfers];
     const manifestPath = (digest: string, classId: string | undefined): readonly string[] | undefined =>
       this.#offers.manifestPath(digest, classId);
-    const refusal = this.fleet.refusalOf.bind(this.fleet);
+    const refusal = this.fleet.stopping.bind(this.fleet);
     const parts = {
       random: random.fork("lwm2m"),
       metrics: this.#refusals,
@@ -186,6 +186,7 @@ export class Gateway {
       hasImage: (digest) => this.#catalogue.image(digest) !== undefined,
       withheld: (digest, classId) => this.#offers.withheld(digest, classId),
       isCurrent: (classId, digest) => this.#catalogue.isOffered(digest, classId),
+      comesWith: (classId, digest, other) => this.#catalogue.comesWith(digest, other, classId),
       changed: (nowUs, event) => this.#offers.review(nowUs, event),
     });
   }

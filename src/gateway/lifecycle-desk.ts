@@ -6,7 +6,7 @@ import type { CensusRow } from "../lifecycle/census.ts";
 import type { Refusal } from "../lifecycle/admission.ts";
 import { isSameKey, keyRecord, verifierOf, type Authority } from "../lifecycle/classes.ts";
 import type { LifecycleEvent } from "../lifecycle/events.ts";
-import { Lifecycle } from "../lifecycle/lifecycle.ts";
+import { Lifecycle, type ImagesOfClass } from "../lifecycle/lifecycle.ts";
 import type { Crypto } from "../ports/crypto.ts";
 import type { Log } from "../ports/log.ts";
 import type { Metrics } from "../ports/metrics.ts";
@@ -33,7 +33,8 @@ interface DeskParts {
   readonly store: (ops: readonly StoreOp[]) => number;
   readonly storeLazily: (ops: readonly StoreOp[]) => void;
   /** Whether a release on offer names this image for devices of a class. */
-  readonly isCurrent: (classId: string, digest: string) => boolean;
+  readonly isCurrent: ImagesOfClass["isCurrent"];
+  readonly comesWith: ImagesOfClass["comesWith"];
   /** Told that the state has changed, and is on disk. */
   readonly changed: (nowUs: number, event: LifecycleEvent) => unknown;
   readonly hasImage: (digest: string) => boolean;
@@ -142,7 +143,7 @@ export class LifecycleDesk {
     const device =
       (endpoint === undefined ? undefined : state.byEndpoint(endpoint)) ??
       (id === undefined ? undefined : state.devices.get(id));
-    return device === undefined || this.lifecycle.mayHave(device, digest, this.#parts.isCurrent);
+    return device === undefined || this.lifecycle.mayHave(device, digest, this.#parts);
   }
 
   unixMs(nowUs: number): number {

@@ -10,6 +10,8 @@ export const GATEWAY_LIMITS = {
   maxReplaced: 8,
   /** Further ones, which devices have begun to fetch; besides those that an update, a rollout or a recovery needs. */
   maxReplacedBegun: 64,
+  /** Further ones by one key with an image that an operator needs, none of which is as good as another. */
+  maxReplacedOrdered: 256,
   /** Bytes of all of them; beyond, one by each key stays, and what is needed. */
   maxReplacedBytes: 134_217_728,
   /** And beyond this nothing more is published: all of it is needed, or the last for somebody. */

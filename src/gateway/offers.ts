@@ -40,6 +40,8 @@ interface Judge {
   standing(listing: Listing): Refusal | undefined;
   /** Whether the signed table of an image's sectors is by a key that counts. */
   tableStands(listing: Listing, digest: string): boolean;
+  /** What it does that takes a right; undefined where nobody can say. */
+  deedsOf(listing: Listing): ReadonlySet<string> | undefined;
 }
 
 interface OfferParts {
@@ -51,7 +53,7 @@ interface OfferParts {
   readonly router: Router;
   readonly desk: LifecycleDesk;
   /** Ends the updates of clients that may not have what they are being given. */
-  readonly stopUnfit: (nowUs: number) => void;
+  readonly stopUnfit: (nowUs: number, endpoint?: string) => void;
   /** Tells who observes a path that it has changed. */
   readonly notify: (nowUs: number, path: string) => void;
   readonly judge: Judge;
@@ -73,7 +75,8 @@ export class Offers {
   /** Puts a listing in the place of the one before: on the air, where somebody stands for it. */
   offer(nowUs: number, listing: Listing): void {
     for (const digest of this.#put(nowUs, listing)) this.#showImage(digest);
-    this.#trim(nowUs, listing.release.key);
+    if (this.#parts.catalogue.hasRoom) this.#trim(nowUs, listing.release.key);
+    else this.#trimAll(nowUs);
     this.#parts.stopUnfit(nowUs);
   }
 
@@ -96,8 +99,8 @@ export class Offers {
   }
 
   #trim(nowUs: number, key: string): void {
-    const { catalogue, needOf } = this.#parts;
-    const gone = catalogue.trim(key, (digest) => needOf(nowUs, digest));
+    const { catalogue, needOf, judge } = this.#parts;
+    const gone = catalogue.trim(key, (digest) => needOf(nowUs, digest), judge.deedsOf.bind(judge));
     this.#forget(nowUs, gone);
   }
 
@@ -162,15 +165,18 @@ export class Offers {
   #showManifests(digest: string): void {
     const { catalogue, router } = this.#parts;
     const byClass = new Map<string, Listing[]>();
-    for (const listing of catalogue.having(digest).filter((one) => catalogue.stands(one)))
+    for (const listing of catalogue.having(digest))
       for (const id of listing.release.classes) {
         const listings = byClass.get(id);
         if (listings === undefined) byClass.set(id, [listing]);
         else listings.push(listing);
       }
     const found = new Map<string, ResourceHandler>();
-    for (const [id, listings] of byClass)
-      found.set(releasePath(fromHex(id)!, fromHex(digest)!).join("/"), this.#oneOf(inOrderFor(id, digest, listings)));
+    for (const [id, listings] of byClass) {
+      const standing = bringingTo(id, digest, listings).filter((one) => catalogue.stands(one));
+      const path = releasePath(fromHex(id)!, fromHex(digest)!).join("/");
+      if (standing.length > 0) found.set(path, this.#oneOf(forMost(id, standing)));
+    }
     for (const path of this.#manifests.get(digest) ?? []) if (!found.has(path)) router.remove(path.split("/"));
     for (const [path, handler] of found) router.add(path.split("/"), handler);
     if (found.size === 0) this.#manifests.delete(digest);
@@ -234,8 +240,15 @@ export class Offers {
         classId === undefined || classes.includes(classId);
       this.#judgeAgain(nowUs, [...this.#parts.catalogue.releases()].filter(isConcerned));
     }
-    if (STOPPING.has(kind)) this.#parts.stopUnfit(nowUs);
+    if (STOPPING.has(kind)) this.#stopUnfit(nowUs, event);
     if (kind === "recovery-set") this.#trimAll(nowUs); // the one before is needed no longer
+  }
+
+  #stopUnfit(nowUs: number, event: LifecycleEvent): void {
+    const { desk, stopUnfit } = this.#parts;
+    if (!("device" in event)) return stopUnfit(nowUs);
+    const endpoint = desk.lifecycle.state.devices.get(event.device)?.endpoint;
+    return endpoint === undefined ? undefined : stopUnfit(nowUs, endpoint);
   }
 
   /** All are judged before anything is shown: what takes the place of one that goes may go too. */
@@ -275,7 +288,10 @@ export class Offers {
     const { catalogue } = this.#parts;
     if (catalogue.image(digest) === undefined) return [];
     const having = catalogue.having(digest);
-    return classId === undefined ? having : having.filter((listing) => isFor(listing, digest, classId, byManifest));
+    if (classId === undefined) return having;
+    return byManifest
+      ? [...bringingTo(classId, digest, having)]
+      : having.filter((listing) => isFor(listing, digest, classId, false));
   }
 
   /**
@@ -308,11 +324,16 @@ export class Offers {
 
 const etagOf = (crypto: Crypto, bytes: Uint8Array): Uint8Array => crypto.sha256(bytes).subarray(0, 8);
 
-/** By which devices of a class come to have an image: first not those that are for others there, or for one of them. */
-function inOrderFor(classId: string, digest: string, listings: readonly Listing[]): Listing[] {
-  const isForIt = (listing: Listing): boolean => classesOf(listing, digest).includes(classId);
-  const rank = (listing: Listing): number => (isForIt(listing) ? Number(listing.release.deviceOf.has(classId)) : 2);
-  return listings.toSorted((a, b) => rank(a) - rank(b));
+/** Those that are for others there only where nothing else is: what a device fetches by them is another image. */
+function bringingTo(classId: string, digest: string, listings: readonly Listing[]): readonly Listing[] {
+  const its = listings.filter((listing) => isFor(listing, digest, classId, false));
+  return its.length > 0 ? its : listings.filter((listing) => isFor(listing, digest, classId, true));
+}
+
+/** Not those that are for one device of the class, unless all are. */
+function forMost(classId: string, listings: readonly Listing[]): readonly Listing[] {
+  const open = listings.filter(({ release }) => !release.deviceOf.has(classId));
+  return open.length > 0 ? open : listings;
 }
 
 const isValid = ({ release: { useBefore } }: Listing, unixMs: number): boolean =>

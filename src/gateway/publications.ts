@@ -97,10 +97,11 @@ export class Publications {
     if (this.#underWay.size >= maxPublications)
       return refuse("too-many-publications", `at most ${maxPublications} are published at once; try again later`);
     const isNew = this.#catalogue.get(release.key) === undefined;
-    const hasRoom = (!isNew || this.#catalogue.size < maxReleases) && this.#catalogue.hasRoom;
+    const hasRoom = !isNew || this.#catalogue.size < maxReleases;
     const added = this.floors.added(release);
     if (!hasRoom || (added > 0 && this.floors.size + added > maxFloors))
       return refuse("too-many-releases", `at most ${maxReleases} releases are kept`);
+    if (!this.#catalogue.hasRoom) return refuse("too-many-releases", FULL);
     // A client with a fixed URI must not lose it because a release was published without the option.
     const alias = this.#aliasOf(release, request.alias);
     if (typeof alias === "object") return refuse(alias.reason, alias.detail);
@@ -199,6 +200,10 @@ export class Publications {
     const table = tables.get(digest);
     if (image === undefined || table === undefined) return false;
     return openSectorTable(this.#crypto, table, this.#signingTables(release), image).ok;
+  }
+
+  deedsOf({ release }: Listing): ReadonlySet<string> | undefined {
+    return this.#desk.lifecycle.plans.deedsOf(release);
   }
 
   /** A class that nobody defined has the anchors of the configuration, and no others. */
@@ -350,6 +355,8 @@ function overlap({ release }: Listing, other: Release): boolean {
   return places(other).some((place) => taken.has(place));
 }
 
+const FULL =
+  "what was replaced and is needed yet fills its room: end the rollouts and updates that need it, or name another recovery image";
 const SAY_WHICH = "say --alias or --no-alias";
 
 /** Whether a release is for all classes of the other one, and the same component: their devices take it in its place. */

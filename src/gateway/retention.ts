@@ -12,6 +12,8 @@ export interface Kept {
   readonly replaced: readonly Listing[];
   readonly stands: (listing: Listing) => boolean;
   readonly needOf: (digest: string) => Need | undefined;
+  /** What a release does that takes a right; undefined where nobody can say. */
+  readonly deedsOf: (listing: Listing) => ReadonlySet<string> | undefined;
   /** So many stay whoever needs them. */
   readonly last: number;
 }
@@ -21,8 +23,8 @@ export interface Kept {
  * that is needed the last ones for each of their classes that are as good. What operators need has its place whatever
  * devices have begun.
  */
-export function superfluous({ current, replaced, stands, needOf, last }: Kept): Listing[] {
-  const { maxReplaced, maxReplacedBegun } = GATEWAY_LIMITS;
+export function superfluous({ current, replaced, stands, needOf, deedsOf, last }: Kept): Listing[] {
+  const { maxReplaced, maxReplacedBegun, maxReplacedOrdered } = GATEWAY_LIMITS;
   const kept: Listing[] = [];
   /** Classes for which one is kept that stands. */
   const covered = new Set<string>();
@@ -32,12 +34,14 @@ export function superfluous({ current, replaced, stands, needOf, last }: Kept): 
   };
   if (current !== undefined) keep(current);
   const gone: Listing[] = [];
-  let begun = 0;
+  let [ordered, begun] = [0, 0];
   for (const [i, listing] of replaced.entries()) {
     const { classes } = listing.release;
     const isLast = i < last || (stands(listing) && classes.some((id) => !covered.has(id)));
+    const isAlike = (other: Listing): boolean =>
+      (stands(other) || !stands(listing)) && isAsGood(other, listing) && isWithin(deedsOf(other), deedsOf(listing));
     const isFew = (digest: string): boolean => {
-      const alike = kept.filter((other) => (stands(other) || !stands(listing)) && isAsGood(other, listing));
+      const alike = kept.filter(isAlike);
       return classes.some((id) => alike.filter((other) => gives(other, listing, digest, id)).length < maxReplaced);
     };
     const needs = new Set<Need | undefined>();
@@ -45,15 +49,18 @@ export function superfluous({ current, replaced, stands, needOf, last }: Kept): 
       const need = needOf(digest);
       if (need !== undefined && isFew(digest)) needs.add(need);
     }
-    const isBegun = needs.has("begun") && begun < maxReplacedBegun;
-    if (!isLast && !needs.has("ordered") && !isBegun) gone.push(listing);
-    else {
-      keep(listing);
-      if (!isLast && !needs.has("ordered")) begun++;
-    }
+    const isOrdered = needs.has("ordered") && ordered < maxReplacedOrdered;
+    const isBegun = !isOrdered && needs.has("begun") && begun < maxReplacedBegun;
+    if (isOrdered) ordered++;
+    if (isBegun) begun++;
+    if (isLast || isOrdered || isBegun) keep(listing);
+    else gone.push(listing);
   }
   return gone;
 }
+
+const isWithin = (some: ReadonlySet<string> | undefined, all: ReadonlySet<string> | undefined): boolean =>
+  some !== undefined && all !== undefined && [...some].every((one) => all.has(one));
 
 /** Whether devices of a class get an image by one release as by another. */
 function gives(other: Listing, listing: Listing, digest: string, classId: string): boolean {
@@ -64,7 +71,10 @@ function gives(other: Listing, listing: Listing, digest: string, classId: string
   return isTheirs ? classesOf(other, digest).includes(classId) : other.images.some((image) => image.digest === digest);
 }
 
-/** Whether one stands, and is valid, whenever the other does and is: nothing can take it away that leaves the other one. */
+/**
+ * Whether one stands, and is valid, whenever the other does and is, unless it does more: nothing can take it away that
+ * leaves the other one.
+ */
 function isAsGood({ release: a }: Listing, { release: b }: Listing): boolean {
   const haveSame = a.signers.every((key) => b.signers.some((another) => isSameKey(key, another)));
   const isLonger = a.useBefore === undefined || (b.useBefore !== undefined && a.useBefore >= b.useBefore);
@@ -75,7 +85,7 @@ function isAsGood({ release: a }: Listing, { release: b }: Listing): boolean {
     // What counts some day, or is another's say.
     !b.isSignedByOthers &&
     !a.depends &&
-    a.classes.every((id) => b.classes.includes(id)) &&
-    a.changes.every((component) => b.changes.includes(component))
+    a.dialect === b.dialect &&
+    a.classes.every((id) => b.classes.includes(id))
   );
 }

@@ -37,7 +37,10 @@ export function addAccessRoutes(app: FastifyInstance, { access, call, unixMs }: 
   );
   app.post<{ Body: z.infer<typeof TokenBody> }>(
     "/v1/tokens",
-    { schema: { summary: "Makes a token; its secret is in this answer only", body: TokenBody }, ...administer },
+    {
+      schema: { summary: "Makes a token; its secret is in this answer only", body: TokenBody },
+      config: { ...administer.config, showsSecret: true },
+    },
     async (request, reply) => {
       type Made = Parameters<Parameters<AccessTokens["create"]>[2]>[0];
       const made = await new Promise<Made>((resolve) => call((nowUs) => access.create(nowUs, request.body, resolve)));

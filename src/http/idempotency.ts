@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import type { FastifyInstance, FastifyRequest } from "fastify";
+import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import type { Answer, Asked } from "../gateway/answers.ts";
 import { refuse } from "./problem.ts";
 
@@ -8,12 +8,12 @@ export interface AnswersPort {
   readonly known: (key: string) => Asked | undefined;
   /** Whether it is on the disk that this is begun. */
   readonly begin: (key: string, print: string) => Promise<boolean>;
-  readonly end: (key: string, answer: Answer | undefined) => Promise<void>;
+  readonly end: (key: string, answer: Answer | "unkept" | undefined) => Promise<void>;
 }
 
 /** The same POST by the same `Idempotency-Key` is answered as it was, and done once. */
 export function addIdempotency(app: FastifyInstance, answers: AnswersPort): void {
-  const asking = new WeakSet<FastifyRequest>();
+  const asking = new WeakMap<FastifyRequest, string>();
   app.addHook("preHandler", async (request, reply) => {
     const key = keyOf(request);
     if (key === undefined) return undefined;
@@ -28,28 +28,38 @@ export function addIdempotency(app: FastifyInstance, answers: AnswersPort): void
       return reply.code(status).type(type).header("idempotency-replayed", "true").send(payload);
     }
     if (known !== undefined && request.routeOptions.config.isRepeatable !== true)
-      return refuse(reply, 409, "outcome-unknown", "the gateway stopped while it did this: look whether it is done");
+      return refuse(
+        reply,
+        409,
+        "outcome-unknown",
+        "this was begun before, and its answer is not known any more: look whether it is done",
+      );
     if (!(await answers.begin(key, print)))
       return refuse(reply, 507, "store-write-failed", "nothing was done: it could not be written that it was asked");
-    asking.add(request);
+    asking.set(request, key);
     return undefined;
   });
   app.addHook("onSend", async (request, reply, payload) => {
-    const key = keyOf(request);
-    if (key === undefined || !asking.has(request)) return payload;
-    const type = String(reply.getHeader("content-type") ?? "application/json");
-    const status = reply.statusCode;
-    // What failed may be tried again by the same key.
-    await answers.end(key, status >= 500 || typeof payload !== "string" ? undefined : { status, type, payload });
+    const key = asking.get(request);
+    if (key === undefined) return payload;
+    await answers.end(key, answerOf(reply, payload ?? ""));
     return payload;
   });
 }
 
-function keyOf({ method, headers, caller, url }: FastifyRequest): string | undefined {
+/** What failed may be tried again by the same key, unless it may have been done: 504 is a device that does not answer. */
+function answerOf(reply: FastifyReply, payload: unknown): Answer | "unkept" | undefined {
+  const { statusCode: status } = reply;
+  if (status >= 500 && status !== 504) return undefined;
+  const type = String(reply.getHeader("content-type") ?? "application/json");
+  return typeof payload === "string" ? { status, type, payload } : "unkept";
+}
+
+function keyOf({ method, headers, caller, routeOptions, params, query }: FastifyRequest): string | undefined {
   const key = headers["idempotency-key"];
   // A secret is shown once, whoever asks again.
-  if (method !== "POST" || typeof key !== "string" || url.startsWith("/v1/tokens")) return undefined;
-  return sha256(`${caller.id} ${url} ${key}`).slice(0, 32);
+  if (method !== "POST" || typeof key !== "string" || routeOptions.config.showsSecret === true) return undefined;
+  return sha256(JSON.stringify([caller.id, routeOptions.url, params, query, key])).slice(0, 32);
 }
 
 const sha256 = (text: string): string => createHash("sha256").update(text).digest("hex");

@@ -36,7 +36,7 @@ export const PROBLEMS: Readonly<Record<string, readonly [status: number, meaning
   ],
   "outcome-unknown": [
     409,
-    "The gateway stopped while it did what this `Idempotency-Key` asked for: look whether it is done, and ask by another.",
+    "The gateway stopped while it did what this `Idempotency-Key` asked for, or its answer was too long to keep: look whether it is done, and ask by another.",
   ],
   "update-under-way": [409, "Another update of the device is under way."],
   "wrong-offset": [409, "An upload goes on at the offset that a GET tells."],

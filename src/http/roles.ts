@@ -30,5 +30,7 @@ declare module "fastify" {
     access?: Access;
     /** It may be asked for again where nobody knows whether it is done (`Idempotency-Key`). */
     isRepeatable?: boolean;
+    /** Its answer is on no disk. */
+    showsSecret?: boolean;
   }
 }

@@ -1,8 +1,7 @@
 import type { Crypto, PublicKey } from "../ports/crypto.ts";
 import { openEnvelope } from "../suit/open.ts";
 import type { OpenEnvelope, TrustPolicy } from "../suit/opened.ts";
-import type { OpenManifest } from "../suit/processor/state.ts";
-import { failureOf, openingOnce, planProcedure, storedBy, type PlannedWay } from "../suit/plan.ts";
+import { planProcedure } from "../suit/plan.ts";
 import { buildEnvelope } from "../suit/build.ts";
 import { decodeEnvelope, EnvelopeError } from "../suit/envelope.ts";
 import {
@@ -14,18 +13,8 @@ import {
   type AuthorityTransfer,
 } from "../suit/trust.ts";
 import { Directive } from "../suit/keys.ts";
-import type { Dialect } from "../suit/dialect.ts";
 import { bytesEqual, fromHex } from "../util/bytes.ts";
-import {
-  deedsOf,
-  refusalOf,
-  rightsRefusal,
-  signersRefusal,
-  type Candidate,
-  type Deed,
-  type Refusal,
-  type Signing,
-} from "./admission.ts";
+import { refusalOf, rightsRefusal, signersRefusal, type Refusal, type Signing } from "./admission.ts";
 import { looseEvent, nextEntry, verifyChain, type AuditEntry } from "./audit-log.ts";
 import {
   envelopeLimit,
@@ -38,6 +27,7 @@ import {
   type KeyRecord,
 } from "./classes.ts";
 import type { Device, LifecycleEvent } from "./events.ts";
+import { ReleasePlans, type Counting } from "./release-plans.ts";
 import { isOvertaken, LifecycleState } from "./state.ts";
 
 export type CommandResult = { readonly ok: true; readonly entry: AuditEntry } | ({ readonly ok: false } & Refusal);
@@ -66,8 +56,18 @@ const publicKeyOf = ({ algorithm, key }: KeyRecord): PublicKey => ({
 
 const refuse = (reason: string, detail: string): CommandResult & { ok: false } => ({ ok: false, reason, detail });
 
-/** `depends`: it processes manifests of others, which count by whose anchors are asked. */
-type Plan = Candidate & { readonly depends: boolean };
+/** What is known of images for devices of a class. */
+export interface ImagesOfClass {
+  readonly isCurrent: (classId: string, digest: string) => boolean;
+  /** Whether some release has both for them. */
+  readonly comesWith: (classId: string, digest: string, other: string) => boolean;
+}
+
+/** Software in a dependency is the authorities' too; escrow and operators sign none. */
+const countingFor = ({ authorities, dialect }: DeviceClass, isRevoked: (key: KeyRecord) => boolean): Counting => ({
+  dialect: dialect ?? "draft-37",
+  keys: authorities.filter((key) => !isRevoked(key)),
+});
 
 /**
  * Who may do what to which devices, from factory to scrapyard. Everything that changes is an entry of a hash-chained log;
@@ -77,23 +77,12 @@ export class Lifecycle {
   readonly #crypto: Crypto;
   readonly state: LifecycleState = new LifecycleState();
   #last: AuditEntry | undefined;
-  /** By the envelope, as long as that is kept. */
-  readonly #deeds = new WeakMap<
-    Uint8Array,
-    { readonly dialect: DeviceClass["dialect"]; readonly deeds: readonly Deed[] }
-  >();
-
-  #lastPlan:
-    | {
-        readonly envelope: Uint8Array;
-        readonly dialect: Dialect | undefined;
-        readonly anchors: readonly KeyRecord[];
-        readonly plan: Plan | Refusal;
-      }
-    | undefined;
+  /** What releases do, on all their ways. */
+  readonly plans: ReleasePlans;
 
   constructor(crypto: Crypto) {
     this.#crypto = crypto;
+    this.plans = new ReleasePlans(crypto);
   }
 
   /**
@@ -176,7 +165,7 @@ export class Lifecycle {
     const isRevoked = (key: KeyRecord): boolean => this.state.isRevoked(key);
     const signed = this.#signed(envelope, definition, isRevoked);
     if ("reason" in signed) return signed;
-    const candidate = this.#plan(signed.open, envelope, definition, isRevoked);
+    const candidate = this.plans.plan(signed.open, envelope, countingFor(definition, isRevoked));
     return "reason" in candidate ? candidate : refusalOf(definition, candidate, signed.signing, unixMs);
   }
 
@@ -193,7 +182,7 @@ export class Lifecycle {
     const refusal = (isRevoked: (key: KeyRecord) => boolean): Refusal | undefined => {
       const signed = this.#signed(envelope, definition, isRevoked);
       if ("reason" in signed) return signed;
-      const deeds = this.#deedsOf(signed.open, envelope, definition, isRevoked);
+      const deeds = this.plans.deeds(signed.open, envelope, countingFor(definition, isRevoked));
       return "reason" in deeds ? deeds : rightsRefusal(definition, signed.signing, deeds);
     };
     const now = refusal((key) => this.state.isRevoked(key));
@@ -211,70 +200,6 @@ export class Lifecycle {
     if (!("manifest" in open)) return open;
     const signing = { signers: open.signers.map(keyRecord), isRevoked };
     return signersRefusal(definition, signing) ?? { open, signing };
-  }
-
-  /** What a release does that takes a right: looked for once, unless others that it depends on have a say in it. */
-  #deedsOf(
-    open: OpenEnvelope,
-    envelope: Uint8Array,
-    definition: DeviceClass,
-    isRevoked: (key: KeyRecord) => boolean,
-  ): readonly Deed[] | Refusal {
-    const { dialect } = definition;
-    const known = this.#deeds.get(envelope);
-    if (known !== undefined && known.dialect === dialect) return known.deeds;
-    const candidate = this.#plan(open, envelope, definition, isRevoked);
-    if ("reason" in candidate) return candidate;
-    const deeds = deedsOf(candidate);
-    if (!candidate.depends) this.#deeds.set(envelope, { dialect, deeds });
-    return deeds;
-  }
-
-  /** What a release does on any of its ways: for one class as for the next, unless others have a say in it. */
-  #plan(
-    open: OpenEnvelope,
-    envelope: Uint8Array,
-    { authorities, dialect }: DeviceClass,
-    isRevoked: (key: KeyRecord) => boolean,
-  ): Plan | Refusal {
-    const last = this.#lastPlan;
-    const anchors = authorities.filter((key) => !isRevoked(key));
-    const isSame = (plan: Plan | Refusal): boolean =>
-      "depends" in plan &&
-      (!plan.depends ||
-        (anchors.length === last!.anchors.length && anchors.every((key, i) => isSameKey(key, last!.anchors[i]!))));
-    if (last?.envelope === envelope && last.dialect === dialect && isSame(last.plan)) return last.plan;
-    let depends = false;
-    const dependency = this.#openingDependencies(anchors, dialect);
-    const candidate = this.#planAnew(open, envelope.length, (bytes) => {
-      depends = true;
-      return dependency(bytes);
-    });
-    const plan = "reason" in candidate ? candidate : { ...candidate, depends };
-    this.#lastPlan = { envelope, dialect, anchors, plan };
-    return plan;
-  }
-
-  /** Or why no device gets to the end of one. */
-  #planAnew(
-    open: OpenEnvelope,
-    envelopeBytes: number,
-    dependency: (envelope: Uint8Array) => OpenManifest,
-  ): Candidate | Refusal {
-    const odd: PlannedWay[] = [];
-    const ways = planProcedure(this.#crypto, open, "update", { open: dependency }, undefined, odd);
-    const failure = failureOf(ways);
-    if (failure !== undefined) return { reason: "not-processable", detail: `${failure.section}: ${failure.detail}` };
-    const stored = storedBy(ways);
-    const others = (["invocation", "uninstall"] as const).flatMap((procedure) =>
-      planProcedure(this.#crypto, open, procedure, { open: dependency }, stored, odd),
-    );
-    const later = failureOf(others);
-    if (later !== undefined) return { reason: "not-processable", detail: `${later.section}: ${later.detail}` };
-    const encrypted = [...ways, ...others].some(({ steps }) =>
-      steps.some((step) => "encryption" in step && step.encryption !== undefined),
-    );
-    return { ways, others, odd, envelopeBytes, encrypted };
   }
 
   /** Checks an authority transfer as each device of the class will; what it changes, and on whose word. */
@@ -323,15 +248,6 @@ export class Lifecycle {
     return undefined;
   }
 
-  /** Software in a dependency is the authorities' too; escrow and operators sign none. */
-  #openingDependencies(
-    keys: readonly KeyRecord[],
-    dialect: Dialect | undefined,
-  ): (envelope: Uint8Array) => OpenManifest {
-    const anchors = keys.map(verifierOf);
-    return openingOnce(this.#crypto, (envelope) => openEnvelope(this.#crypto, envelope, { anchors, dialect }));
-  }
-
   #policy(definition: DeviceClass): TrustPolicy {
     // Revoked keys are looked at too, so that a refusal can say that it is one of them.
     const revoked = this.state.revoked.map(({ key }) => verifierOf(key));
@@ -370,10 +286,14 @@ export class Lifecycle {
   }
 
   /** Whether a device may have an image: one in quarantine only what is current, or the recovery image. */
-  mayHave(device: Device, imageDigest: string, isCurrent: (classId: string, digest: string) => boolean): boolean {
-    if (device.state === "decommissioned") return false;
-    if (device.state !== "quarantined") return true;
-    return isCurrent(device.classId, imageDigest) || this.state.recovery.get(device.classId) === imageDigest;
+  mayHave(device: Device, digest: string, images: ImagesOfClass): boolean {
+    const { classId, state } = device;
+    if (state === "decommissioned") return false;
+    if (state !== "quarantined") return true;
+    const recovery = this.state.recovery.get(classId);
+    if (recovery === digest || images.isCurrent(classId, digest)) return true;
+    // What comes with it by one manifest is the same recovery.
+    return recovery !== undefined && images.comesWith(classId, digest, recovery);
   }
 
   /** Classes whose support ends soon or has ended: told, and nothing stops by itself. */

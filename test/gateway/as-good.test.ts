@@ -1,5 +1,7 @@
 import { beforeEach, describe, expect, it } from "vitest";
-import { Catalogue, releasePath } from "../../src/gateway/catalogue.ts";
+import { Catalogue, releasePath, type Listing } from "../../src/gateway/catalogue.ts";
+import { GATEWAY_LIMITS } from "../../src/gateway/limits.ts";
+import { superfluous } from "../../src/gateway/retention.ts";
 import { keyRecord } from "../../src/lifecycle/classes.ts";
 import type { Method } from "../../src/lwm2m/update/job.ts";
 import type { PrivateKey } from "../../src/ports/crypto.ts";
@@ -99,6 +101,15 @@ describe("a release is as good as another only if it", () => {
     site.both(() => expect([site.image(NEEDED), give("e0", "push")]).toEqual(["2.05", "given"]));
   });
 
+  it("does no more, to the same component", () => {
+    site.defineFor(A, [K2]);
+    site.release(1, [A], [K2], { image: NEEDED, over: { invoke: false } });
+    setRecovery(A);
+    for (let n = 2; n <= 20; n++) expect(site.release(n, [A], [K2], { image: NEEDED })).toBe("published");
+    site.define({ id: toHex(A), authorities: [{ ...named(K2)[0]!, rights: [{ actions: ["fetch"] }] }] });
+    site.both(() => expect([site.image(NEEDED), give("e0", "push")]).toEqual(["2.05", "given"]));
+  });
+
   it("is for no class more, whose authorities may change", () => {
     for (const id of [A, B]) site.defineFor(id, [K2]);
     site.release(1, [A], [K2], { image: NEEDED });
@@ -119,6 +130,32 @@ it("the manifest at the path of an image is one that is valid yet", () => {
   const before = site.look(path);
   site.bench.run(200);
   expect(site.look(path)).not.toBe(before);
+});
+
+it("the manifest at the path of an image gives its devices no other image, though it is valid no longer", () => {
+  for (const id of [A, B]) site.defineFor(id, [K2]);
+  site.provision(A, B);
+  site.release(1, [A], [K2], { image: NEEDED, over: { useBefore: nowS() + 100 } });
+  for (const image of [NEEDED, 5]) site.bench.disk.upstream.set(`sim:${image}`, imageOf(image));
+  const next = branching(2, K2, [A, imageOf(5), "sim:5"], [B, needed, `sim:${NEEDED}`]);
+  expect(site.bench.publishEnvelope(next, undefined)?.kind).toBe("published");
+  const [path, theirs] = [A, B].map((id) => releasePath(id, sha256(needed)));
+  const before = site.look(path!);
+  site.bench.run(200);
+  site.both(() => {
+    expect(site.look(path!)).toBe(before);
+    expect(site.look(theirs!)).not.toBe(before);
+    expect([give("e0", "push"), give("e0", "trigger")]).toEqual(["expired", "expired"]);
+  });
+});
+
+it("what an operator needs has a bound too, where no release is as good as another", () => {
+  const { maxReplaced, maxReplacedOrdered } = GATEWAY_LIMITS;
+  const release = { classes: ["a"], signers: [], changes: [], deviceOf: new Map(), dialect: "draft-37" };
+  const replaced = Array.from({ length: 300 }, () => ({ release, images: [{ digest: "x" }] }) as unknown as Listing);
+  const needOf = (): "ordered" => "ordered";
+  const kept = { current: replaced[0], replaced, stands: () => true, needOf, last: maxReplaced };
+  expect(superfluous({ ...kept, deedsOf: () => undefined })).toHaveLength(300 - maxReplaced - maxReplacedOrdered);
 });
 
 it("a key that counted before a hand-over has the rights of today where it counts today", () => {

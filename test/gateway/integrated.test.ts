@@ -153,6 +153,24 @@ describe("a release that brings its image along", () => {
     expect(site.bench.counters.snapshot()["coap_refused.quarantined"]).toBe(2);
   });
 
+  it("is given to such a device with all its images where one of them is the recovery image", () => {
+    site.define();
+    const device = "07".repeat(8);
+    site.submit({ kind: "device-provisioned", device, classId: toHex(classId), stage: 2 });
+    const images = [95, 96].map((seed) => makeImage(seed, 300));
+    const payloads = images.map((image, slot) => {
+      return { slot, image: { digest: sha256(image), size: image.length }, uri: `#${slot}`, integrated: image };
+    });
+    expect(publish(site.update({ components: [{ id: [Uint8Array.of(0)], payloads }] }))).toBe("published");
+    expect(publish(integrated(2))).toBe("published");
+    site.submit({ kind: "recovery-set", classId: toHex(classId), digest: toHex(sha256(images[0]!)) });
+    site.submit({ kind: "device-quarantined", device, reason: "odd" });
+    site.bench.disk.entries.set(`held/${device}`, utf8(CLIENT.address));
+    site.bench.restart();
+    const asked = [...images.map((image) => imagePath(sha256(image))), releasePath(classId, sha256(images[0]!))];
+    expect(asked.map((path) => site.ask(path))).toEqual(["2.05", "2.05", "2.05"]);
+  });
+
   it("is refused where no digest says what it is", () => {
     const asked = [P.VENDOR_IDENTIFIER, vendorId, P.CLASS_IDENTIFIER, classId] as const;
     const [vendor, vendorBytes, klass, classBytes] = asked;

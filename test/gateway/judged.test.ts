@@ -94,6 +94,7 @@ describe("an update under way", () => {
     bench.run(100);
     fleet.fate = () => 1;
     bench.run(600);
-    expect([...bench.gateway.devices.updates.all()]).toMatchObject([{ state: "failed", reason: "expired" }]);
+    expect([...bench.gateway.devices.updates.all()]).toMatchObject([{ state: "cancelled", reason: "expired" }]);
+    expect(stopped("expired")).toBe(1);
   });
 });

@@ -87,7 +87,7 @@ it("an update ends where no release of its class has its image any more, though 
   bench.disk.entries.delete([...bench.disk.entries.keys()].find(isIts)!);
   bench.restart();
   bench.run(3_000);
-  expect(job()).toMatchObject({ state: "failed", reason: "other-class" });
+  expect(job()).toMatchObject({ state: "cancelled", reason: "other-class" });
 });
 
 it("a client finds the manifest by which its class has the image, though a later one has it for others", () => {

@@ -78,6 +78,32 @@ describe("Idempotency-Key", () => {
     expect((await post(revocation(1))).status).toBe(201);
   });
 
+  it.each(["/v1/tokens", "/v1/%74okens", "http://localhost/v1/tokens"])(
+    "no secret gets to the disk by it: %s",
+    async (url) => {
+      const ask = async (): Promise<{ token: string }> =>
+        (await post({ name: "x", role: "admin" }, "k1", url)).json as { token: string };
+      expect((await ask()).token).not.toBe((await ask()).token);
+      expect(kept()).toEqual([]);
+    },
+  );
+
+  it("what is done is not done again because its answer was too long to keep", async () => {
+    const { bench } = api.site;
+    const payload = "x".repeat(ANSWER_LIMITS.maxAnswerBytes + 1);
+    bench.loop.call((nowUs) => {
+      const { answers } = bench.gateway;
+      answers.begin(nowUs, "k", "print", () =>
+        answers.end("k", { status: 200, type: "text/plain", payload }, () => {}),
+      );
+    });
+    bench.run(1);
+    const known = (): object | undefined => bench.gateway.answers.known("k", bench.engine.nowUs() / 1_000);
+    expect(known()).toMatchObject({ answer: undefined, isRunning: false });
+    bench.restart();
+    expect(known()).toMatchObject({ answer: undefined, isRunning: false });
+  });
+
   it("of too many the oldest answers go, from the disk too", async () => {
     for (let i = 0; i < ANSWER_LIMITS.maxAnswers + 5; i++)
       api.site.bench.loop.call((nowUs) => {

@@ -281,8 +281,7 @@ export class UpdateRun implements InstallationContext, InspectionContext {
     for (let before = ""; before !== this.job.state && this.#pending === undefined;) {
       before = this.job.state;
       const refusal = DECIDING.has(before) ? this.ports.refusal(nowUs) : undefined;
-      if (refusal !== undefined)
-        return this.fail(nowUs, refusal.reason, refusal.detail, "update it to an image that it may have");
+      if (refusal !== undefined) return void this.cancel(nowUs, refusal, () => {});
       if (before === "waiting") this.#begin(nowUs);
       else if (before === "inspecting") this.#inspection.goOn(nowUs);
       else if (before === "resetting") this.#reset(nowUs);

@@ -1,0 +1,116 @@
+import type { Crypto } from "../ports/crypto.ts";
+import type { Dialect } from "../suit/dialect.ts";
+import { EnvelopeError } from "../suit/envelope.ts";
+import { componentName } from "../suit/manifest.ts";
+import { openEnvelope } from "../suit/open.ts";
+import type { OpenEnvelope } from "../suit/opened.ts";
+import { failureOf, openingOnce, planProcedure, storedBy, type PlannedWay } from "../suit/plan.ts";
+import type { OpenManifest } from "../suit/processor/state.ts";
+import type { Release } from "../suit/release.ts";
+import { deedsOf, type Candidate, type Deed, type Refusal } from "./admission.ts";
+import { isSameKey, verifierOf, type KeyRecord } from "./classes.ts";
+
+/** Whose word counts for what a release depends on, and in which dialect. */
+export interface Counting {
+  readonly dialect: Dialect;
+  readonly keys: readonly KeyRecord[];
+}
+
+/** `depends`: it processes manifests of others, which count by whose keys are asked. */
+export type Plan = Candidate & { readonly depends: boolean };
+
+interface Known {
+  readonly dialect: Dialect;
+  readonly deeds: readonly Deed[];
+}
+
+/** What releases do, on all their ways: looked for once, unless others that they depend on have a say in it. */
+export class ReleasePlans {
+  readonly #crypto: Crypto;
+  /** By the envelope, as long as that is kept. */
+  readonly #deeds = new WeakMap<Uint8Array, Known>();
+  readonly #names = new WeakMap<readonly Deed[], ReadonlySet<string>>();
+  #last: { readonly envelope: Uint8Array; readonly counting: Counting; readonly plan: Plan | Refusal } | undefined;
+
+  constructor(crypto: Crypto) {
+    this.#crypto = crypto;
+  }
+
+  /** The same for one class as for the next. */
+  plan(open: OpenEnvelope, envelope: Uint8Array, counting: Counting): Plan | Refusal {
+    const last = this.#last;
+    const { dialect, keys } = counting;
+    if (last?.envelope === envelope && last.counting.dialect === dialect && "depends" in last.plan) {
+      const { keys: before } = last.counting;
+      const haveSame = keys.length === before.length && keys.every((key, i) => isSameKey(key, before[i]!));
+      if (!last.plan.depends || haveSame) return last.plan;
+    }
+    const anchors = keys.map(verifierOf);
+    const opening = openingOnce(this.#crypto, (bytes) => openEnvelope(this.#crypto, bytes, { anchors, dialect }));
+    let depends = false;
+    const candidate = this.#planAnew(open, envelope.length, (bytes) => {
+      depends = true;
+      return opening(bytes);
+    });
+    const plan = "reason" in candidate ? candidate : { ...candidate, depends };
+    this.#last = { envelope, counting, plan };
+    return plan;
+  }
+
+  /** What it does that takes a right. */
+  deeds(open: OpenEnvelope, envelope: Uint8Array, counting: Counting): readonly Deed[] | Refusal {
+    const known = this.#deeds.get(envelope);
+    if (known?.dialect === counting.dialect) return known.deeds;
+    const plan = this.plan(open, envelope, counting);
+    if ("reason" in plan) return plan;
+    const deeds = deedsOf(plan);
+    if (!plan.depends) this.#deeds.set(envelope, { dialect: counting.dialect, deeds });
+    return deeds;
+  }
+
+  /** The same by names, whoever counts; undefined where nobody can say, or others have a say in it. */
+  deedsOf({ envelope, dialect, signers, depends }: Release): ReadonlySet<string> | undefined {
+    if (depends) return undefined;
+    const deeds = this.#deedsBy(envelope, { anchors: signers, dialect });
+    if ("reason" in deeds) return undefined;
+    const names = this.#names.get(deeds) ?? new Set(deeds.map((one) => `${one.code} ${componentName(one.component)}`));
+    this.#names.set(deeds, names);
+    return names;
+  }
+
+  #deedsBy(
+    envelope: Uint8Array,
+    trust: Parameters<typeof openEnvelope>[2] & { dialect: Dialect },
+  ): readonly Deed[] | Refusal {
+    const known = this.#deeds.get(envelope);
+    if (known?.dialect === trust.dialect) return known.deeds;
+    try {
+      return this.deeds(openEnvelope(this.#crypto, envelope, trust), envelope, { dialect: trust.dialect, keys: [] });
+    } catch (error) {
+      if (error instanceof EnvelopeError) return { reason: error.reason, detail: error.message };
+      throw error;
+    }
+  }
+
+  /** Or why no device gets to the end of one. */
+  #planAnew(
+    open: OpenEnvelope,
+    envelopeBytes: number,
+    dependency: (envelope: Uint8Array) => OpenManifest,
+  ): Candidate | Refusal {
+    const odd: PlannedWay[] = [];
+    const ways = planProcedure(this.#crypto, open, "update", { open: dependency }, undefined, odd);
+    const failure = failureOf(ways);
+    if (failure !== undefined) return { reason: "not-processable", detail: `${failure.section}: ${failure.detail}` };
+    const stored = storedBy(ways);
+    const others = (["invocation", "uninstall"] as const).flatMap((procedure) =>
+      planProcedure(this.#crypto, open, procedure, { open: dependency }, stored, odd),
+    );
+    const later = failureOf(others);
+    if (later !== undefined) return { reason: "not-processable", detail: `${later.section}: ${later.detail}` };
+    const encrypted = [...ways, ...others].some(({ steps }) =>
+      steps.some((step) => "encryption" in step && step.encryption !== undefined),
+    );
+    return { ways, others, odd, envelopeBytes, encrypted };
+  }
+}
