@@ -3,15 +3,18 @@ import type { Interval, Prediction } from "../../src/rollout/prediction.ts";
 import { batteryDays, type Battery } from "../mote/battery.ts";
 import type { RolloutOutcome } from "./rollout-run.ts";
 
-/** Student's t for 90 %, two-sided, by degrees of freedom from 1 on. */
-const T90 = [6.314, 2.92, 2.353, 2.132, 2.015, 1.943, 1.895, 1.86, 1.833, 1.812, 1.796, 1.782, 1.771, 1.761, 1.753];
+/** Student's t for 95 %, two-sided, by degrees of freedom from 1 on. */
+const T95 = [12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.16, 2.145, 2.131];
 
-/** Where the next outcome lies in 90 of 100 cases, if it is drawn as these were (prediction interval of a normal sample). */
+/**
+ * Where the next outcome lies, if it is drawn as these were: the prediction interval of a normal sample for 95 of 100
+ * cases, which holds 90 of those that are not quite so (one device that misses its wake holds up all behind it).
+ */
 export function intervalOf(values: readonly number[]): Interval {
   if (values.length === 0) return { value: 0, low: 0, high: 0 };
   const value = mean([...values]);
   if (values.length < 2) return { value, low: value, high: value };
-  const t = T90[values.length - 2] ?? 1.645;
+  const t = T95[values.length - 2] ?? 1.96;
   const half = t * sampleStandardDeviation([...values]) * Math.sqrt(1 + 1 / values.length);
   return { value, low: Math.max(0, value - half), high: value + half };
 }

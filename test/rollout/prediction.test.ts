@@ -6,8 +6,8 @@ describe("what runs say of the next one", () => {
   it("an interval is Student's: as wide for eight of one kind as the tables have it", () => {
     const { value, low, high } = intervalOf([1, 2, 3, 4, 5, 6, 7, 8]);
     expect(value).toBe(4.5);
-    // t(7, 0.95) = 1.895, s = 2.449, sqrt(1 + 1/8) = 1.061
-    expect(high - value).toBeCloseTo(1.895 * 2.449_489_7 * 1.060_660_2, 3);
+    // t(7, 0.975) = 2.365, s = 2.449, sqrt(1 + 1/8) = 1.061
+    expect(high - value).toBeCloseTo(2.365 * 2.449_489_7 * 1.060_660_2, 3);
     expect(low).toBe(0); // no time is negative
     expect(intervalOf([3])).toEqual({ value: 3, low: 3, high: 3 });
   });
