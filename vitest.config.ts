@@ -17,7 +17,7 @@ const config: ViteUserConfig = defineConfig({
           isolate: false, // modules keep no state of a test, and loading them anew for each file took a fifth of the time
         },
       },
-      { test: { name: "slow", include: [slow], testTimeout: 900_000 } },
+      { test: { name: "slow", include: [slow], testTimeout: 1_500_000 } },
       { test: { name: "interop", include: [interop], testTimeout: 120_000, fileParallelism: false } },
     ],
   },
