@@ -168,7 +168,8 @@ describe("nothing is stuck, nothing spins", () => {
       expect(site.job("m").state).toBe("cancelling");
       if (gone) site.fate = () => 0;
       site.settle(["m"], 5_000);
-      expect(site.job("m").state, seen(site)).toBe("cancelled");
+      const detail = "cancelled by the operator";
+      expect(site.job("m"), seen(site)).toMatchObject({ state: "cancelled", reason: "cancelled", detail });
       if (!gone) expect(site.mote("m").client.firmware!.state).toBe(0);
     }
   });

@@ -6,6 +6,12 @@ import type { Registration } from "../registration.ts";
 import type { UpdateEvent } from "../states.ts";
 import type { Component, UpdateJob } from "./job.ts";
 
+/** Why an update ends that could have gone on. */
+export interface Why {
+  readonly reason: string;
+  readonly detail: string;
+}
+
 /** What an update needs of the gateway; all of it about its own client. */
 export interface UpdatePorts {
   registration(): Registration | undefined;
@@ -15,7 +21,7 @@ export interface UpdatePorts {
   /** The image's bytes; "loading" while they are on their way from the disk. */
   image(nowUs: number, digest: string): Uint8Array | "loading" | "unknown";
   /** Why the client may not have what the update gives it, by now. */
-  refusal(nowUs: number): { readonly reason: string; readonly detail: string } | undefined;
+  refusal(nowUs: number): Why | undefined;
   /** Where the client finds the image, by a path of its own; undefined where no address of ours is known to it. */
   packageUri(digest: string): string | undefined;
   /** Where its SUIT worker finds the manifest; undefined where none names this image. */

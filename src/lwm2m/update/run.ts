@@ -12,7 +12,7 @@ import { Inspection, stateNote, versionPaths, type InspectionContext } from "./i
 import { Installation, type InstallationContext } from "./installation.ts";
 import { hasEnded, type Component, type UpdateJob } from "./job.ts";
 import { forgets, resetWrite } from "./reset.ts";
-import { RETRY_US, type Answered, type Stored, type UpdatePorts } from "./ports.ts";
+import { RETRY_US, type Answered, type Stored, type UpdatePorts, type Why } from "./ports.ts";
 
 /** Readings that are kept as evidence of what client it is. */
 const MAX_READINGS = 64;
@@ -190,10 +190,9 @@ export class UpdateRun implements InstallationContext, InspectionContext {
   }
 
   /** False when it is too late for that; `then` is told whether it got to the disk. */
-  cancel(nowUs: number, why: { readonly reason: string; readonly detail: string }, then: Stored): boolean {
+  cancel(nowUs: number, why: Why, then: Stored): boolean {
     const begun = this.job.state !== "waiting" && this.job.state !== "inspecting";
-    if (!this.step(nowUs, "cancel", then)) return false;
-    Object.assign(this.job, why);
+    if (!this.step(nowUs, "cancel", then, why)) return false;
     this.#abandon(nowUs);
     if (begun) this.#tellCancelled(nowUs);
     else this.#gone(nowUs);
@@ -227,9 +226,10 @@ export class UpdateRun implements InstallationContext, InspectionContext {
     return learnt;
   }
 
-  step(nowUs: number, event: UpdateEvent, then?: Stored): boolean {
+  step(nowUs: number, event: UpdateEvent, then?: Stored, why?: Why): boolean {
     const before = this.job.state;
     if (!UPDATE.step(this.job, event)) return false;
+    Object.assign(this.job, why); // written along: it is what a gateway that is killed has to say
     const { state } = this.job;
     if (event === "other method") this.#abandon(nowUs);
     if (state !== before) this.ports.note(nowUs, state, stateNote(this.facts.state, this.quirks));

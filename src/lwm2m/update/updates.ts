@@ -19,7 +19,7 @@ import {
   type UpdateJob,
   type UpdatePolicy,
 } from "./job.ts";
-import type { Stored, UpdatePorts } from "./ports.ts";
+import type { Stored, UpdatePorts, Why } from "./ports.ts";
 import { UpdateRun } from "./run.ts";
 
 /** Updates that are kept, ended ones included: one for each client. */
@@ -34,7 +34,7 @@ export interface Packages {
   withdraw(id: string, components: number): void;
   image(nowUs: number, digest: string): Uint8Array | "loading" | "unknown";
   /** Why a client may not have what an update gives it, by now. */
-  refusal(nowUs: number, job: UpdateJob): { readonly reason: string; readonly detail: string } | undefined;
+  refusal(nowUs: number, job: UpdateJob): Why | undefined;
   uri(registration: Registration, id: string, component: number): string | undefined;
   manifestUri(registration: Registration, digest: string): string | undefined;
   progress(endpoint: string, digest: string): { readonly covered: number; readonly firstMissing: number };
@@ -133,12 +133,7 @@ export class Updates {
   }
 
   /** Cancels what is under way; false when there is nothing, or it is too late. `then` is told once it is on the disk. */
-  cancel(
-    nowUs: number,
-    endpoint: string,
-    then: (done: boolean) => void = () => {},
-    why: { readonly reason: string; readonly detail: string } = CANCELLED,
-  ): boolean {
+  cancel(nowUs: number, endpoint: string, then: (done: boolean) => void = () => {}, why: Why = CANCELLED): boolean {
     const entry = this.#entries.get(endpoint);
     if (entry === undefined || hasEnded(entry.run.job)) return false;
     const done = entry.run.cancel(nowUs, why, (_now, written) => then(written));
