@@ -56,5 +56,6 @@ export class ManifestFetch {
 
 /** The image of a release that these bytes are, where it is one for devices of the class. */
 export function imageIn(release: Release, digest: Uint8Array, classId: Uint8Array): ReleaseImage | undefined {
-  return release.images.find((one) => bytesEqual(one.digest, digest) && one.classes.includes(toHex(classId)));
+  const name = toHex(classId);
+  return release.images.find((one) => bytesEqual(one.digest, digest) && one.classes.includes(name));
 }

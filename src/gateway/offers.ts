@@ -5,7 +5,7 @@ import type { Crypto } from "../ports/crypto.ts";
 import type { Log } from "../ports/log.ts";
 import type { Metrics } from "../ports/metrics.ts";
 import type { StoreOp } from "../ports/store.ts";
-import type { Refusal } from "../lifecycle/admission.ts";
+import type { Deeds, Refusal } from "../lifecycle/admission.ts";
 import type { LifecycleEvent } from "../lifecycle/events.ts";
 import { fromHex } from "../util/bytes.ts";
 import { Code, ContentFormat } from "../coap/numbers.ts";
@@ -41,7 +41,7 @@ interface Judge {
   /** Whether the signed table of an image's sectors is by a key that counts. */
   tableStands(listing: Listing, digest: string): boolean;
   /** What it does that takes a right; undefined where nobody can say. */
-  deedsOf(listing: Listing): ReadonlySet<string> | undefined;
+  deedsOf(listing: Listing): Deeds | undefined;
 }
 
 interface OfferParts {
@@ -284,13 +284,13 @@ export class Offers {
   }
 
   /** Releases with an image that is here: all of them, or those by which devices of a class come to have it. */
-  #fitting(digest: string, classId?: string, byManifest = false): Listing[] {
+  #fitting(digest: string, classId?: string, byManifest = false): readonly Listing[] {
     const { catalogue } = this.#parts;
     if (catalogue.image(digest) === undefined) return [];
     const having = catalogue.having(digest);
     if (classId === undefined) return having;
     return byManifest
-      ? [...bringingTo(classId, digest, having)]
+      ? bringingTo(classId, digest, having)
       : having.filter((listing) => isFor(listing, digest, classId, false));
   }
 

@@ -10,7 +10,7 @@ import { componentOf, imagesOf, manifestPaths, type Catalogue, type Listing } fr
 import { listingOps } from "./listing-record.ts";
 import type { LifecycleDesk } from "./lifecycle-desk.ts";
 import { keyRecord, verifierOf, type KeyRecord } from "../lifecycle/classes.ts";
-import type { Refusal } from "../lifecycle/admission.ts";
+import type { Deeds, Refusal } from "../lifecycle/admission.ts";
 import { dryRun } from "./dry-run.ts";
 import { floorKeys, Floors } from "./floors.ts";
 import { GATEWAY_LIMITS } from "./limits.ts";
@@ -184,14 +184,14 @@ export class Publications {
   /** Why nobody stands for a release any more; policies of today do not matter to what is on offer. */
   standing({ release }: Listing): Refusal | undefined {
     const { lifecycle } = this.#desk;
-    const ids = release.classes;
-    const governed = ids.filter((id) => lifecycle.state.classes.has(id));
+    const { classes } = release;
+    const governed = classes.filter((id) => lifecycle.state.classes.has(id));
     for (const id of governed) {
       const refusal = lifecycle.standing(release.envelope, id);
       if (refusal !== undefined) return refusal;
     }
     // Each class has its own judge, so one that nobody defined does beside others.
-    return governed.length < ids.length ? this.#anchored(release) : undefined;
+    return governed.length < classes.length ? this.#anchored(release) : undefined;
   }
 
   /** Whether the signed table of an image's sectors is by a key that counts. */
@@ -202,7 +202,7 @@ export class Publications {
     return openSectorTable(this.#crypto, table, this.#signingTables(release), image).ok;
   }
 
-  deedsOf({ release }: Listing): ReadonlySet<string> | undefined {
+  deedsOf({ release }: Listing): Deeds | undefined {
     return this.#desk.lifecycle.plans.deedsOf(release);
   }
 

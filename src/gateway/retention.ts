@@ -1,4 +1,5 @@
 import { isSameKey } from "../codec/cose.ts";
+import type { Deeds } from "../lifecycle/admission.ts";
 import { bytesEqual } from "../util/bytes.ts";
 import { classesOf, type Listing } from "./listing.ts";
 import { GATEWAY_LIMITS } from "./limits.ts";
@@ -13,7 +14,7 @@ export interface Kept {
   readonly stands: (listing: Listing) => boolean;
   readonly needOf: (digest: string) => Need | undefined;
   /** What a release does that takes a right; undefined where nobody can say. */
-  readonly deedsOf: (listing: Listing) => ReadonlySet<string> | undefined;
+  readonly deedsOf: (listing: Listing) => Deeds | undefined;
   /** So many stay whoever needs them. */
   readonly last: number;
 }
@@ -40,15 +41,11 @@ export function superfluous({ current, replaced, stands, needOf, deedsOf, last }
     const isLast = i < last || (stands(listing) && classes.some((id) => !covered.has(id)));
     const isAlike = (other: Listing): boolean =>
       (stands(other) || !stands(listing)) && isAsGood(other, listing) && isWithin(deedsOf(other), deedsOf(listing));
-    const isFew = (digest: string): boolean => {
-      const alike = kept.filter(isAlike);
-      return classes.some((id) => alike.filter((other) => gives(other, listing, digest, id)).length < maxReplaced);
-    };
-    const needs = new Set<Need | undefined>();
-    for (const { digest } of isLast ? [] : listing.images) {
-      const need = needOf(digest);
-      if (need !== undefined && isFew(digest)) needs.add(need);
-    }
+    const needed = isLast ? [] : listing.images.filter(({ digest }) => needOf(digest) !== undefined);
+    const alike = needed.length === 0 ? [] : kept.filter(isAlike);
+    const isFew = (digest: string): boolean =>
+      classes.some((id) => alike.filter((other) => gives(other, listing, digest, id)).length < maxReplaced);
+    const needs = new Set(needed.filter(({ digest }) => isFew(digest)).map(({ digest }) => needOf(digest)));
     const isOrdered = needs.has("ordered") && ordered < maxReplacedOrdered;
     const isBegun = !isOrdered && needs.has("begun") && begun < maxReplacedBegun;
     if (isOrdered) ordered++;
@@ -59,8 +56,8 @@ export function superfluous({ current, replaced, stands, needOf, deedsOf, last }
   return gone;
 }
 
-const isWithin = (some: ReadonlySet<string> | undefined, all: ReadonlySet<string> | undefined): boolean =>
-  some !== undefined && all !== undefined && [...some].every((one) => all.has(one));
+const isWithin = (some: Deeds | undefined, all: Deeds | undefined): boolean =>
+  some !== undefined && all !== undefined && [...some.keys()].every((one) => all.has(one));
 
 /** Whether devices of a class get an image by one release as by another. */
 function gives(other: Listing, listing: Listing, digest: string, classId: string): boolean {

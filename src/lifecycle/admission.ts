@@ -60,7 +60,7 @@ const authoritiesOf = ({ authorities }: DeviceClass, { signers, isRevoked }: Sig
   authorities.filter((authority) => signers.some((key) => isSameKey(key, authority) && !isRevoked(key)));
 
 /** Why those who signed may not do what is done on one of the ways. */
-export function rightsRefusal(definition: DeviceClass, signing: Signing, deeds: readonly Deed[]): Refusal | undefined {
+export function rightsRefusal(definition: DeviceClass, signing: Signing, deeds: Deeds): Refusal | undefined {
   const right = missingRight(authoritiesOf(definition, signing), deeds);
   if (right !== undefined && signing.signers.some(signing.isRevoked))
     return { reason: "key-revoked", detail: `without the signature that was revoked, ${right.detail}` };
@@ -106,8 +106,10 @@ export interface Deed {
   readonly code: number;
 }
 
-/** Each once. */
-export function deedsOf({ ways, others, odd }: Pick<Candidate, "ways" | "others" | "odd">): Deed[] {
+/** Each once, by its name: the same in any release. */
+export type Deeds = ReadonlyMap<string, Deed>;
+
+export function deedsOf({ ways, others, odd }: Pick<Candidate, "ways" | "others" | "odd">): Deeds {
   const deeds = new Map<string, Deed>();
   for (const step of [...ways, ...others, ...odd].flatMap(({ steps }) => steps)) {
     const code = ACTIONS[step.kind];
@@ -116,12 +118,12 @@ export function deedsOf({ ways, others, odd }: Pick<Candidate, "ways" | "others"
     const changed = step.kind === "swap" || step.kind === "copy" ? [step.component, step.source] : [step.component];
     for (const component of changed) deeds.set(`${code} ${componentName(component)}`, { component, code });
   }
-  return [...deeds.values()];
+  return deeds;
 }
 
-function missingRight(authorities: readonly Authority[], deeds: readonly Deed[]): Refusal | undefined {
-  if (deeds.some(({ component }) => isTrustComponent(component))) return TRUST_IN_RELEASE;
-  for (const { component, code } of deeds)
+function missingRight(authorities: readonly Authority[], deeds: Deeds): Refusal | undefined {
+  if ([...deeds.values()].some(({ component }) => isTrustComponent(component))) return TRUST_IN_RELEASE;
+  for (const { component, code } of deeds.values())
     if (!authorities.some(({ rights }) => mayDo(rights?.map(rightOf), component, code)))
       return { reason: "no-right", detail: `its signer may not ${nameOf(Directive, code)} ${labelOf(component)}` };
   return undefined;

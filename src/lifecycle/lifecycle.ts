@@ -1,9 +1,8 @@
 import type { Crypto, PublicKey } from "../ports/crypto.ts";
-import { openEnvelope } from "../suit/open.ts";
 import type { OpenEnvelope, TrustPolicy } from "../suit/opened.ts";
 import { planProcedure } from "../suit/plan.ts";
 import { buildEnvelope } from "../suit/build.ts";
-import { decodeEnvelope, EnvelopeError } from "../suit/envelope.ts";
+import { decodeEnvelope } from "../suit/envelope.ts";
 import {
   anchorsOf,
   decodeTransfer,
@@ -27,7 +26,7 @@ import {
   type KeyRecord,
 } from "./classes.ts";
 import type { Device, LifecycleEvent } from "./events.ts";
-import { ReleasePlans, type Counting } from "./release-plans.ts";
+import { openBy, ReleasePlans, type Counting } from "./release-plans.ts";
 import { isOvertaken, LifecycleState } from "./state.ts";
 
 export type CommandResult = { readonly ok: true; readonly entry: AuditEntry } | ({ readonly ok: false } & Refusal);
@@ -255,12 +254,7 @@ export class Lifecycle {
   }
 
   #open(envelope: Uint8Array, definition: DeviceClass): OpenEnvelope | Refusal {
-    try {
-      return openEnvelope(this.#crypto, envelope, this.#policy(definition));
-    } catch (error) {
-      if (error instanceof EnvelopeError) return { reason: error.reason, detail: error.message };
-      throw error;
-    }
+    return openBy(this.#crypto, envelope, this.#policy(definition));
   }
 
   /** Devices whose class has no authority that is left: nobody can sign software for them. */

@@ -1,13 +1,12 @@
 import type { Crypto } from "../ports/crypto.ts";
 import type { Dialect } from "../suit/dialect.ts";
 import { EnvelopeError } from "../suit/envelope.ts";
-import { componentName } from "../suit/manifest.ts";
 import { openEnvelope } from "../suit/open.ts";
-import type { OpenEnvelope } from "../suit/opened.ts";
+import type { OpenEnvelope, TrustPolicy } from "../suit/opened.ts";
 import { failureOf, openingOnce, planProcedure, storedBy, type PlannedWay } from "../suit/plan.ts";
 import type { OpenManifest } from "../suit/processor/state.ts";
 import type { Release } from "../suit/release.ts";
-import { deedsOf, type Candidate, type Deed, type Refusal } from "./admission.ts";
+import { deedsOf, type Candidate, type Deeds, type Refusal } from "./admission.ts";
 import { isSameKey, verifierOf, type KeyRecord } from "./classes.ts";
 
 /** Whose word counts for what a release depends on, and in which dialect. */
@@ -19,17 +18,21 @@ export interface Counting {
 /** `depends`: it processes manifests of others, which count by whose keys are asked. */
 export type Plan = Candidate & { readonly depends: boolean };
 
-interface Known {
-  readonly dialect: Dialect;
-  readonly deeds: readonly Deed[];
+/** An envelope that somebody of these signed. */
+export function openBy(crypto: Crypto, envelope: Uint8Array, trust: TrustPolicy): OpenEnvelope | Refusal {
+  try {
+    return openEnvelope(crypto, envelope, trust);
+  } catch (error) {
+    if (error instanceof EnvelopeError) return { reason: error.reason, detail: error.message };
+    throw error;
+  }
 }
 
 /** What releases do, on all their ways: looked for once, unless others that they depend on have a say in it. */
 export class ReleasePlans {
   readonly #crypto: Crypto;
   /** By the envelope, as long as that is kept. */
-  readonly #deeds = new WeakMap<Uint8Array, Known>();
-  readonly #names = new WeakMap<readonly Deed[], ReadonlySet<string>>();
+  readonly #deeds = new WeakMap<Uint8Array, { readonly dialect: Dialect; readonly deeds: Deeds }>();
   #last: { readonly envelope: Uint8Array; readonly counting: Counting; readonly plan: Plan | Refusal } | undefined;
 
   constructor(crypto: Crypto) {
@@ -58,7 +61,7 @@ export class ReleasePlans {
   }
 
   /** What it does that takes a right. */
-  deeds(open: OpenEnvelope, envelope: Uint8Array, counting: Counting): readonly Deed[] | Refusal {
+  deeds(open: OpenEnvelope, envelope: Uint8Array, counting: Counting): Deeds | Refusal {
     const known = this.#deeds.get(envelope);
     if (known?.dialect === counting.dialect) return known.deeds;
     const plan = this.plan(open, envelope, counting);
@@ -68,28 +71,14 @@ export class ReleasePlans {
     return deeds;
   }
 
-  /** The same by names, whoever counts; undefined where nobody can say, or others have a say in it. */
-  deedsOf({ envelope, dialect, signers, depends }: Release): ReadonlySet<string> | undefined {
+  /** The same whoever counts; undefined where nobody can say, or others have a say in it. */
+  deedsOf({ envelope, dialect, signers, depends }: Release): Deeds | undefined {
     if (depends) return undefined;
-    const deeds = this.#deedsBy(envelope, { anchors: signers, dialect });
-    if ("reason" in deeds) return undefined;
-    const names = this.#names.get(deeds) ?? new Set(deeds.map((one) => `${one.code} ${componentName(one.component)}`));
-    this.#names.set(deeds, names);
-    return names;
-  }
-
-  #deedsBy(
-    envelope: Uint8Array,
-    trust: Parameters<typeof openEnvelope>[2] & { dialect: Dialect },
-  ): readonly Deed[] | Refusal {
     const known = this.#deeds.get(envelope);
-    if (known?.dialect === trust.dialect) return known.deeds;
-    try {
-      return this.deeds(openEnvelope(this.#crypto, envelope, trust), envelope, { dialect: trust.dialect, keys: [] });
-    } catch (error) {
-      if (error instanceof EnvelopeError) return { reason: error.reason, detail: error.message };
-      throw error;
-    }
+    if (known?.dialect === dialect) return known.deeds;
+    const open = openBy(this.#crypto, envelope, { anchors: signers, dialect });
+    const deeds = "reason" in open ? open : this.deeds(open, envelope, { dialect, keys: [] });
+    return "reason" in deeds ? undefined : deeds;
   }
 
   /** Or why no device gets to the end of one. */

@@ -151,7 +151,7 @@ it("the manifest at the path of an image gives its devices no other image, thoug
 
 it("what an operator needs has a bound too, where no release is as good as another", () => {
   const { maxReplaced, maxReplacedOrdered } = GATEWAY_LIMITS;
-  const release = { classes: ["a"], signers: [], changes: [], deviceOf: new Map(), dialect: "draft-37" };
+  const release = { classes: ["a"], signers: [], deviceOf: new Map(), dialect: "draft-37" };
   const replaced = Array.from({ length: 300 }, () => ({ release, images: [{ digest: "x" }] }) as unknown as Listing);
   const needOf = (): "ordered" => "ordered";
   const kept = { current: replaced[0], replaced, stands: () => true, needOf, last: maxReplaced };
