@@ -34,7 +34,10 @@ describe("a release is as good as another only if it", () => {
     site.provision(A, B);
     const publish = (n: number, forB: number): void => {
       for (const image of [NEEDED, forB]) site.bench.disk.upstream.set(`sim:${image}`, imageOf(image));
-      const envelope = branching(n, K2, [A, needed, `sim:${NEEDED}`], [B, imageOf(forB), `sim:${forB}`]);
+      const envelope = branching(n, K2, [
+        [A, needed, `sim:${NEEDED}`],
+        [B, imageOf(forB), `sim:${forB}`],
+      ]);
       expect(site.bench.publishEnvelope(envelope, undefined)?.kind).toBe("published");
     };
     publish(1, NEEDED);
@@ -137,7 +140,10 @@ it("the manifest at the path of an image gives its devices no other image, thoug
   site.provision(A, B);
   site.release(1, [A], [K2], { image: NEEDED, over: { useBefore: nowS() + 100 } });
   for (const image of [NEEDED, 5]) site.bench.disk.upstream.set(`sim:${image}`, imageOf(image));
-  const next = branching(2, K2, [A, imageOf(5), "sim:5"], [B, needed, `sim:${NEEDED}`]);
+  const next = branching(2, K2, [
+    [A, imageOf(5), "sim:5"],
+    [B, needed, `sim:${NEEDED}`],
+  ]);
   expect(site.bench.publishEnvelope(next, undefined)?.kind).toBe("published");
   const [path, theirs] = [A, B].map((id) => releasePath(id, sha256(needed)));
   const before = site.look(path!);

@@ -1,9 +1,8 @@
 import { beforeEach, describe, expect, it } from "vitest";
-import type { DeviceClass } from "../../src/lifecycle/classes.ts";
 import type { LifecycleEvent } from "../../src/lifecycle/events.ts";
 import { keyRecord } from "../../src/lifecycle/classes.ts";
 import { toHex } from "../../src/util/bytes.ts";
-import { author, classId, makeImage, vendorId } from "../support/gateway.ts";
+import { author, classId, makeImage } from "../support/gateway.ts";
 import { branching, named } from "../support/release-bench.ts";
 import { siteOf, type RolloutSite } from "../support/rollout-site.ts";
 import { sha256 } from "../support/suit-build.ts";
@@ -20,22 +19,12 @@ describe("an update under way", () => {
   let digest: string;
   beforeEach(() => {
     fleet = siteOf(1);
-    for (const id of [classId, other]) define(id, named(author, K2));
+    for (const id of [classId, other]) fleet.define(toHex(id), named(author, K2));
     digest = fleet.bench.gateway.listings()[0]!.digest;
   });
 
-  const submit = (event: LifecycleEvent): void => {
-    const { bench } = fleet;
-    bench.loop.call((nowUs) =>
-      bench.gateway.desk.submit(nowUs, "operator", event, (told) => expect(told.ok).toBe(true)),
-    );
-    bench.run(0.05);
-  };
-  const define = (id: Uint8Array, authorities: DeviceClass["authorities"]): void => {
-    const hardware = { rng: true, rtc: true, slots: 2, recoveryImage: false, ramBytes: 262_144 };
-    const fixed = { id: toHex(id), name: "c", vendorId: toHex(vendorId), escrow: [], operators: [], epoch: 0 };
-    submit({ kind: "class-defined", definition: { ...fixed, hardware, authorities } });
-  };
+  /** The push under way is in the middle yet. */
+  const submit = (event: LifecycleEvent): void => expect(fleet.submit(event, 0.05).ok).toBe(true);
   const provision = (id: Uint8Array): void =>
     submit({ kind: "device-provisioned", device: DEVICE, classId: toHex(id), endpoint: "m0", stage: 2 });
   const jobs = (): string[] => [...fleet.bench.gateway.devices.updates.all()].map(({ state }) => state);
@@ -47,7 +36,10 @@ describe("an update under way", () => {
     const bytes = bench.disk.blobs.get(digest)!;
     const mine = makeImage(81, 2_000);
     bench.disk.upstream.set("sim:mine", mine).set("sim:theirs", bytes);
-    const next = branching(9, K2, [classId, mine, "sim:mine"], [other, bytes, "sim:theirs"]);
+    const next = branching(9, K2, [
+      [classId, mine, "sim:mine"],
+      [other, bytes, "sim:theirs"],
+    ]);
     expect(bench.publishEnvelope(next, undefined)?.kind).toBe("published");
     fleet.update("m0", { methods: ["push"] });
     bench.run(0.3);

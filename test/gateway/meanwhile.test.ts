@@ -1,18 +1,16 @@
 import { beforeEach, expect, it } from "vitest";
-import { encodeCbor } from "../../src/codec/cbor.ts";
 import { Code, codeText } from "../../src/coap/numbers.ts";
 import { imagePath } from "../../src/gateway/catalogue.ts";
 import { keyRecord } from "../../src/lifecycle/classes.ts";
 import type { LifecycleEvent } from "../../src/lifecycle/events.ts";
 import type { PrivateKey } from "../../src/ports/crypto.ts";
-import { Condition as C, Directive as D, Parameter as P } from "../../src/suit/keys.ts";
 import { fromHex, toHex } from "../../src/util/bytes.ts";
 import { decoded, getBlock } from "../support/coap-get.ts";
-import { author, classId, makeImage, vendorId } from "../support/gateway.ts";
+import { author, classId, makeImage } from "../support/gateway.ts";
 import { CLIENT } from "../support/pair.ts";
-import { CLASSES, imageOf, ReleaseBench } from "../support/release-bench.ts";
-import { siteOf, type RolloutSite } from "../support/rollout-site.ts";
-import { envelopeOf, override, seq, sha256 } from "../support/suit-build.ts";
+import { branching, CLASSES, imageOf, named, ReleaseBench } from "../support/release-bench.ts";
+import { siteOf } from "../support/rollout-site.ts";
+import { sha256 } from "../support/suit-build.ts";
 import { keyOf, signedUpdate } from "../support/trust-bench.ts";
 
 /* What is decided while an image is on its way, to a device or from the disk. */
@@ -55,25 +53,14 @@ it("a release whose class is defined with others while its image comes is not pu
   site.both(() => expect([site.manifest(A), site.image(1)]).toEqual(["4.04", "4.04"]));
 });
 
-const hardware = { rng: true, rtc: true, slots: 2, recoveryImage: false, ramBytes: 262_144 };
-function define(fleet: RolloutSite, id: Uint8Array, key: PrivateKey): void {
-  const authorities = [{ ...keyRecord(key.publicKey), name: "x" }];
-  const fixed = { vendorId: toHex(vendorId), hardware, escrow: [], operators: [], epoch: 0 };
-  const event = { kind: "class-defined", definition: { id: toHex(id), name: "c", authorities, ...fixed } } as const;
-  fleet.bench.loop.call((now) => fleet.bench.gateway.desk.submit(now, "op", event, () => {}));
-  fleet.bench.run(1);
-}
-
 it("an update ends where no release of its class has its image any more, though one of another class has", () => {
   const fleet = siteOf(1);
   const { bench } = fleet;
   const other = new Uint8Array(16).fill(0xb2);
-  define(fleet, classId, author);
-  define(fleet, other, K3);
+  fleet.define(toHex(classId), named(author));
+  fleet.define(toHex(other), named(K3));
   const device = { device: "0102030405060708", classId: toHex(classId), endpoint: "m0", stage: 2 } as const;
-  const event = { kind: "device-provisioned", ...device } as const;
-  bench.loop.call((now) => bench.gateway.desk.submit(now, "op", event, () => {}));
-  bench.run(1);
+  fleet.submit({ kind: "device-provisioned", ...device });
   const { digest, images } = bench.gateway.listings()[0]!;
   const payloads = [{ image: { digest: fromHex(digest)!, size: images[0]!.size }, uri: images[0]!.uri! }];
   const components = [{ id: [Uint8Array.of(0)], payloads }];
@@ -96,19 +83,9 @@ it("a client finds the manifest by which its class has the image, though a later
   const third = makeImage(6, 1_500);
   bench.disk.upstream.set("sim:y", third);
   const { images, digest } = bench.gateway.listings()[0]!;
-  const branch = (id: Uint8Array, image: Uint8Array, size: number, uri: string): Uint8Array =>
-    seq(
-      ...override([P.CLASS_IDENTIFIER, id]),
-      C.CLASS_IDENTIFIER,
-      15,
-      ...override([P.IMAGE_DIGEST, encodeCbor([-16, image])], [P.IMAGE_SIZE, size], [P.URI, uri]),
-    );
-  const its = branch(classId, sha256(third), third.length, "sim:y");
-  const others = branch(new Uint8Array(16).fill(0xff), fromHex(digest)!, images[0]!.size, images[0]!.uri!);
-  const sections = { 20: [D.TRY_EACH, [its, others], D.FETCH, 15, C.IMAGE_MATCH, 15] };
-  const shared = [...override([P.VENDOR_IDENTIFIER, vendorId]), C.VENDOR_IDENTIFIER, 15];
-  const made = { sequenceNumber: 3, components: [["\u0000"]], shared, sections, key: author };
-  expect(bench.publishEnvelope(envelopeOf(made), undefined)?.kind).toBe("published");
+  const theirs = [new Uint8Array(16).fill(0xff), bench.disk.blobs.get(digest)!, images[0]!.uri!] as const;
+  const next = branching(3, author, [[classId, third, "sim:y"], theirs], "\u0000");
+  expect(bench.publishEnvelope(next, undefined)?.kind).toBe("published");
   fleet.update("m0", { methods: ["pull"] });
   bench.run(2_000);
   expect(bench.gateway.devices.updates.get("m0")).toMatchObject({ state: "succeeded", versionAfter: "2.0.0" });

@@ -1,11 +1,11 @@
 import { beforeEach, describe, expect, it } from "vitest";
 import { keyRecord } from "../../src/lifecycle/classes.ts";
 import { DEFAULT_POLICY } from "../../src/lwm2m/update/job.ts";
-import { Condition as C, Directive as D, Parameter as P } from "../../src/suit/keys.ts";
 import { fromHex, toHex, utf8 } from "../../src/util/bytes.ts";
-import { author, classId, makeImage, vendorId } from "../support/gateway.ts";
-import { siteOf } from "../support/rollout-site.ts";
-import { envelopeOf, override, seq, sha256, suitDigest } from "../support/suit-build.ts";
+import { author, classId, makeImage } from "../support/gateway.ts";
+import { branching } from "../support/release-bench.ts";
+import { siteOf, type RolloutSite } from "../support/rollout-site.ts";
+import { sha256 } from "../support/suit-build.ts";
 import { image, keyOf, publishNewer, TrustBench } from "../support/trust-bench.ts";
 
 const second = keyOf(71);
@@ -19,16 +19,8 @@ let site: TrustBench;
 beforeEach(() => (site = new TrustBench()));
 
 describe("an LwM2M client, which reads no manifest, is given no image", () => {
-  const defined = (fleet: ReturnType<typeof siteOf>, id: string, authorities = both): void => {
-    const hardware = { rng: true, rtc: true, slots: 2, recoveryImage: false, ramBytes: 262_144 };
-    const definition = { id, name: "c", vendorId: toHex(vendorId), hardware, authorities };
-    const whole = { ...definition, escrow: [], operators: [], epoch: 0 };
-    fleet.bench.loop.call((now) =>
-      fleet.bench.gateway.desk.submit(now, "op", { kind: "class-defined", definition: whole }, () => {}),
-    );
-    fleet.bench.run(1);
-  };
-  const provision = (fleet: ReturnType<typeof siteOf>, id: string): void => {
+  const defined = (fleet: RolloutSite, id: string, authorities = both): void => void fleet.define(id, authorities);
+  const provision = (fleet: RolloutSite, id: string): void => {
     const event = {
       kind: "device-provisioned",
       device: "0102030405060708",
@@ -41,14 +33,9 @@ describe("an LwM2M client, which reads no manifest, is given no image", () => {
     );
     fleet.bench.run(1);
   };
-  const revoke = (fleet: ReturnType<typeof siteOf>): void => {
-    const key = keyRecord(author.publicKey);
-    fleet.bench.loop.call((now) =>
-      fleet.bench.gateway.desk.submit(now, "op", { kind: "key-revoked", key, reason: "stolen" }, () => {}),
-    );
-    fleet.bench.run(1);
-  };
-  const jobs = (fleet: ReturnType<typeof siteOf>): string[] =>
+  const revoke = (fleet: RolloutSite): void =>
+    void fleet.submit({ kind: "key-revoked", key: keyRecord(author.publicKey), reason: "stolen" });
+  const jobs = (fleet: RolloutSite): string[] =>
     [...fleet.bench.gateway.devices.updates.all()].map(({ state }) => state);
 
   it("of another class, where its own is known", () => {
@@ -152,18 +139,10 @@ describe("an LwM2M client, which reads no manifest, is given no image", () => {
     const { bench } = fleet;
     const [mine, yours] = [makeImage(81, 2_000), makeImage(82, 2_100)];
     for (const [i, bytes] of [mine, yours].entries()) bench.disk.upstream.set(`sim:${i}`, bytes);
-    const branch = (id: Uint8Array, bytes: Uint8Array, uri: string): Uint8Array =>
-      seq(
-        ...override([P.CLASS_IDENTIFIER, id]),
-        C.CLASS_IDENTIFIER,
-        15,
-        ...override([P.IMAGE_DIGEST, suitDigest(bytes)], [P.IMAGE_SIZE, bytes.length], [P.URI, uri]),
-      );
-    const sections = {
-      20: [D.TRY_EACH, [branch(classId, mine, "sim:0"), branch(other, yours, "sim:1")], D.FETCH, 15, C.IMAGE_MATCH, 15],
-    };
-    const shared = [...override([P.VENDOR_IDENTIFIER, vendorId]), C.VENDOR_IDENTIFIER, 15];
-    const envelope = envelopeOf({ key: author, sequenceNumber: 9, components: [["two"]], shared, sections });
+    const envelope = branching(9, author, [
+      [classId, mine, "sim:0"],
+      [other, yours, "sim:1"],
+    ]);
     expect(bench.publishEnvelope(envelope, "sim:0")).toMatchObject({ kind: "published" });
     const give = (bytes: Uint8Array, methods = DEFAULT_POLICY.methods) =>
       bench.gateway.fleet.refusalToGive(bench.engine.nowUs() / 1_000, "m0", [{ digest: toHex(sha256(bytes)) }], methods)

@@ -70,8 +70,8 @@ const rowOf = ({ fleet, figure, predicted: { value, low, high }, happened }: Jud
 
 /**
  * Of fleets that are awake each figure lies within 15 %. Of those that sleep a single run differs by more than that from
- * one seed to the next (one canary in a hundred misses its wake, and holds up all others for two minutes): of them the interval speaks,
- * which has to hold nine of ten of all.
+ * one seed to the next (one canary in a hundred misses its wake, and holds up all others for two minutes): of them the
+ * interval speaks, which has to hold nine of ten of all.
  */
 export function expectGoodPredictions(first: number, fleets: number): void {
   const judged = judgePredictions(Array.from({ length: fleets }, (_, i) => first + i));

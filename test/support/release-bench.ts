@@ -29,7 +29,8 @@ export const imageOf = (n: number): Uint8Array => makeImage(100 + n, 2_000 + n);
 export function branching(
   n: number,
   key: PrivateKey,
-  ...branches: readonly (readonly [classId: Uint8Array, image: Uint8Array, uri: string])[]
+  branches: readonly (readonly [classId: Uint8Array, image: Uint8Array, uri: string])[],
+  component = "two",
 ): Uint8Array {
   const branch = ([id, bytes, uri]: readonly [Uint8Array, Uint8Array, string]): Uint8Array => {
     const image = [
@@ -41,7 +42,7 @@ export function branching(
   };
   const sections = { 20: [D.TRY_EACH, branches.map(branch), D.FETCH, 15, C.IMAGE_MATCH, 15] };
   const shared = [...override([P.VENDOR_IDENTIFIER, vendorId]), C.VENDOR_IDENTIFIER, 15];
-  return envelopeOf({ key, sequenceNumber: n, components: [["two"]], shared, sections });
+  return envelopeOf({ key, sequenceNumber: n, components: [[component]], shared, sections });
 }
 
 export interface ReleaseRequest {

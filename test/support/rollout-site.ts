@@ -5,6 +5,11 @@ import type { RolloutCommand } from "../../src/rollout/operator.ts";
 import type { Rollout } from "../../src/rollout/rollout.ts";
 import type { RolloutResult } from "../../src/rollout/rollouts.ts";
 import { SPEC_DEFAULTS, type GroupSpec, type RolloutSpec } from "../../src/rollout/spec.ts";
+import type { DeskResult } from "../../src/gateway/audit-writer.ts";
+import type { DeviceClass } from "../../src/lifecycle/classes.ts";
+import type { LifecycleEvent } from "../../src/lifecycle/events.ts";
+import { toHex } from "../../src/util/bytes.ts";
+import { vendorId } from "./gateway.ts";
 import { Lwm2mSite } from "./lwm2m-site.ts";
 
 export const canary: GroupSpec = {
@@ -55,6 +60,21 @@ export class RolloutSite extends Lwm2mSite {
     const { id } = created.record;
     expect(this.command(id, "start")).toMatchObject({ ok: true });
     return id;
+  }
+
+  /** Has the lifecycle changed. */
+  submit(event: LifecycleEvent, seconds = 1): DeskResult {
+    let result: DeskResult | undefined;
+    const { bench } = this;
+    bench.loop.call((nowUs) => bench.gateway.desk.submit(nowUs, "operator", event, (told) => (result = told)));
+    bench.run(seconds);
+    return result!;
+  }
+
+  define(id: string, authorities: DeviceClass["authorities"]): DeskResult {
+    const hardware = { rng: true, rtc: true, slots: 2, recoveryImage: false, ramBytes: 262_144 };
+    const fixed = { name: "c", vendorId: toHex(vendorId), hardware, escrow: [], operators: [], epoch: 0 };
+    return this.submit({ kind: "class-defined", definition: { id, authorities, ...fixed } });
   }
 
   rollout(id: string): Rollout {
