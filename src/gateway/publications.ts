@@ -14,6 +14,7 @@ import type { Deeds, Refusal } from "../lifecycle/admission.ts";
 import { dryRun } from "./dry-run.ts";
 import { floorKeys, Floors } from "./floors.ts";
 import { GATEWAY_LIMITS } from "./limits.ts";
+import { clashes, unservedBy } from "./served-paths.ts";
 
 /** What an operator gives: an envelope, and where its image can be fetched by the gateway. */
 export interface PublishRequest {
@@ -107,6 +108,8 @@ export class Publications {
     if (typeof alias === "object") return refuse(alias.reason, alias.detail);
     const taken = this.#taken(release, alias);
     if (taken !== undefined) return refuse(taken.reason, taken.detail);
+    const unserved = unservedBy(release, alias);
+    if (unserved !== undefined) return refuse(unserved.reason, unserved.detail);
     const digest = toHex(release.imageDigest);
     const wanted = release.images.map((image) => toHex(image.digest));
     const coming = [...this.#underWay.values()].flatMap(({ listing }) => listing.images.map((image) => image.digest));
@@ -367,17 +370,6 @@ const isForAllOf = (release: Release, other: Release): boolean =>
 /** An alias may go from either to the other, when somebody stands for one of them only. */
 const isForTheSame = (release: Release, other: Release): boolean =>
   isForAllOf(release, other) && isForAllOf(other, release);
-
-/** Whether two different images would be served at one path: 48 bits of their digests are the same. */
-function clashes(digests: readonly string[]): boolean {
-  const byPath = new Map<string, string>();
-  for (const digest of digests) {
-    const path = digest.slice(0, 12);
-    if ((byPath.get(path) ?? digest) !== digest) return true;
-    byPath.set(path, digest);
-  }
-  return false;
-}
 
 /** The image that a table is of; it must be signed as the release is. */
 function tableOf(

@@ -52,6 +52,8 @@ export interface Dependency {
   readonly uri: string;
   readonly integrated?: Uint8Array | undefined;
   readonly prefix?: ComponentId | undefined;
+  /** Starts something itself, and has to be asked for it (trust-domains section 4.1). */
+  readonly invokes?: boolean | undefined;
 }
 
 /** An update as its author means it. */
@@ -210,9 +212,10 @@ class Builder {
     return seq(...commands);
   }
 
-  #processDependencies(): CborValue[] {
+  #processDependencies(isMeant: (dependency: Dependency) => boolean = () => true): CborValue[] {
     const commands: CborValue[] = [];
-    (this.#update.dependencies ?? []).forEach((_, i) => {
+    (this.#update.dependencies ?? []).forEach((dependency, i) => {
+      if (!isMeant(dependency)) return;
       commands.push(...this.#at(this.#firstDependency + i), Condition.DEPENDENCY_INTEGRITY, policy);
       commands.push(Directive.PROCESS_DEPENDENCY, policy);
     });
@@ -295,8 +298,9 @@ class Builder {
 
   invoke(): Uint8Array | undefined {
     const { invoke = 0, components } = this.#update;
-    if (invoke === false || components.length === 0) return undefined;
-    return seq(...this.#at(invoke), Directive.INVOKE, policy);
+    const commands = this.#processDependencies(({ invokes }) => invokes === true);
+    if (invoke !== false && components.length > 0) commands.push(...this.#at(invoke), Directive.INVOKE, policy);
+    return commands.length === 0 ? undefined : seq(...commands);
   }
 
   /** SUIT_Text_Map in English. */

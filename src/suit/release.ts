@@ -107,7 +107,7 @@ export function openRelease(crypto: Crypto, bytes: Uint8Array, trust: TrustPolic
       return refuse(TRUST_IN_RELEASE.reason, TRUST_IN_RELEASE.detail);
     const other = contents.find(isOther);
     if (other !== undefined) return refuse("integrated-payload-mismatch", other.encrypted ? DECRYPTED : MISMATCH);
-    const payloads = servedOf(payloadsOf(ways), contents);
+    const payloads = ownFirst(open.manifest, servedOf(payloadsOf(ways), contents));
     return describe(bytes, open, { ways, payloads, depends }, trust.dialect ?? "draft-37");
   } catch (error) {
     if (error instanceof EnvelopeError) return refuse(error.reason, error.message);
@@ -137,6 +137,13 @@ function servedOf(fetched: readonly PlannedPayload[], contents: readonly Planned
   const isFetched = ({ digest }: PlannedPayload): boolean => fetched.some((other) => isSame(other.digest, digest));
   const brought = contents.filter((one) => one.uri !== "" && !isFetched(one));
   return fetched.length + brought.length > 0 ? [...fetched, ...brought] : contents;
+}
+
+/** A release is named by what it brings itself, whatever its dependencies do before that. */
+function ownFirst({ components }: Manifest, payloads: readonly PlannedPayload[]): readonly PlannedPayload[] {
+  const own = new Set(components.map(componentName));
+  const isOwn = ({ component }: PlannedPayload): boolean => own.has(componentName(component));
+  return [...payloads.filter(isOwn), ...payloads.filter((payload) => !isOwn(payload))];
 }
 
 const isSame = (a: Uint8Array | undefined, b: Uint8Array | undefined): boolean =>

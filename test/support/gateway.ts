@@ -1,5 +1,6 @@
 import { nodeCrypto } from "../../src/adapters/node-crypto.ts";
 import { keyPairOf } from "../../src/crypto/noble-crypto.ts";
+import { imagePath } from "../../src/gateway/catalogue.ts";
 import { Gateway, type GatewayParts } from "../../src/gateway/gateway.ts";
 import type { PublishOutcome } from "../../src/gateway/publications.ts";
 import { RunLoop } from "../../src/host/run-loop.ts";
@@ -25,13 +26,14 @@ export function makeImage(seed: number, bytes: number): Uint8Array {
 }
 
 export function sign(image: Uint8Array, sequenceNumber: number, change: object = {}): Uint8Array {
+  const imageDigest = nodeCrypto.sha256(image);
   const description = {
     vendorId,
     classId,
     sequenceNumber,
-    imageDigest: nodeCrypto.sha256(image),
+    imageDigest,
     imageSize: image.length,
-    uri: "/i/x",
+    uri: `/${imagePath(imageDigest).join("/")}`,
   };
   return signEnvelope(nodeCrypto, author, createEnvelope(nodeCrypto, { ...description, ...change }));
 }

@@ -3,6 +3,7 @@ import { GatewayHost } from "../../src/cli/gateway-host.ts";
 import { loadConfig, type Config } from "../../src/cli/config.ts";
 import { newKey } from "../../src/cli/keys.ts";
 import { nodeCrypto, toPublicKeyObject } from "../../src/adapters/node-crypto.ts";
+import { imagePath } from "../../src/gateway/catalogue.ts";
 import { createEnvelope, signEnvelope } from "../../src/suit/author.ts";
 import { writeFileSync } from "node:fs";
 import type { Log } from "../../src/ports/log.ts";
@@ -43,10 +44,11 @@ export class TestHost {
   envelope(image: Uint8Array, sequenceNumber: number): Uint8Array {
     const description = { sequenceNumber, vendorId: new Uint8Array(16).fill(1), classId: new Uint8Array(16).fill(2) };
     const imageDigest = nodeCrypto.sha256(image);
+    const uri = `/${imagePath(imageDigest).join("/")}`;
     return signEnvelope(
       nodeCrypto,
       this.author,
-      createEnvelope(nodeCrypto, { ...description, imageDigest, imageSize: image.length, uri: "/i/x" }),
+      createEnvelope(nodeCrypto, { ...description, imageDigest, imageSize: image.length, uri }),
     );
   }
 

@@ -6,19 +6,19 @@ import { nodeCipher } from "../../adapters/node-cipher.ts";
 import { nodeCrypto } from "../../adapters/node-crypto.ts";
 import { keyPairOf } from "../../crypto/noble-crypto.ts";
 import { imagePath } from "../../gateway/catalogue.ts";
-import type { ComponentUpdate, Dependency, Image, Payload, UpdateDescription } from "../../suit/build.ts";
+import type { ComponentUpdate, Image, Payload, UpdateDescription } from "../../suit/build.ts";
 import { encryptPayload, type Recipient } from "../../suit/encryption.ts";
-import { decodeEnvelope, digestOf, EnvelopeError } from "../../suit/envelope.ts";
 import { VersionComparison, WaitEvent } from "../../suit/keys.ts";
-import { componentName, type ComponentId } from "../../suit/manifest.ts";
+import { componentName } from "../../suit/manifest.ts";
 import { fromHex, toHex, utf8 } from "../../util/bytes.ts";
 import { usageError, type UserError } from "../errors.ts";
 import { identifiers } from "../identifiers.ts";
 import { readPublicKey } from "../keys.ts";
+import { clashOf, dependencyOf } from "./dependencies.ts";
+import { componentId, readInput } from "./input.ts";
 import {
   parseUpdateFile,
   type ComponentFile,
-  type DependencyFile,
   type PayloadFile,
   type RecipientFile,
   type UpdateFile,
@@ -41,12 +41,13 @@ export function readUpdateFile(path: string): PreparedUpdate {
   const ids = classes.map((name) => identifiers(file.vendor, name));
   const { sequence: sequenceNumber, version, useBefore, invoke, sever, wait } = file;
   const { referenceUri, priority, minimumBatteryMwh } = file;
+  const dependencies = file.dependencies.map((dependency) => dependencyOf(dependency, folder));
   const update: UpdateDescription = {
     sequenceNumber,
     vendorId: ids[0]!.vendorId,
     classIds: ids.map(({ classId }) => classId),
     components: file.components.map((component) => componentOf(component, folder, version, files)),
-    dependencies: file.dependencies.map((dependency) => dependencyOf(dependency, folder)),
+    dependencies: dependencies.map(({ dependency }) => dependency),
     setVersion: version === undefined ? undefined : versionOf(version),
     updateDescription: file.description,
     useBefore: useBefore === undefined ? undefined : unixS(useBefore),
@@ -58,6 +59,8 @@ export function readUpdateFile(path: string): PreparedUpdate {
     sever,
   };
   checkSense(update, path);
+  const clash = clashOf(update.components, dependencies);
+  if (clash !== undefined) throw usageError("bad-update-file", `${path}: ${clash}`);
   return { update, files };
 }
 
@@ -146,28 +149,6 @@ function recipientOf(recipient: RecipientFile, folder: string): Recipient {
   return { kid, publicPoint: key.bytes };
 }
 
-function dependencyOf(dependency: DependencyFile, folder: string): Dependency {
-  const { envelope, integrated, prefix } = dependency;
-  const bytes = readInput(resolve(folder, envelope));
-  const uri = dependency.uri ?? `#${envelope}`;
-  return {
-    id: componentId(dependency.id),
-    digest: dependencyDigest(bytes, envelope),
-    uri,
-    integrated: integrated ? bytes : undefined,
-    prefix: prefix && componentId(prefix),
-  };
-}
-
-function dependencyDigest(bytes: Uint8Array, file: string): Uint8Array {
-  try {
-    return digestOf(decodeEnvelope(bytes));
-  } catch (error) {
-    if (error instanceof EnvelopeError) throw usageError("bad-dependency", `${file}: ${error.message}`);
-    throw error;
-  }
-}
-
 /** What contradicts itself would be signed, and refused by each device. */
 function checkSense({ components, classIds, invoke }: UpdateDescription, path: string): void {
   const wrong = (detail: string): UserError => usageError("bad-update-file", `${path}: ${detail}`);
@@ -185,21 +166,6 @@ function checkSense({ components, classIds, invoke }: UpdateDescription, path: s
 
 function imageOf(bytes: Uint8Array): Image {
   return { digest: nodeCrypto.sha256(bytes), size: bytes.length };
-}
-
-export function readInput(file: string): Uint8Array {
-  try {
-    return readFileSync(file);
-  } catch (error) {
-    throw usageError("file-unreadable", `${file}: ${(error as Error).message}`);
-  }
-}
-
-export function componentId(id: string | readonly string[]): ComponentId {
-  return (typeof id === "string" ? [id] : id).map((segment) => {
-    const hex = segment.startsWith("0x") ? fromHex(segment.slice(2)) : undefined;
-    return hex ?? utf8(segment);
-  });
 }
 
 const PRE_RELEASE: Readonly<Record<string, number>> = { rc: -1, beta: -2, alpha: -3 };

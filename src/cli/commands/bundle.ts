@@ -10,7 +10,7 @@ import type { ImageView } from "../../http/images.ts";
 import { openRelease } from "../../suit/release.ts";
 import { DIALECTS } from "../../suit/dialect.ts";
 import { toHex } from "../../util/bytes.ts";
-import { readInput } from "../authoring/update-file.ts";
+import { readInput } from "../authoring/input.ts";
 import { callGateway } from "../control-client.ts";
 import { makeFolder } from "../files.ts";
 import { ExitCode, usageError, UserError } from "../errors.ts";

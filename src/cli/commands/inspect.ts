@@ -5,7 +5,7 @@ import { inspectEnvelope, type Inspection, type WayText } from "../../suit/inspe
 import { openEnvelope } from "../../suit/open.ts";
 import { DIALECTS } from "../../suit/dialect.ts";
 import type { OpenEnvelope, TrustPolicy } from "../../suit/opened.ts";
-import { readInput } from "../authoring/update-file.ts";
+import { readInput } from "../authoring/input.ts";
 import { ExitCode, usageError, UserError } from "../errors.ts";
 import { readPublicKey } from "../keys.ts";
 

@@ -11,7 +11,7 @@ import { decodeTransfer, encodeTransfer, transferUpdate } from "../../suit/trust
 import { toHex } from "../../util/bytes.ts";
 import { readLines } from "../files.ts";
 import { readClass } from "../authoring/class-file.ts";
-import { readInput } from "../authoring/update-file.ts";
+import { readInput } from "../authoring/input.ts";
 import { callGateway } from "../control-client.ts";
 import { gatewayOptions } from "../gateway-options.ts";
 import { environmentError, ExitCode, usageError, UserError } from "../errors.ts";

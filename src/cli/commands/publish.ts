@@ -5,7 +5,7 @@ import type { Command } from "commander";
 import type { ImageView } from "../../http/images.ts";
 import { nodeCrypto } from "../../adapters/node-crypto.ts";
 import { toHex } from "../../util/bytes.ts";
-import { readInput } from "../authoring/update-file.ts";
+import { readInput } from "../authoring/input.ts";
 import { callGateway } from "../control-client.ts";
 import { usageError } from "../errors.ts";
 import { Progress } from "../progress.ts";
