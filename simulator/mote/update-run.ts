@@ -81,7 +81,7 @@ export class UpdateRun {
     this.#run = runProcedure(open, "update", {
       crypto,
       hasComponent: isMeant[purpose],
-      permits: (signers, component, code) => permits(trust, signers, component, code),
+      permits: (signers, component, code) => permits(trust, signers, component, code, open.signers),
     });
   }
 

@@ -5,7 +5,7 @@ import { toPrivateKeyObject, toPublicKeyObject } from "../adapters/node-crypto.t
 import { keyPairOf } from "../crypto/noble-crypto.ts";
 import type { PrivateKey, PublicKey, SignatureAlgorithm } from "../ports/crypto.ts";
 import { concatBytes } from "../util/bytes.ts";
-import { environmentError, usageError } from "./errors.ts";
+import { environmentError, usageError, UserError } from "./errors.ts";
 
 export function newKey(algorithm: SignatureAlgorithm): PrivateKey {
   return keyPairOf(algorithm, new Uint8Array(randomBytes(32)));
@@ -36,21 +36,17 @@ export function readPrivateKey(file: string): PrivateKey {
   return { algorithm: publicKey.algorithm, secret: decode(jwk.d!), publicKey };
 }
 
-/** A public key, where no private one has any business: on a factory line, in the definition of a class. */
-export function readPublicOnly(file: string): PublicKey {
-  if (statSync(file, { throwIfNoEntry: false })?.isFile() === true && readFileSync(file).includes("PRIVATE KEY"))
-    throw usageError(
-      "private-key-on-the-line",
-      `${file} is a private key: only public keys belong here. Revoke it if it was copied to where others can read it.`,
-    );
-  return readPublicKey(file);
-}
-
+/** A public key: a private one is refused, since it would be copied to where others can read it (RFC 8240 section 3). */
 export function readPublicKey(file: string): PublicKey {
-  return publicKeyOf(
-    file,
-    readKey(file, (pem) => createPublicKey(pem), "a public key in PEM, such as the .pub.pem of `blockferry key new`"),
-  );
+  const parse = (pem: string): KeyObject => {
+    if (pem.includes("PRIVATE KEY"))
+      throw usageError(
+        "private-key-given",
+        `${file} is a private key: only public keys belong here, such as the .pub.pem of \`blockferry key new\`. Revoke it if others could read it.`,
+      );
+    return createPublicKey(pem);
+  };
+  return publicKeyOf(file, readKey(file, parse, "a public key in PEM, such as the .pub.pem of `blockferry key new`"));
 }
 
 /** The given files, and all of `<state>/trust`. */
@@ -70,7 +66,8 @@ function readKey(file: string, parse: (pem: string) => KeyObject, expected: stri
   }
   try {
     return parse(pem);
-  } catch {
+  } catch (error) {
+    if (error instanceof UserError) throw error;
     throw usageError("bad-key", `${file} is not ${expected}`);
   }
 }

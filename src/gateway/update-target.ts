@@ -1,7 +1,7 @@
 import { parsePath, type Path } from "../lwm2m/path.ts";
 import type { Component, Method } from "../lwm2m/update/job.ts";
-import { bytesEqual, toHex } from "../util/bytes.ts";
-import type { ReleaseImage } from "../suit/release.ts";
+import { toHex } from "../util/bytes.ts";
+import { distinctImages, type ReleaseImage } from "../suit/release.ts";
 import { imagePath, type Listing } from "./catalogue.ts";
 
 /** What an operator says of one component of a client that is to be updated. */
@@ -41,11 +41,11 @@ export function updateTarget(
   if (others.length > 0) {
     // A key is of what is on offer.
     const names = found.map((one) =>
-      offered.length > 0 ? one.listing.release.key : shortOf(imagesOf(one.listing)[0]!),
+      offered.length > 0 ? one.listing.release.key : shortOf(distinctImages(one.listing.release)[0]!),
     );
     return `${image} may be ${names.join(", ")}: write one of these, or more of its digest`;
   }
-  const images = imagesOf(listing);
+  const images = distinctImages(listing.release);
   const triggered = methods.every((method) => method === "trigger");
   const wanted = named.length === 0 ? images : named;
   if (wanted.length > 1 && !(triggered && named.length === 0))
@@ -63,7 +63,10 @@ interface Meant {
 }
 
 function meant(listings: readonly Listing[], name: string): Meant[] {
-  const all = listings.map((listing) => ({ listing, named: imagesOf(listing).filter((one) => isImage(one, name)) }));
+  const all = listings.map((listing) => ({
+    listing,
+    named: distinctImages(listing.release).filter((one) => isImage(one, name)),
+  }));
   const isKey = ({ listing: { release, alias } }: Meant): boolean => release.key === name || alias === bare(name);
   const exact = all.filter((one) => isKey(one) || one.named.length > 0);
   return exact.length > 0 ? exact : all.filter(({ listing: { release } }) => release.version === name);
@@ -73,17 +76,10 @@ function meant(listings: readonly Listing[], name: string): Meant[] {
 function meantOf(replaced: readonly Listing[], name: string): Meant[] {
   const found = meant(replaced, name).filter(({ listing: { release } }) => release.key !== name);
   const idOf = ({ listing, named }: Meant): string => {
-    const images = named.length > 0 ? named : imagesOf(listing);
+    const images = named.length > 0 ? named : distinctImages(listing.release);
     return [listing.release.key, ...images.map(({ digest }) => toHex(digest))].join(" ");
   };
   return found.filter((one, i) => found.findIndex((other) => idOf(other) === idOf(one)) === i);
-}
-
-/** Each once, though it may come from several places. */
-function imagesOf({ release }: Listing): ReleaseImage[] {
-  const isFirst = ({ digest }: ReleaseImage, i: number): boolean =>
-    release.images.findIndex((other) => bytesEqual(other.digest, digest)) === i;
-  return release.images.filter(isFirst);
 }
 
 const bare = (text: string): string => text.replace(/^\//, "");

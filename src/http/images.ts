@@ -4,6 +4,7 @@ import { componentOf, imagePath, manifestPath, releasePath, type Listing } from 
 import type { Gateway } from "../gateway/gateway.ts";
 import type { PublishOutcome, PublishRequest } from "../gateway/publications.ts";
 import { SUIT_LIMITS } from "../suit/envelope.ts";
+import { distinctImages } from "../suit/release.ts";
 import { fromHex, toHex } from "../util/bytes.ts";
 import type { Transfer } from "../transfer/transfer.ts";
 import { ListQuery, sendList } from "./page.ts";
@@ -32,6 +33,14 @@ export interface ImageView {
   readonly manifestPath: string;
   readonly imagePath: string;
   readonly aliasPath: string | null;
+  /** All of the release's images, the one above first; each for devices of these classes. */
+  readonly images: readonly {
+    readonly path: string;
+    readonly digest: string;
+    readonly bytes: number;
+    readonly state: string;
+    readonly classes: readonly string[];
+  }[];
 }
 
 const uri = z.string().max(2_048);
@@ -171,6 +180,13 @@ function viewOf(gateway: Gateway, listing: Listing): ImageView {
     manifestPath: `/${manifestPath(release.classId, componentOf(release)).join("/")}`,
     imagePath: `/${imagePath(fromHex(digest)!).join("/")}`,
     aliasPath: alias === undefined ? null : `/${alias}`,
+    images: distinctImages(release).map((image) => ({
+      path: `/${imagePath(image.digest).join("/")}`,
+      digest: toHex(image.digest),
+      bytes: image.size,
+      state: gateway.imageState(toHex(image.digest)).state,
+      classes: image.classes,
+    })),
   };
 }
 

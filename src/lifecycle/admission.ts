@@ -1,15 +1,16 @@
 import { Directive, nameOf } from "../suit/keys.ts";
 import { toHex } from "../util/bytes.ts";
 import { isoTime } from "../util/iso-time.ts";
-import { componentName, type ComponentId } from "../suit/manifest.ts";
+import { componentName } from "../suit/manifest.ts";
 import { useBeforeOf } from "../suit/release.ts";
 import { mayDo } from "../suit/rights.ts";
 import { isTrustComponent, TRUST_IN_RELEASE } from "../suit/trust.ts";
 import { labelOf } from "../suit/text.ts";
-import type { PlannedWay } from "../suit/plan.ts";
+import type { Deed, PlannedWay } from "../suit/plan.ts";
 import {
   hardwareRefusals,
   isSameKey,
+  keyRecord,
   rightOf,
   supportState,
   type Authority,
@@ -61,7 +62,7 @@ const authoritiesOf = ({ authorities }: DeviceClass, { signers, isRevoked }: Sig
 
 /** Why those who signed may not do what is done on one of the ways. */
 export function rightsRefusal(definition: DeviceClass, signing: Signing, deeds: Deeds): Refusal | undefined {
-  const right = missingRight(authoritiesOf(definition, signing), deeds);
+  const right = missingRight(definition, signing, deeds);
   if (right !== undefined && signing.signers.some(signing.isRevoked))
     return { reason: "key-revoked", detail: `without the signature that was revoked, ${right.detail}` };
   return right;
@@ -91,41 +92,29 @@ function vendorRefusal({ vendorId, name }: DeviceClass, { ways }: Candidate): Re
   return isOther ? { reason: "other-vendor", detail: `it is not for the vendor of ${name}` } : undefined;
 }
 
-const ACTIONS: Readonly<Record<string, number>> = {
-  fetch: Directive.FETCH,
-  store: Directive.WRITE,
-  copy: Directive.COPY,
-  swap: Directive.SWAP,
-  invoke: Directive.INVOKE,
-  unlink: Directive.UNLINK,
-};
-
-/** What takes a right: a component, and what is done to it. */
-export interface Deed {
-  readonly component: ComponentId;
-  readonly code: number;
-}
-
 /** Each once, by its name: the same in any release. */
 export type Deeds = ReadonlyMap<string, Deed>;
 
 export function deedsOf({ ways, others, odd }: Pick<Candidate, "ways" | "others" | "odd">): Deeds {
   const deeds = new Map<string, Deed>();
-  for (const step of [...ways, ...others, ...odd].flatMap(({ steps }) => steps)) {
-    const code = ACTIONS[step.kind];
-    if (code === undefined || !("component" in step)) continue;
-    // Section 9: what is copied is read, and that needs the right too.
-    const changed = step.kind === "swap" || step.kind === "copy" ? [step.component, step.source] : [step.component];
-    for (const component of changed) deeds.set(`${code} ${componentName(component)}`, { component, code });
+  for (const deed of [...ways, ...others, ...odd].flatMap((way) => way.deeds)) {
+    const by = deed.signers === undefined ? "" : ` ${deed.signers.map(({ bytes }) => toHex(bytes)).join(" ")}`;
+    deeds.set(`${deed.code} ${componentName(deed.component)}${by}`, deed);
   }
   return deeds;
 }
 
-function missingRight(authorities: readonly Authority[], deeds: Deeds): Refusal | undefined {
+/** A dependency does what its own signers may (draft -37 section 9); whoever depends on it lends it no rights. */
+function missingRight(definition: DeviceClass, signing: Signing, deeds: Deeds): Refusal | undefined {
   if ([...deeds.values()].some(({ component }) => isTrustComponent(component))) return TRUST_IN_RELEASE;
-  for (const { component, code } of deeds.values())
-    if (!authorities.some(({ rights }) => mayDo(rights?.map(rightOf), component, code)))
-      return { reason: "no-right", detail: `its signer may not ${nameOf(Directive, code)} ${labelOf(component)}` };
+  const own = authoritiesOf(definition, signing);
+  for (const { component, code, signers } of deeds.values()) {
+    const authorities =
+      signers === undefined ? own : authoritiesOf(definition, { ...signing, signers: signers.map(keyRecord) });
+    if (authorities.some(({ rights }) => mayDo(rights?.map(rightOf), component, code))) continue;
+    const who = signers === undefined ? "its signer" : "the signer of a manifest that it depends on";
+    return { reason: "no-right", detail: `${who} may not ${nameOf(Directive, code)} ${labelOf(component)}` };
+  }
   return undefined;
 }
 
@@ -149,7 +138,9 @@ function hardwareRefusal({ hardware }: DeviceClass, candidate: Candidate): Refus
   const expires = expiryOf(candidate) !== undefined;
   const features = featuresOf(candidate);
   const [first] = hardwareRefusals(hardware, { expires, encrypted, envelopeBytes, features, unattended: true });
-  return first === undefined ? undefined : { reason: first.split(":")[0]!, detail: first };
+  return first === undefined
+    ? undefined
+    : { reason: first.slice(0, first.indexOf(":")), detail: first.slice(first.indexOf(" ") + 1) };
 }
 
 /** The last image of a class never expires: nobody would bring another one (RFC 9124 section 4.3.3). */

@@ -177,6 +177,10 @@ export function buildEnvelope09(crypto: Crypto, keys: readonly PrivateKey[], upd
   const [component] = components;
   if (component === undefined || components.length > RIOT_LIMITS.maxComponents || classIds.length !== 1)
     throw new RangeError("RIOT takes one component of one class");
+  if (keys.some(({ algorithm }) => algorithm !== "Ed25519")) throw new RangeError("RIOT's keys are Ed25519");
+  if (sequenceNumber > 0xffff_ffff) throw new RangeError("RIOT's sequence numbers have 32 bits");
+  const unknown = unknownTo09(update);
+  if (unknown !== undefined) throw new RangeError(`RIOT does not know ${unknown}: it would do without, unsaid`);
   const { payloads } = component;
   for (const { uri, encryption, integrated } of payloads)
     if (
@@ -211,6 +215,14 @@ export function buildEnvelope09(crypto: Crypto, keys: readonly PrivateKey[], upd
   if (envelope.length > RIOT_LIMITS.maxManifestBytes)
     throw new RangeError(`${envelope.length} bytes; RIOT's buffer has ${RIOT_LIMITS.maxManifestBytes}`);
   return envelope;
+}
+
+/** What decides something, and draft -09 as RIOT reads it has no word for; texts for people decide nothing. */
+function unknownTo09(update: UpdateDescription): string | undefined {
+  const { components, dependencies = [], write, useBefore, minimumBatteryMwh, priority, wait } = update;
+  if (components.some(({ requires = [] }) => requires.length > 0)) return "required versions";
+  const said = { dependencies: dependencies[0], write, useBefore, minimumBatteryMwh, priority, wait };
+  return Object.entries(said).find(([, value]) => value !== undefined)?.[0];
 }
 
 /** The common sequence and the install sequence, as RIOT's own tool lays them out. */

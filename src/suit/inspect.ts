@@ -1,15 +1,18 @@
 import type { Verifier } from "../codec/cose.ts";
 import type { Crypto } from "../ports/crypto.ts";
-import { toHex } from "../util/bytes.ts";
+import { bytesEqual, toHex } from "../util/bytes.ts";
 import { VersionComparison, WaitEvent } from "./keys.ts";
-import { componentName, type ComponentId } from "./manifest.ts";
+import { componentName, type ComponentId, type Manifest } from "./manifest.ts";
 import type { OpenEnvelope } from "./opened.ts";
 import { planProcedure, storedBy, type PlannedWay } from "./plan.ts";
 import type { Action, Question } from "./processor/effects.ts";
 import type { Procedure } from "./processor/procedure.ts";
-import type { ProcessorOptions } from "./processor/state.ts";
+import type { OpenManifest, ProcessorOptions } from "./processor/state.ts";
 import { isoTime } from "../util/iso-time.ts";
 import { labelOf, oneLine, readText, versionText } from "./text.ts";
+import { decodeTransfer, isTrustComponent, type AuthorityTransfer } from "./trust.ts";
+
+type Step = Question | Action;
 
 export interface WayText {
   readonly when: readonly string[];
@@ -24,10 +27,22 @@ export interface Inspection {
   readonly description: string | undefined;
   readonly manifestDigest: string;
   readonly envelopeBytes: number;
-  readonly signers: readonly { readonly algorithm: string; readonly fingerprint: string }[];
+  readonly signers: readonly KeyText[];
+  /** Manifests of others in the envelope that it processes, each with its own signers. */
+  readonly dependencies: readonly {
+    readonly manifestDigest: string;
+    readonly sequenceNumber: number;
+    readonly version: string | undefined;
+    readonly signers: readonly KeyText[];
+  }[];
+  /** Who may sign from then on, where it hands devices over. */
+  readonly handOver: { readonly epoch: number; readonly authorities: readonly KeyText[] } | undefined;
   readonly vendors: readonly string[];
   readonly classes: readonly string[];
+  /** The same by component, which may be of classes of their own. */
+  readonly classesOf: readonly { readonly component: string; readonly classes: readonly string[] }[];
   readonly devices: readonly string[];
+  /** What it replaces, and what its dependencies do. */
   readonly components: readonly {
     readonly name: string;
     readonly version: string | undefined;
@@ -43,6 +58,11 @@ export interface Inspection {
   readonly missing: readonly string[];
 }
 
+interface KeyText {
+  readonly algorithm: string;
+  readonly fingerprint: string;
+}
+
 /** First 8 bytes of a key's SHA-256: short enough to be compared by eye. */
 export function fingerprint(crypto: Crypto, key: Verifier): string {
   return toHex(crypto.sha256(key.bytes).subarray(0, 8));
@@ -55,32 +75,45 @@ export function inspectEnvelope(
   options: Partial<ProcessorOptions> = {},
 ): Inspection {
   const { manifest, digest, signers } = open;
-  const loosely = { requireIdentity: false, ...options };
+  const opened: OpenManifest[] = [];
+  const opening = (envelope: Uint8Array): OpenManifest => {
+    const dependency = options.open!(envelope);
+    if (!opened.some((other) => bytesEqual(other.digest, dependency.digest))) opened.push(dependency);
+    return dependency;
+  };
+  const loosely = { requireIdentity: false, ...options, open: options.open && opening };
   const ways = planProcedure(crypto, open, "update", loosely);
   const stored = storedBy(ways);
   const later = (procedure: Procedure): WayText[] =>
     planProcedure(crypto, open, procedure, loosely, stored)
       .map((way) => wayText(way, names))
       .filter(({ steps, fails }) => steps.length > 0 || fails !== undefined);
-  const text = readText(manifest.text);
   const names = new Map(manifest.components.map((id) => [componentName(id), labelOf(id)]));
   const all = ways.flatMap(({ steps }) => steps);
   const identifiers = (which: string): string[] =>
     unique(all.flatMap((step) => (step.kind === "identifier" && step.which === which ? [uuidText(step.value)] : [])));
+  const keysOf = (keys: readonly Verifier[]): KeyText[] =>
+    keys.map((key) => ({ algorithm: key.algorithm, fingerprint: fingerprint(crypto, key) }));
+  const handOver = all.map(handOverOf).find((transfer) => transfer !== undefined);
   return {
     sequenceNumber: manifest.sequenceNumber,
-    version: manifest.setVersion === undefined ? undefined : versionText(manifest.setVersion),
-    description: text.description,
+    version: versionOfManifest(manifest),
+    description: readText(manifest.text).description,
     manifestDigest: toHex(digest),
     envelopeBytes,
-    signers: signers.map((key) => ({ algorithm: key.algorithm, fingerprint: fingerprint(crypto, key) })),
+    signers: keysOf(signers),
+    dependencies: opened.map((other) => ({
+      manifestDigest: toHex(other.digest),
+      sequenceNumber: other.manifest.sequenceNumber,
+      version: versionOfManifest(other.manifest),
+      signers: keysOf(other.signers),
+    })),
+    handOver: handOver && { epoch: handOver.epoch, authorities: keysOf(handOver.authorities) },
     vendors: identifiers("vendor"),
     classes: identifiers("class"),
+    classesOf: classesByComponent(all, names),
     devices: identifiers("device"),
-    components: manifest.components.map((id, index) => ({
-      name: `${labelOf(id)}${manifest.dependencies.has(index) ? " (another manifest)" : isStaging(id, all) ? " (only until it is copied)" : ""}`,
-      ...(text.components.get(componentName(id)) ?? { version: undefined, description: undefined }),
-    })),
+    components: componentsOf(manifest, all, opened),
     ways: ways.map((way) => wayText(way, names)),
     starts: later("invocation"),
     removal: later("uninstall"),
@@ -91,8 +124,53 @@ export function inspectEnvelope(
   };
 }
 
+const versionOfManifest = ({ setVersion }: Manifest): string | undefined =>
+  setVersion === undefined ? undefined : versionText(setVersion);
+
+const handOverOf = (step: Step): AuthorityTransfer | undefined =>
+  step.kind === "store" && isTrustComponent(step.component) ? decodeTransfer(step.content) : undefined;
+
+function classesByComponent(steps: readonly Step[], names: ReadonlyMap<string, string>): Inspection["classesOf"] {
+  const found = new Map<string, string[]>();
+  for (const step of steps) {
+    if (step.kind !== "identifier" || step.which !== "class") continue;
+    const name = nameOf(step.component, names);
+    found.set(name, unique([...(found.get(name) ?? []), uuidText(step.value)]));
+  }
+  return [...found].map(([component, classes]) => ({ component, classes }));
+}
+
+const CHANGING: ReadonlySet<string> = new Set(["fetch", "store", "copy", "swap", "unlink"]);
+
+/** Its own, and those that its dependencies change. */
+function componentsOf(
+  manifest: Manifest,
+  steps: readonly Step[],
+  opened: readonly OpenManifest[],
+): Inspection["components"] {
+  const own = new Set(manifest.components.map(componentName));
+  const { components: texts } = readText(manifest.text);
+  const shown = manifest.components.map((id, index) => ({
+    name: `${labelOf(id)}${manifest.dependencies.has(index) ? " (another manifest)" : isStaging(id, steps) ? " (only until it is copied)" : ""}`,
+    ...(texts.get(componentName(id)) ?? UNTOLD),
+  }));
+  const others = new Map<string, ComponentId>();
+  for (const step of steps)
+    if (CHANGING.has(step.kind) && "component" in step && !own.has(componentName(step.component)))
+      others.set(componentName(step.component), step.component);
+  const told = opened.flatMap((other) => [...readText(other.manifest.text).components]);
+  const theirs = [...others].map(([name, id]) => {
+    // They name it without the prefix that it has here.
+    const [, text = UNTOLD] = told.find(([theirName]) => name === theirName || name.endsWith(`.${theirName}`)) ?? [];
+    return { name: `${labelOf(id)} (by another manifest)`, ...text };
+  });
+  return [...shown, ...theirs];
+}
+
+const UNTOLD = { version: undefined, description: undefined } as const;
+
 /** A component that only holds what is copied into another. */
-function isStaging(id: ComponentId, steps: readonly (Question | Action)[]): boolean {
+function isStaging(id: ComponentId, steps: readonly Step[]): boolean {
   return steps.some(
     (step) => step.kind === "copy" && step.encryption !== undefined && componentName(step.source) === componentName(id),
   );
@@ -115,7 +193,7 @@ const nameOf = (id: ComponentId, names: ReadonlyMap<string, string>): string =>
   names.get(componentName(id)) ?? labelOf(id);
 
 /** What tells one kind of device from another. */
-function whenOf(step: Question | Action, names: ReadonlyMap<string, string>): string[] {
+function whenOf(step: Step, names: ReadonlyMap<string, string>): string[] {
   if (step.kind === "slot") return [`${nameOf(step.component, names)} is written to slot ${step.slot}`];
   if (step.kind === "identifier" && step.which !== "vendor") return [`the ${step.which} is ${uuidText(step.value)}`];
   if (step.kind === "version") return [versionOf(step, names, "is")];
@@ -139,14 +217,17 @@ const size = (bytes: number | undefined): string =>
 const sha = (digest: Uint8Array | undefined): string =>
   digest === undefined ? "whose digest is not given" : `with SHA-256 ${toHex(digest)}`;
 
-function doneOf(step: Question | Action, names: ReadonlyMap<string, string>): string[] {
+function doneOf(step: Step, names: ReadonlyMap<string, string>): string[] {
   switch (step.kind) {
     case "fetch":
       return [
         `fetch ${size(step.size)} from ${oneLine(step.uri)} into ${nameOf(step.component, names)}, ${sha(step.digest)}`,
       ];
-    case "store":
+    case "store": {
+      const transfer = handOverOf(step);
+      if (transfer !== undefined) return [`believe other authorities from then on (hand-over ${transfer.epoch})`];
       return [`write ${step.content.length} bytes that the envelope brings into ${nameOf(step.component, names)}`];
+    }
     case "copy": {
       const how = step.encryption === undefined ? "copy" : "decrypt";
       return [`${how} ${nameOf(step.source, names)} into ${nameOf(step.component, names)}, ${sha(step.digest)}`];
@@ -197,7 +278,7 @@ const COMPARISONS: Readonly<Record<number, string>> = {
 };
 
 /** The conditions of an update, as what would end it. */
-function stopOf(step: Question | Action, names: ReadonlyMap<string, string>): string[] {
+function stopOf(step: Step, names: ReadonlyMap<string, string>): string[] {
   switch (step.kind) {
     case "identifier":
       return step.which === "device" ? ["the device is another one"] : ["vendor or class is another one"];

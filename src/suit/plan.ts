@@ -1,3 +1,4 @@
+import type { Verifier } from "../codec/cose.ts";
 import type { Crypto } from "../ports/crypto.ts";
 import { bytesEqual, toHex } from "../util/bytes.ts";
 import { componentName, type ComponentId } from "./manifest.ts";
@@ -10,6 +11,16 @@ import type { OpenManifest, PlanHooks, ProcessorOptions } from "./processor/stat
 export interface PlannedWay {
   readonly steps: readonly (Question | Action)[];
   readonly outcome: Outcome;
+  /** What a device asks whether who signed may do it. */
+  readonly deeds: readonly Deed[];
+}
+
+/** A directive on a component. */
+export interface Deed {
+  readonly component: ComponentId;
+  readonly code: number;
+  /** Of the manifest that has it do so, where that is a dependency. */
+  readonly signers: readonly Verifier[] | undefined;
 }
 
 /**
@@ -93,6 +104,7 @@ const AMBIGUOUS =
 
 const failing = (detail: string): PlannedWay => ({
   steps: [],
+  deeds: [],
   outcome: { ok: false, reason: "operation-failed", detail, section: "all", record: undefined, records: [] },
 });
 
@@ -119,9 +131,14 @@ function oneWay(
     },
     envelope: (component: ComponentId) => stored.get(componentName(component)),
   };
-  const { maxCommands } = PLAN_LIMITS;
-  const outcome = drive(runProcedure(open, procedure, { ...options, crypto, plan, limits: { maxCommands } }), device);
-  return facts.areContradictory ? undefined : { steps, outcome, isOdd: facts.areOdd };
+  const deeds: Deed[] = [];
+  const permits = (signers: readonly Verifier[], component: ComponentId, code: number): boolean => {
+    deeds.push({ component, code, signers: signers === open.signers ? undefined : signers });
+    return true;
+  };
+  const limits = { maxCommands: PLAN_LIMITS.maxCommands };
+  const outcome = drive(runProcedure(open, procedure, { ...options, crypto, plan, permits, limits }), device);
+  return facts.areContradictory ? undefined : { steps, outcome, deeds, isOdd: facts.areOdd };
 }
 
 /** Components, by name, over all ways: whose parameters a failed branch may leave behind, and which something is done to. */

@@ -67,6 +67,10 @@ export interface Release {
   readonly dialect: Dialect;
 }
 
+/** Each image once, though it may come from several places. */
+export const distinctImages = ({ images }: Pick<Release, "images">): ReleaseImage[] =>
+  images.filter((one, i) => images.findIndex(({ digest }) => bytesEqual(digest, one.digest)) === i);
+
 export const RELEASE_LIMITS = { maxImages: 16 } as const;
 
 export type ReleaseReason =

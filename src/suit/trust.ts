@@ -47,12 +47,16 @@ export function anchorsOf({ authorities, escrow, quorum, operators }: DeviceTrus
 
 const isAmong = (keys: readonly Verifier[], key: Verifier): boolean => keys.some((other) => isSameKey(other, key));
 
-/** Whether who signed may change this component (draft -37 section 9): software is the authorities', trust also escrow's and the quorum's. */
+/**
+ * Whether who signed may change this component (draft -37 section 9): software is the authorities', trust also escrow's and
+ * the quorum's. `approvers`: who signed the manifest that depends on this one; an operator looks at all of it at once.
+ */
 export function permits(
   trust: DeviceTrust,
   signers: readonly Verifier[],
   component: ComponentId,
   code: number,
+  approvers: readonly Verifier[] = signers,
 ): boolean {
   const { authorities, escrow, quorum, operators } = trust;
   const signing = authorities.filter((key) => isAmong(signers, key));
@@ -68,7 +72,7 @@ export function permits(
       (quorum !== undefined && ofQuorum >= quorum.atLeast)
     );
   }
-  const approved = operators.length === 0 || signers.some((key) => isAmong(operators, key));
+  const approved = operators.length === 0 || approvers.some((key) => isAmong(operators, key));
   return approved && signing.some(({ rights }) => mayDo(rights, component, code));
 }
 

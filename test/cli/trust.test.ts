@@ -214,7 +214,7 @@ escrow: [${escrow}]
       operators: [],
     });
     writeFileSync(at("secret.yaml"), text(at("author.key.pem")));
-    expect(await reasonOf(...two, at("secret.yaml"))).toBe("private-key-on-the-line");
+    expect(await reasonOf(...two, at("secret.yaml"))).toBe("private-key-given");
     writeFileSync(at("wrong.yaml"), text(author).replace("[fetch, copy]", "[fly]"));
     expect(await reasonOf(...two, at("wrong.yaml"))).toBe("bad-class-file");
     expect(await reasonOf(...two, at("product.yaml"), "--trust", author)).toBe("option-conflict");
@@ -236,7 +236,7 @@ escrow: [${escrow}]
 
   it("takes no private key, not even by mistake", async () => {
     const two = ["factory", "stage-two", "--in", at("batch"), "--out", at("other"), ...VENDOR];
-    expect(await reasonOf(...two, "--trust", at("author.key.pem"))).toBe("private-key-on-the-line");
+    expect(await reasonOf(...two, "--trust", at("author.key.pem"))).toBe("private-key-given");
   });
 });
 

@@ -166,8 +166,10 @@ describe("an update as its author means it", () => {
     const update = UPDATES["dependencies, one of them in the envelope"]!();
     const [inner] = update.dependencies!;
     const envelope = signEnvelope(nodeCrypto, AUTHOR, buildEnvelope(nodeCrypto, { ...update, dependencies: [inner!] }));
-    const { components, ways, missing } = inspectEnvelope(nodeCrypto, open(envelope), 0, { open });
-    expect(components.map(({ name }) => name)).toEqual(["app", "y", "child (another manifest)"]);
+    const { components, dependencies, ways, missing } = inspectEnvelope(nodeCrypto, open(envelope), 0, { open });
+    const names = ["app", "y", "child (another manifest)", "radio (by another manifest)"];
+    expect(components.map(({ name }) => name)).toEqual(names);
+    expect(dependencies).toMatchObject([{ signers: [{ algorithm: "ES256" }] }]);
     expect(missing).toEqual([]);
     expect(ways).toMatchObject([
       {

@@ -1,15 +1,29 @@
 import { readFileSync } from "node:fs";
+import { dirname, resolve } from "node:path";
 import { parse } from "yaml";
 import { z } from "zod";
 import { ClassDefinition } from "../../http/class-schema.ts";
-import { keyRecord, type DeviceClass } from "../../lifecycle/classes.ts";
+import { keyRecord, type DeviceClass, type KeyRecord } from "../../lifecycle/classes.ts";
 import { toHex } from "../../util/bytes.ts";
 import { usageError, UserError } from "../errors.ts";
 import { identifiers } from "../identifiers.ts";
-import { readPublicOnly } from "../keys.ts";
+import { readPublicKey } from "../keys.ts";
+
+/** A class as its owner writes it: files in the place of keys. */
+interface ClassText {
+  readonly name: string;
+  readonly vendor: string;
+  readonly class?: string | undefined;
+  readonly dialect?: string | undefined;
+  readonly hardware?: unknown;
+  readonly authorities: readonly { readonly name: string; readonly publicKey: string; readonly rights?: unknown }[];
+  readonly escrow?: readonly string[] | undefined;
+  readonly quorum?: { readonly keys: readonly string[]; readonly atLeast: number } | undefined;
+  readonly operators?: readonly string[] | undefined;
+}
 
 /** What is in it the gateway looks at; here no name may be wrong. */
-const ClassFile = z.strictObject({
+export const ClassFile: z.ZodType<ClassText> = z.strictObject({
   name: z.string(),
   vendor: z.string(),
   class: z.string().optional(),
@@ -21,12 +35,13 @@ const ClassFile = z.strictObject({
   operators: z.array(z.string()).optional(),
 });
 
-/** A class as a YAML file has it, its keys read: for a gateway, or for a factory. */
+/** A class as a YAML file has it, for a gateway or for a factory; its keys are read, from files named relative to it. */
 export function readClass(path: string): { name: string; id: string } & Record<string, unknown> {
   try {
     const file = ClassFile.parse(parse(readFileSync(path, "utf8")));
     const { vendorId, classId } = identifiers(file.vendor, file.class ?? file.name);
-    const keys = (files: readonly string[] = []): object[] => files.map((one) => keyRecord(readPublicOnly(one)));
+    const read = (name: string): KeyRecord => keyRecord(readPublicKey(resolve(dirname(path), name)));
+    const keys = (files: readonly string[] = []): KeyRecord[] => files.map(read);
     return {
       id: toHex(classId),
       name: file.name,
@@ -34,7 +49,7 @@ export function readClass(path: string): { name: string; id: string } & Record<s
       hardware: file.hardware,
       ...(file.dialect === undefined ? {} : { dialect: file.dialect }),
       authorities: file.authorities.map(({ name, publicKey, rights }) => ({
-        ...keyRecord(readPublicOnly(publicKey)),
+        ...read(publicKey),
         name,
         rights,
       })),

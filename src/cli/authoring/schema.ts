@@ -52,7 +52,7 @@ const dependency = z.strictObject({
   prefix: z.array(z.string()).min(1).max(8).optional(),
 });
 
-const UpdateFileSchema = z
+export const UpdateFileSchema: z.ZodType<UpdateFile> = z
   .strictObject({
     sequence: z.int().min(0),
     vendor: z.string().min(1),

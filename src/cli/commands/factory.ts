@@ -22,7 +22,7 @@ import { callGateway } from "../control-client.ts";
 import { usageError, UserError } from "../errors.ts";
 import { appendDurably, makeFolder, readJsonLines, readLines, refuseExisting, writeSecretLines } from "../files.ts";
 import { identifiers } from "../identifiers.ts";
-import { readPublicOnly } from "../keys.ts";
+import { readPublicKey } from "../keys.ts";
 import { Progress } from "../progress.ts";
 
 /** A sector of 2 KiB, as the smallest chips here have, without its head. */
@@ -165,7 +165,7 @@ function productOf(options: StageTwoOptions): Pick<StageTwo, "vendorId" | "class
   }
   if (vendor === undefined || className === undefined || trust.length === 0)
     throw usageError("option-missing", "give --definition, or --vendor, --class and --trust");
-  const keys = (some: readonly string[]): Verifier[] => some.map(readPublicOnly);
+  const keys = (some: readonly string[]): Verifier[] => some.map(readPublicKey);
   return {
     ...identifiers(vendor, className),
     trust: {
@@ -233,7 +233,6 @@ class FactoryAudit {
   }
 }
 
-/** A private key has no business on a factory line (RFC 8240 section 3). */
 function readDevices(folder: string): StageOne[] {
   return readJsonLines(join(folder, "devices.jsonl"), DeviceLine).map(({ kid, key }) => ({
     kid: fromHex(kid)!,

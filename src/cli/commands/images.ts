@@ -37,14 +37,16 @@ export function addImages(program: Command): void {
             : "no images are published yet: blockferry publish --help shows how",
         );
       else {
-        const rows = images.map((image) => [
-          image.imagePath,
-          image.class,
-          image.sequenceNumber,
-          image.version ?? "-",
-          image.bytes,
-          image.state,
-        ]);
+        const rows = images.flatMap(({ images: all, sequenceNumber, version }) =>
+          all.map(({ path: where, classes, bytes, state }) => [
+            where,
+            classes.join(" "),
+            sequenceNumber,
+            version ?? "-",
+            bytes,
+            state,
+          ]),
+        );
         console.log(formatTable(["image", "class", "sequence", "version", "bytes", "state"], rows));
       }
       if (transfers.length === 0) return;

@@ -3,6 +3,8 @@ import { nodeCrypto } from "../../adapters/node-crypto.ts";
 import { EnvelopeError } from "../../suit/envelope.ts";
 import { inspectEnvelope, type Inspection, type WayText } from "../../suit/inspect.ts";
 import { openEnvelope } from "../../suit/open.ts";
+import { openingOnce, planProcedure } from "../../suit/plan.ts";
+import { labelOf } from "../../suit/text.ts";
 import { DIALECTS } from "../../suit/dialect.ts";
 import type { OpenEnvelope, TrustPolicy } from "../../suit/opened.ts";
 import { readInput } from "../authoring/input.ts";
@@ -47,12 +49,38 @@ export function addVerify(program: Command): void {
       "\nExample:\n  blockferry verify app-2.suit --trust author.pub.pem --trust operator.pub.pem --at-least 2",
     )
     .action((file: string, options: InspectOptions) => {
-      const [{ manifest, signers }] = openFile(file, options);
+      const [open] = openFile(file, options);
+      const { manifest, signers } = open;
       const { sequenceNumber } = manifest;
-      const result = { verified: true, sequenceNumber, signatures: signers.map(({ algorithm }) => algorithm) };
-      if (options.json === true) console.log(JSON.stringify(result));
-      else console.log(`${file}: authentic, sequence ${sequenceNumber}, ${signers.length} trusted signature(s)`);
+      const dependencies = dependenciesOf(file, open, options);
+      const signatures = signers.map(({ algorithm }) => algorithm);
+      if (options.json === true)
+        console.log(JSON.stringify({ verified: true, sequenceNumber, signatures, dependencies }));
+      else {
+        console.log(`${file}: authentic, sequence ${sequenceNumber}, ${signers.length} trusted signature(s)`);
+        for (const { component, sequenceNumber: number, signatures: theirs } of dependencies)
+          console.log(`  ${component} in it: authentic, sequence ${number}, ${theirs.length} trusted signature(s)`);
+      }
     });
+}
+
+/** The manifests in it that it processes, on whatever way: each has signers of its own. */
+function dependenciesOf(
+  file: string,
+  root: OpenEnvelope,
+  options: InspectOptions,
+): { component: string; sequenceNumber: number; signatures: string[] }[] {
+  const open = openingOnce(nodeCrypto, (envelope) => openEnvelope(nodeCrypto, envelope, trustOf(options)));
+  const ways = planProcedure(nodeCrypto, root, "update", { requireIdentity: false, open });
+  const found = new Map<string, { component: string; sequenceNumber: number; signatures: string[] }>();
+  for (const step of ways.flatMap(({ steps }) => steps)) {
+    if (step.kind !== "store" || !step.isDependency) continue;
+    const component = labelOf(step.component);
+    const { manifest, signers } = orRefuse(`${file}, ${component} in it`, options, () => open(step.content));
+    const { sequenceNumber } = manifest;
+    found.set(component, { component, sequenceNumber, signatures: signers.map(({ algorithm }) => algorithm) });
+  }
+  return [...found.values()];
 }
 
 function trustOf({ trust, atLeast, dialect: name }: InspectOptions): TrustPolicy {
@@ -65,12 +93,34 @@ function trustOf({ trust, atLeast, dialect: name }: InspectOptions): TrustPolicy
 
 function openFile(file: string, options: InspectOptions): [OpenEnvelope, Uint8Array] {
   const bytes = readInput(file);
+  const open = orRefuse(file, options, (policy) => openEnvelope(nodeCrypto, bytes, policy), bytes);
+  return [open, bytes];
+}
+
+/** `bytes`: looked at in the other encodings, where it does not read in this one. */
+function orRefuse<T>(file: string, options: InspectOptions, open: (policy: TrustPolicy) => T, bytes?: Uint8Array): T {
+  const policy = trustOf(options);
   try {
-    return [openEnvelope(nodeCrypto, bytes, trustOf(options)), bytes];
+    return open(policy);
   } catch (error) {
     if (!(error instanceof EnvelopeError)) throw error;
-    const hint = error.reason === "signature-invalid" ? "; give the public key of its author with --trust" : "";
+    const other =
+      bytes && DIALECTS.find((dialect) => dialect !== policy.dialect && reads(bytes, { ...policy, dialect }));
+    const hint =
+      other !== undefined
+        ? `; it reads as one with --dialect ${other}`
+        : error.reason === "signature-invalid"
+          ? "; give the public key of its author with --trust"
+          : "";
     throw new UserError(ExitCode.REFUSED, error.reason, `${file}: ${error.message}${hint}`);
+  }
+}
+
+function reads(bytes: Uint8Array, policy: TrustPolicy): boolean {
+  try {
+    return openEnvelope(nodeCrypto, bytes, policy).signers.length > 0;
+  } catch (error) {
+    return error instanceof EnvelopeError && error.reason === "too-few-signatures";
   }
 }
 
@@ -106,25 +156,56 @@ function whenText(group: readonly WayText[], all: readonly WayText[]): string {
   return alternatives.map((conditions) => conditions.join(", and ")).join("; or when ");
 }
 
+const keyText = ({ algorithm, fingerprint }: Inspection["signers"][number]): string =>
+  `${algorithm} key ${fingerprint}`;
+
+function dependencyText({
+  sequenceNumber,
+  version,
+  signers,
+  manifestDigest,
+}: Inspection["dependencies"][number]): string[] {
+  const what = `number ${sequenceNumber}${version === undefined ? "" : `, version ${version}`}`;
+  return [
+    `  another manifest in it, ${what}, is signed with the trusted ${signers.map(keyText).join(" and ")}`,
+    `  (manifest ${manifestDigest})`,
+  ];
+}
+
+function classesText({ classes, classesOf }: Inspection): string[] {
+  if (classes.length === 0) return ["  it does not ask for a class: any device might take it"];
+  const isOne = new Set(classesOf.map((one) => one.classes.join())).size === 1;
+  if (isOne) return [`  of class ${classes.join(" or ")}`];
+  return classesOf.map((one) => `  whose ${one.component} is of class ${one.classes.join(" or ")}`);
+}
+
+function handOverText({ handOver }: Inspection): string[] {
+  if (handOver === undefined) return [];
+  const keys = handOver.authorities.map((key) => `  ${keyText(key)}`);
+  return ["", "Who may sign their software from then on, and nobody else", ...keys];
+}
+
 /** The inspection as text that needs no knowledge of SUIT. */
 function tell(file: string, inspection: Inspection): string {
-  const { sequenceNumber, version, description, manifestDigest, envelopeBytes, signers, vendors, classes, devices } =
-    inspection;
+  const { sequenceNumber, version, description, manifestDigest, envelopeBytes, signers, vendors, devices } = inspection;
+  const { handOver, dependencies } = inspection;
   const lines = [
     `${file}: update number ${sequenceNumber}${version === undefined ? "" : `, version ${version}`}, ${envelopeBytes} bytes`,
     ...(description === undefined ? [] : [`  "${description}"`]),
     "",
     "Under whose authority",
-    ...signers.map(({ algorithm, fingerprint }) => `  signed with the trusted ${algorithm} key ${fingerprint}`),
+    ...signers.map((key) => `  signed with the trusted ${keyText(key)}`),
     `  (manifest ${manifestDigest})`,
+    ...dependencies.flatMap(dependencyText),
     "",
     "For which devices",
     vendors.length === 0 ? "  it does not ask who the vendor is" : `  of vendor ${vendors.join(" or ")}`,
-    classes.length === 0
-      ? "  it does not ask for a class: any device might take it"
-      : `  of class ${classes.join(" or ")}`,
+    ...classesText(inspection),
     ...(devices.length === 0 ? [] : [`  only the device ${devices.join(" or ")}`]),
-    `  that have not installed number ${sequenceNumber} or higher`,
+    handOver === undefined
+      ? `  that have not installed number ${sequenceNumber} or higher`
+      : `  that have been handed over ${handOver.epoch - 1} times so far`,
+    ...handOverText(inspection),
     "",
     "What it replaces",
     ...inspection.components.map((component) => {

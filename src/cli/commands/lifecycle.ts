@@ -58,13 +58,13 @@ function addClass(program: Command): void {
     .addHelpText(
       "after",
       `
-Example, sensor.yaml:
+Example, sensor.yaml (docs/authoring.md has every key; files are named relative to it):
   name: sensor-a
   vendor: example.com
-  hardware: { rng: true, rtc: false, slots: 2, recoveryImage: false, ramBytes: 65536 }
-  # where its devices cannot do all, or read less: envelopeBytes: 1024, features: [version, battery, leave, wait, decryption]
+  hardware: { rng: true, rtc: true, slots: 2, recoveryImage: false, ramBytes: 65536 }
   authorities:
-    - { name: author, publicKey: author.pub.pem, rights: [{ component: app, actions: [fetch, copy] }] }
+    - { name: author, publicKey: author.pub.pem }
+    - { name: radio vendor, publicKey: radio.pub.pem, rights: [{ component: radio, actions: [fetch, invoke] }] }
   escrow: [escrow.pub.pem]
   quorum: { keys: [one.pub.pem, two.pub.pem, three.pub.pem], atLeast: 2 }
   operators: [operator.pub.pem]

@@ -59,12 +59,11 @@ Example:
         const image = await withProgress(options.state, options.json !== true, body);
         if (options.json === true) console.log(JSON.stringify(image));
         else {
-          console.log(
-            `published: sequence ${image.sequenceNumber}${image.version === null ? "" : `, version ${image.version}`}, ${image.bytes} bytes`,
-          );
-          console.log(
-            `  image    ${image.imagePath}${image.aliasPath === null ? "" : `  and ${image.aliasPath}`}\n  manifest ${image.manifestPath}`,
-          );
+          const { sequenceNumber, version, images, aliasPath, manifestPath } = image;
+          console.log(`published: sequence ${sequenceNumber}${version === null ? "" : `, version ${version}`}`);
+          for (const { path, bytes } of images)
+            console.log(`  image    ${path}${aliasPath === null ? "" : `  and ${aliasPath}`}, ${bytes} bytes`);
+          console.log(`  manifest ${manifestPath}`);
         }
       },
     );

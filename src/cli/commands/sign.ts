@@ -2,11 +2,12 @@ import { writeFileSync } from "node:fs";
 import type { Command } from "commander";
 import { nodeCrypto } from "../../adapters/node-crypto.ts";
 import { imagePath } from "../../gateway/catalogue.ts";
+import { isSameKey } from "../../codec/cose.ts";
 import type { PrivateKey } from "../../ports/crypto.ts";
 import { signEnvelope } from "../../suit/author.ts";
 import { buildEnvelope, type UpdateDescription } from "../../suit/build.ts";
 import { buildEnvelope09 } from "../../suit/dialect-09.ts";
-import { EnvelopeError } from "../../suit/envelope.ts";
+import { authenticate, decodeEnvelope, EnvelopeError } from "../../suit/envelope.ts";
 import { SECTOR_LIMITS, signSectorTable } from "../../suit/sector-table.ts";
 import { toHex } from "../../util/bytes.ts";
 import { readInput } from "../authoring/input.ts";
@@ -63,7 +64,7 @@ Example:
   blockferry sign update.yaml --key author.key.pem --out app-3.suit
   blockferry sign app-3.suit --countersign --key operator.key.pem --out app-3-approved.suit
 
-update.yaml:
+update.yaml (docs/authoring.md has every key):
   sequence: 3
   vendor: example.com
   class: sensor-a
@@ -82,6 +83,8 @@ update.yaml:
 
 function sign(file: string, options: SignOptions): void {
   const keys = options.key.map(readPrivateKey);
+  if (keys.some((key, i) => keys.findIndex((other) => isSameKey(other.publicKey, key.publicKey)) < i))
+    throw usageError("already-signed", "--key names one key twice: two signatures by it count as one");
   const prepared = options.countersign === true ? undefined : prepare(file, options);
   const envelope = signed(file, keys, prepared?.update, options);
   write(options.out, envelope);
@@ -98,6 +101,7 @@ function sign(file: string, options: SignOptions): void {
     ...(prepared === undefined ? {} : factsOf(prepared.update)),
     ...(images[0] === undefined ? {} : { imageBytes: images[0].bytes, digest: images[0].digest }),
     images,
+    warnings: prepared === undefined ? [] : warningsOf(prepared.update),
     ...(table === undefined ? {} : { sectorTable: options.sectorTable, sectorTableBytes: table.length }),
   };
   if (options.json === true) console.log(JSON.stringify(summary));
@@ -138,12 +142,31 @@ function signed(
     if (dialect === "riot-09" && update !== undefined) return buildEnvelope09(nodeCrypto, keys, update);
     if (dialect !== "draft-37") throw usageError("bad-dialect", "--dialect is draft-37, or riot-09 for a new envelope");
     const unsigned = update === undefined ? readInput(file) : buildEnvelope(nodeCrypto, update);
+    const signer = update === undefined ? keys.find((key) => hasSigned(unsigned, key)) : undefined;
+    if (signer !== undefined)
+      throw usageError("already-signed", `${file} has a signature by the ${signer.algorithm} key already`);
     return keys.reduce((bytes, key) => signEnvelope(nodeCrypto, key, bytes), unsigned);
   } catch (error) {
-    if (error instanceof EnvelopeError) throw usageError("bad-envelope", `${file}: ${error.message}`);
+    if (error instanceof EnvelopeError)
+      throw usageError("bad-envelope", `${file} is no envelope to be countersigned: ${error.message}`);
     if (error instanceof RangeError) throw usageError("bad-update-file", `${file}: ${error.message}`);
     throw error;
   }
+}
+
+function hasSigned(envelope: Uint8Array, { publicKey }: PrivateKey): boolean {
+  try {
+    return authenticate(nodeCrypto, decodeEnvelope(envelope), [publicKey]).length > 0;
+  } catch (error) {
+    if (error instanceof EnvelopeError) return false;
+    throw error;
+  }
+}
+
+/** What may be meant, and hardly is. */
+function warningsOf({ useBefore }: UpdateDescription): string[] {
+  if (useBefore === undefined || useBefore * 1_000 > Date.now()) return [];
+  return [`useBefore has passed: no device with a clock will install this any more`];
 }
 
 function writeTable(file: string, options: SignOptions, key: PrivateKey): Uint8Array {
@@ -174,12 +197,15 @@ interface Summary {
   readonly envelope: string;
   readonly envelopeBytes: number;
   readonly signatures: readonly string[];
+  readonly warnings: readonly string[];
   readonly images: readonly { readonly file: string; readonly bytes: number; readonly digest: string }[];
 }
 
-function print({ envelope, envelopeBytes, signatures, images }: Summary, update: UpdateDescription | undefined): void {
+function print(summary: Summary, update: UpdateDescription | undefined): void {
+  const { envelope, envelopeBytes, signatures, images, warnings } = summary;
   console.log(`${envelope}  ${envelopeBytes} bytes, signed with ${signatures.join(", ")}`);
   for (const { file, bytes, digest } of images) console.log(`  image    ${file}, ${bytes} bytes, SHA-256 ${digest}`);
+  for (const warning of warnings) console.log(`  warning: ${warning}`);
   if (update === undefined) return;
   const { vendorId, classIds, sequenceNumber } = update;
   console.log(
