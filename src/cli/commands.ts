@@ -16,10 +16,13 @@ export const COMMANDS: readonly (readonly [names: readonly string[], load: () =>
   ],
   [["bundle"], async () => [(await import("./commands/bundle.ts")).addBundle]],
   [["factory"], async () => [(await import("./commands/factory.ts")).addFactory]],
+  [["class"], async () => [(await import("./commands/class.ts")).addClass]],
+  [["authority"], async () => [(await import("./commands/authority.ts")).addAuthority]],
   [
-    ["class", "authority", "quarantine", "decommission", "orphan", "census", "audit"],
+    ["quarantine", "decommission", "orphan", "census"],
     async () => [(await import("./commands/lifecycle.ts")).addLifecycle],
   ],
+  [["audit"], async () => [(await import("./commands/audit.ts")).addAudit]],
   [["publish"], async () => [(await import("./commands/publish.ts")).addPublish]],
   [["images"], async () => [(await import("./commands/images.ts")).addImages]],
   [["devices"], async () => [(await import("./commands/devices.ts")).addDevices]],
@@ -37,8 +40,9 @@ export const COMMANDS: readonly (readonly [names: readonly string[], load: () =>
   [["demo"], async () => [(await import("./commands/demo.ts")).addDemo]],
 ];
 
-/** Adds the command that is asked for, without what the others need; all of them where it is none. */
-export async function addCommands(program: Command, asked: string | undefined): Promise<void> {
+/** Adds the command that is asked for, without what the others need; all of them where it is none. Whether it is one. */
+export async function addCommands(program: Command, asked: string | undefined): Promise<boolean> {
   const one = COMMANDS.filter(([names]) => asked !== undefined && names.includes(asked));
   for (const [, load] of one.length > 0 ? one : COMMANDS) for (const add of await load()) add(program);
+  return one.length > 0 || asked === undefined || asked === "help" || asked.startsWith("-");
 }

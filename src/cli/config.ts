@@ -7,7 +7,7 @@ import { szxOf, type Szx } from "../coap/blockwise/block.ts";
 import { parseUri } from "../coap/uri.ts";
 import type { CacheBudget } from "../image/limits.ts";
 import { parsePeer } from "../util/peer.ts";
-import { usageError, UserError } from "./errors.ts";
+import { usageError, UserError, whyUnreadable } from "./errors.ts";
 
 const MIB = 1_048_576;
 
@@ -218,7 +218,7 @@ function readYaml(file: string): Record<string, unknown> {
   try {
     text = readFileSync(file, "utf8");
   } catch (error) {
-    throw usageError("config-unreadable", `${file}: ${(error as Error).message}; give --config an existing file`);
+    throw usageError("config-unreadable", `${file}: ${whyUnreadable(error)}; give --config an existing file`);
   }
   try {
     const value: unknown = parse(text, { maxAliasCount: 10 });

@@ -25,6 +25,16 @@ export class UserError extends Error {
   }
 }
 
+const TROUBLES: Readonly<Record<string, string>> = {
+  ENOENT: "there is no such file",
+  EISDIR: "it is a folder, not a file",
+  EACCES: "it may not be read by who runs this",
+};
+
+/** Why a file could not be read, without the system's own words. */
+export const whyUnreadable = (error: unknown): string =>
+  TROUBLES[(error as NodeJS.ErrnoException).code ?? ""] ?? (error as Error).message;
+
 export const usageError = (reason: string, message: string): UserError =>
   new UserError(ExitCode.USAGE, reason, message);
 export const environmentError = (reason: string, message: string): UserError =>

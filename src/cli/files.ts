@@ -9,7 +9,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { z } from "zod";
-import { environmentError, usageError } from "./errors.ts";
+import { environmentError, usageError, whyUnreadable } from "./errors.ts";
 
 /** A folder for what a command writes. */
 export function makeFolder(folder: string, mode: number = 0o755): void {
@@ -22,6 +22,15 @@ export function makeFolder(folder: string, mode: number = 0o755): void {
 
 export function refuseExisting(file: string): void {
   if (existsSync(file)) throw usageError("file-exists", `${file} is there already: choose another folder with --out`);
+}
+
+/** What a command was told to write. */
+export function writeOutput(file: string, bytes: Uint8Array): void {
+  try {
+    writeFileSync(file, bytes);
+  } catch (error) {
+    throw environmentError("file-not-writable", `cannot write ${file}: ${(error as Error).message}`);
+  }
 }
 
 /** Lines of a file that nobody else may read: whole, or not there at all. */
@@ -56,7 +65,7 @@ export function readLines(file: string): string[] {
       .split("\n")
       .filter((line) => line.length > 0);
   } catch (error) {
-    throw usageError("file-unreadable", `${file}: ${(error as Error).message}`);
+    throw usageError("file-unreadable", `${file}: ${whyUnreadable(error)}`);
   }
 }
 

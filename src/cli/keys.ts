@@ -5,7 +5,7 @@ import { toPrivateKeyObject, toPublicKeyObject } from "../adapters/node-crypto.t
 import { keyPairOf } from "../crypto/noble-crypto.ts";
 import type { PrivateKey, PublicKey, SignatureAlgorithm } from "../ports/crypto.ts";
 import { concatBytes } from "../util/bytes.ts";
-import { environmentError, usageError, UserError } from "./errors.ts";
+import { environmentError, usageError, UserError, whyUnreadable } from "./errors.ts";
 
 export function newKey(algorithm: SignatureAlgorithm): PrivateKey {
   return keyPairOf(algorithm, new Uint8Array(randomBytes(32)));
@@ -62,7 +62,7 @@ function readKey(file: string, parse: (pem: string) => KeyObject, expected: stri
   try {
     pem = readFileSync(file, "utf8");
   } catch (error) {
-    throw usageError("key-unreadable", `${file}: ${(error as Error).message}; it should be ${expected}`);
+    throw usageError("key-unreadable", `${file}: ${whyUnreadable(error)}; it should be ${expected}`);
   }
   try {
     return parse(pem);

@@ -1,5 +1,5 @@
 import { readFileSync } from "node:fs";
-import { Command, CommanderError } from "commander";
+import { Command, CommanderError, Help } from "commander";
 import { addCommands } from "./commands.ts";
 import { ExitCode, UserError } from "./errors.ts";
 
@@ -14,6 +14,9 @@ const program = new Command("blockferry")
   .version(version)
   .showHelpAfterError("(--help shows an example)")
   .exitOverride()
+  .configureHelp({
+    optionDescription: (option) => `${new Help().optionDescription(option)}${option.mandatory ? " (needed)" : ""}`,
+  })
   .addHelpText(
     "after",
     `
@@ -27,7 +30,7 @@ A first update, on one machine:
 Exit codes: 0 done, 1 failed, 2 wrong usage or input, 3 refused by the gateway, 4 no answer, 5 the machine does not allow it.`,
   );
 
-await addCommands(program, process.argv[2]);
+const isKnown = await addCommands(program, process.argv[2]);
 
 // Whoever reads our output may stop (`| head`); a gateway goes on all the same.
 if (process.argv[2] !== "serve")
@@ -37,7 +40,8 @@ if (process.argv[2] !== "serve")
   });
 
 try {
-  await program.parseAsync();
+  // Of a name that is none nothing can be told, whatever stands behind it.
+  await program.parseAsync(isKnown ? process.argv : process.argv.slice(0, 3));
 } catch (error) {
   process.exitCode = report(error);
 }

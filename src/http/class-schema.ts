@@ -33,7 +33,11 @@ export const ClassDefinition: z.ZodType<DeviceClass> = z.strictObject({
     features: z.array(z.enum(["version", "battery", "leave", "wait", "decryption"])).optional(),
   }),
   dialect: z.enum(["draft-37", "riot-09"]).optional(),
-  authorities: z.array(authority).min(1).max(8),
+  authorities: z
+    .array(authority)
+    .min(1)
+    .max(8)
+    .refine((all) => new Set(all.map((one) => one.key)).size === all.length, "it names a key twice"),
   escrow: z.array(key).max(4).default([]),
   quorum: z
     .strictObject({ keys: z.array(key).min(1).max(8), atLeast: z.int().min(1).max(8) })

@@ -1,10 +1,10 @@
 import type { FastifyInstance } from "fastify";
 import { z } from "zod";
-import type { LifecycleDesk } from "../gateway/lifecycle-desk.ts";
 import { SUIT_LIMITS } from "../suit/envelope.ts";
 import { fromHex } from "../util/bytes.ts";
 import { ClassDefinition, hex, PublicKeyRecord } from "./class-schema.ts";
 import { answer, settled, whoOf, type DeskControl } from "./desk.ts";
+import { lifecycleView } from "./lifecycle-view.ts";
 import { refuse } from "./problem.ts";
 
 export interface LifecycleControl extends DeskControl {
@@ -64,7 +64,7 @@ export function addLifecycleRoutes(app: FastifyInstance, control: LifecycleContr
   app.get(
     "/v1/lifecycle",
     { schema: { summary: "Classes, authorities, orphans, what is held" }, config: { access: "read" } },
-    () => stateOf(desk, unixMs()),
+    () => lifecycleView(desk, unixMs()),
   );
   app.post(
     "/v1/lifecycle/events",
@@ -159,66 +159,4 @@ function addLifecycleReports(app: FastifyInstance, { desk, unixMs }: LifecycleCo
       return desk.census(unixMs(), Number.isFinite(days) && days >= 0 ? days : 30);
     },
   );
-}
-
-/** What `blockferry orphan` and the like show. */
-export interface LifecycleView {
-  readonly classes: readonly {
-    readonly id: string;
-    readonly name: string;
-    readonly authorities: readonly {
-      readonly name: string;
-      readonly algorithm: string;
-      readonly key: string;
-      readonly revoked: boolean;
-    }[];
-    readonly epoch: number;
-    readonly devices: number;
-  }[];
-  readonly orphans: readonly { readonly device: string; readonly classId: string; readonly className: string }[];
-  readonly revoked: readonly {
-    readonly key: { readonly algorithm: string; readonly key: string };
-    readonly reason: string;
-    readonly trustedBy: readonly string[];
-  }[];
-  readonly held: readonly { readonly device: string; readonly state: string; readonly reason: string | null }[];
-  readonly warnings: readonly {
-    readonly classId: string;
-    readonly name: string;
-    readonly state: string;
-    readonly endsMs: number;
-  }[];
-}
-
-function stateOf({ lifecycle }: LifecycleDesk, unixMs: number): LifecycleView {
-  const { classes, devices, revoked, held } = lifecycle.state;
-  const living = [...devices.values()].filter(({ state }) => state !== "decommissioned");
-  return {
-    classes: [...classes.values()].map(({ id, name, authorities, epoch }) => ({
-      id,
-      name,
-      epoch,
-      authorities: authorities.map((one) => ({
-        name: one.name,
-        algorithm: one.algorithm,
-        key: one.key,
-        revoked: lifecycle.state.isRevoked(one),
-      })),
-      devices: living.filter((one) => one.classId === id).length,
-    })),
-    orphans: lifecycle
-      .orphans()
-      .map((one) => ({ device: one.id, classId: one.classId, className: classes.get(one.classId)!.name })),
-    revoked: revoked.map(({ key: one, reason: why }) => ({
-      key: one,
-      reason: why,
-      trustedBy: lifecycle.trusting(one).map(({ id }) => id),
-    })),
-    held: [...held].map((id) => {
-      // Of a log that was tampered with, the line by which it was made may be gone.
-      const { state, quarantineReason } = devices.get(id) ?? { state: "quarantined", quarantineReason: undefined };
-      return { device: id, state, reason: quarantineReason ?? null };
-    }),
-    warnings: lifecycle.warnings(unixMs),
-  };
 }

@@ -1,3 +1,4 @@
+import type { Verifier } from "../codec/cose.ts";
 import type { Crypto, PublicKey } from "../ports/crypto.ts";
 import type { OpenEnvelope, TrustPolicy } from "../suit/opened.ts";
 import { planProcedure } from "../suit/plan.ts";
@@ -60,6 +61,14 @@ export interface ImagesOfClass {
   readonly isCurrent: (classId: string, digest: string) => boolean;
   /** Whether some release has both for them. */
   readonly comesWith: (classId: string, digest: string, other: string) => boolean;
+}
+
+/** Why it takes more than who signed a hand-over. */
+function handOverDetail({ authorities }: DeviceClass, signers: readonly Verifier[]): string {
+  const limited = authorities.filter((one) => signers.some((key) => isSameKey(keyRecord(key), one)));
+  if (limited.length === 0) return "neither the authority, escrow nor enough of the quorum signed it";
+  const names = limited.map(({ name }) => name).join(", ");
+  return `${names} may sign for some components only, and hands nothing over: an authority without such limits does, escrow, or the quorum`;
 }
 
 /** Software in a dependency is the authorities' too; escrow and operators sign none. */
@@ -224,7 +233,7 @@ export class Lifecycle {
       return { reason: "key-revoked", detail: "it names a key that was revoked" };
     const valid = open.signers.filter((key) => !this.state.isRevoked(keyRecord(key)));
     if (!permits(trustOfClass(definition), valid, TRUST_COMPONENT, Directive.WRITE))
-      return { reason: "no-right", detail: "neither the authority, escrow nor enough of the quorum signed it" };
+      return { reason: "no-right", detail: handOverDetail(definition, valid) };
     const isBy = (keys: readonly KeyRecord[]): boolean =>
       valid.some((key) => keys.some((other) => isSameKey(keyRecord(key), other)));
     const by = isBy(definition.authorities.filter(({ rights }) => rights === undefined))

@@ -64,7 +64,7 @@ interface KeyText {
 }
 
 /** First 8 bytes of a key's SHA-256: short enough to be compared by eye. */
-export function fingerprint(crypto: Crypto, key: Verifier): string {
+export function fingerprint(crypto: Pick<Crypto, "sha256">, key: Verifier): string {
   return toHex(crypto.sha256(key.bytes).subarray(0, 8));
 }
 
@@ -161,8 +161,9 @@ function componentsOf(
   const told = opened.flatMap((other) => [...readText(other.manifest.text).components]);
   const theirs = [...others].map(([name, id]) => {
     // They name it without the prefix that it has here.
-    const [, text = UNTOLD] = told.find(([theirName]) => name === theirName || name.endsWith(`.${theirName}`)) ?? [];
-    return { name: `${labelOf(id)} (by another manifest)`, ...text };
+    const [, { version, description } = UNTOLD] =
+      told.find(([theirName]) => name === theirName || name.endsWith(`.${theirName}`)) ?? [];
+    return { name: `${labelOf(id)} (by another manifest)`, version, description };
   });
   return [...shown, ...theirs];
 }

@@ -82,7 +82,9 @@ export interface AuthorityTransfer {
   readonly authorities: readonly Verifier[];
 }
 
-const MAX_KEYS = 8;
+/** Of each kind that a device keeps. */
+export const TRUST_LIMITS = { maxKeys: 8 } as const;
+const MAX_KEYS = TRUST_LIMITS.maxKeys;
 /** What cannot be a key would be believed, and verify nothing. */
 const FORMS: readonly (readonly [Verifier["algorithm"], (bytes: Uint8Array) => boolean])[] = [
   ["ES256", (bytes) => bytes.length === 65 && bytes[0] === 4],

@@ -162,6 +162,8 @@ describe("the factory", () => {
     ).toMatchObject({ ok: true, entries: 3 });
     writeFileSync(at("forged.jsonl"), log.replace('"stage-two"', '"stage-one"'));
     expect((await cli("audit", "--file", at("forged.jsonl"))).code).toBe(1);
+    const { code, stdout } = await cli("audit", "--file", at("forged.jsonl"), "--json");
+    expect([code, JSON.parse(stdout)]).toMatchObject([1, { ok: false, error: { reason: "audit-log-tampered" } }]);
   });
 
   it("and whatever it is given that is wrong is said, without a stack and without a device", async () => {
@@ -254,7 +256,8 @@ authorities: [{ name: author, publicKey: ${at("author.pub.pem")} }]
 escrow: [${at("escrow.pub.pem")}]
 `,
     );
-    expect(await json("class", "define", at("sensor.yaml"), ...on)).toMatchObject({ number: 1 });
+    const defined = await json("class", "define", at("sensor.yaml"), ...on);
+    expect(defined).toMatchObject({ number: 1, withdrawn: [], offered: [] });
     expect(await json("factory", "import", at("product"), ...on)).toMatchObject({ devices: 3, known: 0 });
     expect(await json("factory", "import", at("product"), ...on)).toMatchObject({ devices: 3, known: 3 });
     const { device, class: classId } = JSON.parse(
@@ -269,9 +272,19 @@ escrow: [${at("escrow.pub.pem")}]
     // The gateway's own anchors say nothing about a class that was defined.
     expect(await reasonOf(...(await publish(await sign("operator", "1"))))).toBe("signature-invalid");
     await json(...(await publish(await sign("author", "2"))));
+    const [image] = (await json("images", ...on))["images"] as { imagePath: string; digest: string }[];
+    await json("class", "recovery", "sensor-a", image!.imagePath, ...on);
+    expect(await reasonOf("class", "recovery", "sensor-a", "/i/none", ...on)).toBe("no-such-image");
     expect(await json("authority", "revoke", at("author.pub.pem"), "--reason", "bankrupt", ...on)).toMatchObject({
       trustedBy: { length: 3 },
+      withdrawn: [expect.stringMatching(/number 2$/)],
     });
+    expect((await json("class", "list", ...on))["classes"]).toMatchObject([{ name: "sensor-a", devices: 3 }]);
+    expect(await json("class", "show", "sensor-a", ...on)).toMatchObject({
+      authorities: [{ name: "author", revoked: true, fingerprint: expect.stringMatching(/^\w{16}$/) }],
+      recovery: image!.digest,
+    });
+    expect(await reasonOf("class", "show", "sensor-b", ...on)).toBe("no-such-class");
     expect((await json("orphan", ...on))["orphans"]).toHaveLength(3);
     const transfer = ["authority", "transfer", ...VENDOR, "--epoch", "1", "--to", at("heir.pub.pem")];
     await json(...transfer, "--key", at("heir.key.pem"), "--out", at("steal.suit"));
@@ -303,7 +316,7 @@ escrow: [${at("escrow.pub.pem")}]
     expect(readFileSync(join(at("usb"), "handover-1.suit"))).toEqual(readFileSync(at("handover.suit")));
     expect(await json("bundle", "import", at("usb"), ...on)).toMatchObject({ sequenceNumber: 4 });
     await json("quarantine", device!, "--reason", "odd traffic", ...on);
-    await json("class", "support", classId!, "--ends", "2026-01-01", ...on);
+    await json("class", "support", "sensor-a", "--ends", "2026-01-01", ...on);
     await json("class", "policy", classId!, "--features", "refuse", ...on);
     expect(await reasonOf(...(await publish(await sign("heir", "5"))))).toBe("refused-by-operator");
     expect(await reasonOf("decommission", device!, "--endpoint", "nobody", ...on)).toBe("no-such-device");

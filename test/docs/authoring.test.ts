@@ -28,8 +28,12 @@ describe("docs/authoring.md", () => {
   it("its class is one", () => {
     const file = ClassFile.parse(example("class"));
     const { hardware, authorities } = file;
-    const key = { algorithm: "Ed25519", key: "0".repeat(64) };
-    const named = authorities.map(({ name, rights }) => ({ ...key, name, rights }));
+    const named = authorities.map(({ name, rights }, i) => ({
+      algorithm: "Ed25519",
+      key: `${i}`.repeat(64),
+      name,
+      rights,
+    }));
     const ids = { id: "0".repeat(32), vendorId: "0".repeat(32) };
     expect(ClassDefinition.safeParse({ ...ids, name: file.name, hardware, authorities: named }).error).toBeUndefined();
   });

@@ -47,6 +47,14 @@ describe("a key that was revoked", () => {
     expect(site.ask(manifest)).toBe("4.04");
   });
 
+  it("with rights for some components only hands nobody over, and is told why", () => {
+    site.define({ authorities: [{ ...nameOf(author, "limited"), rights: [{ component: "app" }] }] });
+    expect(site.bench.gateway.desk.lifecycle.readTransfer(site.handOver(1, [second], author), toHex(classId))).toEqual({
+      reason: "no-right",
+      detail: expect.stringMatching(/^limited may sign for some components only/),
+    });
+  });
+
   it("hands nobody over, though the hand-over was asked for before it was written that it is revoked", () => {
     site.define();
     const { desk } = site.bench.gateway;

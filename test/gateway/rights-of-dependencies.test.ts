@@ -143,11 +143,10 @@ function onDevice(envelope: Uint8Array): string {
 
 describe("the gateway lets through what devices let through, with dependencies of other signers", () => {
   it.each(Object.entries(CASES))("%s", (_name, { fate, ...one }) => {
-    const authorities = (["author", "radioVendor"] as const).map((name) => ({
-      ...keyRecord(KEYS[name].publicKey),
-      name,
-      rights: one.rights[name],
-    }));
+    const authorities = (["author", "radioVendor"] as const).map((name) => {
+      const { algorithm, key } = keyRecord(KEYS[name].publicKey);
+      return { algorithm, key, name, rights: one.rights[name] };
+    });
     const operators = keysOf(one.operators ?? []).map(({ publicKey }) => keyRecord(publicKey));
     expect(site.define({ authorities, operators })).toMatchObject({ ok: true });
     const envelope = envelopeOf(one);

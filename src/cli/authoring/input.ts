@@ -1,13 +1,13 @@
 import { readFileSync } from "node:fs";
 import type { ComponentId } from "../../suit/manifest.ts";
 import { fromHex, utf8 } from "../../util/bytes.ts";
-import { usageError } from "../errors.ts";
+import { usageError, whyUnreadable } from "../errors.ts";
 
 export function readInput(file: string): Uint8Array {
   try {
     return readFileSync(file);
   } catch (error) {
-    throw usageError("file-unreadable", `${file}: ${(error as Error).message}`);
+    throw usageError("file-unreadable", `${file}: ${whyUnreadable(error)}`);
   }
 }
 

@@ -11,7 +11,7 @@ import { encryptPayload, type Recipient } from "../../suit/encryption.ts";
 import { VersionComparison, WaitEvent } from "../../suit/keys.ts";
 import { componentName } from "../../suit/manifest.ts";
 import { fromHex, toHex, utf8 } from "../../util/bytes.ts";
-import { usageError, type UserError } from "../errors.ts";
+import { usageError, whyUnreadable, type UserError } from "../errors.ts";
 import { identifiers } from "../identifiers.ts";
 import { readPublicKey } from "../keys.ts";
 import { clashOf, dependencyOf } from "./dependencies.ts";
@@ -69,7 +69,7 @@ function parsed(path: string): UpdateFile {
   try {
     raw = parse(readFileSync(path, "utf8"));
   } catch (error) {
-    throw usageError("file-unreadable", `${path}: ${(error as Error).message}`);
+    throw usageError("file-unreadable", `${path}: ${whyUnreadable(error)}`);
   }
   const file = parseUpdateFile(raw);
   if (typeof file === "string") throw usageError("bad-update-file", `${path}:\n${file}`);

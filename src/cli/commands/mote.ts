@@ -12,7 +12,7 @@ import { BEHAVIOURS } from "../../../simulator/mote/lwm2m/behaviour.ts";
 import { Lwm2mMote } from "../../../simulator/mote/lwm2m/lwm2m-mote.ts";
 import { parseCoapUri, resolvePeer } from "../coap-uri.ts";
 import { LossyLink } from "../demo/lossy-link.ts";
-import { usageError } from "../errors.ts";
+import { usageError, whyUnreadable } from "../errors.ts";
 import { readPublicKey } from "../keys.ts";
 import { readProfile } from "../simulation/load.ts";
 import { UdpClient } from "../udp-client.ts";
@@ -184,7 +184,7 @@ function factoryImage(file: string | undefined): Uint8Array {
   try {
     return new Uint8Array(readFileSync(file));
   } catch (error) {
-    throw usageError("image-unreadable", `${(error as Error).message}: correct --image`);
+    throw usageError("image-unreadable", `${file}: ${whyUnreadable(error)}; correct --image`);
   }
 }
 

@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import type { Command } from "commander";
@@ -50,10 +50,10 @@ Example:
         },
       ) => {
         const body = {
-          envelope: readEnvelope(file).toString("base64"),
+          envelope: Buffer.from(readInput(file)).toString("base64"),
           ...sourcesOf(options.image ?? []),
           ...(options.dialect === undefined ? {} : { dialect: options.dialect }),
-          tables: options.sectorTable.map((table) => readEnvelope(table).toString("base64")),
+          tables: options.sectorTable.map((table) => Buffer.from(readInput(table)).toString("base64")),
           ...(options.alias === undefined ? {} : { alias: options.alias === false ? null : options.alias }),
         };
         const image = await withProgress(options.state, options.json !== true, body);
@@ -88,14 +88,6 @@ async function withProgress(state: string, show: boolean, body: object): Promise
   } finally {
     clearInterval(timer);
     progress.stop();
-  }
-}
-
-function readEnvelope(file: string): Buffer {
-  try {
-    return readFileSync(file);
-  } catch (error) {
-    throw usageError("file-unreadable", `${file}: ${(error as Error).message}`);
   }
 }
 

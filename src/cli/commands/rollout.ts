@@ -8,7 +8,7 @@ import type { Decision, Member } from "../../rollout/record.ts";
 import { isoTime } from "../../util/iso-time.ts";
 import { callGateway, readPages } from "../control-client.ts";
 import { gatewayOptions } from "../gateway-options.ts";
-import { ExitCode, usageError, UserError } from "../errors.ts";
+import { ExitCode, usageError, UserError, whyUnreadable } from "../errors.ts";
 import { Progress } from "../progress.ts";
 import { formatTable } from "../table.ts";
 
@@ -234,7 +234,7 @@ function readYaml(file: string): object {
     if (typeof value === "object" && value !== null && !Array.isArray(value)) return value;
     throw new Error("it is no map of keys; config/rollout.yaml is an example");
   } catch (error) {
-    throw usageError("bad-rollout", `${file}: ${(error as Error).message}`);
+    throw usageError("bad-rollout", `${file}: ${whyUnreadable(error)}`);
   }
 }
 

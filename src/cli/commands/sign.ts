@@ -1,4 +1,3 @@
-import { writeFileSync } from "node:fs";
 import type { Command } from "commander";
 import { nodeCrypto } from "../../adapters/node-crypto.ts";
 import { imagePath } from "../../gateway/catalogue.ts";
@@ -12,7 +11,8 @@ import { SECTOR_LIMITS, signSectorTable } from "../../suit/sector-table.ts";
 import { toHex } from "../../util/bytes.ts";
 import { readInput } from "../authoring/input.ts";
 import { readUpdateFile, type PreparedUpdate } from "../authoring/update-file.ts";
-import { environmentError, usageError } from "../errors.ts";
+import { usageError } from "../errors.ts";
+import { writeOutput } from "../files.ts";
 import { identifiers } from "../identifiers.ts";
 import { readPrivateKey } from "../keys.ts";
 
@@ -87,7 +87,7 @@ function sign(file: string, options: SignOptions): void {
     throw usageError("already-signed", "--key names one key twice: two signatures by it count as one");
   const prepared = options.countersign === true ? undefined : prepare(file, options);
   const envelope = signed(file, keys, prepared?.update, options);
-  write(options.out, envelope);
+  writeOutput(options.out, envelope);
   const table = options.sectorTable === undefined ? undefined : writeTable(file, options, keys[0]!);
   const images = (prepared?.files ?? []).map((image) => ({
     file: image.file,
@@ -177,20 +177,12 @@ function writeTable(file: string, options: SignOptions, key: PrivateKey): Uint8A
   if (/\.ya?ml$/i.test(file) || options.countersign === true)
     throw usageError("bad-option", "--sector-table goes with one image; sign the table of each image by itself");
   const table = signSectorTable(nodeCrypto, key, readInput(file), sectorBytes);
-  write(options.sectorTable!, table);
+  writeOutput(options.sectorTable!, table);
   return table;
 }
 
 function factsOf({ vendorId, classIds, sequenceNumber }: UpdateDescription): object {
   return { vendor: toHex(vendorId), class: toHex(classIds[0]!), classes: classIds.map(toHex), sequenceNumber };
-}
-
-function write(file: string, bytes: Uint8Array): void {
-  try {
-    writeFileSync(file, bytes);
-  } catch (error) {
-    throw environmentError("file-not-writable", `cannot write ${file}: ${(error as Error).message}`);
-  }
 }
 
 interface Summary {

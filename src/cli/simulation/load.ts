@@ -9,7 +9,7 @@ import { parseProfile, type ChipProfile } from "../../../simulator/mote/profile.
 import type { Case } from "../../../simulator/scenarios/case.ts";
 import type { ScenarioFiles } from "../../../simulator/scenarios/files.ts";
 import { parseScenario, setKey, type Scenario } from "../../../simulator/scenarios/scenario.ts";
-import { usageError } from "../errors.ts";
+import { usageError, whyUnreadable } from "../errors.ts";
 
 /** A scenario with all that it names; plain data, so that a worker can be given it. */
 export interface Simulation {
@@ -109,7 +109,7 @@ function readData(file: string): string {
     const bytes = readFileSync(file);
     return (file.endsWith(".gz") ? gunzipSync(bytes, { maxOutputLength: 256 * 1_048_576 }) : bytes).toString("utf8");
   } catch (error) {
-    throw usageError("file-unreadable", `${file}: ${(error as Error).message}`);
+    throw usageError("file-unreadable", `${file}: ${whyUnreadable(error)}`);
   }
 }
 
@@ -117,7 +117,7 @@ function readText(file: string, hint: string): string {
   try {
     return readFileSync(file, "utf8");
   } catch (error) {
-    throw usageError("file-unreadable", `${file}: ${(error as Error).message}; ${hint}`);
+    throw usageError("file-unreadable", `${file}: ${whyUnreadable(error)}; ${hint}`);
   }
 }
 

@@ -5,7 +5,7 @@ import { nodesCsv } from "../../../simulator/report/nodes-csv.ts";
 import { PcapWriter } from "../../../simulator/report/pcap.ts";
 import type { Comparison, Summary } from "../../../simulator/report/summary.ts";
 import type { Quirks } from "../../lwm2m/quirks.ts";
-import { environmentError, usageError } from "../errors.ts";
+import { environmentError, usageError, whyUnreadable } from "../errors.ts";
 import { runJob } from "./job.ts";
 import type { Simulation } from "./load.ts";
 import type { Results } from "./pool.ts";
@@ -45,7 +45,7 @@ export function readSummary(file: string): Summary {
   try {
     value = JSON.parse(readFileSync(file, "utf8")) as Summary;
   } catch (error) {
-    throw usageError("file-unreadable", `${file}: ${(error as Error).message}`);
+    throw usageError("file-unreadable", `${file}: ${whyUnreadable(error)}`);
   }
   if (value.schema !== "blockferry.simulation" || value.version !== 1 || !Array.isArray(value.cases))
     throw usageError("bad-summary", `${file} is no summary.json of version 1; write one with simulate --out <folder>`);

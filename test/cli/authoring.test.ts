@@ -1,0 +1,177 @@
+import { mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { beforeAll, describe, expect, it } from "vitest";
+import { cli, lastJson, temporaryFolder } from "../support/process.ts";
+
+const folder = temporaryFolder();
+const at = (name: string): string => join(folder, name);
+const json = async (...args: string[]): Promise<Record<string, unknown>> => {
+  const { code, stdout, stderr } = await cli(...args, "--json");
+  expect(code, `${args.join(" ")}\n${stderr}`).toBe(0);
+  return lastJson(stdout);
+};
+const reasonOf = async (...args: string[]): Promise<unknown> => {
+  const { code, stdout } = await cli(...args, "--json");
+  expect(code, stdout).toBeGreaterThan(1);
+  return (lastJson(stdout)["error"] as { reason: string }).reason;
+};
+const messageOf = async (...args: string[]): Promise<string> => {
+  const { code, stderr } = await cli(...args);
+  expect(code, stderr).toBeGreaterThan(1);
+  return stderr;
+};
+const VENDOR = ["--vendor", "example.com", "--class", "sensor-a"];
+
+/** Signs a description in a folder of its own, which names its files from there. */
+async function sign(name: string, text: string, key: string): Promise<string[]> {
+  writeFileSync(at(`in/${name}.yaml`), `vendor: example.com\nclass: sensor-a\n${text}`);
+  const file = at(`in/${name}.suit`);
+  return ["sign", at(`in/${name}.yaml`), "--key", at(`${key}.key.pem`), "--out", file];
+}
+
+beforeAll(async () => {
+  for (const name of ["author", "radio"]) await cli("key", "new", "--out", at(name));
+  await cli("key", "new", "--out", at("riot"), "--algorithm", "Ed25519");
+  mkdirSync(at("in"));
+  writeFileSync(at("in/app.bin"), "app".repeat(300));
+  writeFileSync(at("in/radio.bin"), "radio".repeat(200));
+  const text = "sequence: 4\nversion: 1.4.0\ncomponents: [{ id: radio, image: radio.bin, description: link layer }]\n";
+  await json(...(await sign("radio", text, "radio")));
+}, 30_000);
+
+const parentOf = (component: string, dependencies: string): string =>
+  `sequence: 5\nversion: 2.0.0\ncomponents: [{ id: ${component}, image: app.bin }]\ndependencies: [${dependencies}]\n`;
+
+describe("an update with the manifest of somebody else", () => {
+  it("is told with who signed that, and what it does", async () => {
+    await json(...(await sign("parent", parentOf("app", "{ id: other, envelope: radio.suit }"), "author")));
+    const [both, one] = [[at("author.pub.pem"), at("radio.pub.pem")], [at("author.pub.pem")]];
+    expect(await json("verify", at("in/parent.suit"), "--trust", ...both)).toMatchObject({
+      dependencies: [{ component: "other", sequenceNumber: 4, signatures: ["ES256"] }],
+    });
+    expect(await messageOf("verify", at("in/parent.suit"), "--trust", ...one)).toMatch(
+      /parent\.suit, other in it: signature-invalid/,
+    );
+    const { stdout } = await cli("inspect", at("in/parent.suit"), "--trust", ...both);
+    for (const text of [
+      "another manifest in it, number 4, version 1.4.0, is signed with the trusted ES256 key",
+      "radio (by another manifest) becomes version 1.4.0: link layer",
+      "start radio",
+    ])
+      expect(stdout).toContain(text);
+  });
+
+  it.each([
+    ["radio", "{ id: other, envelope: radio.suit }", /changes component radio, which this update has already/],
+    ["other", "{ id: other, envelope: radio.suit }", /is kept in component other, which this update has/],
+    ["app", "{ id: x, envelope: radio.suit }, { id: y, envelope: radio.suit }", /changes component radio, which dep/],
+    ["app", "{ id: x, envelope: app.bin }", /app\.bin: /],
+  ])("is not signed where two have one component: %s beside %s", async (component, dependencies, message) => {
+    expect(await messageOf(...(await sign("clash", parentOf(component, dependencies), "author")))).toMatch(message);
+  });
+
+  it("may give the other's components a prefix", async () => {
+    const text = parentOf("radio", "{ id: other, envelope: radio.suit, prefix: [board] }");
+    await json(...(await sign("prefix", text, "author")));
+    const both = [at("author.pub.pem"), at("radio.pub.pem")];
+    const { stdout } = await cli("inspect", at("in/prefix.suit"), "--trust", ...both);
+    expect(stdout).toContain("board/radio (by another manifest) becomes version 1.4.0");
+  });
+});
+
+describe("what is signed", () => {
+  const image = (...more: string[]): string[] => [
+    "sign",
+    at("in/app.bin"),
+    ...VENDOR,
+    "--sequence",
+    "1",
+    "--out",
+    at("x.suit"),
+    ...more,
+  ];
+
+  it("is signed once by each key", async () => {
+    const author = at("author.key.pem");
+    expect(await reasonOf(...image("--key", author, author))).toBe("already-signed");
+    await json(...image("--key", author));
+    const again = ["sign", at("x.suit"), "--countersign", "--out", at("y.suit"), "--key"];
+    expect(await reasonOf(...again, author)).toBe("already-signed");
+    expect(await json(...again, at("radio.key.pem"))).toMatchObject({ signatures: ["ES256"] });
+  });
+
+  it("is warned of where it has expired already", async () => {
+    const text = (year: number): string =>
+      `sequence: 1\nuseBefore: ${year}-01-01T00:00:00Z\ncomponents: [{ image: app.bin }]\n`;
+    expect(await json(...(await sign("old", text(2_020), "author")))).toMatchObject({
+      warnings: [expect.stringMatching(/has passed/)],
+    });
+    expect(await json(...(await sign("new", text(2_200), "author")))).toMatchObject({ warnings: [] });
+  });
+
+  it("is for RIOT only where RIOT takes it", async () => {
+    const riot = ["--dialect", "riot-09", "--uri", "coap://[2001:db8::1]/fw"];
+    expect(await messageOf(...image(...riot, "--key", at("author.key.pem")))).toMatch(/keys are Ed25519/);
+    await json(...image(...riot, "--key", at("riot.key.pem")));
+    const trust = ["--trust", at("riot.pub.pem")];
+    expect(await messageOf("inspect", at("x.suit"), ...trust)).toMatch(/reads as one with --dialect riot-09/);
+    const text =
+      "sequence: 1\nuseBefore: 2200-01-01T00:00:00Z\ncomponents: [{ image: app.bin, uri: 'coap://[::1]/fw' }]\n";
+    expect(await messageOf(...(await sign("expiring", text, "riot")), "--dialect", "riot-09")).toMatch(
+      /does not know useBefore/,
+    );
+  });
+
+  it("is not looked at with private keys", async () => {
+    await json(...image("--key", at("author.key.pem")));
+    const secret = at("author.key.pem");
+    const transfer = [
+      "authority",
+      "transfer",
+      ...VENDOR,
+      "--epoch",
+      "1",
+      "--key",
+      secret,
+      "--out",
+      at("t.suit"),
+      "--to",
+    ];
+    for (const command of [["verify", at("x.suit"), "--trust"], ["inspect", at("x.suit"), "--trust"], transfer])
+      expect(await reasonOf(...command, secret)).toBe("private-key-given");
+  });
+});
+
+describe("a hand-over", () => {
+  const make = (...to: string[]): string[] => [
+    "authority",
+    "transfer",
+    ...VENDOR,
+    "--epoch",
+    "3",
+    "--key",
+    at("author.key.pem"),
+    "--out",
+    at("t.suit"),
+    "--to",
+    ...to.map((name) => at(`${name}.pub.pem`)),
+  ];
+
+  it("is told as what it is: who may sign from then on", async () => {
+    await json(...make("author", "radio"));
+    const { stdout } = await cli("inspect", at("t.suit"), "--trust", at("author.pub.pem"));
+    expect(stdout).toMatch(
+      /Who may sign their software from then on, and nobody else\n {2}ES256 key \w{16}\n {2}ES256 key \w{16}\n/,
+    );
+    expect(stdout).toContain("handed over 2 times so far");
+  });
+
+  it("names no key twice", async () => {
+    expect(await reasonOf(...make("radio", "radio"))).toBe("key-twice");
+  });
+});
+
+it("a command that is none is told, whatever stands behind it", async () => {
+  expect(await messageOf("keys", "--help")).toMatch(/unknown command 'keys'[^]*key/);
+  expect((await cli("key", "--help")).code).toBe(0);
+});
