@@ -158,7 +158,7 @@ const KeysSchema = z.strictObject({
           z.strictObject({
             url: z.url({ protocol: /^https?$/ }),
             secretFile: z.string().min(1),
-            kinds: z.array(z.enum(["rollout", "update", "device"])).optional(),
+            kinds: z.array(z.enum(["rollout", "update", "device", "support"])).optional(),
           }),
         )
         .max(8)

@@ -1,6 +1,7 @@
 import type { Command } from "commander";
 import type { ImageView } from "../http/images.ts";
-import type { LifecycleView, SupportWarning } from "../http/lifecycle-view.ts";
+import type { SupportWarning } from "../gateway/support-watch.ts";
+import type { LifecycleView } from "../http/lifecycle-view.ts";
 import { fromHex } from "../util/bytes.ts";
 import { callGateway } from "./control-client.ts";
 import { usageError } from "./errors.ts";

@@ -7,6 +7,7 @@ import { isHeld } from "../lwm2m/update/hold.ts";
 import type { Crypto } from "../ports/crypto.ts";
 import type { Log } from "../ports/log.ts";
 import type { Refusal } from "../lifecycle/admission.ts";
+import type { Seen } from "../lifecycle/census.ts";
 import type { LifecycleDesk } from "./lifecycle-desk.ts";
 import type { Offers } from "./offers.ts";
 import type { Metrics } from "../ports/metrics.ts";
@@ -15,10 +16,13 @@ import type { Durability, StoreOp } from "../ports/store.ts";
 import type { Fleet, FleetDevice, Order, Verdict } from "../rollout/fleet.ts";
 import { Rollouts } from "../rollout/rollouts.ts";
 import { toHex, utf8 } from "../util/bytes.ts";
+import { earlier } from "../util/deadline.ts";
+import { isoTime } from "../util/iso-time.ts";
 import { randomId } from "../util/random.ts";
 import type { Devices } from "./devices.ts";
 import { DeviceView } from "./device-view.ts";
 import { BATTERY_PATH, Inventory, INVENTORY_PREFIX, type InventoryEntry, type OperatorFacts } from "./inventory.ts";
+import { SupportWatch, type SupportWarning } from "./support-watch.ts";
 
 export interface FleetDeskParts {
   readonly crypto: Crypto;
@@ -67,9 +71,11 @@ export class FleetDesk implements Fleet {
   /** Descriptions that are not on the disk yet, the oldest first. */
   readonly #describing = new Map<number, Describing>();
   readonly #forgetting = new Map<number, (done: boolean) => void>();
+  readonly #support: SupportWatch;
 
   constructor(parts: FleetDeskParts) {
     this.#parts = parts;
+    this.#support = new SupportWatch(parts.desk.lifecycle, parts.unixMs, (warning) => this.#tellSupport(warning));
     this.inventory = new Inventory(parts.store);
     const { crypto, log, metrics, unixMs, maxConcurrent, random } = parts;
     this.rollouts = new Rollouts({
@@ -223,7 +229,9 @@ export class FleetDesk implements Fleet {
   }
 
   learn(nowUs: number, endpoint: string, readings: readonly Reading[]): void {
-    this.inventory.learn(this.#parts.unixMs(nowUs), endpoint, readings);
+    const { desk, unixMs } = this.#parts;
+    this.inventory.learn(unixMs(nowUs), endpoint, readings);
+    desk.heard(nowUs, endpoint, this.inventory.get(endpoint).version);
   }
 
   /** An update has ended, or waits for its release. */
@@ -241,9 +249,34 @@ export class FleetDesk implements Fleet {
     this.#tell("device", { endpoint, state: kind });
   }
 
+  #tellSupport({ classId, name, state, endsMs }: SupportWarning): void {
+    const ends = isoTime(endsMs / 1_000);
+    this.#parts.log.event("warn", "support-ends", { reason: state, class: classId, name, ends });
+    this.#tell("support", { class: classId, name, state, ends });
+  }
+
   #tell(kind: string, data: FleetNews["data"]): void {
     this.#news.push({ kind, data });
     if (this.#news.length > MAX_NEWS) this.#news.shift();
+  }
+
+  begin(nowUs: number): void {
+    this.rollouts.begin(nowUs);
+    this.#support.look(nowUs);
+  }
+
+  /** Something of the lifecycle is on the disk. */
+  lifecycleChanged(nowUs: number): void {
+    this.#support.look(nowUs);
+  }
+
+  pollTimeout(): number | undefined {
+    return earlier(this.rollouts.pollTimeout(), this.#support.pollTimeout());
+  }
+
+  handleTimeout(nowUs: number): void {
+    this.rollouts.handleTimeout(nowUs);
+    this.#support.handleTimeout(nowUs);
   }
 
   /** What happened, for whoever listens. */
@@ -252,6 +285,16 @@ export class FleetDesk implements Fleet {
     if (news === undefined) return this.#news.shift();
     const { rollout, name, decision } = news;
     return { kind: "rollout", data: { rollout, name, ...decision } };
+  }
+
+  /** Clients that no factory has told of, for the census: without their names. */
+  *strangers(): Iterable<Seen> {
+    const { state } = this.#parts.desk.lifecycle;
+    for (const endpoint of this.sortedNames()) {
+      if (state.byEndpoint(endpoint) !== undefined) continue;
+      const { class: classId = "unknown", version, lastSeenMs = 0 } = this.inventory.get(endpoint);
+      yield { classId, version, lastSeenMs };
+    }
   }
 
   /** What an operator says of a device; `tell` once it is on the disk. */

@@ -187,7 +187,10 @@ export class Gateway {
       withheld: (digest, classId) => this.#offers.withheld(digest, classId),
       isCurrent: (classId, digest) => this.#catalogue.isOffered(digest, classId),
       comesWith: (classId, digest, other) => this.#catalogue.comesWith(digest, other, classId),
-      changed: (nowUs, event) => this.#offers.review(nowUs, event),
+      changed: (nowUs, event) => {
+        this.#offers.review(nowUs, event);
+        this.fleet.lifecycleChanged(nowUs);
+      },
     });
   }
 
@@ -207,7 +210,7 @@ export class Gateway {
     this.#endpoint.handleTimeout(nowUs);
     this.#cache.handleTimeout(nowUs);
     this.#devices.handleTimeout(nowUs);
-    this.fleet.rollouts.handleTimeout(nowUs);
+    this.fleet.handleTimeout(nowUs);
     this.webhooks.handleTimeout(nowUs);
     const flushUs = this.#transfers.nextFlushUs;
     if (flushUs !== undefined && flushUs <= nowUs) this.#storeLazily(this.#transfers.takeWrites(nowUs));
@@ -293,10 +296,8 @@ export class Gateway {
   }
 
   pollTimeout(): number | undefined {
-    const devices = earlier(
-      this.#devices.pollTimeout(),
-      earlier(this.fleet.rollouts.pollTimeout(), this.webhooks.pollTimeout()),
-    );
+    const { fleet, webhooks } = this;
+    const devices = earlier(this.#devices.pollTimeout(), earlier(fleet.pollTimeout(), webhooks.pollTimeout()));
     const next = earlier(devices, earlier(this.#cache.pollTimeout(), this.#transfers.nextFlushUs));
     return earlier(this.#endpoint.pollTimeout(), next);
   }
@@ -319,7 +320,7 @@ export class Gateway {
     removeStrays(recovery);
     this.#devices.begin(nowUs);
     this.#offers.begin(nowUs);
-    this.fleet.rollouts.begin(nowUs);
+    this.fleet.begin(nowUs);
     this.webhooks.handleTimeout(nowUs);
   }
 
@@ -340,10 +341,9 @@ export class Gateway {
     if (event.kind === "validator") {
       const key = VALIDATOR_PREFIX + digest;
       const { validator } = event;
-      this.#store(
-        [validator === undefined ? { kind: "delete", key } : { kind: "put", key, value: utf8(validator) }],
-        "lazy",
-      );
+      this.#storeLazily([
+        validator === undefined ? { kind: "delete", key } : { kind: "put", key, value: utf8(validator) },
+      ]);
     } else if (event.kind === "evicted") {
       this.#offers.evicted(nowUs, digest);
     } else {

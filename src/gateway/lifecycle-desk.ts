@@ -2,7 +2,7 @@ import type { Verifier } from "../codec/cose.ts";
 import { Code, ContentFormat } from "../coap/numbers.ts";
 import type { Router } from "../coap/router.ts";
 import type { AuditEntry } from "../lifecycle/audit-log.ts";
-import type { CensusRow } from "../lifecycle/census.ts";
+import type { CensusRow, Seen } from "../lifecycle/census.ts";
 import type { Refusal } from "../lifecycle/admission.ts";
 import { isSameKey, keyRecord, verifierOf, type Authority } from "../lifecycle/classes.ts";
 import type { LifecycleEvent } from "../lifecycle/events.ts";
@@ -131,8 +131,8 @@ export class LifecycleDesk {
   }
 
   /** What is known of living devices, without their names. */
-  census(unixMs: number, notSeenDays: number): CensusRow[] {
-    return this.#sightings.census(unixMs, notSeenDays);
+  census(unixMs: number, notSeenDays: number, others: Iterable<Seen> = []): CensusRow[] {
+    return this.#sightings.census(unixMs, notSeenDays, others);
   }
 
   /** Whether who is at an address, or registered by a name, may have an image; anybody who is not known here may. */

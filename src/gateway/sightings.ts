@@ -1,4 +1,4 @@
-import { censusOf, type CensusRow } from "../lifecycle/census.ts";
+import { censusOf, type CensusRow, type Seen } from "../lifecycle/census.ts";
 import type { LifecycleState } from "../lifecycle/state.ts";
 import type { StoreOp } from "../ports/store.ts";
 import { fromUtf8, utf8 } from "../util/bytes.ts";
@@ -44,13 +44,13 @@ export class Sightings {
     this.#seen.delete(device);
   }
 
-  /** What is known of living devices, without their names. */
-  census(unixMs: number, notSeenDays: number): CensusRow[] {
+  /** What is known of living devices, without their names; `others` are known elsewhere. */
+  census(unixMs: number, notSeenDays: number, others: Iterable<Seen>): CensusRow[] {
     const living = [...this.#parts.state.devices.values()].filter(({ state }) => state !== "decommissioned");
     const seen = living.map(({ id, classId }) => {
       const { lastSeenMs = 0, version } = this.#seen.get(id) ?? {};
       return { classId, lastSeenMs, version };
     });
-    return censusOf(seen, unixMs, notSeenDays);
+    return censusOf([...seen, ...others], unixMs, notSeenDays);
   }
 }

@@ -22,7 +22,7 @@ export interface WebhookTarget {
   readonly url: string;
   /** Key of the HMAC that shows that it is us. */
   readonly secret: Uint8Array;
-  /** Kinds of events: rollout, update, device; all when absent. */
+  /** Kinds of events: rollout, update, device, support; all when absent. */
   readonly kinds?: readonly string[] | undefined;
 }
 

@@ -1,5 +1,6 @@
 import type { FastifyInstance } from "fastify";
 import type { Gateway } from "../gateway/gateway.ts";
+import type { Seen } from "../lifecycle/census.ts";
 import type { PublishOutcome, PublishRequest } from "../gateway/publications.ts";
 import { addAccessRoutes } from "./access.ts";
 import { addCredentialRoutes } from "./credentials.ts";
@@ -64,7 +65,8 @@ export async function createApi(
     addFleetRoutes(scope, { gateway, call, unixMs });
     addUpdateRoutes(scope, { gateway, call });
     addRolloutRoutes(scope, { gateway, call, predict });
-    addLifecycleRoutes(scope, { desk: gateway.desk, call, unixMs });
+    const strangers = (): Iterable<Seen> => gateway.fleet.strangers();
+    addLifecycleRoutes(scope, { desk: gateway.desk, call, unixMs, strangers });
     addCredentialRoutes(scope, { desk: gateway.desk, call });
     addAccessRoutes(scope, { access: gateway.access, call, unixMs });
     addEventRoutes(scope, events, ({ local, id }) => local || gateway.access.isValid(id, unixMs()));

@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
 import type { LifecycleDesk } from "../gateway/lifecycle-desk.ts";
+import type { SupportWarning } from "../gateway/support-watch.ts";
 import type {
   Authority,
   DeviceClass,
@@ -52,13 +53,6 @@ export interface LifecycleView {
   }[];
   readonly held: readonly { readonly device: string; readonly state: string; readonly reason: string | null }[];
   readonly warnings: readonly SupportWarning[];
-}
-
-export interface SupportWarning {
-  readonly classId: string;
-  readonly name: string;
-  readonly state: string;
-  readonly endsMs: number;
 }
 
 export function lifecycleView({ lifecycle }: LifecycleDesk, unixMs: number): LifecycleView {

@@ -1,5 +1,6 @@
 import type { FastifyInstance } from "fastify";
 import { z } from "zod";
+import type { Seen } from "../lifecycle/census.ts";
 import { SUIT_LIMITS } from "../suit/envelope.ts";
 import { fromHex } from "../util/bytes.ts";
 import { ClassDefinition, hex, PublicKeyRecord } from "./class-schema.ts";
@@ -8,6 +9,8 @@ import { lifecycleView } from "./lifecycle-view.ts";
 import { refuse } from "./problem.ts";
 
 export interface LifecycleControl extends DeskControl {
+  /** Clients that no factory has told of. */
+  readonly strangers: () => Iterable<Seen>;
   readonly unixMs: () => number;
 }
 
@@ -138,7 +141,7 @@ function addFactoryRoutes(app: FastifyInstance, control: LifecycleControl): void
   );
 }
 
-function addLifecycleReports(app: FastifyInstance, { desk, unixMs }: LifecycleControl): void {
+function addLifecycleReports(app: FastifyInstance, { desk, unixMs, strangers }: LifecycleControl): void {
   app.get<{ Querystring: z.infer<typeof AuditQuery> }>(
     "/v1/audit",
     {
@@ -156,7 +159,7 @@ function addLifecycleReports(app: FastifyInstance, { desk, unixMs }: LifecycleCo
     { schema: { summary: "Which versions run where, in counts" }, config: { access: "read" } },
     (request) => {
       const days = Number(request.query.days ?? 30);
-      return desk.census(unixMs(), Number.isFinite(days) && days >= 0 ? days : 30);
+      return desk.census(unixMs(), Number.isFinite(days) && days >= 0 ? days : 30, strangers());
     },
   );
 }

@@ -129,7 +129,7 @@ curl -H "Authorization: Bearer $TOKEN" http://127.0.0.1:8080/v1/rollouts
 - **\`Idempotency-Key\`** on a POST: the same key gets the same answer for a day, and the thing is done once, behind a
   restart too. Where the gateway was killed while it did it, the key is answered by \`outcome-unknown\` (rollouts and images
   are simply asked for once more, which does nothing twice). Of the last 2,000 keys answers of up to 128 KiB are kept.
-- **Events**: \`GET /v1/events\` is a stream of server-sent events (\`rollout\`, \`update\`, \`device\`); it goes on behind
+- **Events**: \`GET /v1/events\` is a stream of server-sent events (\`rollout\`, \`update\`, \`device\`, \`support\`); it goes on behind
   \`Last-Event-ID\`, and says \`gap\` where some are not there any more.
 - **Uploads**: \`POST /v1/uploads\` with length and SHA-256, then \`PATCH\` from \`Upload-Offset\` on, as often as the line
   breaks; published as \`"source": "upload:<id>"\`.

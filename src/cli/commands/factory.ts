@@ -7,14 +7,7 @@ import type { Verifier } from "../../codec/cose.ts";
 import { systemRandom } from "../../adapters/system.ts";
 import { entryLine, nextEntry, verifyChain, type AuditEntry } from "../../lifecycle/audit-log.ts";
 import { trustOfClass } from "../../lifecycle/classes.ts";
-import {
-  exportCredential,
-  isSealed,
-  stageOne,
-  stageTwo,
-  type StageOne,
-  type StageTwo,
-} from "../../lifecycle/factory.ts";
+import { exportCredential, isSealed, stageOne, stageTwo, type StageTwo } from "../../lifecycle/factory.ts";
 import { decodeTrust, encodeTrust, mostTrustBytes, trustOf } from "../../suit/trust.ts";
 import { fromHex, toHex } from "../../util/bytes.ts";
 import { readDefinition } from "../authoring/class-file.ts";
@@ -23,6 +16,7 @@ import { usageError, UserError } from "../errors.ts";
 import { appendDurably, makeFolder, readJsonLines, readLines, refuseExisting, writeSecretLines } from "../files.ts";
 import { identifiers } from "../identifiers.ts";
 import { readPublicKey } from "../keys.ts";
+import { deviceLine, flashLine, readDevices } from "../factory-files.ts";
 import { Progress } from "../progress.ts";
 
 /** A sector of 2 KiB, as the smallest chips here have, without its head. */
@@ -41,10 +35,6 @@ interface StageTwoOptions {
   quorumAtLeast: string;
   json?: boolean;
 }
-
-/** What a stage writes for each device: secret, mode 0600, one JSON object on each line. */
-const DeviceLine = z.strictObject({ kid: z.string().regex(/^[0-9a-f]{16}$/), key: z.string().regex(/^[0-9a-f]{64}$/) });
-type DeviceLine = z.infer<typeof DeviceLine>;
 
 const CredentialLine = z.looseObject({
   device: z.string(),
@@ -105,9 +95,9 @@ function makeStageOne({ count, out, json }: { count: string; out: string; json?:
   const audit = new FactoryAudit(out);
   const lines: string[] = [];
   for (let i = 0; i < devices; i++) {
-    const { kid, key } = stageOne(systemRandom);
-    lines.push(JSON.stringify({ kid: toHex(kid), key: toHex(key) } satisfies DeviceLine));
-    audit.note({ kind: "stage-one", device: toHex(kid) });
+    const device = stageOne(systemRandom);
+    lines.push(deviceLine(device));
+    audit.note({ kind: "stage-one", device: toHex(device.kid) });
   }
   audit.write();
   writeSecretLines(file, lines);
@@ -133,18 +123,14 @@ function makeStageTwo(options: StageTwoOptions): void {
   makeFolder(options.out, 0o700);
   for (const name of ["flash.jsonl", "credentials.jsonl"]) refuseExisting(join(options.out, name));
   const audit = new FactoryAudit(options.out);
-  const anchors = toHex(encodeTrust(trust));
   const flash: string[] = [];
   const credentials: string[] = [];
   for (const one of made) {
     const device = stageTwo(nodeCrypto, one, { vendorId, classId, trust });
     if (!isSealed(nodeCrypto, device)) throw new Error("a seal does not hold");
-    const [kid, seal] = [toHex(device.kid), toHex(device.seal)];
-    flash.push(
-      JSON.stringify({ kid, key: toHex(device.key), vendor: toHex(vendorId), class: toHex(classId), anchors, seal }),
-    );
+    flash.push(flashLine(device));
     credentials.push(JSON.stringify({ ...exportCredential(nodeCrypto, device), class: toHex(classId) }));
-    audit.note({ kind: "stage-two", device: kid, classId: toHex(classId), seal });
+    audit.note({ kind: "stage-two", device: toHex(device.kid), classId: toHex(classId), seal: toHex(device.seal) });
   }
   audit.write();
   writeSecretLines(join(options.out, "flash.jsonl"), flash);
@@ -231,13 +217,6 @@ class FactoryAudit {
   write(): void {
     appendDurably(this.#file, this.#noted.splice(0).join(""));
   }
-}
-
-function readDevices(folder: string): StageOne[] {
-  return readJsonLines(join(folder, "devices.jsonl"), DeviceLine).map(({ kid, key }) => ({
-    kid: fromHex(kid)!,
-    key: fromHex(key)!,
-  }));
 }
 
 function report(summary: object, json: boolean | undefined, text: string): void {

@@ -75,13 +75,14 @@ function addReports(program: Command): void {
       const days = Number(options.days);
       if (!Number.isFinite(days) || days < 0) throw usageError("bad-days", "--days is 0 or more");
       const rows = (await callGateway(options.state, "GET", `/v1/census?days=${days}`)) as CensusRow[];
-      if (options.json === true) console.log(JSON.stringify({ days, rows }));
-      else
-        console.log(
-          formatTable(
-            ["class", "version", "devices", `not seen for ${options.days} days`],
-            rows.map((row) => [row.classId, row.version, row.devices, row.notSeen]),
-          ),
-        );
+      if (options.json === true) {
+        console.log(JSON.stringify({ days, rows }));
+        return;
+      }
+      const { classes } = await lifecycleOf(options.state);
+      const nameOf = (id: string): string => classes.find((one) => one.id === id)?.name ?? id;
+      const head = ["class", "version", "devices", `not seen for ${options.days} days`];
+      const cells = rows.map((row) => [nameOf(row.classId), row.version, row.devices, row.notSeen]);
+      console.log(formatTable(head, cells));
     });
 }

@@ -1,18 +1,20 @@
 import { existsSync, readFileSync } from "node:fs";
 import type { Command } from "commander";
 import { systemRandom } from "../../adapters/system.ts";
+import type { Verifier } from "../../codec/cose.ts";
 import { szxOf } from "../../coap/blockwise/block.ts";
 import { DEFAULT_PARAMETERS } from "../../coap/parameters.ts";
 import { nobleCrypto } from "../../crypto/noble-crypto.ts";
 import { STATE_NAMES } from "../../lwm2m/firmware.ts";
 import { parsePath } from "../../lwm2m/path.ts";
-import { utf8 } from "../../util/bytes.ts";
+import { toHex, utf8 } from "../../util/bytes.ts";
 import { SeededRandom } from "../../../simulator/engine/random.ts";
 import { BEHAVIOURS } from "../../../simulator/mote/lwm2m/behaviour.ts";
 import { Lwm2mMote } from "../../../simulator/mote/lwm2m/lwm2m-mote.ts";
 import { parseCoapUri, resolvePeer } from "../coap-uri.ts";
 import { LossyLink } from "../demo/lossy-link.ts";
 import { usageError, whyUnreadable } from "../errors.ts";
+import { readFlash } from "../factory-files.ts";
 import { readPublicKey } from "../keys.ts";
 import { readProfile } from "../simulation/load.ts";
 import { UdpClient } from "../udp-client.ts";
@@ -20,7 +22,8 @@ import { identifiers } from "../identifiers.ts";
 
 interface MoteOptions {
   server: string;
-  endpoint: string;
+  endpoint?: string;
+  flash?: string;
   loss: string;
   lifetime: string;
   queue?: string;
@@ -43,8 +46,12 @@ export function addMote(program: Command): void {
     .command("mote")
     .description("be a LwM2M device on this machine, with flash, a boot loader and a bad link, until SIGINT")
     .requiredOption("--server <uri>", "the gateway: coap://host[:port]")
-    .requiredOption("--endpoint <name>", "its endpoint name")
-    .option("--count <number>", "so many of them, named <name>-1 and on", "1")
+    .option("--endpoint <name>", "its endpoint name")
+    .option(
+      "--flash <file>",
+      "in its place: devices as factory stage-two made them (flash.jsonl), with their names, class and anchors",
+    )
+    .option("--count <number>", "so many of them, named <name>-1 and on, or the first ones of the flash", "1")
     .option("--loss <share>", "datagrams lost in each direction", "0")
     .option("--lifetime <seconds>", "of its registration", "300")
     .option(
@@ -74,6 +81,7 @@ Its flash lives in this process: it survives the device's restarts, not this com
 Example:
   blockferry mote --server coap://127.0.0.1:5683 --endpoint mote-1 --loss 0.2
   blockferry mote --server coap://127.0.0.1:5683 --endpoint mote --count 10
+  blockferry mote --server coap://127.0.0.1:5683 --flash product/flash.jsonl --count 3
   blockferry mote --server coap://127.0.0.1 --endpoint sleepy --queue 60:10 --behaviour push-only`,
     )
     .action(async (options: MoteOptions) => run(options));
@@ -85,10 +93,10 @@ async function run(options: MoteOptions): Promise<void> {
   if (!(Number.isInteger(count) && count >= 1 && count <= MAX_MOTES))
     throw usageError("bad-count", `--count is 1 to ${MAX_MOTES}`);
   const motes: { readonly client: UdpClient; readonly mote: Lwm2mMote; readonly say: Say }[] = [];
-  for (let i = 1; i <= count; i++) {
-    const endpoint = count === 1 ? options.endpoint : `${options.endpoint}-${i}`;
-    const seed = options.seed === undefined ? undefined : `${options.seed}/${i}`;
-    motes.push(await startMote({ ...options, endpoint, ...(seed === undefined ? {} : { seed }) }, server, count > 1));
+  for (const [i, identity] of identitiesOf(options, count).entries()) {
+    const seed = options.seed === undefined ? undefined : `${options.seed}/${i + 1}`;
+    const own = { ...options, ...(seed === undefined ? {} : { seed }) };
+    motes.push(await startMote(own, identity, server, count > 1));
   }
   await new Promise<void>((resolve) => {
     for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => resolve());
@@ -98,22 +106,57 @@ async function run(options: MoteOptions): Promise<void> {
   setTimeout(() => process.exit(0), 300);
 }
 
+/** Who a device is, and whom it believes. */
+interface Identity {
+  readonly endpoint: string;
+  readonly classId: Uint8Array;
+  readonly anchors: readonly Verifier[];
+}
+
+function identitiesOf(options: MoteOptions, count: number): Identity[] {
+  const { endpoint, flash, trust, vendor, class: className } = options;
+  if ((endpoint === undefined) === (flash === undefined))
+    throw usageError("option-missing", "give --endpoint, or --flash with devices that a factory made");
+  if (flash !== undefined) return factoryMade(flash, count);
+  const trusted = existsSync(trust);
+  if (!trusted)
+    console.error(
+      `warning: there is no ${trust}: this device refuses every image (Update Result 5). Name the author's public key with --trust.`,
+    );
+  const anchors = trusted ? [readPublicKey(trust)] : [];
+  const { classId } = identifiers(vendor, className);
+  const nameOf = (i: number): string => (count === 1 ? endpoint! : `${endpoint}-${i + 1}`);
+  return Array.from({ length: count }, (_, i) => ({ endpoint: nameOf(i), classId, anchors }));
+}
+
+/** The first devices of a flash image whose seals hold: whoever changed their anchors does not get far. */
+function factoryMade(file: string, count: number): Identity[] {
+  const made = readFlash(file);
+  if (made.length < count) throw usageError("bad-count", `${file} has ${made.length} devices, not ${count}`);
+  return made.slice(0, count).map(({ kid, classId, trust }) => ({
+    endpoint: toHex(kid),
+    classId,
+    anchors: trust.authorities,
+  }));
+}
+
 const MAX_MOTES = 1_000;
 type Say = (event: string, text: string) => void;
 
 async function startMote(
   options: MoteOptions,
+  identity: Identity,
   server: { address: string; port: number },
   several: boolean,
 ): Promise<{ client: UdpClient; mote: Lwm2mMote; say: Say }> {
-  const { endpoint } = options;
+  const { endpoint } = identity;
   const say: Say = (event, text) =>
     console.log(
       options.json === true
         ? JSON.stringify({ at: new Date().toISOString(), endpoint, event, text })
         : `${new Date().toISOString().slice(11, 19)}  ${(several ? endpoint : event).padEnd(12)} ${text}`,
     );
-  const mote = makeMote(options, server);
+  const mote = makeMote(options, identity, server);
   const quality = { loss: share(options.loss), duplicate: 0, reorder: 0, reorderMs: 50 };
   const random = options.seed === undefined ? systemRandom : new SeededRandom(options.seed, "link");
   let before = "";
@@ -136,7 +179,11 @@ async function startMote(
   return { client, mote, say };
 }
 
-function makeMote(options: MoteOptions, server: { address: string; port: number }): Lwm2mMote {
+function makeMote(
+  options: MoteOptions,
+  { endpoint, classId, anchors }: Identity,
+  server: { address: string; port: number },
+): Lwm2mMote {
   const behaviour = BEHAVIOURS[options.behaviour];
   if (behaviour === undefined)
     throw usageError("bad-behaviour", `--behaviour is one of ${Object.keys(BEHAVIOURS).join(", ")}`);
@@ -144,11 +191,6 @@ function makeMote(options: MoteOptions, server: { address: string; port: number 
   if (szx === undefined) throw usageError("bad-block-size", "--block-size is 16, 32, 64, 128, 256, 512 or 1024");
   const object = parsePath(options.object);
   if (object?.length !== 2) throw usageError("bad-object", "--object is an instance such as /5/0 or /33629/0");
-  const trusted = existsSync(options.trust);
-  if (!trusted)
-    console.error(
-      `warning: there is no ${options.trust}: this device refuses every image (Update Result 5). Name the author's public key with --trust.`,
-    );
   const [wakeIntervalS, awakeS] = (options.queue ?? "").split(":").map(Number);
   const queue = options.queue !== undefined;
   if (queue && !(wakeIntervalS! > awakeS! && awakeS! > 0))
@@ -165,9 +207,9 @@ function makeMote(options: MoteOptions, server: { address: string; port: number 
     server,
     lifetimeS,
     behaviour,
-    classId: identifiers(options.vendor, options.class).classId,
-    anchors: trusted ? [readPublicKey(options.trust)] : [],
-    endpointName: options.endpoint,
+    classId,
+    anchors,
+    endpointName: endpoint,
     version: "1.1",
     queueMode: queue ? { wakeIntervalS: wakeIntervalS!, awakeS: awakeS! } : undefined,
     blockBytes: Number(options.blockSize),
