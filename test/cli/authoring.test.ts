@@ -1,20 +1,10 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
-import { cli, lastJson, temporaryFolder } from "../support/process.ts";
+import { cli, json, reasonOf, temporaryFolder } from "../support/process.ts";
 
 const folder = temporaryFolder();
 const at = (name: string): string => join(folder, name);
-const json = async (...args: string[]): Promise<Record<string, unknown>> => {
-  const { code, stdout, stderr } = await cli(...args, "--json");
-  expect(code, `${args.join(" ")}\n${stderr}`).toBe(0);
-  return lastJson(stdout);
-};
-const reasonOf = async (...args: string[]): Promise<unknown> => {
-  const { code, stdout } = await cli(...args, "--json");
-  expect(code, stdout).toBeGreaterThan(1);
-  return (lastJson(stdout)["error"] as { reason: string }).reason;
-};
 const messageOf = async (...args: string[]): Promise<string> => {
   const { code, stderr } = await cli(...args);
   expect(code, stderr).toBeGreaterThan(1);

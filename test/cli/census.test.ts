@@ -3,15 +3,10 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, expect, it } from "vitest";
-import { BIN, cli, lastJson, Served, temporaryFolder } from "../support/process.ts";
+import { BIN, cli, json, reasonOf, Served, temporaryFolder } from "../support/process.ts";
 
 const folder = temporaryFolder();
 const at = (name: string): string => join(folder, name);
-const run = async (...args: string[]): Promise<Record<string, unknown>> => {
-  const { code, stdout, stderr } = await cli(...args, "--json");
-  expect(code, stderr).toBe(0);
-  return lastJson(stdout);
-};
 
 const motes: ChildProcess[] = [];
 afterAll(() => motes.forEach((child) => child.kill("SIGKILL")));
@@ -23,9 +18,9 @@ function mote(port: number, ...args: string[]): void {
 it("the census counts who the factory made, heard of or not, and clients that it knows nothing of; no name is in it", async () => {
   await cli("key", "new", "--out", at("author"));
   const keys = ["--trust", at("author.pub.pem")];
-  await run("factory", "stage-one", "--count", "3", "--out", at("batch"));
+  await json("factory", "stage-one", "--count", "3", "--out", at("batch"));
   const two = ["factory", "stage-two", "--vendor", "example.com", "--class", "sensor-a", ...keys];
-  await run(...two, "--in", at("batch"), "--out", at("product"));
+  await json(...two, "--in", at("batch"), "--out", at("product"));
   writeFileSync(
     at("sensor.yaml"),
     `name: sensor-a
@@ -36,8 +31,8 @@ authorities: [{ name: author, publicKey: author.pub.pem }]
   );
   const gateway = await Served.start(at("gw"), { trust: at("author.pub.pem") });
   const on = ["--state", at("gw")];
-  const { class: classId } = await run("class", "define", at("sensor.yaml"), ...on);
-  await run("factory", "import", at("product"), ...on);
+  const { class: classId } = await json("class", "define", at("sensor.yaml"), ...on);
+  await json("factory", "import", at("product"), ...on);
   mote(gateway.port, "--flash", join(at("product"), "flash.jsonl"), "--count", "2");
   mote(gateway.port, "--endpoint", "somebody-else", ...keys);
   let rows: unknown;
@@ -46,8 +41,8 @@ authorities: [{ name: author, publicKey: author.pub.pem }]
     { classId: "unknown", version: "1.0.0", devices: 1, notSeen: 0 },
   ];
   for (let tries = 0; tries < 60; tries++) {
-    await run("fleet", "refresh", ...on); // which versions they run nobody has asked yet
-    ({ rows } = await run("census", "--days", "1", ...on));
+    await json("fleet", "refresh", ...on); // which versions they run nobody has asked yet
+    ({ rows } = await json("census", "--days", "1", ...on));
     const counted = rows as { version: string; devices: number }[];
     if (counted.filter(({ version }) => version === "1.0.0").reduce((sum, row) => sum + row.devices, 0) === 3) break;
     await sleep(250);
@@ -59,7 +54,7 @@ authorities: [{ name: author, publicKey: author.pub.pem }]
   ]);
   const { stdout } = await cli("census", ...on);
   expect(stdout).toMatch(/^sensor-a +1\.0\.0 +2 +0$/m);
-  const [device] = (await run("devices", ...on))["devices"] as { endpoint: string }[];
+  const [device] = (await json("devices", ...on))["devices"] as { endpoint: string }[];
   expect(JSON.stringify(rows)).not.toContain(device!.endpoint);
   await gateway.stop();
 }, 60_000);
@@ -70,12 +65,7 @@ it("a device whose anchors were changed behind the factory is none", async () =>
   const device = JSON.parse(line!) as Record<string, string>;
   writeFileSync(at("forged.jsonl"), `${JSON.stringify({ ...device, class: "0".repeat(32) })}\n`);
   const start = ["mote", "--server", "coap://127.0.0.1:9", "--flash"];
-  for (const [args, reason] of [
-    [[...start, at("forged.jsonl")], "seal-broken"],
-    [[...start, file, "--count", "4"], "bad-count"],
-    [[...start, file, "--endpoint", "x"], "option-missing"],
-  ] as const) {
-    const { code, stdout } = await cli(...args, "--json");
-    expect([code, lastJson(stdout)]).toMatchObject([2, { error: { reason } }]);
-  }
+  expect(await reasonOf(...start, at("forged.jsonl"))).toBe("seal-broken");
+  expect(await reasonOf(...start, file, "--count", "4")).toBe("bad-count");
+  expect(await reasonOf(...start, file, "--endpoint", "x")).toBe("option-missing");
 });

@@ -3,21 +3,10 @@ import { join } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
 import { decodeTrust } from "../../src/suit/trust.ts";
 import { fromHex, utf8 } from "../../src/util/bytes.ts";
-import { cli, lastJson, Served, temporaryFolder } from "../support/process.ts";
+import { cli, json, reasonOf, Served, temporaryFolder } from "../support/process.ts";
 
 const folder = temporaryFolder();
 const at = (name: string): string => join(folder, name);
-const json = async (...args: string[]): Promise<Record<string, unknown>> => {
-  const { code, stdout, stderr } = await cli(...args, "--json");
-  expect(code, `${args.join(" ")}\n${stderr}`).toBe(0);
-  return lastJson(stdout);
-};
-const reasonOf = async (...args: string[]): Promise<unknown> => {
-  const { code, stdout, stderr } = await cli(...args, "--json");
-  expect(code, stdout).toBeGreaterThan(1);
-  expect(stderr).not.toContain("    at ");
-  return (lastJson(stdout)["error"] as { reason: string }).reason;
-};
 const VENDOR = ["--vendor", "example.com", "--class", "sensor-a"];
 
 beforeAll(async () => {

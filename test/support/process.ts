@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
-import { afterAll } from "vitest";
+import { afterAll, expect } from "vitest";
 
 export const BIN: string = fileURLToPath(new URL("../../bin/blockferry.js", import.meta.url));
 export const FIRMWARE: (version: 1 | 2) => string = (version) =>
@@ -34,6 +34,21 @@ export async function cli(...args: string[]): Promise<Finished> {
 
 export const lastJson = (stdout: string): Record<string, unknown> =>
   JSON.parse(stdout.trim().split("\n").at(-1)!) as Record<string, unknown>;
+
+/** What a command says by `--json` that does what it is told. */
+export async function json(...args: string[]): Promise<Record<string, unknown>> {
+  const { code, stdout, stderr } = await cli(...args, "--json");
+  expect(code, `${args.join(" ")}\n${stderr}`).toBe(0);
+  return lastJson(stdout);
+}
+
+/** The word by which a command refuses, without a stack. */
+export async function reasonOf(...args: string[]): Promise<unknown> {
+  const { code, stdout, stderr } = await cli(...args, "--json");
+  expect(code, stdout).toBeGreaterThan(1);
+  expect(stderr).not.toContain("    at ");
+  return (lastJson(stdout)["error"] as { reason: string }).reason;
+}
 
 /** A running `serve`. */
 export class Served {
