@@ -5,12 +5,15 @@ import { airtimeUs, PHY } from "../radio/phy.ts";
 import { FrameSource } from "./frame-source.ts";
 import { ACK_WAIT_US, newMacCounters } from "./link-layer.ts";
 import type { LinkLayer, MacCounters, MacParts, SendDone } from "./link-layer.ts";
+import { PhaseLock } from "./phase-lock.ts";
 import { RegularListening } from "./regular-listening.ts";
 
 /** Low-power listening as in ContikiMAC: how often everybody looks, and how long a look takes (two CCAs and their gap). */
 export interface LplParameters {
   readonly intervalUs: number;
   readonly checkUs: number;
+  /** Strobes to a neighbour begin shortly before it is known to look (ContikiMAC's phase optimisation). */
+  readonly phaseLock: boolean;
 }
 
 interface Outgoing {
@@ -21,10 +24,17 @@ interface Outgoing {
 
 /** Between two copies of a strobed frame: the time in which its acknowledgement would begin and end. */
 const STROBE_GAP_US = 600;
+/**
+ * GUARD_TIME of contikimac.c less its six CCAs: so long before a look the first copy goes out; and MAX_PHASE_STROBE_TIME,
+ * for which it is repeated then.
+ */
+const GUARD_US = 12_400;
+const PHASE_STROBE_US = 16_667;
 
 /**
  * Everybody sleeps and looks at the channel once an interval. A sender repeats its frame until it is acknowledged or
- * an interval is over; all in range that look meanwhile stay on for a whole copy. Looks that nobody's strobe falls
+ * an interval is over; all in range that look meanwhile stay on for a whole copy. With a phase lock it begins shortly before
+ * a neighbour looks, once that has acknowledged. Looks that nobody's strobe falls
  * into are no events: they are booked when somebody asks.
  */
 export class LplMac implements LinkLayer {
@@ -38,6 +48,9 @@ export class LplMac implements LinkLayer {
   readonly #queue: Outgoing[] = [];
   readonly #frames: FrameSource;
   readonly #listening: RegularListening;
+  readonly #phases: PhaseLock;
+  /** Of the copy that is on air, or was last. */
+  #copyUs = 0;
   #transmitting = false;
   #acksDue = 0;
   #strobing = false;
@@ -54,6 +67,7 @@ export class LplMac implements LinkLayer {
     const looks = (fromUs: number, toUs: number): number => Math.floor((toUs - fromUs) / lpl.intervalUs);
     this.#listening = new RegularListening(parts.ledger, lpl.checkUs, looks);
     this.#phaseUs = uintBelow(parts.random, lpl.intervalUs);
+    this.#phases = new PhaseLock(lpl.intervalUs);
     parts.medium.join(this, false);
   }
 
@@ -90,7 +104,9 @@ export class LplMac implements LinkLayer {
 
   onFrame(frame: Frame): void {
     if (frame.kind === "ack") {
-      if (this.#strobing && frame.sequence === this.#queue[0]?.frame.sequence) this.#finish(true);
+      if (!this.#strobing || frame.sequence !== this.#queue[0]?.frame.sequence) return;
+      if (this.#lpl.phaseLock) this.#phases.heard(this.#queue[0]!.frame.to, this.#copyUs);
+      this.#finish(true);
       return;
     }
     const { engine } = this.#parts;
@@ -161,11 +177,15 @@ export class LplMac implements LinkLayer {
     if (head === undefined) return;
     const { engine, medium, random, parameters } = this.#parts;
     const spread = 2 ** Math.min(parameters.minBackoffExponent + attempt, parameters.maxBackoffExponent + 3);
-    engine.after(uintBelow(random, spread) * 1_000, () => {
+    const beginUs = engine.nowUs() + uintBelow(random, spread) * 1_000;
+    const { to } = head.frame;
+    const lookUs = this.#phases.nextUs(to, beginUs, GUARD_US + LISTEN_FIRST_US);
+    const strobeUs = lookUs === undefined ? this.#lpl.intervalUs + MAX_FRAME_US : PHASE_STROBE_US;
+    engine.at(lookUs === undefined ? beginUs : lookUs - GUARD_US - LISTEN_FIRST_US, () => {
       if (this.#queue[0] !== head || !this.#listening.isOn) return;
       medium.setOn(this.id, true);
       const before = medium.busy(this.id) || this.#transmitting;
-      engine.after(STROBE_GAP_US + PHY.ccaUs, () => {
+      engine.after(LISTEN_FIRST_US, () => {
         if (this.#queue[0] !== head || !this.#listening.isOn) return;
         if (before || this.#transmitting || medium.busy(this.id) || medium.isReceiving(this.id)) {
           if (attempt < 12) this.#backOff(attempt + 1);
@@ -176,7 +196,7 @@ export class LplMac implements LinkLayer {
           return;
         }
         this.#strobing = true;
-        this.#strobe(head, engine.nowUs() + this.#lpl.intervalUs + MAX_FRAME_US);
+        this.#strobe(head, engine.nowUs() + strobeUs);
       });
     });
   }
@@ -189,6 +209,7 @@ export class LplMac implements LinkLayer {
       return;
     }
     this.#transmitting = true;
+    this.#copyUs = engine.nowUs();
     this.counters.sent++;
     medium.transmit(head.frame, () => {
       this.#transmitting = false;
@@ -199,6 +220,7 @@ export class LplMac implements LinkLayer {
   #finish(acknowledged: boolean): void {
     this.#strobing = false;
     const head = this.#queue[0]!;
+    if (!acknowledged) this.#phases.missed(head.frame.to, this.#parts.engine.nowUs());
     if (acknowledged || head.retries >= this.#parts.parameters.maxRetries) {
       if (!acknowledged) this.counters.noAck++;
       this.#next(acknowledged);
@@ -218,3 +240,4 @@ export class LplMac implements LinkLayer {
 }
 
 const MAX_FRAME_US = airtimeUs(PHY.maxPsduBytes);
+const LISTEN_FIRST_US = STROBE_GAP_US + PHY.ccaUs;

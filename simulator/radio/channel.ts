@@ -14,6 +14,8 @@ export interface Channel {
   draw(from: number, to: number): number;
   /** Mean share of frames of `airBytes` that arrive where nobody else sends. */
   deliveryRatio(from: number, to: number, airBytes: number): number;
+  /** Share of the time in which a CCA finds the sender: what wakes a receiver that only looks now and then. */
+  senseRatio(from: number, to: number): number;
 }
 
 /** What every receiver of a scenario has. */

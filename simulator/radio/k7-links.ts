@@ -98,6 +98,10 @@ export class K7Links implements Channel {
   deliveryRatio(from: number, to: number, airBytes: number): number {
     return this.meanRatio(from, to) ** (airBytes / this.#probeBytes);
   }
+
+  senseRatio(from: number, to: number): number {
+    return this.meanRatio(from, to) > 0 ? 1 : 0;
+  }
 }
 
 /** The median time between two bursts of one node on one channel; rows of one burst are less than 5 s apart. */

@@ -65,6 +65,11 @@ abstract class GivenLinks implements Channel {
     return unitFloat(this.#noise.of(from, to));
   }
 
+  /** They have no powers: whoever is linked is loud. */
+  senseRatio(from: number, to: number): number {
+    return this.isLinked(from, to) ? 1 : 0;
+  }
+
   protected isLinked(from: number, to: number): boolean {
     return this.#linked[from]!.has(to);
   }

@@ -35,4 +35,8 @@ export class PartitionedChannel implements Channel {
   deliveryRatio(from: number, to: number, airBytes: number): number {
     return this.#channel.deliveryRatio(from, to, airBytes);
   }
+
+  senseRatio(from: number, to: number): number {
+    return this.#channel.senseRatio(from, to);
+  }
 }

@@ -1,3 +1,4 @@
+import { cumulativeStdNormalProbability } from "simple-statistics";
 import type { Random } from "../../src/ports/random.ts";
 import { unitFloat } from "../../src/util/random.ts";
 import { receptionRatio, toMilliwatts } from "./ber.ts";
@@ -113,6 +114,15 @@ export class PathLossChannel implements Channel {
     if (pair === undefined || pair.meanDb < sensitivityDbm) return 0;
     const clear = receptionRatio(toMilliwatts(pair.meanDb - noiseDbm), airBytes);
     return clear * (1 - (this.#bursts?.meanPer(airBytes) ?? 0));
+  }
+
+  senseRatio(from: number, to: number): number {
+    const pair = this.#pairs.get(from * 65_536 + to);
+    if (pair === undefined) return 0;
+    const aboveDb = pair.meanDb - this.#receiver.ccaDbm;
+    const { fadingSigmaDb } = this.#parameters;
+    if (fadingSigmaDb === 0) return aboveDb >= 0 ? 1 : 0;
+    return cumulativeStdNormalProbability(aboveDb / fadingSigmaDb);
   }
 
   #place(positions: readonly Position[], random: Random): void {

@@ -30,6 +30,7 @@ export interface MacSpec {
   readonly cslPeriodMs: number;
   readonly cslWindowMs: number;
   readonly lplIntervalMs: number;
+  readonly lplPhaseLock: boolean;
   readonly slotframe: number;
   readonly sharedSlots: number;
 }

@@ -61,6 +61,8 @@ const mac = z
     cslPeriodMs: seconds.default(500),
     cslWindowMs: seconds.default(1),
     lplIntervalMs: seconds.default(125),
+    /** Senders learn when their neighbours look, and strobe only then (ContikiMAC). */
+    lplPhaseLock: z.boolean().default(false),
     slotframe: z.int().min(1).max(1_000).default(101),
     sharedSlots: z.int().min(1).max(100).default(1),
   })

@@ -104,10 +104,14 @@ export class Mesh implements Wire {
 
   /** Expected transmissions of a full frame that is acknowledged: the mean of both ways, since half of the datagrams go each. */
   #etx(from: number, to: number): number {
-    const { channel } = this.#air.topology;
+    const { topology, run } = this.#air;
+    const { channel } = topology;
+    // Who only looks now and then does not wake for what is below its CCA, though it could receive it.
+    const wakes = (a: number, b: number): number => (run.mac.kind === "lpl" ? channel.senseRatio(a, b) : 1);
     const oneWay = (a: number, b: number): number =>
       1 /
-      (channel.deliveryRatio(a, b, REFERENCE_AIR_BYTES) *
+      (wakes(a, b) *
+        channel.deliveryRatio(a, b, REFERENCE_AIR_BYTES) *
         channel.deliveryRatio(b, a, PHY.headerBytes + PHY.ackPsduBytes));
     return (oneWay(from, to) + oneWay(to, from)) / 2;
   }
@@ -136,7 +140,8 @@ export class Mesh implements Wire {
     const parts: MacParts = { id, engine, medium, random: random.fork(`mac-${id}`), parameters, ledger };
     if (mac.kind === "tsch") return new TschMac(parts, tsch);
     if (mac.kind === "lpl") {
-      const lpl = new LplMac(parts, { intervalUs: mac.lplIntervalMs * 1_000, checkUs: LPL_CHECK_US });
+      const { lplIntervalMs, lplPhaseLock: phaseLock } = mac;
+      const lpl = new LplMac(parts, { intervalUs: lplIntervalMs * 1_000, checkUs: LPL_CHECK_US, phaseLock });
       medium.onBusy[id] = () => lpl.onBusy();
       return lpl;
     }

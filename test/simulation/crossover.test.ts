@@ -36,6 +36,7 @@ class FlatLinks implements Channel {
   powerMw = (): number => NOMINAL_MW;
   draw = (): number => 0;
   deliveryRatio = (): number => 1 - this.#per;
+  senseRatio = (): number => 1;
   steadyPowersMw = (): undefined => undefined;
 
   isLost(_from: number, _to: number, airBytes: number): boolean {

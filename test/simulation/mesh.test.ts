@@ -96,6 +96,28 @@ describe("MACs bring the image to every mote, and cost what they should", () => 
     expect(listening({ ...awake, report })).toBeLessThan(listening(awake) / 2);
   });
 
+  it("low-power listening that knows when its neighbours look sends far fewer copies", () => {
+    const sent = (phaseLock: boolean): number => {
+      const mac = { "mac.kind": "lpl", "mac.lplPhaseLock": phaseLock, "coap.ackTimeoutMs": 4_000 };
+      const { report } = cell(mac);
+      expect([report.updated, report.violations]).toEqual([3, []]);
+      return report.air.frames;
+    };
+    expect(sent(true)).toBeLessThan(sent(false) / 2.5);
+  });
+
+  it("low-power listening has no routes over links that wake nobody, though they could be received", () => {
+    const run = (kind: string): Cell => {
+      const grid = { topology: { kind: "grid", columns: 6, spacingM: 25 }, motes: 30, "mac.kind": kind };
+      const link = { model: "path-loss", sigmaDb: 8, nodeSigmaDb: 1, fadingSigmaDb: 3, fadingS: 150 };
+      return new Cell(small({ ...grid, link }), nrf52840, 1, { files: {} });
+    };
+    const weakest = ({ mesh }: Cell): number =>
+      Math.min(...Array.from(mesh.parents.slice(1), (to, i) => mesh.channel.senseRatio(i + 1, to)));
+    expect(weakest(run("csma"))).toBeLessThan(0.2);
+    expect(weakest(run("lpl"))).toBeGreaterThan(0.3);
+  });
+
   it("samples that nobody uses are paid for all the same", () => {
     const day = (kind: string): number => {
       const run = small({ motes: 1, "mac.kind": kind, "mac.cslPeriodMs": 500, "mac.cslWindowMs": 1, startWithinS: 1 });

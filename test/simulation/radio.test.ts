@@ -51,6 +51,7 @@ class Given implements Channel {
   isLost = (): boolean => false;
   draw = (): number => 0.5;
   deliveryRatio = (): number => 1;
+  senseRatio = (): number => 1;
   steadyPowersMw = (): undefined => undefined;
 }
 
