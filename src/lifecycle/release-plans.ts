@@ -3,7 +3,7 @@ import type { Dialect } from "../suit/dialect.ts";
 import { EnvelopeError } from "../suit/envelope.ts";
 import { openEnvelope } from "../suit/open.ts";
 import type { OpenEnvelope, TrustPolicy } from "../suit/opened.ts";
-import { failureOf, openingOnce, planProcedure, storedBy, type PlannedWay } from "../suit/plan.ts";
+import { failureOf, openingOnce, planLater, planProcedure, type PlannedWay } from "../suit/plan.ts";
 import type { OpenManifest } from "../suit/processor/state.ts";
 import type { Release } from "../suit/release.ts";
 import { deedsOf, type Candidate, type Deeds, type Refusal } from "./admission.ts";
@@ -91,12 +91,11 @@ export class ReleasePlans {
     const ways = planProcedure(this.#crypto, open, "update", { open: dependency }, undefined, odd);
     const failure = failureOf(ways);
     if (failure !== undefined) return { reason: "not-processable", detail: `${failure.section}: ${failure.detail}` };
-    const stored = storedBy(ways);
-    const others = (["invocation", "uninstall"] as const).flatMap((procedure) =>
-      planProcedure(this.#crypto, open, procedure, { open: dependency }, stored, odd),
-    );
-    const later = failureOf(others);
-    if (later !== undefined) return { reason: "not-processable", detail: `${later.section}: ${later.detail}` };
+    const { invocation, uninstall } = planLater(this.#crypto, open, ways, { open: dependency }, odd);
+    const later = [...invocation, ...uninstall];
+    const failed = later.map(failureOf).find((one) => one !== undefined);
+    if (failed !== undefined) return { reason: "not-processable", detail: `${failed.section}: ${failed.detail}` };
+    const others = later.flat();
     const encrypted = [...ways, ...others].some(({ steps }) =>
       steps.some((step) => "encryption" in step && step.encryption !== undefined),
     );

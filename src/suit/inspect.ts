@@ -4,9 +4,8 @@ import { bytesEqual, toHex } from "../util/bytes.ts";
 import { VersionComparison, WaitEvent } from "./keys.ts";
 import { componentName, type ComponentId, type Manifest } from "./manifest.ts";
 import type { OpenEnvelope } from "./opened.ts";
-import { planProcedure, storedBy, type PlannedWay } from "./plan.ts";
+import { planLater, planProcedure, type PlannedWay } from "./plan.ts";
 import type { Action, Question } from "./processor/effects.ts";
-import type { Procedure } from "./processor/procedure.ts";
 import type { OpenManifest, ProcessorOptions } from "./processor/state.ts";
 import { isoTime } from "../util/iso-time.ts";
 import { labelOf, oneLine, readText, versionText } from "./text.ts";
@@ -83,18 +82,19 @@ export function inspectEnvelope(
   };
   const loosely = { requireIdentity: false, ...options, open: options.open && opening };
   const ways = planProcedure(crypto, open, "update", loosely);
-  const stored = storedBy(ways);
-  const later = (procedure: Procedure): WayText[] =>
-    planProcedure(crypto, open, procedure, loosely, stored)
-      .map((way) => wayText(way, names))
+  const behind = planLater(crypto, open, ways, loosely);
+  const later = (groups: readonly PlannedWay[][]): WayText[] =>
+    groups
+      .flatMap((group) => group.map((way) => wayText(way, names)))
       .filter(({ steps, fails }) => steps.length > 0 || fails !== undefined);
   const names = new Map(manifest.components.map((id) => [componentName(id), labelOf(id)]));
   const all = ways.flatMap(({ steps }) => steps);
+  const ever = [...ways, ...behind.invocation.flat(), ...behind.uninstall.flat()].flatMap(({ steps }) => steps);
   const identifiers = (which: string): string[] =>
     unique(all.flatMap((step) => (step.kind === "identifier" && step.which === which ? [uuidText(step.value)] : [])));
   const keysOf = (keys: readonly Verifier[]): KeyText[] =>
     keys.map((key) => ({ algorithm: key.algorithm, fingerprint: fingerprint(crypto, key) }));
-  const handOver = all.map(handOverOf).find((transfer) => transfer !== undefined);
+  const handOver = ever.map(handOverOf).find((transfer) => transfer !== undefined);
   return {
     sequenceNumber: manifest.sequenceNumber,
     version: versionOfManifest(manifest),
@@ -113,10 +113,10 @@ export function inspectEnvelope(
     classes: identifiers("class"),
     classesOf: classesByComponent(all, names),
     devices: identifiers("device"),
-    components: componentsOf(manifest, all, opened),
+    components: componentsOf(manifest, ever, opened),
     ways: ways.map((way) => wayText(way, names)),
-    starts: later("invocation"),
-    removal: later("uninstall"),
+    starts: later(behind.invocation),
+    removal: later(behind.uninstall),
     stopsWhen: unique(all.flatMap((step) => stopOf(step, names))),
     missing: [...manifest.severed].map(
       (key) => `the body of member ${key} was severed: a device that needs it will stop`,

@@ -13,6 +13,8 @@ export interface PlannedWay {
   readonly outcome: Outcome;
   /** What a device asks whether who signed may do it. */
   readonly deeds: readonly Deed[];
+  /** What components hold behind it, by their name, as far as that came with the envelope. */
+  readonly stored: ReadonlyMap<string, Uint8Array>;
 }
 
 /** A directive on a component. */
@@ -37,8 +39,8 @@ interface Choice {
 /**
  * Every way through a procedure: each branch of each try-each once, with conditions taken as met. Nothing is fetched;
  * dependencies that are in the envelope are followed. A way of which nobody can say beforehand what a device does is one
- * that fails. `stored`: what components hold already, by their name. `odd`: takes the ways that only a
- * device of several classes could take; they are not among the others.
+ * that fails. `stored`: what components hold already, by their name. `odd`: takes the ways that no device takes, or only one
+ * of several classes; they are not among the others.
  */
 export function planProcedure(
   crypto: Crypto,
@@ -56,8 +58,7 @@ export function planProcedure(
   for (let tried = 0; ; tried++) {
     if (ways.length >= PLAN_LIMITS.maxWays || tried >= PLAN_LIMITS.maxTried) return [...ways, failing(TOO_MANY_WAYS)];
     const made: Choice[] = [];
-    const hooks = (ask: (question: Question) => boolean): PlanHooks =>
-      new PlannedChoices(choices, made, leftovers, effort, ask);
+    const hooks: NewHooks = (ask, isNoWay) => new PlannedChoices({ choices, made, leftovers, effort, ask, isNoWay });
     const way = oneWay(crypto, open, procedure, once, hooks, new Map(stored));
     if (effort.commands > PLAN_LIMITS.maxCommandsInAll) return [...ways, failing(TOO_MUCH)];
     if (way !== undefined) (way.isOdd ? odd : ways)?.push(way);
@@ -105,28 +106,32 @@ const AMBIGUOUS =
 const failing = (detail: string): PlannedWay => ({
   steps: [],
   deeds: [],
+  stored: new Map(),
   outcome: { ok: false, reason: "operation-failed", detail, section: "all", record: undefined, records: [] },
 });
+
+type NewHooks = (ask: (question: Question) => boolean, isNoWay: () => void) => PlanHooks;
 
 function oneWay(
   crypto: Crypto,
   open: OpenManifest,
   procedure: Procedure,
   options: Partial<ProcessorOptions>,
-  hooks: (ask: (question: Question) => boolean) => PlanHooks,
+  hooks: NewHooks,
   stored: Map<string, Uint8Array>,
 ): (PlannedWay & { readonly isOdd: boolean }) | undefined {
   const steps: (Question | Action)[] = [];
   const facts = new Facts();
-  const plan = hooks((question) => {
+  const ask = (question: Question): boolean => {
     steps.push(question);
     return facts.holds(question);
-  });
+  };
+  const plan = hooks(ask, () => (facts.areOdd = true));
   const device = {
     ask: (): Answer => "yes",
     act: (action: Action) => {
       steps.push(action);
-      if (action.kind === "store") stored.set(componentName(action.component), action.content);
+      moveStored(stored, action);
       return DONE;
     },
     envelope: (component: ComponentId) => stored.get(componentName(component)),
@@ -138,13 +143,39 @@ function oneWay(
   };
   const limits = { maxCommands: PLAN_LIMITS.maxCommands };
   const outcome = drive(runProcedure(open, procedure, { ...options, crypto, plan, permits, limits }), device);
-  return facts.areContradictory ? undefined : { steps, outcome, deeds, isOdd: facts.areOdd };
+  return facts.areContradictory ? undefined : { steps, outcome, deeds, stored, isOdd: facts.areOdd };
+}
+
+/** What an action does to what components are known to hold. */
+function moveStored(stored: Map<string, Uint8Array>, action: Action): void {
+  if (action.kind === "invoke" || action.kind === "wait") return;
+  const name = componentName(action.component);
+  const put = (to: string, content: Uint8Array | undefined): void => {
+    if (content === undefined) stored.delete(to);
+    else stored.set(to, content);
+  };
+  if (action.kind === "store") put(name, action.encryption === undefined ? action.content : undefined);
+  else if (action.kind === "copy" || action.kind === "swap") {
+    const source = componentName(action.source);
+    const [here, there] = [stored.get(name), stored.get(source)];
+    put(name, action.kind === "copy" && action.encryption !== undefined ? undefined : there);
+    if (action.kind === "swap") put(source, here);
+  } else stored.delete(name); // fetched, or given up
 }
 
 /** Components, by name, over all ways: whose parameters a failed branch may leave behind, and which something is done to. */
 interface Leftovers {
   readonly uncertain: Set<string>;
   readonly acted: Set<string>;
+}
+
+interface ChoiceParts {
+  readonly choices: readonly Choice[];
+  readonly made: Choice[];
+  readonly leftovers: Leftovers;
+  readonly effort: { commands: number };
+  readonly ask: (question: Question) => boolean;
+  readonly isNoWay: () => void;
 }
 
 interface Branch {
@@ -159,40 +190,38 @@ interface Branch {
  * once; where it was set, if anything is ever done to that component.
  */
 class PlannedChoices implements PlanHooks {
-  readonly #choices: readonly Choice[];
-  readonly #made: Choice[];
-  readonly #leftovers: Leftovers;
-  readonly #effort: { commands: number };
-  readonly #ask: (question: Question) => boolean;
+  readonly #parts: ChoiceParts;
   readonly #branches: Branch[] = [];
 
-  constructor(
-    choices: readonly Choice[],
-    made: Choice[],
-    leftovers: Leftovers,
-    effort: { commands: number },
-    ask: (question: Question) => boolean,
-  ) {
-    this.#effort = effort;
-    this.#choices = choices;
-    this.#made = made;
-    this.#leftovers = leftovers;
-    this.#ask = ask;
+  constructor(parts: ChoiceParts) {
+    this.#parts = parts;
   }
 
   branch(of: number): number {
-    const taken = this.#choices[this.#made.length]?.taken ?? 0;
-    this.#made.push({ taken, of });
+    const taken = this.#parts.choices[this.#parts.made.length]?.taken ?? 0;
+    this.#parts.made.push({ taken, of });
     return taken;
   }
 
   holds(question: Question): boolean {
+    this.#mayLeave();
+    return this.#parts.ask(question);
+  }
+
+  mismatch(): void {
+    if (this.#branches.length === 0) throw abort("operation-failed", "a dependency is not the one that is meant");
+    if (this.#branches.some(({ acted }) => acted)) this.ambiguous();
+    this.#mayLeave();
+    this.#parts.isNoWay();
+  }
+
+  /** A condition that may fail here leaves behind what its branch has done. */
+  #mayLeave(): void {
     for (const { mayFail, set, acted } of this.#branches) {
       if (!mayFail) continue;
       if (acted) this.ambiguous();
-      for (const name of set) this.#leftovers.uncertain.add(name);
+      for (const name of set) this.#parts.leftovers.uncertain.add(name);
     }
-    return this.#ask(question);
   }
 
   enter(mayFail: boolean): void {
@@ -208,12 +237,12 @@ class PlannedChoices implements PlanHooks {
   }
 
   act(component: ComponentId): void {
-    this.#leftovers.acted.add(componentName(component));
+    this.#parts.leftovers.acted.add(componentName(component));
     for (const branch of this.#branches) branch.acted = true;
   }
 
   command(): void {
-    if (++this.#effort.commands > PLAN_LIMITS.maxCommandsInAll) throw abort("operation-failed", TOO_MUCH);
+    if (++this.#parts.effort.commands > PLAN_LIMITS.maxCommandsInAll) throw abort("operation-failed", TOO_MUCH);
   }
 
   ambiguous(): void {
@@ -221,12 +250,33 @@ class PlannedChoices implements PlanHooks {
   }
 }
 
-/** What a procedure leaves in components, as far as it came with the envelope: dependencies, for procedures behind it. */
-export function storedBy(ways: readonly PlannedWay[]): Map<string, Uint8Array> {
-  const stored = new Map<string, Uint8Array>();
-  for (const step of ways.flatMap(({ steps }) => steps))
-    if (step.kind === "store") stored.set(componentName(step.component), step.content);
-  return stored;
+/**
+ * What a device does behind the update, each time that it starts and when the software is removed: by each state in which
+ * the update may leave it, since that decides which dependency is there.
+ */
+export function planLater(
+  crypto: Crypto,
+  open: OpenManifest,
+  ways: readonly PlannedWay[],
+  options: Partial<ProcessorOptions> = {},
+  odd: PlannedWay[] = [],
+): Record<"invocation" | "uninstall", PlannedWay[][]> {
+  const states =
+    open.manifest.dependencies.size === 0 ? [new Map<string, Uint8Array>()] : statesOf(crypto, [...ways, ...odd]);
+  const plan = (procedure: Procedure): PlannedWay[][] =>
+    states.map((stored) => planProcedure(crypto, open, procedure, options, stored, odd));
+  return { invocation: plan("invocation"), uninstall: plan("uninstall") };
+}
+
+/** What components may hold behind the update; nothing where no device comes through it. */
+function statesOf(crypto: Crypto, ways: readonly PlannedWay[]): ReadonlyMap<string, Uint8Array>[] {
+  const states = new Map<string, ReadonlyMap<string, Uint8Array>>();
+  for (const { stored, outcome } of ways) {
+    if (!outcome.ok) continue;
+    const names = [...stored].map(([name, content]) => `${name} ${toHex(crypto.sha256(content))}`);
+    states.set(names.toSorted().join(), stored);
+  }
+  return states.size === 0 ? [new Map()] : [...states.values()];
 }
 
 type Failed = Outcome & { readonly ok: false };

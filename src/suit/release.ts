@@ -12,12 +12,12 @@ import {
   contentsOf,
   failureOf,
   payloadsOf,
+  openingOnce,
+  planLater,
   planProcedure,
-  storedBy,
   type PlannedPayload,
   type PlannedWay,
 } from "./plan.ts";
-import type { OpenManifest } from "./processor/state.ts";
 
 /** Bytes that devices fetch, as the gateway has them: ciphertext where they are encrypted. */
 export interface ReleaseImage {
@@ -94,25 +94,23 @@ export type ReleaseResult =
 export function openRelease(crypto: Crypto, bytes: Uint8Array, trust: TrustPolicy): ReleaseResult {
   try {
     const open = openEnvelope(crypto, bytes, trust);
-    let depends = false;
-    const dependency = (envelope: Uint8Array): OpenManifest => {
-      depends = true;
-      return openEnvelope(crypto, envelope, trust);
-    };
+    const depends = open.manifest.dependencies.size > 0;
+    const dependency = openingOnce(crypto, (envelope) => openEnvelope(crypto, envelope, trust));
     const ways = planProcedure(crypto, open, "update", { open: dependency });
-    const failed = failureOf(ways);
+    const later = planLater(crypto, open, ways, { open: dependency });
+    const failed = [ways, ...later.invocation, ...later.uninstall].map(failureOf).find((one) => one !== undefined);
     if (failed !== undefined) return refuse("not-processable", `${failed.section}: ${failed.detail}`);
-    const contents = contentsOf(crypto, ways);
+    const all = [...ways, ...later.invocation.flat(), ...later.uninstall.flat()];
+    const contents = contentsOf(crypto, all);
     const isOther = ({ content, digest, size }: PlannedPayload): boolean =>
       content !== undefined &&
       digest !== undefined &&
       ((size !== undefined && size !== content.length) || !bytesEqual(crypto.sha256(content), digest));
-    if ((depends || open.manifest.components.some(isTrustComponent)) && changesTrust(crypto, open, ways, dependency))
-      return refuse(TRUST_IN_RELEASE.reason, TRUST_IN_RELEASE.detail);
+    if (changing(all).some(isTrustComponent)) return refuse(TRUST_IN_RELEASE.reason, TRUST_IN_RELEASE.detail);
     const other = contents.find(isOther);
     if (other !== undefined) return refuse("integrated-payload-mismatch", other.encrypted ? DECRYPTED : MISMATCH);
-    const payloads = ownFirst(open.manifest, servedOf(payloadsOf(ways), contents));
-    return describe(bytes, open, { ways, payloads, depends }, trust.dialect ?? "draft-37");
+    const payloads = ownFirst(open.manifest, servedOf(payloadsOf(all), contents));
+    return describe(bytes, open, { ways, all, payloads, depends }, trust.dialect ?? "draft-37");
   } catch (error) {
     if (error instanceof EnvelopeError) return refuse(error.reason, error.message);
     throw error;
@@ -122,19 +120,6 @@ export function openRelease(crypto: Crypto, bytes: Uint8Array, trust: TrustPolic
 const MISMATCH = "an integrated payload is not the one whose digest was signed";
 const DECRYPTED =
   "an integrated payload is decrypted as it is stored, so that nobody else can check it: store it as it is, and copy it with encryption-info";
-
-/** In whatever procedure. */
-function changesTrust(
-  crypto: Crypto,
-  open: OpenEnvelope,
-  ways: readonly PlannedWay[],
-  dependency: (envelope: Uint8Array) => OpenManifest,
-): boolean {
-  const later = (["invocation", "uninstall"] as const).flatMap((procedure) =>
-    planProcedure(crypto, open, procedure, { open: dependency }, storedBy(ways)),
-  );
-  return changing([...ways, ...later]).some(isTrustComponent);
-}
 
 /** What devices fetch and what the envelope has for them; what commands write only where there is nothing else. */
 function servedOf(fetched: readonly PlannedPayload[], contents: readonly PlannedPayload[]): readonly PlannedPayload[] {
@@ -155,6 +140,8 @@ const isSame = (a: Uint8Array | undefined, b: Uint8Array | undefined): boolean =
 
 interface Planned {
   readonly ways: readonly PlannedWay[];
+  /** With what devices do behind the update. */
+  readonly all: readonly PlannedWay[];
   readonly payloads: readonly PlannedPayload[];
   readonly depends: boolean;
 }
@@ -162,7 +149,7 @@ interface Planned {
 function describe(
   envelope: Uint8Array,
   open: OpenEnvelope,
-  { ways, payloads, depends }: Planned,
+  { ways, all, payloads, depends }: Planned,
   dialect: Dialect,
 ): ReleaseResult {
   const [vendorId, ...otherVendors] = identifiersOf(ways, "vendor");
@@ -180,7 +167,7 @@ function describe(
         "no-digest-or-size",
         "the manifest must give the SHA-256 and the size of each payload that is fetched",
       );
-    const classes = (classesThatGet(ways, payload) ?? classIds).map(toHex);
+    const classes = (classesThatGet(all, payload) ?? classIds).map(toHex);
     images.push({ digest, size, uri, encrypted, content, classes });
   }
   const [first] = images;

@@ -32,9 +32,9 @@ export function* runCondition(code: number, at: At, memory: Memory, options: Pro
   }
   if ((code === Condition.IMAGE_MATCH || code === Condition.IMAGE_NOT_MATCH) && at.context.isDependency(at.index)) {
     const matches = yield* dependencyMatches(at, memory, options);
-    if (matches !== (code === Condition.IMAGE_MATCH))
-      throw notMet(`dependency ${at.index} is not the one that is meant`);
-    return;
+    if (matches === (code === Condition.IMAGE_MATCH)) return;
+    options.plan?.mismatch();
+    throw notMet(`dependency ${at.index} is not the one that is meant`);
   }
   const question = questionOf(code, at);
   if (options.plan !== undefined) {
@@ -124,7 +124,11 @@ function* checkDependency(at: At, memory: Memory, options: ProcessorOptions): Ru
   if (isVerified(at, digest)) return;
   const opened = yield* openDependency(at, options);
   if (!bytesEqual(opened.digest, digest))
-    throw abort("condition-failed", `dependency ${index} is not the one that is meant`);
+    // For a plan it is known to be another, so that no device is merely turned away here.
+    throw abort(
+      options.plan === undefined ? "condition-failed" : "operation-failed",
+      `dependency ${index} is not the one that is meant`,
+    );
   verified(at, opened, memory);
 }
 

@@ -49,6 +49,8 @@ export interface PlanHooks {
   readonly command: () => void;
   /** What comes of it cannot be told beforehand; throws. */
   readonly ambiguous: () => void;
+  /** A dependency that is known is not the one that is meant: no device takes this branch. Throws where there is none. */
+  readonly mismatch: () => void;
 }
 
 export interface ProcessorLimits {
