@@ -105,7 +105,7 @@ export class LplMac implements LinkLayer {
   onFrame(frame: Frame): void {
     if (frame.kind === "ack") {
       if (!this.#strobing || frame.sequence !== this.#queue[0]?.frame.sequence) return;
-      if (this.#lpl.phaseLock) this.#phases.heard(this.#queue[0]!.frame.to, this.#copyUs);
+      if (this.#lpl.phaseLock) this.#phases.heard(this.#queue[0].frame.to, this.#copyUs);
       this.#finish(true);
       return;
     }
