@@ -3,7 +3,7 @@ import type { Refusal } from "../lifecycle/admission.ts";
 import type { Crypto } from "../ports/crypto.ts";
 import { ModelDevice } from "../suit/model-device.ts";
 import { openEnvelope } from "../suit/open.ts";
-import { openingOnce } from "../suit/plan.ts";
+import { openingOnce, planProcedure } from "../suit/plan.ts";
 import type { OpenManifest } from "../suit/processor/state.ts";
 import type { OpenEnvelope, TrustPolicy } from "../suit/opened.ts";
 import { processManifest } from "../suit/processor/procedure.ts";
@@ -28,14 +28,28 @@ export function dryRun(release: Release, parts: DryRunParts): Refusal | undefine
   const { crypto, trust, hardwareOf } = parts;
   const open = openEnvelope(crypto, release.envelope, trust);
   const dependency = openingOnce(crypto, (envelope) => openEnvelope(crypto, envelope, trust));
+  // RIOT tells slots apart by where they lie in flash, which is in the manifest only.
+  const slots = release.dialect === "riot-09" ? slotsIn(crypto, open) : undefined;
   for (const classId of release.classIds) {
     const hardware = hardwareOf(toHex(classId)) ?? UNKNOWN;
-    for (let slot = 0; slot < hardware.slots; slot++) {
+    if (slots !== undefined && slots.length > hardware.slots)
+      return {
+        reason: "dry-run-failed",
+        detail: `it is for ${slots.length} slots, and devices of class ${toHex(classId)} have ${hardware.slots}`,
+      };
+    for (const slot of slots ?? Array.from({ length: hardware.slots }, (_, i) => i)) {
       const refusal = onDevice(release, { open, dependency }, { classId, hardware, slot }, parts);
       if (refusal !== undefined) return refusal;
     }
   }
   return undefined;
+}
+
+/** The slots that a manifest asks for, or one that it does not. */
+function slotsIn(crypto: Crypto, open: OpenEnvelope): number[] {
+  const steps = planProcedure(crypto, open, "update").flatMap((way) => way.steps);
+  const slots = new Set(steps.flatMap((step) => (step.kind === "slot" ? [step.slot] : [])));
+  return slots.size === 0 ? [0] : [...slots];
 }
 
 function onDevice(

@@ -64,7 +64,11 @@ export function lifecycleView({ lifecycle }: LifecycleDesk, unixMs: number): Lif
     ),
     orphans: lifecycle
       .orphans()
-      .map((one) => ({ device: one.id, classId: one.classId, className: classes.get(one.classId)!.name })),
+      .map((one) => ({
+        device: one.id,
+        classId: one.classId,
+        className: classes.get(one.classId)?.name ?? one.classId,
+      })),
     revoked: revoked.map(({ key, reason }) => ({
       key,
       reason,
