@@ -62,13 +62,11 @@ export function lifecycleView({ lifecycle }: LifecycleDesk, unixMs: number): Lif
     classes: [...classes.values()].map((one) =>
       classView(lifecycle, one, living.filter(({ classId }) => classId === one.id).length),
     ),
-    orphans: lifecycle
-      .orphans()
-      .map((one) => ({
-        device: one.id,
-        classId: one.classId,
-        className: classes.get(one.classId)?.name ?? one.classId,
-      })),
+    orphans: lifecycle.orphans().map((one) => ({
+      device: one.id,
+      classId: one.classId,
+      className: classes.get(one.classId)?.name ?? one.classId,
+    })),
     revoked: revoked.map(({ key, reason }) => ({
       key,
       reason,
