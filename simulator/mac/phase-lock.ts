@@ -7,10 +7,6 @@ export class PhaseLock {
     this.#intervalUs = intervalUs;
   }
 
-  knows(neighbour: number): boolean {
-    return this.#known.has(neighbour);
-  }
-
   /** From `fromUs` on, when it looks next, and there are `leadUs` before that. Undefined for whom it does not know. */
   nextUs(neighbour: number, fromUs: number, leadUs: number): number | undefined {
     const known = this.#known.get(neighbour);

@@ -2,6 +2,7 @@ import { createPrivateKey, createPublicKey, randomBytes, type KeyObject } from "
 import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { toPrivateKeyObject, toPublicKeyObject } from "../adapters/node-crypto.ts";
+import { isSameKey } from "../codec/cose.ts";
 import { keyPairOf } from "../crypto/noble-crypto.ts";
 import type { PrivateKey, PublicKey, SignatureAlgorithm } from "../ports/crypto.ts";
 import { concatBytes } from "../util/bytes.ts";
@@ -48,6 +49,9 @@ export function readPublicKey(file: string): PublicKey {
   };
   return publicKeyOf(file, readKey(file, parse, "a public key in PEM, such as the .pub.pem of `blockferry key new`"));
 }
+
+export const namesKeyTwice = (keys: readonly PublicKey[]): boolean =>
+  keys.some((key, i) => keys.findIndex((other) => isSameKey(other, key)) < i);
 
 /** The given files, and all of `<state>/trust`. */
 export function readAnchors(files: readonly string[], state: string): PublicKey[] {

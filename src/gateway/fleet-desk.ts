@@ -8,6 +8,7 @@ import type { Crypto } from "../ports/crypto.ts";
 import type { Log } from "../ports/log.ts";
 import type { Refusal } from "../lifecycle/admission.ts";
 import type { Seen } from "../lifecycle/census.ts";
+import type { LifecycleEvent } from "../lifecycle/events.ts";
 import type { LifecycleDesk } from "./lifecycle-desk.ts";
 import type { Offers } from "./offers.ts";
 import type { Metrics } from "../ports/metrics.ts";
@@ -266,8 +267,8 @@ export class FleetDesk implements Fleet {
   }
 
   /** Something of the lifecycle is on the disk. */
-  lifecycleChanged(nowUs: number): void {
-    this.#support.look(nowUs);
+  lifecycleChanged(nowUs: number, { kind }: LifecycleEvent): void {
+    if (kind === "support-set" || kind === "class-defined") this.#support.look(nowUs);
   }
 
   pollTimeout(): number | undefined {

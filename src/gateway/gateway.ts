@@ -189,7 +189,7 @@ export class Gateway {
       comesWith: (classId, digest, other) => this.#catalogue.comesWith(digest, other, classId),
       changed: (nowUs, event) => {
         this.#offers.review(nowUs, event);
-        this.fleet.lifecycleChanged(nowUs);
+        this.fleet.lifecycleChanged(nowUs, event);
       },
     });
   }

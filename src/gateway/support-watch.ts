@@ -19,7 +19,7 @@ export class SupportWatch {
     this.#tell = tell;
   }
 
-  /** Something was decided for a class, or time has passed: the clock may have been set, so it looks once an hour. */
+  /** Something was decided for a class's support, or time has passed: the clock may have been set, so it looks once an hour. */
   look(nowUs: number): void {
     const isWatched = [...this.#lifecycle.state.classes.values()].some(({ support }) => support !== undefined);
     this.#dueUs = isWatched ? nowUs + HOUR_US : undefined;

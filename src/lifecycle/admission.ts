@@ -25,7 +25,7 @@ export interface Candidate {
   readonly ways: readonly PlannedWay[];
   /** The same of what the device does later: load, invoke, uninstall. */
   readonly others: readonly PlannedWay[];
-  /** Ways that only a device of several classes takes: who may not do what is on them may not do it. */
+  /** Ways that no device takes, or only one of several classes: who may not do what is on them may not do it. */
   readonly odd: readonly PlannedWay[];
   readonly envelopeBytes: number;
   readonly encrypted: boolean;
@@ -137,10 +137,7 @@ function hardwareRefusal({ hardware }: DeviceClass, candidate: Candidate): Refus
   const { encrypted, envelopeBytes } = candidate;
   const expires = expiryOf(candidate) !== undefined;
   const features = featuresOf(candidate);
-  const [first] = hardwareRefusals(hardware, { expires, encrypted, envelopeBytes, features, unattended: true });
-  return first === undefined
-    ? undefined
-    : { reason: first.slice(0, first.indexOf(":")), detail: first.slice(first.indexOf(" ") + 1) };
+  return hardwareRefusals(hardware, { expires, encrypted, envelopeBytes, features, unattended: true })[0];
 }
 
 /** The last image of a class never expires: nobody would bring another one (RFC 9124 section 4.3.3). */

@@ -130,22 +130,24 @@ export function hardwareRefusals(
     readonly envelopeBytes: number;
     readonly features: readonly Feature[];
   },
-): string[] {
-  const refusals: string[] = [];
+): { readonly reason: string; readonly detail: string }[] {
+  const refusals: { reason: string; detail: string }[] = [];
+  const refuse = (reason: string, detail: string): void => void refusals.push({ reason, detail });
   if (wants.expires && !hardware.rtc)
-    refusals.push(
-      "no-rtc: the class has no clock that can be trusted, so a manifest that expires would be refused by each device",
+    refuse(
+      "no-rtc",
+      "the class has no clock that can be trusted, so a manifest that expires would be refused by each device",
     );
   if (wants.encrypted && !hardware.rng)
-    refusals.push("no-rng: the class cannot make keys of its own, so nothing is encrypted to it");
+    refuse("no-rng", "the class cannot make keys of its own, so nothing is encrypted to it");
   if (wants.unattended && hardware.slots < 2 && !hardware.recoveryImage)
-    refusals.push("one-slot: the class has one slot and no recovery image, so a failed update needs a person");
+    refuse("one-slot", "the class has one slot and no recovery image, so a failed update needs a person");
   for (const feature of wants.features)
     if (hardware.features?.includes(feature) === false)
-      refusals.push(`no-${feature}: each of its devices would refuse it, since the class does not have that`);
+      refuse(`no-${feature}`, "each of its devices would refuse it, since the class does not have that");
   // The manifest has to stay where nobody can change it between check and use (RFC 9124, REQ.SEC.MFST.CONST).
   const most = envelopeLimit(hardware);
   if (wants.envelopeBytes > most)
-    refusals.push(`manifest-too-large: ${wants.envelopeBytes} bytes, and its devices read at most ${most}`);
+    refuse("manifest-too-large", `${wants.envelopeBytes} bytes, and its devices read at most ${most}`);
   return refusals;
 }

@@ -3,7 +3,7 @@ import type { Dialect } from "../suit/dialect.ts";
 import { EnvelopeError } from "../suit/envelope.ts";
 import { openEnvelope } from "../suit/open.ts";
 import type { OpenEnvelope, TrustPolicy } from "../suit/opened.ts";
-import { failureOf, openingOnce, planLater, planProcedure, type PlannedWay } from "../suit/plan.ts";
+import { firstFailure, openingOnce, planLater, planProcedure, type PlannedWay } from "../suit/plan.ts";
 import type { OpenManifest } from "../suit/processor/state.ts";
 import type { Release } from "../suit/release.ts";
 import { deedsOf, type Candidate, type Deeds, type Refusal } from "./admission.ts";
@@ -89,11 +89,11 @@ export class ReleasePlans {
   ): Candidate | Refusal {
     const odd: PlannedWay[] = [];
     const ways = planProcedure(this.#crypto, open, "update", { open: dependency }, undefined, odd);
-    const failure = failureOf(ways);
+    const failure = firstFailure([ways]);
     if (failure !== undefined) return { reason: "not-processable", detail: `${failure.section}: ${failure.detail}` };
     const { invocation, uninstall } = planLater(this.#crypto, open, ways, { open: dependency }, odd);
     const later = [...invocation, ...uninstall];
-    const failed = later.map(failureOf).find((one) => one !== undefined);
+    const failed = firstFailure(later);
     if (failed !== undefined) return { reason: "not-processable", detail: `${failed.section}: ${failed.detail}` };
     const others = later.flat();
     const encrypted = [...ways, ...others].some(({ steps }) =>

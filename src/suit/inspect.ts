@@ -4,7 +4,7 @@ import { bytesEqual, toHex } from "../util/bytes.ts";
 import { VersionComparison, WaitEvent } from "./keys.ts";
 import { componentName, type ComponentId, type Manifest } from "./manifest.ts";
 import type { OpenEnvelope } from "./opened.ts";
-import { planLater, planProcedure, type PlannedWay } from "./plan.ts";
+import { componentsChangedBy, planLater, planProcedure, type PlannedWay } from "./plan.ts";
 import type { Action, Question } from "./processor/effects.ts";
 import type { OpenManifest, ProcessorOptions } from "./processor/state.ts";
 import { isoTime } from "../util/iso-time.ts";
@@ -140,8 +140,6 @@ function classesByComponent(steps: readonly Step[], names: ReadonlyMap<string, s
   return [...found].map(([component, classes]) => ({ component, classes }));
 }
 
-const CHANGING: ReadonlySet<string> = new Set(["fetch", "store", "copy", "swap", "unlink"]);
-
 /** Its own, and those that its dependencies change. */
 function componentsOf(
   manifest: Manifest,
@@ -155,9 +153,7 @@ function componentsOf(
     ...(texts.get(componentName(id)) ?? UNTOLD),
   }));
   const others = new Map<string, ComponentId>();
-  for (const step of steps)
-    if (CHANGING.has(step.kind) && "component" in step && !own.has(componentName(step.component)))
-      others.set(componentName(step.component), step.component);
+  for (const id of componentsChangedBy([{ steps }])) if (!own.has(componentName(id))) others.set(componentName(id), id);
   const told = opened.flatMap((other) => [...readText(other.manifest.text).components]);
   const theirs = [...others].map(([name, id]) => {
     // They name it without the prefix that it has here.

@@ -297,6 +297,22 @@ export function failureOf(ways: readonly PlannedWay[]): Failed | undefined {
   return failures.length < ways.length ? undefined : failures[0];
 }
 
+/** The same of several procedures, or states that a device may be in: each has to come through by itself. */
+export const firstFailure = (groups: readonly (readonly PlannedWay[])[]): Failed | undefined =>
+  groups.map(failureOf).find((failed) => failed !== undefined);
+
+const CHANGING: ReadonlySet<string> = new Set(["fetch", "store", "copy", "swap", "unlink"]);
+
+/** Components that some device changes, as often as it does. */
+export function componentsChangedBy(ways: readonly Pick<PlannedWay, "steps">[]): ComponentId[] {
+  return ways
+    .flatMap(({ steps }) => steps)
+    .flatMap((step) => {
+      if (!CHANGING.has(step.kind) || !("component" in step)) return [];
+      return step.kind === "swap" ? [step.component, step.source] : [step.component];
+    });
+}
+
 /** What is taken as true on one way: no device is written to two slots, or of two classes. */
 class Facts {
   readonly #known = new Map<string, string>();

@@ -3,16 +3,17 @@ import type { Crypto } from "../ports/crypto.ts";
 import { bytesEqual, toHex } from "../util/bytes.ts";
 import { EnvelopeError, type EnvelopeReason } from "./envelope.ts";
 import type { Dialect } from "./dialect.ts";
-import { componentName, type ComponentId, type Manifest } from "./manifest.ts";
+import { componentName, type Manifest } from "./manifest.ts";
 import { readText, versionText } from "./text.ts";
 import { isTrustComponent, TRUST_IN_RELEASE } from "./trust.ts";
 import { openEnvelope } from "./open.ts";
 import type { OpenEnvelope, TrustPolicy } from "./opened.ts";
 import {
+  componentsChangedBy,
   contentsOf,
-  failureOf,
-  payloadsOf,
+  firstFailure,
   openingOnce,
+  payloadsOf,
   planLater,
   planProcedure,
   type PlannedPayload,
@@ -98,7 +99,7 @@ export function openRelease(crypto: Crypto, bytes: Uint8Array, trust: TrustPolic
     const dependency = openingOnce(crypto, (envelope) => openEnvelope(crypto, envelope, trust));
     const ways = planProcedure(crypto, open, "update", { open: dependency });
     const later = planLater(crypto, open, ways, { open: dependency });
-    const failed = [ways, ...later.invocation, ...later.uninstall].map(failureOf).find((one) => one !== undefined);
+    const failed = firstFailure([ways, ...later.invocation, ...later.uninstall]);
     if (failed !== undefined) return refuse("not-processable", `${failed.section}: ${failed.detail}`);
     const all = [...ways, ...later.invocation.flat(), ...later.uninstall.flat()];
     const contents = contentsOf(crypto, all);
@@ -106,7 +107,8 @@ export function openRelease(crypto: Crypto, bytes: Uint8Array, trust: TrustPolic
       content !== undefined &&
       digest !== undefined &&
       ((size !== undefined && size !== content.length) || !bytesEqual(crypto.sha256(content), digest));
-    if (changing(all).some(isTrustComponent)) return refuse(TRUST_IN_RELEASE.reason, TRUST_IN_RELEASE.detail);
+    if (componentsChangedBy(all).some(isTrustComponent))
+      return refuse(TRUST_IN_RELEASE.reason, TRUST_IN_RELEASE.detail);
     const other = contents.find(isOther);
     if (other !== undefined) return refuse("integrated-payload-mismatch", other.encrypted ? DECRYPTED : MISMATCH);
     const payloads = ownFirst(open.manifest, servedOf(payloadsOf(all), contents));
@@ -243,19 +245,7 @@ function classesThatGet(
   return asked.some((ids) => ids.length === 0) ? undefined : identifiersOf(getting, "class");
 }
 
-const CHANGING: ReadonlySet<string> = new Set(["fetch", "store", "copy", "swap", "unlink"]);
-
-/** Components that some device changes. */
-function changing(ways: readonly PlannedWay[]): ComponentId[] {
-  return ways
-    .flatMap(({ steps }) => steps)
-    .flatMap((step) => {
-      if (!CHANGING.has(step.kind) || !("component" in step)) return [];
-      return step.kind === "swap" ? [step.component, step.source] : [step.component];
-    });
-}
-
-const changedBy = (ways: readonly PlannedWay[]): string[] => [...new Set(changing(ways).map(componentName))];
+const changedBy = (ways: readonly PlannedWay[]): string[] => [...new Set(componentsChangedBy(ways).map(componentName))];
 
 export function useBeforeOf(ways: readonly PlannedWay[]): number | undefined {
   const times = ways.flatMap(({ steps }) => steps.flatMap((step) => (step.kind === "before" ? [step.unixS] : [])));

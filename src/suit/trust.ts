@@ -84,7 +84,6 @@ export interface AuthorityTransfer {
 
 /** Of each kind that a device keeps. */
 export const TRUST_LIMITS = { maxKeys: 8 } as const;
-const MAX_KEYS = TRUST_LIMITS.maxKeys;
 /** What cannot be a key would be believed, and verify nothing. */
 const FORMS: readonly (readonly [Verifier["algorithm"], (bytes: Uint8Array) => boolean])[] = [
   ["ES256", (bytes) => bytes.length === 65 && bytes[0] === 4],
@@ -125,8 +124,8 @@ export function mostTrustBytes(trust: DeviceTrust): number {
   const plain: DeviceAuthority = { algorithm: "ES256", bytes: new Uint8Array(65) };
   const bytesOf = (authorities: readonly DeviceAuthority[]): number =>
     encodeTrust({ ...trust, epoch: 0xffff_ffff, authorities }).length;
-  const candidates = [...trust.authorities, ...Array.from({ length: MAX_KEYS }, () => plain)];
-  return bytesOf(candidates.toSorted((a, b) => bytesOf([b]) - bytesOf([a])).slice(0, MAX_KEYS));
+  const candidates = [...trust.authorities, ...Array.from({ length: TRUST_LIMITS.maxKeys }, () => plain)];
+  return bytesOf(candidates.toSorted((a, b) => bytesOf([b]) - bytesOf([a])).slice(0, TRUST_LIMITS.maxKeys));
 }
 
 /** The update that hands devices of a class over: it writes the trust component, and nothing else. */
@@ -170,7 +169,7 @@ function decodeKeys(
   value: CborValue | undefined,
   rightsOf: (value: CborValue) => readonly Right[] | undefined = () => undefined,
 ): DeviceAuthority[] | undefined {
-  if (!isArray(value) || value.length > MAX_KEYS) return undefined;
+  if (!isArray(value) || value.length > TRUST_LIMITS.maxKeys) return undefined;
   const keys: DeviceAuthority[] = [];
   for (const entry of value) {
     const [name, bytes, list, ...more] = isArray(entry) ? entry : [];

@@ -49,20 +49,22 @@ export function clashOf(
   named: readonly NamedDependency[],
 ): string | undefined {
   const takenBy = new Map(components.map(({ id }) => [componentName(id), "this update has"]));
-  const take = (id: ComponentId, who: string, what: string): string | undefined => {
+  const take = (id: ComponentId, who: string): string | undefined => {
     const other = takenBy.get(componentName(id));
     takenBy.set(componentName(id), who);
-    return other === undefined ? undefined : `${what} ${labelOf(id)}, which ${other} already: give each its own`;
+    return other === undefined
+      ? undefined
+      : `${who} component ${labelOf(id)}, which ${other} already: give each its own`;
   };
   for (const { dependency, file } of named) {
-    const clash = take(dependency.id, `dependency ${file} is kept in`, `dependency ${file} is kept in component`);
+    const clash = take(dependency.id, `dependency ${file} is kept in`);
     if (clash !== undefined) return clash;
   }
   for (const { dependency, file, manifest } of named)
     for (const [index, id] of manifest.components.entries()) {
       if (manifest.dependencies.has(index)) continue;
       const whole = [...(dependency.prefix ?? []), ...id];
-      const clash = take(whole, `dependency ${file} changes`, `dependency ${file} changes component`);
+      const clash = take(whole, `dependency ${file} changes`);
       if (clash !== undefined) return clash;
     }
   return undefined;

@@ -1,6 +1,5 @@
 import type { Command } from "commander";
 import { nodeCrypto } from "../../adapters/node-crypto.ts";
-import { isSameKey } from "../../codec/cose.ts";
 import { keyRecord } from "../../lifecycle/classes.ts";
 import { signEnvelope } from "../../suit/author.ts";
 import { buildEnvelope } from "../../suit/build.ts";
@@ -11,7 +10,7 @@ import { callGateway } from "../control-client.ts";
 import { usageError } from "../errors.ts";
 import { writeOutput } from "../files.ts";
 import { identifiers } from "../identifiers.ts";
-import { readPrivateKey, readPublicKey } from "../keys.ts";
+import { namesKeyTwice, readPrivateKey, readPublicKey } from "../keys.ts";
 import {
   classIdOf,
   lifecycleOf,
@@ -66,8 +65,7 @@ function makeTransfer(options: TransferOptions): void {
       "too-many-keys",
       `--to names ${authorities.length} keys: devices take 1 to ${TRUST_LIMITS.maxKeys}`,
     );
-  if (authorities.some((key, i) => authorities.findIndex((other) => isSameKey(other, key)) < i))
-    throw usageError("key-twice", "--to names one key twice");
+  if (namesKeyTwice(authorities)) throw usageError("key-twice", "--to names one key twice");
   const unsigned = buildEnvelope(nodeCrypto, transferUpdate(vendorId, [classId], transfer));
   const keys = options.key.map(readPrivateKey);
   const envelope = keys.reduce((bytes, key) => signEnvelope(nodeCrypto, key, bytes), unsigned);

@@ -1,7 +1,6 @@
 import type { Command } from "commander";
 import { nodeCrypto } from "../../adapters/node-crypto.ts";
 import { imagePath } from "../../gateway/catalogue.ts";
-import { isSameKey } from "../../codec/cose.ts";
 import type { PrivateKey } from "../../ports/crypto.ts";
 import { signEnvelope } from "../../suit/author.ts";
 import { buildEnvelope, type UpdateDescription } from "../../suit/build.ts";
@@ -14,7 +13,7 @@ import { readUpdateFile, type PreparedUpdate } from "../authoring/update-file.ts
 import { usageError } from "../errors.ts";
 import { writeOutput } from "../files.ts";
 import { identifiers } from "../identifiers.ts";
-import { readPrivateKey } from "../keys.ts";
+import { namesKeyTwice, readPrivateKey } from "../keys.ts";
 
 interface SignOptions {
   key: string[];
@@ -83,7 +82,7 @@ update.yaml (docs/authoring.md has every key):
 
 function sign(file: string, options: SignOptions): void {
   const keys = options.key.map(readPrivateKey);
-  if (keys.some((key, i) => keys.findIndex((other) => isSameKey(other.publicKey, key.publicKey)) < i))
+  if (namesKeyTwice(keys.map(({ publicKey }) => publicKey)))
     throw usageError("already-signed", "--key names one key twice: two signatures by it count as one");
   const prepared = options.countersign === true ? undefined : prepare(file, options);
   const envelope = signed(file, keys, prepared?.update, options);
