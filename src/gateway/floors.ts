@@ -40,7 +40,10 @@ export class Floors {
       if (floor === undefined || sequenceNumber > floor.sequenceNumber) continue;
       const detail = `sequence number ${sequenceNumber}; the class is at ${floor.sequenceNumber}`;
       if (sequenceNumber < floor.sequenceNumber) return { reason: "older-sequence-number", detail };
-      if (isOffered || !bytesEqual(floor.manifestDigest, manifestDigest)) return { reason: "replayed", detail };
+      const isSame = bytesEqual(floor.manifestDigest, manifestDigest);
+      if (isOffered && isSame)
+        return { reason: "replayed", detail: `${detail} by this very release, which is on offer` };
+      if (isOffered || !isSame) return { reason: "replayed", detail: `${detail} by another release` };
     }
     return undefined;
   }

@@ -180,7 +180,7 @@ export class LifecycleDesk {
     });
   }
 
-  /** Somebody changed something by the API; the lifecycle's own changes are entries already. */
+  /** Somebody changed something by the API; the lifecycle's own changes are entries already. Then it is on disk, or lost. */
   noteOperator(
     nowUs: number,
     actor: string,
@@ -188,11 +188,18 @@ export class LifecycleDesk {
       path,
       ...about
     }: { readonly method: string; readonly path: string; readonly role: string; readonly status: number },
+    then: () => void,
   ): void {
     // 504: it was done, or begun, and the device has not answered.
-    if ((about.status >= 400 && about.status !== 504) || OWN_ENTRIES.test(path)) return;
+    if ((about.status >= 400 && about.status !== 504) || OWN_ENTRIES.test(path)) return then();
     const event = { kind: "operator-action", path: path.slice(0, 256), ...about } as const;
-    this.submit(nowUs, actor, event, this.#orLost(actor, { ...about, path: event.path }));
+    const orLost = this.#orLost(actor, { ...about, path: event.path });
+    const finish = (result: DeskResult): void => {
+      orLost(result);
+      then();
+    };
+    this.submit(nowUs, actor, event, finish);
+    return undefined;
   }
 
   /** What was done is done: that it is missing in the log must be seen elsewhere. */

@@ -53,8 +53,10 @@ export async function createApi(
       end: async (key, answer) => await new Promise((resolve) => call(() => gateway.answers.end(key, answer, resolve))),
     },
     count: (status) => control.count?.("http_requests", String(status)),
-    audit: (caller, method, path, status) =>
-      call((nowUs) => gateway.desk.noteOperator(nowUs, caller.name, { method, path, status, role: caller.role })),
+    audit: async ({ name, role }, method, path, status) =>
+      await new Promise((resolve) =>
+        call((nowUs) => gateway.desk.noteOperator(nowUs, name, { method, path, status, role }, resolve)),
+      ),
   });
   const operate: DevicesControl["operate"] = async (...args) => control.operate(...args);
   // In a scope of its own, so that what comes before it is known to each route.

@@ -11,9 +11,13 @@ export interface AnswersPort {
   readonly end: (key: string, answer: Answer | "unkept" | undefined) => Promise<void>;
 }
 
+/** Marks an answer that was given before. */
+export const REPLAYED = "idempotency-replayed";
+
 /** The same POST by the same `Idempotency-Key` is answered as it was, and done once. */
 export function addIdempotency(app: FastifyInstance, answers: AnswersPort): void {
   const asking = new WeakMap<FastifyRequest, string>();
+  app.decorateRequest("isRepeated", false);
   app.addHook("preHandler", async (request, reply) => {
     const key = keyOf(request);
     if (key === undefined) return undefined;
@@ -25,7 +29,7 @@ export function addIdempotency(app: FastifyInstance, answers: AnswersPort): void
       return refuse(reply, 422, "key-reused", "this Idempotency-Key came with another body before");
     if (known?.answer !== undefined) {
       const { status, type, payload } = known.answer;
-      return reply.code(status).type(type).header("idempotency-replayed", "true").send(payload);
+      return reply.code(status).type(type).header(REPLAYED, "true").send(payload);
     }
     if (known !== undefined && request.routeOptions.config.isRepeatable !== true)
       return refuse(
@@ -37,6 +41,7 @@ export function addIdempotency(app: FastifyInstance, answers: AnswersPort): void
     if (!(await answers.begin(key, print)))
       return refuse(reply, 507, "store-write-failed", "nothing was done: it could not be written that it was asked");
     asking.set(request, key);
+    request.isRepeated = known !== undefined;
     return undefined;
   });
   app.addHook("onSend", async (request, reply, payload) => {

@@ -5,7 +5,7 @@ import type { Gateway } from "../gateway/gateway.ts";
 import type { PublishOutcome, PublishRequest } from "../gateway/publications.ts";
 import { SUIT_LIMITS } from "../suit/envelope.ts";
 import { distinctImages } from "../suit/release.ts";
-import { fromHex, toHex } from "../util/bytes.ts";
+import { bytesEqual, fromHex, toHex } from "../util/bytes.ts";
 import type { Transfer } from "../transfer/transfer.ts";
 import { ListQuery, sendList } from "./page.ts";
 import { refuse } from "./problem.ts";
@@ -157,11 +157,17 @@ function addPublishing(app: FastifyInstance, control: ImagesControl): void {
       });
       if (outcome.kind === "published") return reply.code(201).send(viewOf(gateway, outcome.listing));
       const { reason, detail } = outcome;
+      const done = request.isRepeated && reason === "replayed" ? onOffer(gateway, envelope) : undefined;
+      if (done !== undefined) return reply.code(201).send(viewOf(gateway, done));
       const status = reason === "disk-full" || reason === "cache-full" ? 507 : 422;
       return refuse(reply, status, reason, detail);
     },
   );
 }
+
+/** The release that is this very envelope. */
+const onOffer = (gateway: Gateway, envelope: Uint8Array): Listing | undefined =>
+  [...gateway.listings()].find(({ release }) => bytesEqual(release.envelope, envelope));
 
 function viewOf(gateway: Gateway, listing: Listing): ImageView {
   const { release, digest, source, alias } = listing;

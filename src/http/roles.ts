@@ -25,6 +25,8 @@ export interface Caller {
 declare module "fastify" {
   interface FastifyRequest {
     caller: Caller;
+    /** Asked before by the same `Idempotency-Key`, and what became of it is not known. */
+    isRepeated: boolean;
   }
   interface FastifyContextConfig {
     access?: Access;

@@ -8,7 +8,7 @@ import fastify, {
 } from "fastify";
 import { jsonSchemaTransform, validatorCompiler } from "fastify-type-provider-zod";
 import type { TokenRecord } from "../gateway/access.ts";
-import { addIdempotency, type AnswersPort } from "./idempotency.ts";
+import { addIdempotency, REPLAYED, type AnswersPort } from "./idempotency.ts";
 import { PROBLEM_TYPE, problemOf, refuse } from "./problem.ts";
 import { mayUse, ROLES, type Caller, type Role } from "./roles.ts";
 
@@ -32,8 +32,8 @@ export interface ServerParts {
   readonly answers: AnswersPort;
   /** Told of each answer. */
   readonly count: (status: number) => void;
-  /** Told of each change that was asked for, and what became of it. */
-  readonly audit: (caller: Caller, method: string, path: string, status: number) => void;
+  /** Told of each change that was asked for, and what became of it; it is answered once that is in the log. */
+  readonly audit: (caller: Caller, method: string, path: string, status: number) => Promise<void>;
 }
 
 /** An empty API: it knows who asks, checks what is asked against its schema, and says what is wrong in one form. */
@@ -86,12 +86,15 @@ export async function createServer(options: ServerOptions, parts: ServerParts): 
     },
     transform: jsonSchemaTransform,
   });
+  // Before an answer is kept: what is given once more stands in the log already.
+  app.addHook("onSend", async ({ method, url, caller }, reply, payload) => {
+    const isChange = method !== "GET" && method !== "HEAD" && !UNAUDITED.test(url);
+    if (isChange && !reply.hasHeader(REPLAYED)) await parts.audit(caller, method, url.split("?")[0]!, reply.statusCode);
+    return payload;
+  });
   addIdempotency(app, parts.answers);
-  app.addHook("onResponse", (request, reply, done) => {
-    const { method, url } = request;
+  app.addHook("onResponse", (_request, reply, done) => {
     parts.count(reply.statusCode);
-    if (method !== "GET" && method !== "HEAD" && !UNAUDITED.test(url))
-      parts.audit(request.caller, method, url.split("?")[0]!, reply.statusCode);
     done();
   });
   return app;

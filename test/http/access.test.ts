@@ -1,5 +1,7 @@
 import { beforeAll, describe, expect, it } from "vitest";
 import { mayUse, ROLES, type Access, type Role } from "../../src/http/roles.ts";
+import { AUDIT_PREFIX } from "../../src/gateway/lifecycle-desk.ts";
+import type { Command } from "../../src/ports/commands.ts";
 import { ApiBench } from "../support/api.ts";
 import { Lwm2mSite } from "../support/lwm2m-site.ts";
 import { temporaryUploads } from "../support/uploads.ts";
@@ -132,11 +134,39 @@ describe("who may do what", () => {
     });
   });
 
+  it("nobody is answered before what they changed is in the log on the disk", async () => {
+    const own = await ApiBench.open(new Lwm2mSite());
+    const { bench } = own.site;
+    const held: Command[] = [];
+    bench.intercept = (command) => {
+      const isEntry = command.kind === "store" && command.ops.some(({ key }) => key.startsWith(AUDIT_PREFIX));
+      if (!isEntry) return undefined;
+      held.push(command);
+      return "never";
+    };
+    let answered = false;
+    const url = "/v1/fleet/m1";
+    void own.local.inject({ method: "PATCH", url, payload: { tags: ["a"] } }).then(() => (answered = true));
+    for (let i = 0; i < 200 && held.length === 0; i++) {
+      await new Promise((resolve) => setTimeout(resolve, 5));
+      bench.run(0.1);
+    }
+    expect(held.length).toBe(1);
+    bench.run(60);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    expect(answered).toBe(false);
+  });
+
   it("what was begun on a device that has not answered is in the log too; what cannot be logged is counted", async () => {
     const { bench } = api.site;
     const note = (status: number): void =>
       bench.loop.call((nowUs) =>
-        bench.gateway.desk.noteOperator(nowUs, "ann", { method: "POST", path: "/v1/devices/m", role: "admin", status }),
+        bench.gateway.desk.noteOperator(
+          nowUs,
+          "ann",
+          { method: "POST", path: "/v1/devices/m", role: "admin", status },
+          () => {},
+        ),
       );
     const before = bench.gateway.desk.lines.length;
     for (const status of [200, 403, 500, 504]) note(status);

@@ -20,7 +20,18 @@ async function setUp() {
   return { bench, api };
 }
 
-const post = (api: Awaited<ReturnType<typeof createApi>>, payload: string | object) =>
+/** Answered once the audit log has it on the disk, which takes time to pass. */
+async function answered({ bench, api }: Awaited<ReturnType<typeof setUp>>, payload: object) {
+  const state = { open: true };
+  const answer = post(api, payload).finally(() => (state.open = false));
+  while (state.open) {
+    await new Promise((resolve) => setImmediate(resolve));
+    bench.run(0.01);
+  }
+  return answer;
+}
+
+const post = async (api: Awaited<ReturnType<typeof createApi>>, payload: string | object) =>
   api.inject({ method: "POST", url: "/v1/images", headers: { "content-type": "application/json" }, payload });
 
 describe("the operator's API", () => {
@@ -29,11 +40,14 @@ describe("the operator's API", () => {
   it("publishes, and lists what is offered, how far devices are, and what was counted", async () => {
     const { bench, api } = await setUp();
     bench.disk.upstream.set("sim:1", image);
-    const created = await post(api, {
-      envelope: Buffer.from(sign(image, 1)).toString("base64"),
-      source: "sim:1",
-      alias: "fw",
-    });
+    const created = await answered(
+      { bench, api },
+      {
+        envelope: Buffer.from(sign(image, 1)).toString("base64"),
+        source: "sim:1",
+        alias: "fw",
+      },
+    );
     expect(created.statusCode).toBe(201);
     expect(created.json()).toMatchObject({ sequenceNumber: 1, bytes: 3_000, aliasPath: "/fw", state: "memory" });
     expect((await api.inject("/v1/images")).json()).toEqual([created.json()]);

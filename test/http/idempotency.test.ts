@@ -3,6 +3,7 @@ import { ANSWER_LIMITS, ANSWER_PREFIX } from "../../src/gateway/answers.ts";
 import { keyRecord } from "../../src/lifecycle/classes.ts";
 import type { Command } from "../../src/ports/commands.ts";
 import { fromUtf8 } from "../../src/util/bytes.ts";
+import { sign } from "../support/gateway.ts";
 import { ApiBench } from "../support/api.ts";
 import { keyOf } from "../support/trust-bench.ts";
 import { Lwm2mSite } from "../support/lwm2m-site.ts";
@@ -51,7 +52,7 @@ describe("Idempotency-Key", () => {
     bench.intercept = (command) => {
       if (!isWriteOf(command, is)) return undefined;
       held.count++;
-      return { kind: "started", offset: 0, validator: undefined };
+      return "never";
     };
     void api.local.inject({ method: "POST", url: URL, payload: revocation(1), headers: { "idempotency-key": "k1" } });
     for (let i = 0; i < 1_000 && held.count === 0; i++) {
@@ -65,6 +66,30 @@ describe("Idempotency-Key", () => {
     expect(await post(revocation(1))).toMatchObject({ status: 409, json: { title: "outcome-unknown" } });
     expect(entries()).toBe(done);
     expect((await post(revocation(1), "k2")).status).toBe(201);
+  });
+
+  it("a publication that a kill has left unanswered is answered as the release that it has become", async () => {
+    const { bench } = api.site;
+    const image = new Uint8Array(512).fill(3);
+    bench.disk.upstream.set("sim:1", image);
+    const envelope = Buffer.from(sign(image, 9)).toString("base64");
+    const publish = async (key: string): ReturnType<typeof post> =>
+      post({ envelope, source: "sim:1" }, key, "/v1/images");
+    const held = { count: 0 };
+    bench.intercept = (command) => {
+      if (!isWriteOf(command, (key, value) => key.startsWith(ANSWER_PREFIX) && value.includes("201"))) return undefined;
+      held.count++;
+      return "never";
+    };
+    void publish("p1").catch(() => {});
+    for (let i = 0; i < 200 && held.count === 0; i++) await new Promise((resolve) => setTimeout(resolve, 5));
+    expect(held.count).toBe(1);
+    bench.intercept = () => undefined;
+    await restart();
+    const again = await publish("p1");
+    expect([again.status, again.json]).toMatchObject([201, { sequenceNumber: 9, state: "disk" }]);
+    expect((await publish("p1")).json).toEqual(again.json);
+    expect(await publish("p2")).toMatchObject({ status: 422, json: { title: "replayed" } });
   });
 
   it("is not begun where that cannot be written", async () => {
