@@ -14,6 +14,7 @@ import type { Change } from "./holders.ts";
 import type { LifecycleDesk } from "./lifecycle-desk.ts";
 import { forgetOps, VALIDATOR_PREFIX } from "./listing-record.ts";
 import type { Need } from "./retention.ts";
+import { unservedBy } from "./served-paths.ts";
 import type { RecoveredReleases } from "./recovery.ts";
 import { manifestResource, type ManifestHandler, type ServedImages } from "./resources.ts";
 
@@ -75,8 +76,8 @@ export class Offers {
   /** Puts a listing in the place of the one before: on the air, where somebody stands for it. */
   offer(nowUs: number, listing: Listing): void {
     for (const digest of this.#put(nowUs, listing)) this.#showImage(digest);
-    if (this.#parts.catalogue.hasRoom) this.#trim(nowUs, listing.release.key);
-    else this.#trimAll(nowUs);
+    this.#trim(nowUs, listing.release.key);
+    this.makeRoom(nowUs);
     this.#parts.stopUnfit(nowUs);
   }
 
@@ -92,6 +93,11 @@ export class Offers {
   begin(nowUs: number): void {
     this.#trimAll(nowUs);
     this.#parts.stopUnfit(nowUs);
+  }
+
+  /** Where there is none for another release: what was needed may be needed no longer. */
+  makeRoom(nowUs: number): void {
+    if (!this.#parts.catalogue.hasRoom) this.#trimAll(nowUs);
   }
 
   #trimAll(nowUs: number): void {
@@ -173,7 +179,7 @@ export class Offers {
       }
     const found = new Map<string, ResourceHandler>();
     for (const [id, listings] of byClass) {
-      const standing = bringingTo(id, digest, listings).filter((one) => catalogue.stands(one));
+      const standing = bringingTo(id, digest, listings).filter((one) => this.#leads(one));
       const path = releasePath(fromHex(id)!, fromHex(digest)!).join("/");
       if (standing.length > 0) found.set(path, this.#oneOf(forMost(id, standing)));
     }
@@ -199,8 +205,7 @@ export class Offers {
 
   /** Where devices of a class, if it is known, find the manifest by which they come to have an image. */
   manifestPath(digest: string, classId: string | undefined): readonly string[] | undefined {
-    const { catalogue } = this.#parts;
-    const listing = this.#fitting(digest, classId, true).find((one) => catalogue.stands(one));
+    const listing = this.#fitting(digest, classId, true).find((one) => this.#leads(one));
     const id = classId === undefined ? listing?.release.classId : fromHex(classId);
     return listing && id && releasePath(id, fromHex(digest)!);
   }
@@ -277,10 +282,22 @@ export class Offers {
   withheld(digest: string, classId?: string, byManifest = false): Refusal | undefined {
     const { catalogue } = this.#parts;
     const fitting = this.#fitting(digest, classId, byManifest);
-    if (fitting.some((listing) => catalogue.stands(listing))) return undefined;
+    const standing = fitting.filter((listing) => catalogue.stands(listing));
+    if (standing.some((listing) => !byManifest || this.#unserved(listing) === undefined)) return undefined;
+    if (standing.length > 0) return this.#unserved(standing[0]!);
     if (fitting.length === 0 && this.#fitting(digest).length > 0)
       return { reason: "other-class", detail: `image ${digest.slice(0, 12)} is for another class than ${classId}` };
     return { reason: "release-withdrawn", detail: `image ${digest.slice(0, 12)} is on offer no longer` };
+  }
+
+  /** Whether whoever follows a manifest that is shown gets its images. */
+  #leads(listing: Listing): boolean {
+    return this.#parts.catalogue.stands(listing) && this.#unserved(listing) === undefined;
+  }
+
+  /** An alias may have another image by now. */
+  #unserved({ release }: Listing): Refusal | undefined {
+    return unservedBy(release, (path, digest) => this.#parts.catalogue.at(path)?.digest === digest);
   }
 
   /** Releases with an image that is here: all of them, or those by which devices of a class come to have it. */
@@ -306,7 +323,9 @@ export class Offers {
     const withheld = this.withheld(digest, classId, byManifest);
     if (withheld !== undefined) return withheld;
     // What is on offer says it, or what was before.
-    const standing = this.#fitting(digest, classId, byManifest).filter((listing) => catalogue.stands(listing));
+    const standing = this.#fitting(digest, classId, byManifest).filter((one) =>
+      byManifest ? this.#leads(one) : catalogue.stands(one),
+    );
     const onOffer = catalogue.offering(digest);
     const offered = standing.filter((listing) => onOffer.includes(listing));
     const releases = offered.length > 0 ? offered : standing;

@@ -5,16 +5,16 @@ import type { StoreOp } from "../ports/store.ts";
 import { openRelease, type Release } from "../suit/release.ts";
 import type { Dialect } from "../suit/dialect.ts";
 import { firstWrongSector, openSectorTable } from "../suit/sector-table.ts";
-import { bytesEqual, toHex } from "../util/bytes.ts";
-import { componentOf, imagesOf, manifestPaths, type Catalogue, type Listing } from "./catalogue.ts";
+import { toHex } from "../util/bytes.ts";
+import { componentOf, imagesOf, manifestPath, manifestPaths, type Catalogue, type Listing } from "./catalogue.ts";
 import { listingOps } from "./listing-record.ts";
 import type { LifecycleDesk } from "./lifecycle-desk.ts";
 import { keyRecord, verifierOf, type KeyRecord } from "../lifecycle/classes.ts";
 import type { Deeds, Refusal } from "../lifecycle/admission.ts";
 import { dryRun } from "./dry-run.ts";
-import { floorKeys, Floors } from "./floors.ts";
+import { Floors } from "./floors.ts";
 import { GATEWAY_LIMITS } from "./limits.ts";
-import { clashes, unservedBy } from "./served-paths.ts";
+import { clashes, isForAllOf, isForTheSame, overlap, unservedBy } from "./served-paths.ts";
 
 /** What an operator gives: an envelope, and where its image can be fetched by the gateway. */
 export interface PublishRequest {
@@ -108,7 +108,7 @@ export class Publications {
     if (typeof alias === "object") return refuse(alias.reason, alias.detail);
     const taken = this.#taken(release, alias);
     if (taken !== undefined) return refuse(taken.reason, taken.detail);
-    const unserved = unservedBy(release, alias);
+    const unserved = unservedBy(release, (path) => path === alias);
     if (unserved !== undefined) return refuse(unserved.reason, unserved.detail);
     const digest = toHex(release.imageDigest);
     const wanted = release.images.map((image) => toHex(image.digest));
@@ -239,9 +239,29 @@ export class Publications {
         reason: "class-taken",
         detail: "another release is served to one of these classes; publish it for that class too",
       };
+    const leftOut = this.#leftOut(release);
+    if (leftOut !== undefined) return leftOut;
     return alias === undefined || this.#catalogue.at(alias)?.release.key === release.key
       ? undefined
       : this.#aliasTaken(release, alias);
+  }
+
+  /** Why a release may not take the one before it from classes that it leaves out: nobody who signed it counts there. */
+  #leftOut(release: Release): Refusal | undefined {
+    const before = this.#catalogue.get(release.key)?.release;
+    const left = before?.classIds.filter((id) => !release.classes.includes(toHex(id))) ?? [];
+    const { lifecycle } = this.#desk;
+    for (const id of left) {
+      const path = manifestPath(id, componentOf(release)).join("/");
+      if (this.#catalogue.at(path)?.release.key !== release.key) continue;
+      const classId = toHex(id);
+      const isGoverned = lifecycle.state.classes.has(classId);
+      const refusal = isGoverned ? lifecycle.signersRefusal(release.envelope, classId) : this.#anchored(release);
+      if (refusal === undefined) continue;
+      const detail = `class ${classId} has the release before it, and would have none: ${refusal.detail}; sign it with a key of that class too, or for it as well`;
+      return { reason: "class-left-out", detail };
+    }
+    return undefined;
   }
 
   /** One that nobody stands for keeps its alias: devices of its classes have it, and would get another's image. */
@@ -351,25 +371,9 @@ export class Publications {
   }
 }
 
-/** Whether two releases are for the same component of a class, or served at the same path. */
-function overlap({ release }: Listing, other: Release): boolean {
-  const places = (one: Release): string[] => [...floorKeys(one), ...manifestPaths(one).map((path) => path.join("/"))];
-  const taken = new Set(places(release));
-  return places(other).some((place) => taken.has(place));
-}
-
 const FULL =
   "what was replaced and is needed yet fills its room: end the rollouts and updates that need it, or name another recovery image";
 const SAY_WHICH = "say --alias or --no-alias";
-
-/** Whether a release is for all classes of the other one, and the same component: their devices take it in its place. */
-const isForAllOf = (release: Release, other: Release): boolean =>
-  componentOf(release) === componentOf(other) &&
-  other.classIds.every((id) => release.classIds.some((one) => bytesEqual(id, one)));
-
-/** An alias may go from either to the other, when somebody stands for one of them only. */
-const isForTheSame = (release: Release, other: Release): boolean =>
-  isForAllOf(release, other) && isForAllOf(other, release);
 
 /** The image that a table is of; it must be signed as the release is. */
 function tableOf(

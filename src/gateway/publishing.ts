@@ -28,7 +28,8 @@ export class Publishing {
 
   /** Its outcome comes by `pollOutcome` under `operation`. */
   publish(nowUs: number, operation: number, request: PublishRequest): void {
-    const { publications, cache } = this.#parts;
+    const { publications, cache, offers } = this.#parts;
+    offers.makeRoom(nowUs);
     const opened = publications.open(nowUs, operation, request);
     if ("kind" in opened) return this.#tell(opened);
     for (const image of opened.listing.images) if (opened.missing.has(image.digest)) cache.ensure(nowUs, image);

@@ -1,17 +1,20 @@
 import type { Refusal } from "../lifecycle/admission.ts";
 import type { Release } from "../suit/release.ts";
-import { imagePath } from "./catalogue.ts";
+import { bytesEqual, toHex } from "../util/bytes.ts";
+import { componentOf, imagePath, manifestPaths, type Listing } from "./catalogue.ts";
+import { floorKeys } from "./floors.ts";
 
 const SCHEME = /^[a-z][a-z0-9+.-]*:/i;
 
 /**
  * Why devices would not come to an image: its URI is relative, and so one on the gateway (RFC 3986 section 5), which has
- * it at the path of its digest, and at its alias. Behind an absolute one is another server, or the gateway in its place.
+ * it at the path of its digest, and at its alias: `isAt`. Behind an absolute one is another server, or the gateway in its place.
  */
-export function unservedBy({ images }: Release, alias: string | undefined): Refusal | undefined {
+export function unservedBy({ images }: Release, isAt: (path: string, digest: string) => boolean): Refusal | undefined {
   for (const { uri, digest, content } of images) {
     const path = `/${imagePath(digest).join("/")}`;
-    if (content !== undefined || SCHEME.test(uri) || uri === path || uri === `/${alias}`) continue;
+    if (content !== undefined || SCHEME.test(uri) || uri === path) continue;
+    if (uri.startsWith("/") && isAt(uri.slice(1), toHex(digest))) continue;
     const detail = `devices would ask for ${uri}, where the gateway does not have the image that the manifest wants: sign it without a URI of its own (it is at ${path}), or publish it with that as --alias`;
     return { reason: "uri-not-served", detail };
   }
@@ -28,3 +31,19 @@ export function clashes(digests: readonly string[]): boolean {
   }
   return false;
 }
+
+/** Whether two releases are for the same component of a class, or served at the same path. */
+export function overlap({ release }: Listing, other: Release): boolean {
+  const places = (one: Release): string[] => [...floorKeys(one), ...manifestPaths(one).map((path) => path.join("/"))];
+  const taken = new Set(places(release));
+  return places(other).some((place) => taken.has(place));
+}
+
+/** Whether a release is for all classes of the other one, and the same component: their devices take it in its place. */
+export const isForAllOf = (release: Release, other: Release): boolean =>
+  componentOf(release) === componentOf(other) &&
+  other.classIds.every((id) => release.classIds.some((one) => bytesEqual(id, one)));
+
+/** An alias may go from either to the other, when somebody stands for one of them only. */
+export const isForTheSame = (release: Release, other: Release): boolean =>
+  isForAllOf(release, other) && isForAllOf(other, release);

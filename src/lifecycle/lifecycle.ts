@@ -198,6 +198,12 @@ export class Lifecycle {
     return { reason: "key-revoked", detail: now.detail };
   }
 
+  /** Why nobody who counts for a class today has signed a release, be it for that class or not. */
+  signersRefusal(envelope: Uint8Array, classId: string): Refusal | undefined {
+    const signed = this.#signed(envelope, this.state.classes.get(classId)!, (key) => this.state.isRevoked(key));
+    return "reason" in signed ? signed : undefined;
+  }
+
   /** Who signed a release: somebody who may. */
   #signed(
     envelope: Uint8Array,

@@ -135,5 +135,7 @@ curl -H "Authorization: Bearer $TOKEN" http://127.0.0.1:8080/v1/rollouts
   breaks; published as \`"source": "upload:<id>"\`.
 - **Webhooks** (\`api.webhooks\`): each event is POSTed until it is answered 2xx, in order, at least once. The header
   \`blockferry-signature: t=<seconds>,v1=<hex>\` is HMAC-SHA-256 over \`<seconds>.<body>\` by the key in \`secretFile\`.
-- **TLS**: \`api.tls\`; SIGHUP reads the certificate again. Everything that changes something is in the audit log.
+- **TLS**: \`api.tls\`; SIGHUP reads the certificate again.
+- **Audit log**: who changed something is answered once its entry is on the disk. Not in it: pieces of uploads, plans and
+  questions to devices, and answers that are given once more.
 `;

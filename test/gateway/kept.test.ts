@@ -1,4 +1,5 @@
 import { beforeEach, describe, expect, it } from "vitest";
+import { TRANSFER_LIMITS } from "../../src/transfer/limits.ts";
 import { encodeMessage } from "../../src/coap/encode.ts";
 import { Code, codeText, MessageType, Option } from "../../src/coap/numbers.ts";
 import { manifestPath } from "../../src/gateway/catalogue.ts";
@@ -157,6 +158,25 @@ describe("while more is kept than there is room for", () => {
       site.both(() => expect([1, 2, 3, 4, 5, 6].filter((n) => site.image(n) === "2.05")).toEqual([1, 5, 6]));
     } finally {
       limits.maxReplacedBytes = maxReplacedBytes;
+    }
+  });
+
+  it("and gives its room up when whoever has begun came no more: a full gateway does not stay full", () => {
+    const limits = GATEWAY_LIMITS as { maxKeptBytes: number };
+    const { maxKeptBytes } = limits;
+    limits.maxKeptBytes = 1;
+    try {
+      const tight = new ReleaseBench();
+      expect(tight.release(1, [A], [author])).toBe("published");
+      tight.image(1); // one block of it
+      expect([tight.release(2, [A], [author]), tight.release(3, [A], [author])]).toEqual([
+        "published",
+        "too-many-releases",
+      ]);
+      tight.bench.run(TRANSFER_LIMITS.abandonedUs / 1e6);
+      expect([tight.release(4, [A], [author]), tight.image(1)]).toEqual(["published", "4.04"]);
+    } finally {
+      limits.maxKeptBytes = maxKeptBytes;
     }
   });
 

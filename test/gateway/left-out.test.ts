@@ -1,0 +1,64 @@
+import { beforeEach, describe, expect, it } from "vitest";
+import { keyRecord } from "../../src/lifecycle/classes.ts";
+import { imagePath } from "../../src/gateway/catalogue.ts";
+import { author } from "../support/gateway.ts";
+import { CLASSES, imageOf, ReleaseBench } from "../support/release-bench.ts";
+import { sha256 } from "../support/suit-build.ts";
+import { keyOf } from "../support/trust-bench.ts";
+
+const { A, B } = CLASSES;
+const [K2, K3] = [keyOf(2), keyOf(3)];
+let site: ReleaseBench;
+beforeEach(() => (site = new ReleaseBench()));
+
+describe("a release that leaves out a class which the one before it is on offer to", () => {
+  it("takes it from that class by the word of somebody who counts there", () => {
+    site.defineFor(A, [K2]);
+    site.defineFor(B, [K3]);
+    expect(site.release(1, [A, B], [K2, K3])).toBe("published");
+    expect(site.release(2, [A], [K2])).toBe("class-left-out");
+    expect([site.manifest(B), site.image(1)]).toEqual(["2.05", "2.05"]);
+    expect(site.release(3, [A], [K2, K3])).toBe("published");
+    expect(site.manifest(B)).toBe("4.04");
+  });
+
+  it("not by a key of that class which was revoked", () => {
+    site.defineFor(A, [K2]);
+    site.defineFor(B, [K3, K2]);
+    expect(site.release(1, [A, B], [K2, K3])).toBe("published");
+    site.defineFor(B, [K3]);
+    expect(site.release(2, [A], [K2])).toBe("class-left-out");
+    site.submit({ kind: "key-revoked", key: keyRecord(K3.publicKey), reason: "lost" });
+    // Nobody stands for it in B any more.
+    expect([site.manifest(B), site.release(3, [A], [K2])]).toEqual(["4.04", "published"]);
+  });
+
+  it("of a class that nobody defined, by the anchors of the configuration", () => {
+    expect(site.release(1, [A, B], [author])).toBe("published");
+    site.defineFor(A, [K2, author]);
+    expect(site.release(2, [A], [K2])).toBe("class-left-out");
+    expect(site.release(3, [A], [author])).toBe("published");
+  });
+});
+
+describe("a manifest that has its image's alias as URI", () => {
+  it("goes when another image is at that path: its devices would fetch the wrong one", () => {
+    const uri = (n: number): string => `/${imagePath(sha256(imageOf(n))).join("/")}`;
+    const publish = (n: number, at: string): void => {
+      const bytes = imageOf(n);
+      site.bench.disk.upstream.set(`sim:${n}`, bytes);
+      const payloads = [{ image: { digest: sha256(bytes), size: bytes.length }, uri: at }];
+      const components = [{ id: [Uint8Array.of(0)], payloads }];
+      const envelope = site.update({ sequenceNumber: n, classIds: [A], components });
+      expect(site.bench.publishEnvelope(envelope, `sim:${n}`, { alias: "fw" })?.kind).toBe("published");
+    };
+    publish(1, "/fw");
+    expect([site.manifestOf(A, 1), site.given(1, "e", "trigger")]).toEqual(["2.05", "given"]);
+    publish(2, uri(2));
+    site.both(() => {
+      expect([site.manifestOf(A, 1), site.manifestOf(A, 2)]).toEqual(["4.04", "2.05"]);
+      // Who reads no manifest is given the image by its own path.
+      expect([site.given(1), site.given(1, "e", "trigger")]).toEqual(["given", "uri-not-served"]);
+    });
+  });
+});
