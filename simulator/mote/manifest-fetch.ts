@@ -1,27 +1,45 @@
-import type { Verifier } from "../../src/codec/cose.ts";
 import type { ClientEvent } from "../../src/coap/request.ts";
-import { manifestPath, releasePath } from "../../src/gateway/catalogue.ts";
+import { manifestPath, releasePath, transferPath } from "../../src/gateway/catalogue.ts";
 import type { Crypto } from "../../src/ports/crypto.ts";
 import { openRelease, type Release, type ReleaseImage } from "../../src/suit/release.ts";
+import { anchorsOf, type DeviceTrust } from "../../src/suit/trust.ts";
 import type { BlockFetch } from "../../src/transfer/block-fetch.ts";
 import { bytesEqual, toHex } from "../../src/util/bytes.ts";
 import { EnvelopeFetch } from "./envelope-fetch.ts";
+import { handedOver, isPermitted, type SealedTrust } from "./sealed-trust.ts";
 
 export type ManifestEvent =
   /** The envelope is there; `verify` says what it is, which takes a while. */
   { readonly kind: "fetched" } | { readonly kind: "failed"; readonly reason: string };
 
+export interface ManifestParts {
+  readonly crypto: Crypto;
+  readonly classId: Uint8Array;
+  readonly trust: DeviceTrust;
+  /** What a factory sealed, of a device that had one: it follows hand-overs, and holds signers to their rights. */
+  readonly sealed: SealedTrust | undefined;
+  readonly newFetch: (path: readonly string[]) => BlockFetch;
+}
+
 /** The manifest by which a LwM2M client knows what it was given: believed once an anchor's signature says so. */
 export class ManifestFetch {
-  readonly #fetch: EnvelopeFetch;
+  readonly #parts: ManifestParts;
   /** It is asked for by the image, and not as what the class is offered now. */
   readonly isByImage: boolean;
+  readonly #path: readonly string[];
+  #trust: DeviceTrust;
+  /** Of the next hand-over, which may name others than it believes now; or of the manifest. */
+  #fetch: EnvelopeFetch;
+  #asksHandOver: boolean;
   #envelope: Uint8Array | undefined;
 
-  constructor(newFetch: (path: readonly string[]) => BlockFetch, classId: Uint8Array, digest?: Uint8Array) {
+  constructor(parts: ManifestParts, digest?: Uint8Array) {
+    this.#parts = parts;
+    this.#trust = parts.trust;
     this.isByImage = digest !== undefined;
-    const path = digest === undefined ? manifestPath(classId, "00") : releasePath(classId, digest);
-    this.#fetch = new EnvelopeFetch(newFetch(path));
+    this.#path = digest === undefined ? manifestPath(parts.classId, "00") : releasePath(parts.classId, digest);
+    this.#asksHandOver = parts.sealed !== undefined;
+    this.#fetch = this.#newFetch();
   }
 
   start(nowUs: number): void {
@@ -38,18 +56,41 @@ export class ManifestFetch {
 
   handleEvent(nowUs: number, clientEvent: ClientEvent): ManifestEvent | undefined {
     const event = this.#fetch.handleEvent(nowUs, clientEvent);
-    if (event?.kind !== "fetched") return event && { kind: "failed", reason: `manifest-${event.reason}` };
+    if (event === undefined) return undefined;
+    if (this.#asksHandOver) {
+      if (event.kind === "fetched") this.#follow(event.envelope);
+      else this.#asksHandOver = false; // there is no further one
+      this.#fetch = this.#newFetch();
+      this.start(nowUs);
+      return undefined;
+    }
+    if (event.kind !== "fetched") return { kind: "failed", reason: `manifest-${event.reason}` };
     this.#envelope = event.envelope;
     return { kind: "fetched" };
   }
 
+  #newFetch(): EnvelopeFetch {
+    const { newFetch, classId } = this.#parts;
+    return new EnvelopeFetch(newFetch(this.#asksHandOver ? transferPath(classId, this.#trust.epoch + 1) : this.#path));
+  }
+
+  #follow(envelope: Uint8Array): void {
+    const { crypto, classId, sealed } = this.#parts;
+    const next = handedOver(crypto, envelope, this.#trust, { vendorId: sealed!.vendorId, classId });
+    this.#asksHandOver = next !== undefined && sealed!.keep(next);
+    if (this.#asksHandOver) this.#trust = next!;
+  }
+
   /** The release that is meant, or why it is none for this mote. */
-  verify(crypto: Crypto, anchors: readonly Verifier[], classId: Uint8Array, slotBytes: number): Release | string {
-    if (this.#envelope === undefined) return "manifest-missing";
-    const opened = openRelease(crypto, this.#envelope, { anchors });
+  verify(slotBytes: number): Release | string {
+    const { crypto, classId, sealed } = this.#parts;
+    const envelope = this.#envelope;
+    if (envelope === undefined) return "manifest-missing";
     this.#envelope = undefined;
+    const opened = openRelease(crypto, envelope, { anchors: anchorsOf(this.#trust) });
     if (!opened.ok) return opened.reason;
     if (!opened.release.classIds.some((id) => bytesEqual(id, classId))) return "class-mismatch";
+    if (sealed !== undefined && !isPermitted(crypto, envelope, this.#trust, classId)) return "unauthorized";
     return opened.release.images.every(({ size }) => size > slotBytes) ? "image-larger-than-slot" : opened.release;
   }
 }

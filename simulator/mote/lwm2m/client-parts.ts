@@ -10,6 +10,7 @@ import type { RetryPolicy } from "../../../src/transfer/block-fetch.ts";
 import type { Flash } from "../flash.ts";
 import type { Layout } from "../layout.ts";
 import type { CpuCosts } from "../profile.ts";
+import type { SealedTrust } from "../sealed-trust.ts";
 import type { Behaviour } from "./behaviour.ts";
 
 /** How a client sleeps (LwM2M 1.1 Core, section 6.5). */
@@ -28,7 +29,8 @@ export interface ClientParts {
   readonly crypto: Crypto;
   readonly random: Random;
   readonly metrics: Metrics;
-  readonly anchors: readonly Verifier[];
+  /** Keys that may sign for it, or what its factory sealed. */
+  readonly anchors: readonly Verifier[] | Omit<SealedTrust, "keep">;
   readonly classId: Uint8Array;
   readonly server: PeerAddress;
   /** Who tells it first which server to register with; it is told `server` in the factory when absent. */
@@ -48,4 +50,6 @@ export interface ClientParts {
   readonly onCpu: (us: number) => void;
   /** The radio is needed from now on, or not. */
   readonly onRadio: (nowUs: number, on: boolean) => void;
+  /** Resource 5 of the Device object: from its next boot on it believes nobody. */
+  readonly onFactoryReset: () => void;
 }

@@ -5,11 +5,14 @@ import { Firmware } from "../../../src/lwm2m/firmware.ts";
 import type { Path } from "../../../src/lwm2m/path.ts";
 import type { PeerAddress, Transmit } from "../../../src/ports/datagram.ts";
 import { BlockFetch } from "../../../src/transfer/block-fetch.ts";
+import { trustOf, type DeviceTrust } from "../../../src/suit/trust.ts";
 import { earlier } from "../../../src/util/deadline.ts";
 import { boot, type BootResult } from "../bootloader.ts";
 import { confirmSlot } from "../layout.ts";
 import { BootstrapClient } from "./bootstrap.ts";
 import { FirmwareObject } from "./firmware-object.ts";
+import type { ManifestParts } from "../manifest-fetch.ts";
+import { readTrust, writeTrust } from "../trust-store.ts";
 import type { ClientParts } from "./client-parts.ts";
 import { ObjectTree, type ObjectInstance } from "./objects.ts";
 import { RegistrationClient } from "./registration-client.ts";
@@ -148,8 +151,7 @@ export class Lwm2mClient {
   }
 
   #newFirmware(booted: BootResult): FirmwareObject {
-    const { flash, layout, crypto, anchors, classId, behaviour, szx, costs, onCpu, server, random, object } =
-      this.#parts;
+    const { flash, layout, crypto, behaviour, szx, costs, onCpu, random, object } = this.#parts;
     const newFetch = (download: BlockDownload, peer: PeerAddress): BlockFetch =>
       new BlockFetch({
         endpoint: this.#endpoint,
@@ -162,19 +164,25 @@ export class Lwm2mClient {
       flash,
       layout,
       crypto,
-      anchors,
-      classId,
+      manifest: () => this.#manifestParts((path) => newFetch(new BlockDownload({ path, szx }), this.#parts.server)),
       behaviour,
       szx,
       booted,
       onCpu,
       newFetch,
-      newManifestFetch: (path) => newFetch(new BlockDownload({ path, szx }), server),
       costs,
       changed: (nowUs, resource) => {
         for (const path of [object, [...object, resource]]) this.#endpoint.notify(nowUs, `/${path.join("/")}`);
       },
     });
+  }
+
+  #manifestParts(newFetch: ManifestParts["newFetch"]): ManifestParts {
+    const { anchors, flash, layout, crypto, classId } = this.#parts;
+    if (!("trust" in anchors)) return { crypto, classId, newFetch, trust: trustOf(anchors), sealed: undefined };
+    const keep = (trust: DeviceTrust): boolean => writeTrust(flash, layout, trust) !== undefined;
+    const trust = readTrust(flash, layout) ?? anchors.trust;
+    return { crypto, classId, newFetch, trust, sealed: { ...anchors, keep } };
   }
 
   #instances(object: Path, boots: number): ObjectInstance[] {
@@ -212,7 +220,8 @@ export class Lwm2mClient {
           16: binding,
         }),
         execute: (nowUs, resource) => {
-          if (resource !== 4) return Code.METHOD_NOT_ALLOWED;
+          if (resource !== 4 && resource !== 5) return Code.METHOD_NOT_ALLOWED;
+          if (resource === 5) this.#parts.onFactoryReset();
           if (firmware !== undefined) firmware.rebootUs = nowUs + 200_000;
           return Code.CHANGED;
         },

@@ -3,7 +3,6 @@ import type { BlockDownload } from "../../../src/coap/blockwise/block2-client.ts
 import { encodeUint, uintOption } from "../../../src/coap/message.ts";
 import { Code, Option } from "../../../src/coap/numbers.ts";
 import type { ClientEvent, CoapResponse, IncomingRequest } from "../../../src/coap/request.ts";
-import type { Verifier } from "../../../src/codec/cose.ts";
 import { Firmware, State } from "../../../src/lwm2m/firmware.ts";
 import type { Path } from "../../../src/lwm2m/path.ts";
 import type { Reading } from "../../../src/lwm2m/reading.ts";
@@ -15,7 +14,7 @@ import { earlier } from "../../../src/util/deadline.ts";
 import { goesOnTo, type BootResult } from "../bootloader.ts";
 import type { Flash } from "../flash.ts";
 import { writeSlotInfo, type Layout, type SlotInfo } from "../layout.ts";
-import { imageIn, ManifestFetch } from "../manifest-fetch.ts";
+import { imageIn, ManifestFetch, type ManifestParts } from "../manifest-fetch.ts";
 import type { CpuCosts } from "../profile.ts";
 import { SlotWriter } from "../slot-writer.ts";
 import { Work } from "../work.ts";
@@ -42,15 +41,13 @@ export interface FirmwareParts {
   readonly flash: Flash;
   readonly layout: Layout;
   readonly crypto: Crypto;
-  readonly anchors: readonly Verifier[];
-  readonly classId: Uint8Array;
+  readonly manifest: () => ManifestParts;
   readonly behaviour: Behaviour;
   readonly szx: Szx;
   readonly booted: BootResult;
   readonly costs: CpuCosts;
   readonly onCpu: (us: number) => void;
   readonly newFetch: (download: BlockDownload, peer: PeerAddress) => BlockFetch;
-  readonly newManifestFetch: (path: readonly string[]) => BlockFetch;
   /** A resource has another value. */
   readonly changed: (nowUs: number, resource: number) => void;
 }
@@ -331,14 +328,14 @@ export class FirmwareObject {
 
   /** All of it is there: what is it? */
   #verify(nowUs: number, digest?: Uint8Array): void {
-    const { classId, newManifestFetch } = this.#parts;
-    this.#manifest = new ManifestFetch(newManifestFetch, classId, digest);
+    this.#manifest = new ManifestFetch(this.#parts.manifest(), digest);
     this.#manifest.start(nowUs);
   }
 
   #verified(nowUs: number): void {
-    const { crypto, anchors, classId, layout, booted } = this.#parts;
-    const release = this.#manifest?.verify(crypto, anchors, classId, layout.slotBytes);
+    const { crypto, layout, booted, manifest } = this.#parts;
+    const { classId } = manifest();
+    const release = this.#manifest?.verify(layout.slotBytes);
     if (release === undefined || this.#writer === undefined) return;
     const image =
       typeof release === "string" ? undefined : imageIn(release, crypto.sha256(this.#writer.read()), classId);

@@ -41,6 +41,8 @@ export class Lwm2mMote {
   boots = 0;
   /** It is never heard of again. */
   gone = false;
+  /** Its life is over: it believes nobody. */
+  #isReset = false;
   readonly #past = { bytes: 0, resumes: 0, retransmitted: 0, repeated: 0 };
 
   constructor(parts: Lwm2mMoteParts) {
@@ -140,6 +142,7 @@ export class Lwm2mMote {
     return new Lwm2mClient(
       {
         ...parts,
+        anchors: this.#isReset ? [] : parts.anchors,
         flash: this.flash,
         layout: this.layout,
         metrics: this.counters,
@@ -147,6 +150,10 @@ export class Lwm2mMote {
         costs: costsOf(profile),
         onCpu: (us) => onBusy?.("cpu", us),
         onRadio: (nowUs, on) => onRadio?.(nowUs, on),
+        onFactoryReset: () => {
+          for (const address of this.layout.trustAddress) this.flash.erase(address);
+          this.#isReset = true;
+        },
       },
       this.boots,
     );

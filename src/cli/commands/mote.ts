@@ -1,7 +1,6 @@
 import { existsSync, readFileSync } from "node:fs";
 import type { Command } from "commander";
 import { systemRandom } from "../../adapters/system.ts";
-import type { Verifier } from "../../codec/cose.ts";
 import { szxOf } from "../../coap/blockwise/block.ts";
 import { DEFAULT_PARAMETERS } from "../../coap/parameters.ts";
 import { nobleCrypto } from "../../crypto/noble-crypto.ts";
@@ -9,6 +8,7 @@ import { STATE_NAMES } from "../../lwm2m/firmware.ts";
 import { parsePath } from "../../lwm2m/path.ts";
 import { toHex, utf8 } from "../../util/bytes.ts";
 import { SeededRandom } from "../../../simulator/engine/random.ts";
+import type { ClientParts } from "../../../simulator/mote/lwm2m/client-parts.ts";
 import { BEHAVIOURS } from "../../../simulator/mote/lwm2m/behaviour.ts";
 import { Lwm2mMote } from "../../../simulator/mote/lwm2m/lwm2m-mote.ts";
 import { parseCoapUri, resolvePeer } from "../coap-uri.ts";
@@ -110,7 +110,7 @@ async function run(options: MoteOptions): Promise<void> {
 interface Identity {
   readonly endpoint: string;
   readonly classId: Uint8Array;
-  readonly anchors: readonly Verifier[];
+  readonly anchors: ClientParts["anchors"];
 }
 
 function identitiesOf(options: MoteOptions, count: number): Identity[] {
@@ -133,10 +133,10 @@ function identitiesOf(options: MoteOptions, count: number): Identity[] {
 function factoryMade(file: string, count: number): Identity[] {
   const made = readFlash(file);
   if (made.length < count) throw usageError("bad-count", `${file} has ${made.length} devices, not ${count}`);
-  return made.slice(0, count).map(({ kid, classId, trust }) => ({
+  return made.slice(0, count).map(({ kid, classId, vendorId, trust }) => ({
     endpoint: toHex(kid),
     classId,
-    anchors: trust.authorities,
+    anchors: { vendorId, trust },
   }));
 }
 

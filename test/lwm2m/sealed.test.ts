@@ -1,0 +1,114 @@
+import { describe, expect, it } from "vitest";
+import { nodeCrypto } from "../../src/adapters/node-crypto.ts";
+import { uriPath } from "../../src/coap/options.ts";
+import { imagePath } from "../../src/gateway/catalogue.ts";
+import { keyRecord } from "../../src/lifecycle/classes.ts";
+import type { PrivateKey } from "../../src/ports/crypto.ts";
+import { signEnvelope } from "../../src/suit/author.ts";
+import { buildEnvelope } from "../../src/suit/build.ts";
+import { transferUpdate, trustOf, type DeviceTrust } from "../../src/suit/trust.ts";
+import { toHex, utf8 } from "../../src/util/bytes.ts";
+import { decoded } from "../support/coap-get.ts";
+import { author, classId, makeImage, sign, vendorId } from "../support/gateway.ts";
+import { Lwm2mSite } from "../support/lwm2m-site.ts";
+import { keyOf, signedUpdate } from "../support/trust-bench.ts";
+
+const [K2, K3, OPERATOR] = [2, 3, 4].map(keyOf) as [PrivateKey, PrivateKey, PrivateKey];
+const image = makeImage(9, 1_500);
+const digest = nodeCrypto.sha256(image);
+const plain = trustOf([author.publicKey]);
+
+/** A client that a factory sealed, at a gateway. */
+function siteWith(trust: DeviceTrust): Lwm2mSite {
+  const site = new Lwm2mSite();
+  site.addMote("m", {}, { anchors: { vendorId, trust } });
+  site.bench.run(2);
+  return site;
+}
+
+/** Publishes what is signed so; how the client's update to it ends. */
+function updated(site: Lwm2mSite, envelope: Uint8Array): string {
+  site.bench.disk.upstream.set("sim:9", image);
+  expect(site.bench.publishEnvelope(envelope, "sim:9")).toMatchObject({ kind: "published" });
+  site.update("m", { force: true }, { digest: toHex(digest), size: image.length, version: "9.0.0" });
+  site.settle(["m"]);
+  const { state, reason } = site.job("m");
+  return state === "succeeded" ? state : `${state} ${reason}`;
+}
+
+const nine = (): Uint8Array => sign(image, 9, { version: "9.0.0" });
+
+function signedBy(key: PrivateKey, sequenceNumber: number): Uint8Array {
+  const payloads = [{ image: { digest, size: image.length }, uri: `/${imagePath(digest).join("/")}` }];
+  const components = [{ id: [Uint8Array.of(0)], payloads, version: "9.0.0" }];
+  return signedUpdate({ sequenceNumber, components }, key);
+}
+
+/** The class goes from its author to K2, and on to K3. */
+function handOver(site: Lwm2mSite): void {
+  const { loop, gateway } = site.bench;
+  const definition = {
+    ...{ id: toHex(classId), vendorId: toHex(vendorId), name: "sensor", escrow: [], operators: [], epoch: 0 },
+    hardware: { rng: true, rtc: true, slots: 2, recoveryImage: false, ramBytes: 262_144 },
+    authorities: [{ ...keyRecord(author.publicKey), name: "author" }],
+  };
+  const told: boolean[] = [];
+  const tell = ({ ok }: { readonly ok: boolean }): void => void told.push(ok);
+  loop.call((nowUs) => gateway.desk.submit(nowUs, "o", { kind: "class-defined", definition }, tell));
+  site.bench.run(1);
+  for (const [by, to] of [
+    [author, K2],
+    [K2, K3],
+  ] as const) {
+    const transfer = { epoch: told.length, authorities: [to.publicKey] };
+    const built = buildEnvelope(nodeCrypto, transferUpdate(vendorId, [classId], transfer));
+    const envelope = signEnvelope(nodeCrypto, by, built);
+    loop.call((nowUs) => gateway.desk.transfer(nowUs, "o", toHex(classId), envelope, [], tell));
+    site.bench.run(1);
+  }
+  expect(told).toEqual([true, true, true]);
+}
+
+describe("a client with what its factory sealed", () => {
+  it("takes what its authority has signed", () => {
+    expect(updated(siteWith(plain), nine())).toBe("succeeded");
+  });
+
+  it("not what is beyond that authority's rights, whatever the gateway gives it", () => {
+    const rights = [{ component: [utf8("radio")] }];
+    const trust = trustOf([{ ...author.publicKey, rights }]);
+    expect(updated(siteWith(trust), nine())).toBe("failed result-5");
+  });
+
+  it("not without its operator's countersignature", () => {
+    const trust = { ...plain, operators: [OPERATOR.publicKey] };
+    expect(updated(siteWith(trust), nine())).toBe("failed result-5");
+    expect(updated(siteWith(trust), signEnvelope(nodeCrypto, OPERATOR, nine()))).toBe("succeeded");
+  });
+
+  it("follows hand-overs, one after the other, before it believes a manifest; and remembers", () => {
+    const site = siteWith(plain);
+    handOver(site);
+    const asked = new Set<string>();
+    site.fate = ({ from, bytes }) => {
+      const path = uriPath(decoded(bytes).options) ?? [];
+      if (from === "mote" && path[0] === "t") asked.add(path[2]!);
+      return 1;
+    };
+    expect(updated(site, signedBy(K3, 9))).toBe("succeeded");
+    expect([...asked]).toEqual(["1", "2", "3"]);
+    site.rebootMote("m");
+    asked.clear();
+    expect(updated(site, signedBy(K3, 10))).toBe("succeeded");
+    expect([...asked]).toEqual(["3"]);
+  });
+
+  it("believes nobody behind a factory reset (Device object, resource 5)", () => {
+    const site = siteWith(plain);
+    const { operations } = site.bench.gateway.devices;
+    site.bench.loop.call(() => operations.submit("m", { operation: "execute", path: "/3/0/5" }, {}, () => {}));
+    site.bench.run(10);
+    expect(site.mote("m").boots).toBe(2);
+    expect(updated(site, nine())).toBe("failed result-5");
+  });
+});
