@@ -1,4 +1,4 @@
-import { hasEnded, isOver } from "./record.ts";
+import { hasEnded, isOver, type GroupRecord } from "./record.ts";
 import type { RolloutHolder, Step } from "./step.ts";
 import { GROUP } from "./states.ts";
 import { isComplete } from "./thresholds.ts";
@@ -91,11 +91,20 @@ function retry(holder: RolloutHolder, step: Step): void {
     if (step.moveMember(member, "retry", change) !== undefined) again.add(member.group);
     else if (!isOver(member)) again.add(member.group);
   }
+  // Group by group, as it began: one that was let go on over its failures has still to show that it succeeds.
+  let isHeldBack = false;
   const groups = record.groups.map((group, i) => {
-    if (!again.has(i) || group.state === "scheduled") return group;
-    return Object.assign({}, group, { state: GROUP.next(group.state, "retry") ?? group.state, tolerated: 0 });
+    const isConcerned = (again.has(i) || !group.passed) && group.state !== "scheduled";
+    const own = isConcerned ? retriedGroup(group, isHeldBack) : group;
+    isHeldBack ||= !own.passed;
+    return own;
   });
   step.change({ groups, endedMs: undefined, barrierFellMs: undefined });
+}
+
+function retriedGroup(group: GroupRecord, isHeldBack: boolean): GroupRecord {
+  const state = GROUP.next(group.state, isHeldBack ? "hold" : "retry") ?? group.state;
+  return { ...group, state, tolerated: 0, passed: group.passed && group.accepted !== true, accepted: undefined };
 }
 
 /** Those that wait are not commanded; the updates of the others are cancelled where it is not too late. */

@@ -224,13 +224,20 @@ export class Rollout implements RolloutHolder {
   #groups(step: Step): void {
     const { spec } = this.record;
     for (let i = 0; i < spec.groups.length && this.record.state === "running"; i++) {
-      if (this.record.groups[i]!.state === "scheduled" && (i === 0 || this.record.groups[i - 1]!.passed)) {
+      const { groups } = this.record;
+      if (groups[i]!.state === "scheduled" && groups.slice(0, i).every(({ passed }) => passed)) {
         this.#changeGroup(step, i, { state: "running", startedMs: step.nowMs });
-        const why = i === 0 ? "it is the first one" : `${spec.groups[i - 1]!.name} has reached its success threshold`;
-        step.decide(BY, "group-started", why, { group: i });
+        step.decide(BY, "group-started", this.#whyStarted(i), { group: i });
       }
       if (this.record.groups[i]!.state === "running") this.#judge(step, i);
     }
+  }
+
+  #whyStarted(i: number): string {
+    if (i === 0) return "it is the first one";
+    const { name } = this.record.spec.groups[i - 1]!;
+    const isAccepted = this.record.groups[i - 1]!.accepted === true;
+    return `${name} ${isAccepted ? "was let go on over its failures" : "has reached its success threshold"}`;
   }
 
   #judge(step: Step, i: number): void {

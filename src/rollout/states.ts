@@ -49,7 +49,7 @@ export const ROLLOUT: StateTable<RolloutState, RolloutEvent> = new StateTable("R
 ]);
 
 export type GroupState = "scheduled" | "running" | "error" | "finished";
-export type GroupEvent = "start" | "error" | "resume" | "over" | "retry" | "join";
+export type GroupEvent = "start" | "error" | "resume" | "over" | "retry" | "hold" | "join";
 
 /** One group of a rollout. */
 export const GROUP: StateTable<GroupState, GroupEvent> = new StateTable("Rollout group", "scheduled", [
@@ -61,6 +61,9 @@ export const GROUP: StateTable<GroupState, GroupEvent> = new StateTable("Rollout
   ["finished", "retry", "running", "devices of it are tried once more"],
   ["finished", "join", "running", "a device has turned up later, in a rollout that takes it in"],
   ["error", "retry", "running", "devices of it are tried once more"],
+  ["finished", "hold", "scheduled", "devices of it are tried once more, behind those of a group before it"],
+  ["error", "hold", "scheduled", "devices of it are tried once more, behind those of a group before it"],
+  ["running", "hold", "scheduled", "devices of it are tried once more, behind those of a group before it"],
 ]);
 
 export type MemberState = "pending" | "commanded" | "downloaded" | "succeeded" | "failed" | "skipped" | "cancelled";

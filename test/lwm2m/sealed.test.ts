@@ -48,7 +48,12 @@ function signedBy(key: PrivateKey, sequenceNumber: number): Uint8Array {
 function handOver(site: Lwm2mSite): void {
   const { loop, gateway } = site.bench;
   const definition = {
-    ...{ id: toHex(classId), vendorId: toHex(vendorId), name: "sensor", escrow: [], operators: [], epoch: 0 },
+    id: toHex(classId),
+    vendorId: toHex(vendorId),
+    name: "sensor",
+    escrow: [],
+    operators: [],
+    epoch: 0,
     hardware: { rng: true, rtc: true, slots: 2, recoveryImage: false, ramBytes: 262_144 },
     authorities: [{ ...keyRecord(author.publicKey), name: "author" }],
   };
