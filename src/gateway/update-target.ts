@@ -56,6 +56,18 @@ export function updateTarget(
   return componentOf(listing, one, given);
 }
 
+/**
+ * What an operator should know who goes back to an image that another release has taken the place of: devices that look at
+ * sequence numbers take none that is not higher (draft -37 section 6.3).
+ */
+export function wentBack({ listings, replaced }: Nameable, digest: string): string | undefined {
+  const has = ({ images }: Listing): boolean => images.some((image) => image.digest === digest);
+  const old = listings.some(has) ? undefined : replaced.find(has)?.release;
+  const now = old && listings.find(({ release }) => release.key === old.key)?.release;
+  if (old === undefined || now === undefined) return undefined;
+  return `image ${digest.slice(0, 12)} is of number ${old.sequenceNumber}, and ${now.sequenceNumber} is on offer: devices that read manifests refuse to go back to it; for them sign it again, with a number above ${now.sequenceNumber}`;
+}
+
 /** A release that may be meant, and which of its images are, where the name is of some. */
 interface Meant {
   readonly listing: Listing;

@@ -3,7 +3,8 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { z } from "zod";
 import type { Gateway } from "../gateway/gateway.ts";
 import { ROLLOUT_COMMANDS } from "../rollout/operator.ts";
-import type { Decision, GroupRecord, Member } from "../rollout/record.ts";
+import { wentBack, type Nameable } from "../gateway/update-target.ts";
+import { hasEnded, type Decision, type GroupRecord, type Member } from "../rollout/record.ts";
 import { MEMBER, ROLLOUT } from "../rollout/states.ts";
 import type { Counts } from "../rollout/members.ts";
 import type { Rollout } from "../rollout/rollout.ts";
@@ -32,6 +33,8 @@ export interface RolloutView {
   readonly groups: readonly (Omit<GroupSpec, "filter"> &
     Pick<GroupRecord, "state" | "passed"> & { readonly total: number; readonly devices: Counts })[];
   readonly spec: RolloutSpec;
+  /** What an operator should know before it starts, or while it runs. */
+  readonly warnings: readonly string[];
   /** What the simulator said before, beside what happened; null where nobody asked it. */
   readonly prediction: Prediction | null;
 }
@@ -87,7 +90,10 @@ async function answer(
   if (!result.ok) return refuse(reply, STATUS[result.reason] ?? 409, result.reason, result.detail);
   const rollout = gateway.fleet.rollouts.get(result.record.id);
   if (rollout === undefined) return reply.code(204).send();
-  return reply.code(status).header("etag", etagOf(rollout.record)).send(viewOf(rollout, predict));
+  return reply
+    .code(status)
+    .header("etag", etagOf(rollout.record))
+    .send(viewOf(rollout, predict, () => gateway.nameable()));
 }
 
 const unknown = async (reply: FastifyReply, id: string): Promise<FastifyReply> =>
@@ -101,7 +107,8 @@ function addLists(app: FastifyInstance, { gateway, predict }: RolloutsControl): 
     async ({ query }, reply) => {
       const all = [...rollouts.all()].filter(({ record }) => query.state === undefined || record.state === query.state);
       const key = ({ record }: Rollout): string => `${String(record.createdMs).padStart(16, "0")}/${record.id}`;
-      return paged(reply, all, key, query, (one) => viewOf(one, predict));
+      let known: Nameable | undefined;
+      return paged(reply, all, key, query, (one) => viewOf(one, predict, () => (known ??= gateway.nameable())));
     },
   );
   app.get<Named>(
@@ -110,7 +117,7 @@ function addLists(app: FastifyInstance, { gateway, predict }: RolloutsControl): 
     async ({ params: { id } }, reply) => {
       const rollout = rollouts.get(id);
       if (rollout === undefined) return unknown(reply, id);
-      return reply.header("etag", etagOf(rollout.record)).send(viewOf(rollout, predict));
+      return reply.header("etag", etagOf(rollout.record)).send(viewOf(rollout, predict, () => gateway.nameable()));
     },
   );
   app.get<Named & { Querystring: z.infer<typeof DevicesQuery> }>(
@@ -237,7 +244,7 @@ function addPlanning(app: FastifyInstance, { gateway, predict }: RolloutsControl
       const prediction = await predict.plan(spec);
       return prediction === "busy"
         ? refuse(reply, 503, "simulator-busy", "it simulates other rollouts just now: ask again later")
-        : prediction;
+        : { ...prediction, warnings: warningsOf(spec, gateway.nameable()) };
     },
   );
 }
@@ -267,7 +274,11 @@ export function revisionOf({ headers }: FastifyRequest): number | undefined | "b
 
 const at = (ms: number | undefined): string | null => (ms === undefined ? null : isoTime(Math.floor(ms / 1_000)));
 
-function viewOf(rollout: Rollout, predict: Predictor | undefined): RolloutView {
+const warningsOf = ({ components }: RolloutSpec, nameable: Nameable): string[] =>
+  components.flatMap(({ digest }) => wentBack(nameable, digest) ?? []);
+
+/** `nameable`: asked for where somebody may still heed a warning. */
+function viewOf(rollout: Rollout, predict: Predictor | undefined, nameable: () => Nameable): RolloutView {
   const { record, members } = rollout;
   const { id, spec, state, reason, revision, createdBy, approvedBy, createdMs, startedMs, endedMs } = record;
   const devices = {} as Record<string, number>;
@@ -293,6 +304,7 @@ function viewOf(rollout: Rollout, predict: Predictor | undefined): RolloutView {
       devices: { ...members.counts(i) },
     })),
     spec,
+    warnings: hasEnded(record) ? [] : warningsOf(spec, nameable()),
     prediction: predict?.of(record) ?? null,
   };
 }

@@ -51,7 +51,7 @@ const RESULTS: readonly ResultMeaning[] = [
   meaning("connection lost", "try again: what has arrived is kept where the device keeps it", true),
   meaning(
     "integrity failure",
-    "compare the image's digest with the author's; then try again, or deliver it another way",
+    "where the device reads manifests: its image is older than what it runs, or nobody that it believes has signed it; else compare the image's digest with the author's, and try again",
     true,
   ),
   meaning("unsupported package type", "publish the image in the format that this device's bootloader takes"),

@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import { beforeAll, describe, expect, it } from "vitest";
 import { parse } from "yaml";
 import { ApiBench } from "../support/api.ts";
+import { makeImage } from "../support/gateway.ts";
 import { Lwm2mSite } from "../support/lwm2m-site.ts";
 
 const body = (change: object = {}): object => ({
@@ -26,6 +27,7 @@ interface View {
   state: string;
   reason: string;
   revision: number;
+  warnings: string[];
   devices: Record<string, number>;
 }
 
@@ -98,6 +100,22 @@ describe("rollouts by HTTP", () => {
     await api.start(); // what was answered is forgotten; the rollout is there
     const later = await api.ask("POST", "/v1/rollouts", body({ name: "once" }), { headers });
     expect((later.json as View).id).toBe((first.json as View).id);
+  });
+
+  it("warns who goes back to an image that another release has taken the place of", async () => {
+    const own = await ApiBench.open(new Lwm2mSite());
+    const { bench } = own.site;
+    const post = async (version: string): Promise<unknown> =>
+      ((await own.ask("POST", "/v1/rollouts", { name: "back", components: [{ image: version }] })).json as View)
+        .warnings;
+    expect(await post("2.0.0")).toEqual([]);
+    bench.publish(makeImage(6, 500), 3, { change: { version: "3.0.0" } });
+    expect(await post("3.0.0")).toEqual([]);
+    expect(await post("2.0.0")).toEqual([
+      expect.stringMatching(/is of number 2, and 3 is on offer: devices that read/),
+    ]);
+    const { items } = (await own.ask("GET", "/v1/rollouts")).json as { items: View[] };
+    expect(items.map(({ warnings }) => warnings.length).toSorted()).toEqual([0, 1, 1]);
   });
 
   it("lists page by page, each once", async () => {

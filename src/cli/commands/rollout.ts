@@ -9,6 +9,7 @@ import { isoTime } from "../../util/iso-time.ts";
 import { callGateway, readPages } from "../control-client.ts";
 import { gatewayOptions } from "../gateway-options.ts";
 import { ExitCode, usageError, UserError, whyUnreadable } from "../errors.ts";
+import { happened, printComparison, printPrediction } from "../rollout-report.ts";
 import { Progress } from "../progress.ts";
 import { formatTable } from "../table.ts";
 
@@ -53,6 +54,7 @@ function addCreating(group: Command): void {
       const view = await create(file, options);
       if (options.json === true) console.log(JSON.stringify(view));
       else console.log(`${view.id}: ${view.name} is ${view.state}\nnext: ${nextOf(view, options)}`);
+      warn(view, options);
     });
   onGateway(group.command("start <file|id>"))
     .description("start a rollout; a file is created first. Watches it until it is over, or pauses")
@@ -70,9 +72,10 @@ function addCreating(group: Command): void {
     .description("run a rollout in the simulator over the fleet as it was measured; nothing is changed")
     .action(async (file: string, options: Options) => {
       if (options.json !== true) console.error("simulating the fleet eight times, which may take a minute or two…");
-      const prediction = (await call(options, "POST", "/v1/rollouts/plan", readYaml(file))) as Prediction;
+      const prediction = (await call(options, "POST", "/v1/rollouts/plan", readYaml(file))) as Prediction & Warned;
       if (options.json === true) console.log(JSON.stringify(prediction));
       else printPrediction(prediction);
+      warn(prediction, options);
     });
   onGateway(group.command("rollback <id>"))
     .description("create a rollout that brings another image to those that this one has updated")
@@ -82,6 +85,7 @@ function addCreating(group: Command): void {
       const view = await rollback(id, options);
       if (options.json === true) console.log(JSON.stringify(view));
       else console.log(`${view.id}: ${view.name} is ${view.state}\nnext: ${nextOf(view, options)}`);
+      warn(view, options);
     });
 }
 
@@ -159,11 +163,13 @@ function addReading(group: Command): void {
       const view = await find(given, options);
       const { id } = view;
       const decisions = await readPages<Decision>(options.state, `${path(id)}/decisions`);
-      if (options.json === true) return console.log(JSON.stringify({ ...view, decisions }));
+      const done = await readPages<Member>(options.state, `${path(id)}/devices?state=succeeded`);
+      const outcome = happened(view, decisions, done) ?? null;
+      if (options.json === true) return console.log(JSON.stringify({ ...view, decisions, happened: outcome }));
       print(view, options);
       for (const { atMs, by, what, why } of decisions)
         console.log(`  ${isoTime(Math.floor(atMs / 1_000))}  ${what}: ${why} (${by})`);
-      if (view.prediction !== null) comparePrediction(view, view.prediction);
+      if (view.prediction !== null) printComparison(view.prediction, outcome ?? undefined);
       return undefined;
     });
   onGateway(group.command("devices <id>"))
@@ -187,6 +193,12 @@ function addReading(group: Command): void {
       ]);
       return console.log(formatTable(["device", "group", "state", "attempt", "why", "in full"], rows));
     });
+}
+
+type Warned = Pick<RolloutView, "warnings">;
+
+function warn({ warnings }: Warned, { json }: Options): void {
+  if (json !== true) for (const text of warnings) console.error(`warning: ${text}`);
 }
 
 const path = (id: string): string => `/v1/rollouts/${encodeURIComponent(id)}`;
@@ -272,6 +284,7 @@ function print(view: RolloutView, options: Options): void {
   console.log(
     formatTable(["group", "state", "devices", "succeeded", "failed", "at it", "downloaded", "waiting"], rows),
   );
+  warn(view, options);
   const next = nextOf(view, options);
   if (next !== "") console.log(`next: ${next}`);
   return undefined;
@@ -286,37 +299,4 @@ function nextOf({ id, state, reason }: RolloutView, options: Options): string {
   if (state === "paused")
     return `blockferry rollout devices ${id} --in failed${tail}, then resume, retry, stop or cancel it`;
   return "";
-}
-
-const interval = ({ value, low, high }: Prediction["durationS"], unit: string): string =>
-  `${round(value)} ${unit} (90 of 100 between ${round(low)} and ${round(high)})`;
-const round = (value: number): string => (value >= 100 ? value.toFixed(0) : value.toPrecision(3));
-
-function printPrediction(prediction: Prediction): void {
-  const { devices, runs, ends, completionP50S, completionP99S, durationS, energyMj, batteryDays, airtimeS } =
-    prediction;
-  console.log(
-    `${devices} devices, simulated ${runs} times: ${Object.entries(ends)
-      .map(([end, n]) => `${n} × ${end}`)
-      .join(", ")}`,
-  );
-  console.log(`  half of them done   ${interval(completionP50S, "s")}`);
-  console.log(`  99 of 100 done      ${interval(completionP99S, "s")}`);
-  console.log(`  the rollout takes   ${interval(durationS, "s")}`);
-  console.log(`  energy of a device  ${interval(energyMj, "mJ")}`);
-  console.log(`  of its battery      ${interval(batteryDays, "days")}`);
-  console.log(`  of the channel      ${interval(airtimeS, "s")}`);
-  for (const { endpoint, failedRuns, why } of prediction.atRisk)
-    console.log(`  at risk             ${endpoint}: ${why} in ${failedRuns} of ${runs} runs`);
-  for (const text of prediction.assumptions) console.log(`  assumed             ${text}`);
-}
-
-/** What was said before, beside what happened. */
-function comparePrediction(view: RolloutView, prediction: Prediction): void {
-  const { durationS } = prediction;
-  console.log(`predicted: ${interval(durationS, "s")}, ${interval(prediction.energyMj, "mJ a device")}`);
-  if (view.startedAt === null || view.endedAt === null) return;
-  const took = (Date.parse(view.endedAt) - Date.parse(view.startedAt)) / 1_000;
-  const inside = took >= durationS.low && took <= durationS.high;
-  console.log(`happened:  ${round(took)} s, which is ${inside ? "within" : "outside"} the interval`);
 }
