@@ -19,7 +19,7 @@ export const COMMANDS: readonly (readonly [names: readonly string[], load: () =>
   [["class"], async () => [(await import("./commands/class.ts")).addClass]],
   [["authority"], async () => [(await import("./commands/authority.ts")).addAuthority]],
   [
-    ["quarantine", "decommission", "orphan", "census"],
+    ["adopt", "quarantine", "decommission", "orphan", "census"],
     async () => [(await import("./commands/lifecycle.ts")).addLifecycle],
   ],
   [["audit"], async () => [(await import("./commands/audit.ts")).addAudit]],

@@ -8,6 +8,7 @@ import {
   renameSync,
   writeFileSync,
 } from "node:fs";
+import { resolve } from "node:path";
 import { z } from "zod";
 import { environmentError, usageError, whyUnreadable } from "./errors.ts";
 
@@ -24,8 +25,11 @@ export function refuseExisting(file: string): void {
   if (existsSync(file)) throw usageError("file-exists", `${file} is there already: choose another folder with --out`);
 }
 
-/** What a command was told to write. */
-export function writeOutput(file: string, bytes: Uint8Array): void {
+/** What a command was told to write. `inputs`: what it is made of, which is not to be lost by a slip. */
+export function writeOutput(file: string, bytes: Uint8Array, inputs: readonly string[] = []): void {
+  const input = inputs.find((one) => resolve(one) === resolve(file));
+  if (input !== undefined)
+    throw usageError("output-is-input", `${file} is what it is made of: write it to another file`);
   try {
     writeFileSync(file, bytes);
   } catch (error) {

@@ -9,9 +9,11 @@ const DNS_NAMESPACE = fromHex("6ba7b8109dad11d180b400c04fd430c8")!;
 /** The vendor's UUID, and that of its class; each is taken as it is written, or made of a name. */
 export function identifiers(vendor: string, className: string): { vendorId: Uint8Array; classId: Uint8Array } {
   if (vendor === "" || className === "") throw usageError("bad-identifier", "neither vendor nor class may be empty");
-  const vendorId = identifier(vendor, DNS_NAMESPACE);
+  const vendorId = vendorIdOf(vendor);
   return { vendorId, classId: identifier(className, vendorId) };
 }
+
+export const vendorIdOf = (vendor: string): Uint8Array => identifier(vendor, DNS_NAMESPACE);
 
 /** A UUID as it is written, or one of version 5 for a name. */
 function identifier(text: string, namespace: Uint8Array): Uint8Array {

@@ -47,13 +47,15 @@ const AuditQuery = z.strictObject({
   limit: z.coerce.number().int().min(1).max(10_000).optional(),
 });
 const SubmitBody = z.strictObject({ actor, event: EventBody });
+const endpoint = z.string().min(1).max(64);
 const ProvisionBody = z.strictObject({
   actor,
   device,
   classId,
-  endpoint: z.string().min(1).max(64).optional(),
+  endpoint: endpoint.optional(),
   key: hex(32),
 });
+const AdoptBody = z.strictObject({ actor, classId, endpoint });
 const TransferBody = z.strictObject({
   actor,
   classId,
@@ -118,6 +120,34 @@ function addFactoryRoutes(app: FastifyInstance, control: LifecycleControl): void
         reply,
         await settled(control, (nowUs, done) => desk.keepCredential(nowUs, who, event, fromHex(secret)!, done)),
       );
+    },
+  );
+  app.post(
+    "/v1/lifecycle/clients",
+    {
+      schema: { summary: "A LwM2M client that no factory made, as a device of a class", body: AdoptBody },
+      config: { access: "administer" },
+    },
+    async (request, reply) => {
+      const body = AdoptBody.safeParse(request.body);
+      if (!body.success) return refuse(reply, 400, "bad-request", z.prettifyError(body.error));
+      const { actor: named, ...about } = body.data;
+      const event = { kind: "device-provisioned", stage: 1, device: desk.adoptedId(about.endpoint), ...about } as const;
+      const who = whoOf(request, named);
+      return answer(reply, await settled(control, (nowUs, done) => desk.submit(nowUs, who, event, done)));
+    },
+  );
+  app.get<{ Params: { endpoint: string } }>(
+    "/v1/lifecycle/clients/:endpoint",
+    {
+      schema: { summary: "The device that a LwM2M client is", params: z.object({ endpoint }) },
+      config: { access: "read" },
+    },
+    async ({ params }, reply) => {
+      const known = desk.lifecycle.state.byEndpoint(params.endpoint);
+      if (known === undefined)
+        return refuse(reply, 404, "no-such-device", `no factory made ${params.endpoint}, and nobody has adopted it`);
+      return reply.send({ device: known.id, endpoint: known.endpoint, classId: known.classId, state: known.state });
     },
   );
   app.delete<{ Params: { device: string } }>(

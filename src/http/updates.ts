@@ -66,6 +66,8 @@ const UpdateBody = z.strictObject({
   deadlineS: seconds.optional(),
 });
 
+const HOW_KNOWN =
+  "see blockferry fleet list; blockferry fleet describe makes one known before it comes, so that its update waits for it";
 const Endpoint = z.object({ endpoint: z.string().min(1).max(255) });
 type Named = { Params: { endpoint: string } };
 
@@ -85,6 +87,12 @@ export function addUpdateRoutes(app: FastifyInstance, control: UpdatesControl): 
       const wrong = targets.find((target) => typeof target === "string");
       if (wrong !== undefined) return refuse(reply, 422, "no-such-image", wrong);
       const { endpoint } = request.params;
+      // Of one that is known it may begin when it registers; a name that is misspelt would be waited for in vain.
+      if (
+        gateway.fleet.device(endpoint) === undefined &&
+        gateway.desk.lifecycle.state.byEndpoint(endpoint) === undefined
+      )
+        return refuse(reply, 404, "no-such-device", `${endpoint} has never registered here: ${HOW_KNOWN}`);
       const job = await new Promise<UpdateJob | StartRefusal | "not-stored" | Refusal>((resolve) =>
         call((nowUs) => {
           const unixMs = gateway.clock.unixMs(nowUs);

@@ -229,7 +229,7 @@ export class ImageCache {
 
   #beginFetch(nowUs: number, job: Job): void {
     const { digest, size, uri } = job.image;
-    if (uri === undefined) this.#fail(nowUs, job, "no-source", "no URI says where the image can be fetched");
+    if (uri === undefined) this.#fail(nowUs, job, "no-source", `nothing says where image ${digest} can be fetched`);
     else if (!this.#makeRoom(nowUs, size)) {
       this.#fail(nowUs, job, "cache-full", `no room for ${size} bytes: what is cached is in use`);
     } else {

@@ -1,7 +1,8 @@
 import type { Verifier } from "../codec/cose.ts";
 import type { Crypto, PublicKey } from "../ports/crypto.ts";
 import type { OpenEnvelope, TrustPolicy } from "../suit/opened.ts";
-import { planProcedure } from "../suit/plan.ts";
+import { planProcedure, type PlannedWay } from "../suit/plan.ts";
+import { identifiersOf } from "../suit/release.ts";
 import { buildEnvelope } from "../suit/build.ts";
 import { decodeEnvelope } from "../suit/envelope.ts";
 import {
@@ -13,7 +14,7 @@ import {
   type AuthorityTransfer,
 } from "../suit/trust.ts";
 import { Directive } from "../suit/keys.ts";
-import { bytesEqual, fromHex } from "../util/bytes.ts";
+import { bytesEqual, fromHex, toHex } from "../util/bytes.ts";
 import { refusalOf, rightsRefusal, signersRefusal, type Refusal, type Signing } from "./admission.ts";
 import { looseEvent, nextEntry, verifyChain, type AuditEntry } from "./audit-log.ts";
 import {
@@ -160,7 +161,11 @@ export class Lifecycle {
         ? { reason: "endpoint-in-use", detail: `${event.endpoint} is device ${other.id}` }
         : undefined;
     }
-    if (device === undefined) return { reason: "no-such-device", detail: `there is no device ${event.device}` };
+    if (device === undefined)
+      return {
+        reason: "no-such-device",
+        detail: `there is no device ${event.device}: factory import tells of those that a factory made, adopt of other clients`,
+      };
     if (device.state === "decommissioned")
       return { reason: "decommissioned", detail: `${event.device} was decommissioned` };
     return undefined;
@@ -225,7 +230,11 @@ export class Lifecycle {
     if (definition === undefined) return { reason: "no-such-class", detail: `class ${classId} is not defined here` };
     const open = this.#open(envelope, definition);
     if (!("manifest" in open)) return open;
-    const transfer = this.#transferIn(open, definition);
+    const ways = planProcedure(this.#crypto, open, "update");
+    const classes = identifiersOf(ways, "class").map(toHex);
+    if (classes.length > 0 && !classes.includes(classId))
+      return { reason: "other-class", detail: `it is for class ${classes.join(", ")}` };
+    const transfer = this.#transferIn(open, definition, ways);
     if (transfer === undefined)
       return { reason: "not-a-transfer", detail: "it is not the manifest that names new authorities, and no more" };
     // One after the other, so that a device that slept through some can follow.
@@ -251,8 +260,12 @@ export class Lifecycle {
   }
 
   /** Byte for byte the one manifest that a transfer has: whatever else it might do nobody has to think about. */
-  #transferIn(open: OpenEnvelope, definition: DeviceClass): AuthorityTransfer | undefined {
-    for (const step of planProcedure(this.#crypto, open, "update")[0]?.steps ?? []) {
+  #transferIn(
+    open: OpenEnvelope,
+    definition: DeviceClass,
+    [way]: readonly PlannedWay[],
+  ): AuthorityTransfer | undefined {
+    for (const step of way?.steps ?? []) {
       const transfer = step.kind === "store" ? decodeTransfer(step.content) : undefined;
       if (transfer === undefined) continue;
       const update = transferUpdate(fromHex(definition.vendorId)!, [fromHex(definition.id)!], transfer);

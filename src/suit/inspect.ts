@@ -175,7 +175,7 @@ function isStaging(id: ComponentId, steps: readonly Step[]): boolean {
 
 const unique = (values: readonly string[]): string[] => [...new Set(values)];
 
-const uuidText = (bytes: Uint8Array): string => {
+export const uuidText = (bytes: Uint8Array): string => {
   const hex = toHex(bytes);
   return bytes.length === 16 ? hex.replace(/^(.{8})(.{4})(.{4})(.{4})/, "$1-$2-$3-$4-") : hex;
 };

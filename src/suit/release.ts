@@ -209,7 +209,7 @@ function describe(
   };
 }
 
-function identifiersOf(ways: readonly PlannedWay[], which: "vendor" | "class" | "device"): Uint8Array[] {
+export function identifiersOf(ways: readonly PlannedWay[], which: "vendor" | "class" | "device"): Uint8Array[] {
   const found: Uint8Array[] = [];
   for (const { steps } of ways)
     for (const step of steps)

@@ -57,6 +57,13 @@ describe("sign, inspect and verify", () => {
       "is not at least version 2.0.0",
     ])
       expect(stdout).toContain(text);
+    const named = ["--vendor", "example.com", "--class", "sensor-a", "sensor-b"];
+    const told = (await cli("inspect", at("u.suit"), "--trust", at("author.pub.pem"), ...named)).stdout;
+    expect(told).toContain("of class sensor-a (7343c8b8-95da-55d2-ac65-bd05c7c8b5ec)");
+    expect(told).toContain("of vendor example.com (cfbff0d1-9375-5685-968c-48ce8b15ae17)");
+    const input = at("update.yaml");
+    for (const out of [input, at("a.bin"), at("author.key.pem")])
+      expect(await reasonOf("sign", input, "--key", at("author.key.pem"), "--out", out)).toBe("output-is-input");
   });
 
   it("tells ways on which the same is done once, by what they have in common", async () => {
@@ -178,7 +185,6 @@ describe("the factory", () => {
       ["bad-epoch", [...transfer, "--to", at("heir.pub.pem"), "--epoch", "1e300"]],
       ["too-many-keys", [...transfer, "--epoch", "1", "--to", ...nine]],
       ["bad-at-least", ["verify", at("u.suit"), ...trust, "--at-least", "abc"]],
-      ["bad-device", ["decommission", "a/../b"]],
       ["bad-days", ["census", "--days", "-3"]],
     ];
     for (const [reason, args] of wrong) expect(await reasonOf(...args), args.join(" ")).toBe(reason);
@@ -303,16 +309,42 @@ escrow: [${at("escrow.pub.pem")}]
       ...table,
     );
     expect(readFileSync(join(at("usb"), "handover-1.suit"))).toEqual(readFileSync(at("handover.suit")));
-    expect(await json("bundle", "import", at("usb"), ...on)).toMatchObject({ sequenceNumber: 4 });
+    expect(await json("bundle", "import", at("usb"), ...on)).toMatchObject({
+      sequenceNumber: 4,
+      handovers: [{ file: "handover-1.suit", class: classId, outcome: "older-transfer" }],
+    });
+    const air = ["--sequence", "5", "--out", at("air.suit")];
+    await json("sign", at("a.bin"), "--key", at("operator.key.pem"), ...VENDOR, ...air);
+    const bundle = ["bundle", "export", at("air"), "--envelope", at("air.suit"), "--image", at("a.bin")];
+    const of = ["--trust", at("operator.pub.pem")];
+    expect(await reasonOf(...bundle, ...of, "--handover", at("air.suit"))).toBe("not-a-transfer");
+    const two = ["authority", "transfer", ...VENDOR, "--epoch", "2", "--key", at("heir.key.pem")];
+    await json(...two, "--to", at("operator.pub.pem"), at("heir.pub.pem"), "--out", at("two.suit"));
+    await json(...bundle, ...of, "--handover", at("two.suit"));
+    expect(await json("bundle", "import", at("air"), ...on)).toMatchObject({
+      sequenceNumber: 5,
+      handovers: [{ class: classId, outcome: "handed-over" }],
+    });
     await json("quarantine", device!, "--reason", "odd traffic", ...on);
     await json("class", "support", "sensor-a", "--ends", "2026-01-01", ...on);
+    expect(await reasonOf("class", "support", "sensor-a", "--ends", "2026-02-30", ...on)).toBe("bad-date");
     await json("class", "policy", classId!, "--features", "refuse", ...on);
-    expect(await reasonOf(...(await publish(await sign("heir", "5"))))).toBe("refused-by-operator");
+    await json("class", "policy", classId!, "--security", "2099-01-01", ...on);
+    for (const leave of ["2026-02-30", "2020-01-01", "maybe"])
+      expect(await reasonOf("class", "policy", classId!, "--features", leave, ...on)).toBe("bad-leave");
+    expect(await reasonOf("class", "policy", classId!, ...on)).toBe("option-missing");
+    expect(await json("class", "show", "sensor-a", ...on)).toMatchObject({
+      policy: { features: "refuse", security: { deferUntilMs: Date.UTC(2099, 0, 1) } },
+    });
+    expect(await reasonOf(...(await publish(await sign("heir", "6"))))).toBe("refused-by-operator");
     expect(await reasonOf("decommission", device!, "--endpoint", "nobody", ...on)).toBe("no-such-device");
+    expect(await reasonOf("quarantine", "meter 17", "--reason", "odd", ...on)).toBe("no-such-device");
+    await json("adopt", "meter 17", "--class", "sensor-a", ...on);
+    await json("quarantine", "meter 17", "--reason", "odd", ...on);
     await json("decommission", device!, ...on);
     expect(await reasonOf("decommission", device!, ...on)).toBe("decommissioned");
     const census = (await json("census", ...on))["rows"] as { devices: number }[];
-    expect(census.reduce((sum, row) => sum + row.devices, 0)).toBe(2);
+    expect(census.reduce((sum, row) => sum + row.devices, 0)).toBe(3);
     expect(JSON.stringify(census)).not.toContain(device!);
     expect((await json("orphan", ...on))["warnings"]).toMatchObject([{ state: "ended" }]);
     await gateway.kill();

@@ -69,7 +69,7 @@ function makeTransfer(options: TransferOptions): void {
   const unsigned = buildEnvelope(nodeCrypto, transferUpdate(vendorId, [classId], transfer));
   const keys = options.key.map(readPrivateKey);
   const envelope = keys.reduce((bytes, key) => signEnvelope(nodeCrypto, key, bytes), unsigned);
-  writeOutput(options.out, envelope);
+  writeOutput(options.out, envelope, [...options.key, ...options.to]);
   const summary = { envelope: options.out, class: toHex(classId), epoch, authorities: options.to.length };
   console.log(
     options.json === true ? JSON.stringify(summary) : `${options.out}: hand-over ${epoch} of class ${summary.class}`,

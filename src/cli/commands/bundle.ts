@@ -7,20 +7,26 @@ import type { Command } from "commander";
 import { z } from "zod";
 import { nodeCrypto } from "../../adapters/node-crypto.ts";
 import type { ImageView } from "../../http/images.ts";
+import { decodeEnvelope, decodeManifestMap, EnvelopeError } from "../../suit/envelope.ts";
+import { readManifest } from "../../suit/manifest.ts";
 import { openRelease } from "../../suit/release.ts";
 import { DIALECTS } from "../../suit/dialect.ts";
+import { isTrustComponent } from "../../suit/trust.ts";
 import { toHex } from "../../util/bytes.ts";
 import { readInput } from "../authoring/input.ts";
 import { callGateway } from "../control-client.ts";
 import { makeFolder } from "../files.ts";
 import { ExitCode, usageError, UserError } from "../errors.ts";
 import { readPublicKey } from "../keys.ts";
+import { operatorOptions, type OperatorOptions } from "../operator.ts";
 
 const BundleIndex = z.strictObject({
   bundle: z.literal(1),
   envelope: z.string(),
   images: z.array(z.strictObject({ file: z.string(), digest: z.string(), bytes: z.number() })),
   handovers: z.array(z.string()),
+  /** Of the release, whose hand-overs these are. */
+  classes: z.array(z.string().regex(/^[0-9a-f]{32}$/)).default([]),
   tables: z.array(z.string()).default([]),
   dialect: z.enum(DIALECTS).default("draft-37"),
 });
@@ -44,11 +50,8 @@ export function addBundle(program: Command): void {
       "\nExample:\n  blockferry bundle export usb/ --envelope app-2.suit --image app.bin --trust author.pub.pem",
     )
     .action(exportBundle);
-  group
-    .command("import <folder>")
-    .description("publish what a folder holds on the gateway of this site; it verifies all of it again")
-    .option("--state <folder>", "state folder of the gateway", ".blockferry")
-    .option("--json", "print one JSON object")
+  operatorOptions(group.command("import <folder>"))
+    .description("hand over, and publish, what a folder holds on the gateway of this site; it verifies all of it again")
     .addHelpText("after", "\nExample:\n  blockferry bundle import usb/ --state gw")
     .action(importBundle);
 }
@@ -79,6 +82,9 @@ function exportBundle(folder: string, options: ExportOptions): void {
       "image-missing",
       `the manifest names an image with SHA-256 ${toHex(missing.digest)}; give it with --image`,
     );
+  const odd = options.handover.find((file) => !isHandOver(readInput(file)));
+  if (odd !== undefined)
+    throw usageError("not-a-transfer", `${odd} is no hand-over: blockferry authority transfer makes one`);
   makeFolder(folder);
   writeFileSync(join(folder, "manifest.suit"), envelope);
   for (const { bytes, digest } of found) writeFileSync(join(folder, `${digest}.bin`), bytes);
@@ -93,6 +99,7 @@ function exportBundle(folder: string, options: ExportOptions): void {
     envelope: "manifest.suit",
     images: found.map(({ bytes, digest }) => ({ file: `${digest}.bin`, digest, bytes: bytes.length })),
     handovers: copied(options.handover, "handover"),
+    classes: [...opened.release.classes],
     tables: copied(options.sectorTable, "sectors"),
     dialect,
   };
@@ -105,7 +112,19 @@ function exportBundle(folder: string, options: ExportOptions): void {
   );
 }
 
-async function importBundle(folder: string, options: { state: string; json?: boolean }): Promise<void> {
+/** Whether an envelope is meant as a hand-over; who signed it the gateway finds out. */
+function isHandOver(bytes: Uint8Array): boolean {
+  try {
+    const envelope = decodeEnvelope(bytes);
+    const { components } = readManifest(decodeManifestMap(envelope), envelope);
+    return components.length === 1 && isTrustComponent(components[0]!);
+  } catch (error) {
+    if (error instanceof EnvelopeError) return false;
+    throw error;
+  }
+}
+
+async function importBundle(folder: string, options: OperatorOptions): Promise<void> {
   const index = readIndex(folder);
   const sources: Record<string, string> = {};
   for (const { file, digest } of index.images) {
@@ -118,12 +137,50 @@ async function importBundle(folder: string, options: { state: string; json?: boo
   const base64 = (file: string): string => Buffer.from(readInput(inFolder(folder, file))).toString("base64");
   const { dialect } = index;
   const body = { envelope: base64(index.envelope), sources, dialect, tables: index.tables.map(base64) };
+  // Who signed the release may be among those to whom its devices are handed.
+  const handovers: HandedOver[] = [];
+  for (const file of index.handovers) handovers.push(...(await handOver(base64(file), file, index.classes, options)));
   const image = (await callGateway(options.state, "POST", "/v1/images", body)) as ImageView;
-  console.log(
-    options.json === true ? JSON.stringify(image) : `published: sequence ${image.sequenceNumber}, ${image.bytes} bytes`,
-  );
-  for (const file of index.handovers)
-    console.error(`note: ${file} is a hand-over: blockferry authority apply ${join(folder, file)} --class-id …`);
+  if (options.json === true) return console.log(JSON.stringify({ ...image, handovers }));
+  for (const { file, class: id, outcome } of handovers) console.log(`${file}: class ${id} ${OUTCOMES[outcome]}`);
+  return console.log(`published: sequence ${image.sequenceNumber}, ${image.bytes} bytes`);
+}
+
+interface HandedOver {
+  readonly file: string;
+  readonly class: string;
+  readonly outcome: keyof typeof OUTCOMES;
+}
+
+const OUTCOMES = {
+  "handed-over": "is handed over",
+  "older-transfer": "has had it before",
+  "no-such-class": "is not defined here, so its devices are offered no hand-over",
+} as const;
+
+/** A hand-over is of one class, of those that the release is for. */
+async function handOver(
+  envelope: string,
+  file: string,
+  classes: readonly string[],
+  { state, actor }: OperatorOptions,
+): Promise<HandedOver[]> {
+  let refusal = usageError("bad-bundle", `${file} is of no class: export the bundle again`);
+  const done: HandedOver[] = [];
+  for (const id of classes)
+    try {
+      await callGateway(state, "POST", "/v1/lifecycle/transfers", { actor, classId: id, envelope, names: [] });
+      done.push({ file, class: id, outcome: "handed-over" });
+    } catch (error) {
+      if (!(error instanceof UserError)) throw error;
+      const { reason } = error;
+      if (reason === "older-transfer" || reason === "no-such-class") done.push({ file, class: id, outcome: reason });
+      else if (reason !== "other-class") refusal = error;
+    }
+  if (done.length === 0) throw refusal;
+  // Which of several classes it is of is known where one of them took it.
+  const own = done.filter(({ outcome }) => outcome !== "no-such-class");
+  return own.length > 0 ? own : done;
 }
 
 /** Names in the index are of files in the folder, and of none beside it. */

@@ -3,6 +3,7 @@ import type { ClassView, LifecycleView } from "../../http/lifecycle-view.ts";
 import type { Leave } from "../../lifecycle/classes.ts";
 import { readClass } from "../authoring/class-file.ts";
 import { callGateway } from "../control-client.ts";
+import { dateMs } from "../dates.ts";
 import { usageError } from "../errors.ts";
 import { gatewayOptions } from "../gateway-options.ts";
 import {
@@ -154,21 +155,32 @@ function addDecisions(group: Command): void {
     .option("--then <what>", "warn, or no-new-releases", "warn")
     .addHelpText("after", "\nExample:\n  blockferry class support sensor-a --ends 2031-12-31 --state gw")
     .action(async (name: string, options: OperatorOptions & { ends: string; warnDays: string; then: string }) => {
-      const endsMs = Date.parse(options.ends);
-      if (!Number.isFinite(endsMs)) throw usageError("bad-date", "--ends is a date such as 2031-12-31");
+      const endsMs = dateMs(options.ends);
+      if (endsMs === undefined) throw usageError("bad-date", "--ends is a day of the calendar, such as 2031-12-31");
+      const warnDays = Number(options.warnDays);
+      if (!(Number.isInteger(warnDays) && warnDays >= 0))
+        throw usageError("bad-number", "--warn-days is a whole number of days");
       const classId = await classIdOf(options.state, name);
-      const support = { endsMs, warnDays: Number(options.warnDays), afterwards: options.then };
+      const support = { endsMs, warnDays, afterwards: options.then };
       await submit(options, { kind: "support-set", classId, support }, `support of ${name} ends ${options.ends}`);
     });
   operatorOptions(group.command("policy <class>"))
     .description("let through, put off or refuse new features and security fixes (priority below 0) of a class")
-    .option("--features <leave>", "allow, refuse, or a date until which they are put off", "allow")
-    .option("--security <leave>", "the same for security fixes", "allow")
+    .option("--features <leave>", "allow, refuse, or a date until which they are put off; else as it is (allow)")
+    .option("--security <leave>", "the same for security fixes")
     .addHelpText("after", "\nExample:\n  blockferry class policy sensor-a --features 2027-01-10 --state gw")
-    .action(async (name: string, options: OperatorOptions & { features: string; security: string }) => {
+    .action(async (name: string, options: OperatorOptions & { features?: string; security?: string }) => {
+      const { features, security } = options;
+      if (features === undefined && security === undefined)
+        throw usageError("option-missing", "say what of: --features, --security, or both");
       const classId = await classIdOf(options.state, name);
-      const policy = { features: leaveOf(options.features), security: leaveOf(options.security) };
-      await submit(options, { kind: "policy-set", classId, policy }, `policy of ${name} is set`);
+      const before = (await lifecycleOf(options.state)).classes.find(({ id }) => id === classId)?.policy;
+      const policy = {
+        features: features === undefined ? (before?.features ?? "allow") : leaveOf(features),
+        security: security === undefined ? (before?.security ?? "allow") : leaveOf(security),
+      };
+      const text = `features of ${name}: ${leaveText(policy.features)}; security fixes: ${leaveText(policy.security)}`;
+      await submit(options, { kind: "policy-set", classId, policy }, text);
     });
 }
 
@@ -185,7 +197,10 @@ function addRecovery(group: Command): void {
 
 function leaveOf(text: string): Leave {
   if (text === "allow" || text === "refuse") return text;
-  const deferUntilMs = Date.parse(text);
-  if (!Number.isFinite(deferUntilMs)) throw usageError("bad-leave", `${text} is neither allow, refuse nor a date`);
+  const deferUntilMs = dateMs(text);
+  if (deferUntilMs === undefined)
+    throw usageError("bad-leave", `${text} is neither allow, refuse nor a day of the calendar, such as 2031-12-31`);
+  if (deferUntilMs <= Date.now())
+    throw usageError("bad-leave", `${text} is over: what is put off until then is let through; write allow for that`);
   return { deferUntilMs };
 }

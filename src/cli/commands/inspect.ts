@@ -1,7 +1,7 @@
 import type { Command } from "commander";
 import { nodeCrypto } from "../../adapters/node-crypto.ts";
 import { EnvelopeError } from "../../suit/envelope.ts";
-import { inspectEnvelope, type Inspection, type WayText } from "../../suit/inspect.ts";
+import { inspectEnvelope, uuidText, type Inspection, type WayText } from "../../suit/inspect.ts";
 import { openEnvelope } from "../../suit/open.ts";
 import { openingOnce, planProcedure } from "../../suit/plan.ts";
 import { labelOf } from "../../suit/text.ts";
@@ -9,12 +9,15 @@ import { DIALECTS } from "../../suit/dialect.ts";
 import type { OpenEnvelope, TrustPolicy } from "../../suit/opened.ts";
 import { readInput } from "../authoring/input.ts";
 import { ExitCode, usageError, UserError } from "../errors.ts";
+import { identifiers, vendorIdOf } from "../identifiers.ts";
 import { readPublicKey } from "../keys.ts";
 
 interface InspectOptions {
   trust: string[];
   atLeast: string;
   dialect: string;
+  vendor?: string;
+  class?: string[];
   json?: boolean;
 }
 
@@ -25,16 +28,38 @@ export function addInspect(program: Command): void {
     .requiredOption("--trust <file...>", "public keys of authors (PEM): nothing unsigned is read")
     .option("--at-least <n>", "how many of these keys must have signed", "1")
     .option("--dialect <name>", "draft-37, or riot-09", "draft-37")
+    .option("--vendor <domain>", "a vendor to be told by name where it is meant: a manifest has its UUID only")
+    .option("--class <name...>", "the same for classes of that vendor")
     .option("--json", "print one JSON object")
-    .addHelpText("after", "\nExample:\n  blockferry inspect app-2.suit --trust author.pub.pem")
+    .addHelpText(
+      "after",
+      "\nExample:\n  blockferry inspect app-2.suit --trust author.pub.pem --vendor example.com --class sensor-a sensor-b",
+    )
     .action((file: string, options: InspectOptions) => {
       const [open, bytes] = openFile(file, options);
       const dependency = (envelope: Uint8Array): OpenEnvelope => openEnvelope(nodeCrypto, envelope, trustOf(options));
       const inspection = inspectEnvelope(nodeCrypto, open, bytes.length, { open: dependency });
-      if (options.json === true) console.log(JSON.stringify(inspection));
-      else console.log(tell(file, inspection));
+      const names = namesOf(options);
+      if (options.json === true) console.log(JSON.stringify({ ...inspection, names: Object.fromEntries(names) }));
+      else console.log(withNames(tell(file, inspection), names));
     });
 }
+
+/** UUIDs of version 5 with the names that they are made of. */
+function namesOf({ vendor, class: classes = [] }: InspectOptions): Map<string, string> {
+  if (vendor === undefined && classes.length > 0)
+    throw usageError("option-missing", "a class is one of its vendor: give --vendor too");
+  const names = new Map<string, string>();
+  if (vendor === undefined) return names;
+  names.set(uuidText(vendorIdOf(vendor)), vendor);
+  for (const name of classes) names.set(uuidText(identifiers(vendor, name).classId), name);
+  return names;
+}
+
+const withNames = (text: string, names: ReadonlyMap<string, string>): string =>
+  text.replaceAll(/\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b/g, (id) =>
+    names.has(id) ? `${names.get(id)} (${id})` : id,
+  );
 
 export function addVerify(program: Command): void {
   program

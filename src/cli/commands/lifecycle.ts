@@ -3,7 +3,15 @@ import type { CensusRow } from "../../lifecycle/census.ts";
 import { callGateway } from "../control-client.ts";
 import { usageError } from "../errors.ts";
 import { gatewayOptions } from "../gateway-options.ts";
-import { lifecycleOf, operatorOptions, submit, supportText, tell, type OperatorOptions } from "../operator.ts";
+import {
+  classIdOf,
+  lifecycleOf,
+  operatorOptions,
+  submit,
+  supportText,
+  tell,
+  type OperatorOptions,
+} from "../operator.ts";
 import { formatTable } from "../table.ts";
 
 /** Commands on the devices of a running gateway, whoever signs for them. */
@@ -13,13 +21,24 @@ export function addLifecycle(program: Command): void {
 }
 
 function addDeviceStates(program: Command): void {
+  operatorOptions(program.command("adopt <endpoint>"))
+    .description("make a LwM2M client that no factory made a device of a class, so that it can be held and retired")
+    .requiredOption("--class <name|uuid>", "its class here: it is given that one's images only")
+    .addHelpText("after", "\nExample:\n  blockferry adopt meter-17 --class sensor-a --state gw")
+    .action(async (endpoint: string, options: OperatorOptions & { class: string }) => {
+      const { state, actor } = options;
+      const body = { actor, endpoint, classId: await classIdOf(state, options.class) };
+      const result = await callGateway(state, "POST", "/v1/lifecycle/clients", body);
+      tell(result, options, `${endpoint} is a device of ${options.class}`);
+    });
   operatorOptions(program.command("quarantine <device>"))
-    .description("give a device nothing but the current image or the recovery image")
+    .description("give a device nothing but the current image or the recovery image; by its name, or its endpoint")
     .option("--reason <text>", "why, for the audit log; needed, unless it ends")
     .option("--lift", "end its quarantine")
     .addHelpText("after", "\nExample:\n  blockferry quarantine 0a1b2c3d4e5f6071 --reason 'odd traffic' --state gw")
-    .action(async (device: string, options: OperatorOptions & { reason?: string; lift?: boolean }) => {
+    .action(async (given: string, options: OperatorOptions & { reason?: string; lift?: boolean }) => {
       const { reason, lift } = options;
+      const device = await deviceOf(options.state, given);
       if (lift === true) {
         await submit(options, { kind: "device-released", device }, `${device} is free again`);
         return;
@@ -33,10 +52,9 @@ function addDeviceStates(program: Command): void {
     )
     .option("--endpoint <name>", "LwM2M endpoint name, to reset it first (Device object, Factory Reset)")
     .addHelpText("after", "\nExample:\n  blockferry decommission 0a1b2c3d4e5f6071 --endpoint sensor-17 --state gw")
-    .action(async (device: string, options: OperatorOptions & { endpoint?: string }) => {
+    .action(async (given: string, options: OperatorOptions & { endpoint?: string }) => {
       const { endpoint, actor } = options;
-      if (!/^[0-9a-f]{16}$/.test(device))
-        throw usageError("bad-device", `${device} is no device: write the 16 digits that the factory gave it`);
+      const device = await deviceOf(options.state, given);
       if (endpoint !== undefined) {
         const path = `/v1/devices/${encodeURIComponent(endpoint)}/operations`;
         await callGateway(options.state, "POST", path, { operation: "execute", path: "/3/0/5" });
@@ -45,6 +63,13 @@ function addDeviceStates(program: Command): void {
       const result = await callGateway(options.state, "DELETE", path);
       tell(result, options, `${device} is decommissioned`);
     });
+}
+
+/** The 16 digits that a factory gave it, or those of the client that registers by a name. */
+async function deviceOf(state: string, given: string): Promise<string> {
+  if (/^[0-9a-f]{16}$/.test(given)) return given;
+  const path = `/v1/lifecycle/clients/${encodeURIComponent(given)}`;
+  return ((await callGateway(state, "GET", path)) as { device: string }).device;
 }
 
 function addReports(program: Command): void {

@@ -86,9 +86,12 @@ function sign(file: string, options: SignOptions): void {
     throw usageError("already-signed", "--key names one key twice: two signatures by it count as one");
   const prepared = options.countersign === true ? undefined : prepare(file, options);
   const envelope = signed(file, keys, prepared?.update, options);
-  writeOutput(options.out, envelope);
+  // An envelope may be countersigned where it is.
+  const images = (prepared?.files ?? []).map((image) => image.file);
+  const inputs = [...options.key, ...images, ...(options.countersign === true ? [] : [file])];
+  writeOutput(options.out, envelope, inputs);
   const table = options.sectorTable === undefined ? undefined : writeTable(file, options, keys[0]!);
-  const images = (prepared?.files ?? []).map((image) => ({
+  const signedImages = (prepared?.files ?? []).map((image) => ({
     file: image.file,
     bytes: image.size,
     digest: toHex(image.digest),
@@ -98,8 +101,8 @@ function sign(file: string, options: SignOptions): void {
     envelopeBytes: envelope.length,
     signatures: keys.map(({ algorithm }) => algorithm),
     ...(prepared === undefined ? {} : factsOf(prepared.update)),
-    ...(images[0] === undefined ? {} : { imageBytes: images[0].bytes, digest: images[0].digest }),
-    images,
+    ...(signedImages[0] === undefined ? {} : { imageBytes: signedImages[0].bytes, digest: signedImages[0].digest }),
+    images: signedImages,
     warnings: prepared === undefined ? [] : warningsOf(prepared.update),
     ...(table === undefined ? {} : { sectorTable: options.sectorTable, sectorTableBytes: table.length }),
   };
@@ -176,7 +179,7 @@ function writeTable(file: string, options: SignOptions, key: PrivateKey): Uint8A
   if (/\.ya?ml$/i.test(file) || options.countersign === true)
     throw usageError("bad-option", "--sector-table goes with one image; sign the table of each image by itself");
   const table = signSectorTable(nodeCrypto, key, readInput(file), sectorBytes);
-  writeOutput(options.sectorTable!, table);
+  writeOutput(options.sectorTable!, table, [file, ...options.key, options.out]);
   return table;
 }
 

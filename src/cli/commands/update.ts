@@ -72,6 +72,13 @@ async function update(endpoint: string, options: UpdateOptions): Promise<void> {
   }
   let job = (await callGateway(options.state, "POST", url, bodyOf(options))) as UpdateView;
   if (!options.wait) return console.log(json ? JSON.stringify(job) : `update ${job.id} of ${endpoint} is ${job.state}`);
+  const device = (await callGateway(options.state, "GET", `/v1/fleet/${encodeURIComponent(endpoint)}`).catch(
+    () => {},
+  )) as { readonly registered: boolean } | undefined;
+  if (device?.registered !== true)
+    console.error(
+      `${endpoint} is not registered now: it is updated when it is (this command may be stopped meanwhile)`,
+    );
   const progress = new Progress(!json);
   for (let size = 0; !hasEnded(job); job = (await callGateway(options.state, "GET", url)) as UpdateView) {
     // Of several components each has its own size.
