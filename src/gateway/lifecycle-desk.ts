@@ -12,7 +12,7 @@ import type { Log } from "../ports/log.ts";
 import type { Metrics } from "../ports/metrics.ts";
 import type { StoreOp } from "../ports/store.ts";
 import type { Dialect } from "../suit/dialect.ts";
-import { fromHex, fromUtf8, toHex, utf8 } from "../util/bytes.ts";
+import { fromHex, fromUtf8 } from "../util/bytes.ts";
 import { Tally } from "../util/tally.ts";
 import { SEEN_PREFIX, Sightings } from "./sightings.ts";
 import { AuditWriter, type DeskResult, type Turn, type TurnResult } from "./audit-writer.ts";
@@ -225,11 +225,6 @@ export class LifecycleDesk {
       done(result);
     };
     this.submit(nowUs, actor, event, finish, [{ kind: "put", key: CREDENTIAL_PREFIX + event.device, value: key }]);
-  }
-
-  /** What a client is called here that has no name of a factory. */
-  adoptedId(endpoint: string): string {
-    return toHex(this.#parts.crypto.sha256(utf8(`adopted ${endpoint}`)).subarray(0, 8));
   }
 
   hasCredential(device: string): boolean {

@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import type { FastifyInstance } from "fastify";
 import { z } from "zod";
 import type { Seen } from "../lifecycle/census.ts";
@@ -62,6 +63,9 @@ const TransferBody = z.strictObject({
   envelope: z.base64().max(Math.ceil(SUIT_LIMITS.maxEnvelopeBytes / 3) * 4 + 8),
   names: z.array(z.string().min(1).max(64)).max(8).default([]),
 });
+
+/** What a client is called that has no name of a factory. */
+const adoptedId = (name: string): string => createHash("sha256").update(`adopted ${name}`).digest("hex").slice(0, 16);
 
 /** Who may do what to which devices; each change is in the audit log before it is answered. */
 export function addLifecycleRoutes(app: FastifyInstance, control: LifecycleControl): void {
@@ -132,7 +136,7 @@ function addFactoryRoutes(app: FastifyInstance, control: LifecycleControl): void
       const body = AdoptBody.safeParse(request.body);
       if (!body.success) return refuse(reply, 400, "bad-request", z.prettifyError(body.error));
       const { actor: named, ...about } = body.data;
-      const event = { kind: "device-provisioned", stage: 1, device: desk.adoptedId(about.endpoint), ...about } as const;
+      const event = { kind: "device-provisioned", stage: 1, device: adoptedId(about.endpoint), ...about } as const;
       const who = whoOf(request, named);
       return answer(reply, await settled(control, (nowUs, done) => desk.submit(nowUs, who, event, done)));
     },

@@ -36,7 +36,11 @@ describe("a client that no factory made", () => {
     expect(await adopt("meter")).toMatchObject({ status: 409, json: { title: "no-such-class" } });
     expect((await api.ask("GET", "/v1/lifecycle/clients/meter")).status).toBe(404);
     const definition = {
-      ...{ id: toHex(classId), vendorId: toHex(vendorId), name: "sensor", escrow: [], operators: [] },
+      id: toHex(classId),
+      vendorId: toHex(vendorId),
+      name: "sensor",
+      escrow: [],
+      operators: [],
       hardware: { rng: true, rtc: true, slots: 2, recoveryImage: false, ramBytes: 262_144 },
       authorities: [{ ...keyRecord(author.publicKey), name: "author" }],
     };
