@@ -52,10 +52,27 @@ function slotsIn(crypto: Crypto, open: OpenEnvelope): number[] {
   return slots.size === 0 ? [0] : [...slots];
 }
 
-function onDevice(
+/** A device is tried that has nothing installed, and where that does not get through, one that has what is asked for. */
+function onDevice(release: Release, opened: Opened, tried: Tried, parts: DryRunParts): Refusal | undefined {
+  const empty = onOne(release, opened, { ...tried, anythingInstalled: false }, parts);
+  return empty && onOne(release, opened, { ...tried, anythingInstalled: true }, parts);
+}
+
+interface Opened {
+  readonly open: OpenEnvelope;
+  readonly dependency: (envelope: Uint8Array) => OpenManifest;
+}
+
+interface Tried {
+  readonly classId: Uint8Array;
+  readonly hardware: Hardware;
+  readonly slot: number;
+}
+
+function onOne(
   release: Release,
-  { open, dependency }: { open: OpenEnvelope; dependency: (envelope: Uint8Array) => OpenManifest },
-  { classId, hardware, slot }: { classId: Uint8Array; hardware: Hardware; slot: number },
+  { open, dependency }: Opened,
+  { classId, hardware, slot, anythingInstalled }: Tried & { readonly anythingInstalled: boolean },
   { crypto, unixMs }: DryRunParts,
 ): Refusal | undefined {
   const device = new ModelDevice(crypto, undefined, {
@@ -64,6 +81,7 @@ function onDevice(
     deviceId: release.deviceOf.get(toHex(classId)),
     classIds: [classId],
     slot,
+    anythingInstalled,
     anyVersion: true,
     unixS: hardware.rtc ? () => unixMs / 1_000 : undefined,
     batteryMwh: () => Infinity,

@@ -24,6 +24,8 @@ export interface DeviceModel {
   readonly fetch: (uri: string, digest: Uint8Array | undefined) => Uint8Array | Verified | undefined;
   readonly decryptionKeys?: readonly DecryptionKey[] | undefined;
   readonly maxComponentBytes?: number | undefined;
+  /** What is there before is whatever the manifest asks for, as long as it asks for one thing. */
+  readonly anythingInstalled?: boolean | undefined;
 }
 
 /** Bytes that are elsewhere, and were found to be these. */
@@ -31,6 +33,10 @@ export interface Verified {
   readonly digest: Uint8Array;
   readonly size: number;
 }
+
+/** What a component holds of which the bytes are not at hand: `any` is what nobody has asked for yet. */
+type Elsewhere = { readonly digest: Uint8Array; readonly size?: number } | "any";
+type Held = Uint8Array | Elsewhere | undefined;
 
 /** A device in memory that does at once what a manifest says: for dry runs and tests. */
 export class ModelDevice implements Device {
@@ -40,9 +46,9 @@ export class ModelDevice implements Device {
   readonly actions: Action[] = [];
   readonly #crypto: Crypto;
   readonly #cipher: Cipher | undefined;
-  /** Components whose plaintext only a real device can see. */
-  readonly #opaque = new Set<string>();
-  readonly #verified = new Map<string, Verified>();
+  readonly #elsewhere = new Map<string, Elsewhere>();
+  /** Components that hold something else by now than before, or nothing. */
+  readonly #changed = new Set<string>();
   readonly #model: DeviceModel;
 
   /** Without a cipher what is encrypted stays so, and is taken to be right. */
@@ -64,19 +70,10 @@ export class ModelDevice implements Device {
         const own = { vendor: vendorIds, class: classIds, device: deviceId === undefined ? [] : [deviceId] };
         return told(own[question.which].some((id) => bytesEqual(id, question.value)));
       }
-      case "digest": {
-        if (this.#opaque.has(componentName(question.component))) return "yes";
-        const known = this.#verified.get(componentName(question.component));
-        if (known !== undefined)
-          return told(bytesEqual(known.digest, question.digest) && (question.size ?? known.size) === known.size);
-        const bytes = this.envelope(question.component);
-        if (bytes === undefined || (question.size !== undefined && bytes.length !== question.size)) return "no";
-        return told(bytesEqual(this.#crypto.sha256(bytes), question.digest));
-      }
-      case "content": {
-        const bytes = this.envelope(question.component);
-        return told(bytes !== undefined && constantTimeEqual(bytes, question.content));
-      }
+      case "digest":
+        return told(this.#isDigest(question));
+      case "content":
+        return told(this.#isContent(question));
       case "slot":
         return told((slots?.[componentName(question.component)] ?? this.#model.slot ?? 0) === question.slot);
       case "before":
@@ -105,24 +102,24 @@ export class ModelDevice implements Device {
       case "store":
         return this.#store(action, action.content);
       case "copy": {
-        const known = this.#verified.get(componentName(action.source));
-        if (known !== undefined) return this.#note(action, known);
-        const bytes = this.envelope(action.source);
-        return bytes === undefined ? { ok: false, detail: "the source is empty" } : this.#store(action, bytes);
+        const held = this.#held(componentName(action.source));
+        if (held === undefined) return { ok: false, detail: "the source is empty" };
+        return held instanceof Uint8Array ? this.#store(action, held) : this.#note(action, held);
       }
       case "swap": {
-        const [here, there] = [this.envelope(action.component), this.envelope(action.source)];
-        if (here === undefined || there === undefined)
+        const [here, there] = [componentName(action.component), componentName(action.source)];
+        const [one, other] = [this.#held(here), this.#held(there)];
+        if (one === undefined || other === undefined)
           return { ok: false, detail: "a component to be swapped is empty" };
-        this.components.set(componentName(action.component), there);
-        this.components.set(componentName(action.source), here);
+        this.#put(here, other);
+        this.#put(there, one);
         return DONE;
       }
       case "invoke":
         this.invoked.push({ component: componentName(action.component), args: action.args });
         return DONE;
       case "unlink":
-        this.components.delete(componentName(action.component));
+        this.#put(componentName(action.component), undefined);
         return DONE;
       case "wait":
       default:
@@ -130,28 +127,57 @@ export class ModelDevice implements Device {
     }
   }
 
-  #note(action: Action & { kind: "fetch" | "copy" }, known: Verified): Done {
-    const name = componentName(action.component);
-    this.#opaque.delete(name);
-    if (action.encryption !== undefined) this.#opaque.add(name);
-    this.#verified.set(name, known);
+  #held(name: string): Held {
+    const known = this.components.get(name) ?? this.#elsewhere.get(name);
+    return known ?? (this.#model.anythingInstalled === true && !this.#changed.has(name) ? "any" : undefined);
+  }
+
+  #put(name: string, held: Held): void {
+    this.#changed.add(name);
+    this.components.delete(name);
+    this.#elsewhere.delete(name);
+    if (held instanceof Uint8Array) this.components.set(name, held);
+    else if (held !== undefined) this.#elsewhere.set(name, held);
+  }
+
+  #isDigest({ component, digest, size }: Question & { kind: "digest" }): boolean {
+    const name = componentName(component);
+    const held = this.#held(name);
+    if (held === undefined) return false;
+    if (held instanceof Uint8Array)
+      return (size ?? held.length) === held.length && bytesEqual(this.#crypto.sha256(held), digest);
+    // From now on it is that.
+    if (held === "any") this.#put(name, { digest, ...(size === undefined ? {} : { size }) });
+    else return bytesEqual(held.digest, digest) && (size ?? held.size) === (held.size ?? size);
+    return true;
+  }
+
+  #isContent({ component, content }: Question & { kind: "content" }): boolean {
+    const name = componentName(component);
+    const held = this.#held(name);
+    if (held instanceof Uint8Array) return constantTimeEqual(held, content);
+    if (held === "any") this.#put(name, content);
+    return held === "any" || (held !== undefined && bytesEqual(held.digest, this.#crypto.sha256(content)));
+  }
+
+  /** What only a real device can decrypt is anything. */
+  #note(action: Action & { kind: "fetch" | "store" | "copy" }, held: Elsewhere): Done {
+    this.#put(componentName(action.component), action.encryption === undefined ? held : "any");
     return DONE;
   }
 
   #store(action: Action & { kind: "fetch" | "store" | "copy" }, bytes: Uint8Array): Done {
     let stored = bytes;
-    this.#verified.delete(componentName(action.component));
-    this.#opaque.delete(componentName(action.component));
-    if (action.encryption !== undefined && this.#cipher === undefined)
-      this.#opaque.add(componentName(action.component));
-    else if (action.encryption !== undefined) {
-      const opened = decryptPayload(this.#cipher!, action.encryption, bytes, this.#model.decryptionKeys ?? []);
+    if (action.encryption !== undefined) {
+      // Without a cipher nobody can see what it is.
+      if (this.#cipher === undefined) return this.#note(action, "any");
+      const opened = decryptPayload(this.#cipher, action.encryption, bytes, this.#model.decryptionKeys ?? []);
       if (!opened.ok) return opened;
       stored = opened.plaintext;
     }
     const room = this.#model.maxComponentBytes ?? Infinity;
     if (stored.length > room) return { ok: false, detail: `${stored.length} bytes do not fit into ${room}` };
-    this.components.set(componentName(action.component), stored);
+    this.#put(componentName(action.component), stored);
     return DONE;
   }
 }
