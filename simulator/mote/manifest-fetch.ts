@@ -6,7 +6,7 @@ import { anchorsOf, type DeviceTrust } from "../../src/suit/trust.ts";
 import type { BlockFetch } from "../../src/transfer/block-fetch.ts";
 import { bytesEqual, toHex } from "../../src/util/bytes.ts";
 import { EnvelopeFetch } from "./envelope-fetch.ts";
-import { handedOver, isPermitted, type SealedTrust } from "./sealed-trust.ts";
+import { handedOver, installs, type Candidate, type SealedTrust } from "./sealed-trust.ts";
 
 export type ManifestEvent =
   /** The envelope is there; `verify` says what it is, which takes a while. */
@@ -81,8 +81,8 @@ export class ManifestFetch {
     if (this.#asksHandOver) this.#trust = next!;
   }
 
-  /** The release that is meant, or why it is none for this mote. */
-  verify(slotBytes: number): Release | string {
+  /** The release that is meant, or why it is none for this mote; `image`: what is at hand. */
+  verify(slotBytes: number, image: Pick<Candidate, "slot" | "running" | "digest" | "size">): Release | string {
     const { crypto, classId, sealed } = this.#parts;
     const envelope = this.#envelope;
     if (envelope === undefined) return "manifest-missing";
@@ -90,7 +90,9 @@ export class ManifestFetch {
     const opened = openRelease(crypto, envelope, { anchors: anchorsOf(this.#trust) });
     if (!opened.ok) return opened.reason;
     if (!opened.release.classIds.some((id) => bytesEqual(id, classId))) return "class-mismatch";
-    if (sealed !== undefined && !isPermitted(crypto, envelope, this.#trust, classId)) return "unauthorized";
+    const { vendorId, unixS } = sealed ?? {};
+    if (vendorId !== undefined && !installs(crypto, envelope, this.#trust, { ...image, vendorId, classId, unixS }))
+      return "not-installed";
     return opened.release.images.every(({ size }) => size > slotBytes) ? "image-larger-than-slot" : opened.release;
   }
 }

@@ -2,16 +2,18 @@ import type { Crypto } from "../../src/ports/crypto.ts";
 import { EnvelopeError } from "../../src/suit/envelope.ts";
 import { openEnvelope } from "../../src/suit/open.ts";
 import type { OpenEnvelope } from "../../src/suit/opened.ts";
-import { openingOnce, planProcedure, type PlannedWay } from "../../src/suit/plan.ts";
-import { DONE, type Device } from "../../src/suit/processor/effects.ts";
+import { componentName } from "../../src/suit/manifest.ts";
+import { DONE, type Answer, type Device, type Done } from "../../src/suit/processor/effects.ts";
 import { processManifest } from "../../src/suit/processor/procedure.ts";
 import { anchorsOf, applyTransfer, isTrustComponent, permits, type DeviceTrust } from "../../src/suit/trust.ts";
 import { bytesEqual } from "../../src/util/bytes.ts";
+import { IMAGE_COMPONENT } from "./update-run.ts";
 
 /** What a factory's stage two sealed in a device. */
 export interface SealedTrust {
   readonly vendorId: Uint8Array;
   readonly trust: DeviceTrust;
+  readonly unixS?: (() => number) | undefined;
   /** Writes what a hand-over has left; false where it does not fit. */
   readonly keep: (trust: DeviceTrust) => boolean;
 }
@@ -29,7 +31,7 @@ export function handedOver(
   const device: Device = {
     ask: (question) => {
       if (question.kind !== "identifier") return "unsupported";
-      const mine = { vendor: own.vendorId, class: own.classId, device: new Uint8Array(0) }[question.which];
+      const mine = { vendor: own.vendorId, class: own.classId, device: NOBODY }[question.which];
       return bytesEqual(question.value, mine) ? "yes" : "no";
     },
     act: (action) => {
@@ -46,18 +48,64 @@ export function handedOver(
   return outcome.ok ? next : undefined;
 }
 
-/** Whether who signed a release may do all that it does on devices of a class. */
-export function isPermitted(crypto: Crypto, envelope: Uint8Array, trust: DeviceTrust, classId: Uint8Array): boolean {
-  const anchors = anchorsOf(trust);
-  const open = openEnvelope(crypto, envelope, { anchors });
-  const dependency = openingOnce(crypto, (bytes) => openEnvelope(crypto, bytes, { anchors }));
-  const isOurs = ({ steps }: PlannedWay): boolean =>
-    steps.every((step) => step.kind !== "identifier" || step.which !== "class" || bytesEqual(step.value, classId));
-  const ways = planProcedure(crypto, open, "update", { open: dependency }).filter(isOurs);
-  return ways
-    .flatMap(({ deeds }) => deeds)
-    .every(({ component, code, signers = open.signers }) => permits(trust, signers, component, code, open.signers));
+/** What a device is that looks whether an image at hand is the one that a manifest has it install. */
+export interface Candidate {
+  readonly vendorId: Uint8Array;
+  readonly classId: Uint8Array;
+  /** The slot that it is in. */
+  readonly slot: number;
+  /** SHA-256 of what runs. */
+  readonly running: Uint8Array;
+  /** SHA-256 of what is at hand, and how much it is. */
+  readonly digest: Uint8Array;
+  readonly size: number;
+  /** A clock that can be trusted; what expires is refused without one. */
+  readonly unixS?: (() => number) | undefined;
 }
+
+/**
+ * Runs a manifest over an image that is there already, in the place of what it would fetch: as motes do that fetch by it,
+ * with one component, and by the rights of whoever signed it.
+ */
+export function installs(crypto: Crypto, envelope: Uint8Array, trust: DeviceTrust, own: Candidate): boolean {
+  const open = opened(crypto, envelope, trust);
+  if (open === undefined) return false;
+  const yes = (is: boolean): Answer => (is ? "yes" : "no");
+  let fetched = false;
+  const take = (digest: Uint8Array | undefined, size: number | undefined): Done => {
+    fetched = digest !== undefined && bytesEqual(digest, own.digest) && size === own.size;
+    return fetched ? DONE : { ok: false, detail: "it is another image" };
+  };
+  const device: Device = {
+    ask: (question) => {
+      if (question.kind === "identifier") {
+        const mine = { vendor: own.vendorId, class: own.classId, device: NOBODY }[question.which];
+        return yes(bytesEqual(question.value, mine));
+      }
+      if (question.kind === "slot") return yes(question.slot === own.slot);
+      if (question.kind === "digest") return yes(bytesEqual(question.digest, fetched ? own.digest : own.running));
+      if (question.kind === "before")
+        return own.unixS === undefined ? "unsupported" : yes(own.unixS() < question.unixS);
+      return question.kind === "authorised" ? "yes" : "unsupported";
+    },
+    act: (action) => {
+      if ("encryption" in action && action.encryption !== undefined)
+        return { ok: false, detail: "this mote decrypts nothing" };
+      if (action.kind === "fetch") return take(action.digest, action.size);
+      if (action.kind === "store") return take(crypto.sha256(action.content), action.content.length);
+      return action.kind === "invoke" ? DONE : { ok: false, detail: `this mote cannot ${action.kind}` };
+    },
+    envelope: () => undefined,
+  };
+  const outcome = processManifest(open, "update", device, {
+    crypto,
+    hasComponent: (id) => componentName(id) === IMAGE_COMPONENT,
+    permits: (signers, component, code) => permits(trust, signers, component, code, open.signers),
+  });
+  return outcome.ok && fetched;
+}
+
+const NOBODY = new Uint8Array(0);
 
 function opened(crypto: Crypto, envelope: Uint8Array, trust: DeviceTrust): OpenEnvelope | undefined {
   try {

@@ -48,11 +48,17 @@ try {
 
 /** Prints an error for people, or as the JSON line that --json promises; returns the exit code. */
 function report(error: unknown): number {
-  if (error instanceof CommanderError) return error.exitCode === 0 ? ExitCode.OK : ExitCode.USAGE;
+  const isJson = process.argv.includes("--json");
+  if (error instanceof CommanderError) {
+    if (error.exitCode === 0) return ExitCode.OK;
+    // It has told people already.
+    if (isJson) console.log(JSON.stringify({ error: { reason: error.code, message: error.message } }));
+    return ExitCode.USAGE;
+  }
   const known = error instanceof UserError;
   const { message, stack } = error as Error;
   const reason = known ? error.reason : "internal-error";
-  if (process.argv.includes("--json")) console.log(JSON.stringify({ error: { reason, message } }));
+  if (isJson) console.log(JSON.stringify({ error: { reason, message } }));
   console.error(known ? `error: ${message}` : `error: this is a defect in blockferry, please report it:\n${stack}`);
   return known ? error.exitCode : ExitCode.FAILED;
 }

@@ -34,9 +34,11 @@ export interface Happened {
   readonly completionP99S: number | undefined;
 }
 
-/** What ends a pause. */
+/** What ends a pause; its end is one too, where it was retried. */
 const GOES_ON: ReadonlySet<string> = new Set(["resumed", "retried", "stopping", "cancelled", "finished"]);
 const PAUSES: ReadonlySet<string> = new Set([
+  "finished",
+  "stopped",
   "paused",
   "error-threshold",
   "success-threshold-missed",
@@ -55,10 +57,11 @@ export function happened(
   const pauses: [number, number][] = [];
   let sinceMs: number | undefined;
   for (const { what, atMs } of decisions) {
+    if (GOES_ON.has(what) && sinceMs !== undefined) {
+      pauses.push([sinceMs, atMs]);
+      sinceMs = undefined;
+    }
     if (PAUSES.has(what)) sinceMs ??= atMs;
-    if (!GOES_ON.has(what) || sinceMs === undefined) continue;
-    pauses.push([sinceMs, atMs]);
-    sinceMs = undefined;
   }
   const pausedMs = (untilMs: number): number =>
     pauses.reduce((sum, [from, to]) => sum + Math.max(0, Math.min(to, untilMs) - from), 0);

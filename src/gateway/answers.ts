@@ -14,6 +14,7 @@ export interface Answer {
   readonly status: number;
   readonly type: string;
   readonly payload: string;
+  readonly etag?: string | undefined;
 }
 
 /** A request that may come once more. */

@@ -224,9 +224,10 @@ export class Catalogue {
     return [...this.#replaced.keys()];
   }
 
-  /** Replaced releases that somebody stands for, the latest first. */
+  /** Releases that others took the place of, by their key or at each of their paths, and that somebody stands for. */
   replaced(): Listing[] {
-    const isReplacedOne = (listing: Listing): boolean => !this.#isCurrent(listing) && this.stands(listing);
+    const isOnOffer = (listing: Listing): boolean => this.#isCurrent(listing) && this.isOnOffer(listing.release.key);
+    const isReplacedOne = (listing: Listing): boolean => !isOnOffer(listing) && this.stands(listing);
     return [...this.releases()].filter(isReplacedOne).toSorted(byAge);
   }
 

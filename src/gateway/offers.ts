@@ -179,7 +179,7 @@ export class Offers {
       }
     const found = new Map<string, ResourceHandler>();
     for (const [id, listings] of byClass) {
-      const standing = bringingTo(id, digest, listings).filter((one) => this.#leads(one));
+      const standing = bringingTo(id, digest, listings).filter((one) => catalogue.stands(one));
       const path = releasePath(fromHex(id)!, fromHex(digest)!).join("/");
       if (standing.length > 0) found.set(path, this.#oneOf(forMost(id, standing)));
     }
@@ -317,9 +317,12 @@ export class Offers {
    */
   refusalToGive(unixMs: number, endpoint: string, digest: string, byManifest: boolean): Refusal | undefined {
     const { catalogue, desk } = this.#parts;
+    const device = desk.lifecycle.state.byEndpoint(endpoint);
+    if (device?.state === "decommissioned")
+      return { reason: "decommissioned", detail: `${endpoint} was decommissioned, and is given nothing` };
     if (!desk.mayHave("", endpoint, digest))
       return { reason: "quarantined", detail: `${endpoint} may have the current image or the recovery image only` };
-    const classId = desk.lifecycle.state.byEndpoint(endpoint)?.classId;
+    const classId = device?.classId;
     const withheld = this.withheld(digest, classId, byManifest);
     if (withheld !== undefined) return withheld;
     // What is on offer says it, or what was before.

@@ -6,7 +6,7 @@ import { openRelease, type Release } from "../suit/release.ts";
 import type { Dialect } from "../suit/dialect.ts";
 import { firstWrongSector, openSectorTable } from "../suit/sector-table.ts";
 import { toHex } from "../util/bytes.ts";
-import { componentOf, imagesOf, manifestPath, manifestPaths, type Catalogue, type Listing } from "./catalogue.ts";
+import { componentOf, imagesOf, manifestPath, type Catalogue, type Listing } from "./catalogue.ts";
 import { listingOps } from "./listing-record.ts";
 import type { LifecycleDesk } from "./lifecycle-desk.ts";
 import { keyRecord, verifierOf, type KeyRecord } from "../lifecycle/classes.ts";
@@ -221,7 +221,7 @@ export class Publications {
     return now === undefined || refusal(this.#anchors) !== undefined ? now : { ...now, reason: "key-revoked" };
   }
 
-  /** Why a release cannot have its paths, or its alias. */
+  /** Why a release cannot have its alias, or take another's place now. Numbers rise, so the latest of several has a path. */
   #taken(release: Release, alias: string | undefined): Refusal | undefined {
     if (alias !== undefined && !/^[A-Za-z0-9_-]{1,32}$/.test(alias))
       return { reason: "bad-alias", detail: "an alias is one path segment of 1 to 32 letters, digits, - or _" };
@@ -232,12 +232,6 @@ export class Publications {
       return {
         reason: "publication-under-way",
         detail: "a release for one of its classes is being published; wait for it",
-      };
-    const isOthers = (path: string): boolean => (this.#catalogue.at(path)?.release.key ?? release.key) !== release.key;
-    if (manifestPaths(release).some((path) => isOthers(path.join("/"))))
-      return {
-        reason: "class-taken",
-        detail: "another release is served to one of these classes; publish it for that class too",
       };
     const leftOut = this.#leftOut(release);
     if (leftOut !== undefined) return leftOut;
@@ -256,9 +250,9 @@ export class Publications {
       if (this.#catalogue.at(path)?.release.key !== release.key) continue;
       const classId = toHex(id);
       const isGoverned = lifecycle.state.classes.has(classId);
-      const refusal = isGoverned ? lifecycle.signersRefusal(release.envelope, classId) : this.#anchored(release);
+      const refusal = isGoverned ? lifecycle.replacingRefusal(release.envelope, classId) : this.#anchored(release);
       if (refusal === undefined) continue;
-      const detail = `class ${classId} has the release before it, and would have none: ${refusal.detail}; sign it with a key of that class too, or for it as well`;
+      const detail = `class ${classId} has the release before it, and would have none: ${refusal.detail}; sign it with a key that may for that class, or publish one for that class alone before`;
       return { reason: "class-left-out", detail };
     }
     return undefined;

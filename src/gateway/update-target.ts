@@ -62,10 +62,18 @@ export function updateTarget(
  */
 export function wentBack({ listings, replaced }: Nameable, digest: string): string | undefined {
   const has = ({ images }: Listing): boolean => images.some((image) => image.digest === digest);
-  const old = listings.some(has) ? undefined : replaced.find(has)?.release;
-  const now = old && listings.find(({ release }) => release.key === old.key)?.release;
+  const currentOf = (listing: Listing): Listing | undefined =>
+    listings.find(({ release }) => release.key === listing.release.key);
+  const isBehind = (listing: Listing): boolean => {
+    const current = currentOf(listing);
+    return has(listing) && current !== undefined && !has(current);
+  };
+  const behind = replaced.find(isBehind);
+  const old = behind?.release;
+  const now = behind && currentOf(behind)?.release;
   if (old === undefined || now === undefined) return undefined;
-  return `image ${digest.slice(0, 12)} is of number ${old.sequenceNumber}, and ${now.sequenceNumber} is on offer: devices that read manifests refuse to go back to it; for them sign it again, with a number above ${now.sequenceNumber}`;
+  const classes = old.classes.join(", ");
+  return `image ${digest.slice(0, 12)} is of number ${old.sequenceNumber} for class ${classes}, and ${now.sequenceNumber} is on offer there: devices that read manifests refuse to go back to it; for them sign it again, with a number above ${now.sequenceNumber}`;
 }
 
 /** A release that may be meant, and which of its images are, where the name is of some. */

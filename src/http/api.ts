@@ -66,7 +66,7 @@ export async function createApi(
     addDeviceRoutes(scope, { devices: gateway.devices, operate, probe: async (name) => control.probe(name), call });
     addFleetRoutes(scope, { gateway, call, unixMs });
     addUpdateRoutes(scope, { gateway, call });
-    addRolloutRoutes(scope, { gateway, call, predict });
+    addRolloutRoutes(scope, { gateway, call, unixMs, predict });
     const strangers = (): Iterable<Seen> => gateway.fleet.strangers();
     addLifecycleRoutes(scope, { desk: gateway.desk, call, unixMs, strangers });
     addCredentialRoutes(scope, { desk: gateway.desk, call });

@@ -23,4 +23,4 @@ export async function answer(reply: FastifyReply, result: DeskResult, status = 2
   return refuse(reply, STATUS[result.reason] ?? 409, result.reason, result.detail);
 }
 
-const STATUS: Readonly<Record<string, number>> = { "store-write-failed": 507 };
+const STATUS: Readonly<Record<string, number>> = { "store-write-failed": 507, "no-such-device": 404 };

@@ -11,6 +11,7 @@ export interface AnswersPort {
   readonly end: (key: string, answer: Answer | "unkept" | undefined) => Promise<void>;
 }
 
+const MAX_KEY_CHARACTERS = 255;
 /** Marks an answer that was given before. */
 export const REPLAYED = "idempotency-replayed";
 
@@ -19,6 +20,10 @@ export function addIdempotency(app: FastifyInstance, answers: AnswersPort): void
   const asking = new WeakMap<FastifyRequest, string>();
   app.decorateRequest("isRepeated", false);
   app.addHook("preHandler", async (request, reply) => {
+    const { method, headers } = request;
+    const given = headers["idempotency-key"];
+    if (method === "POST" && given !== undefined && given.length > MAX_KEY_CHARACTERS)
+      return refuse(reply, 400, "bad-request", `Idempotency-Key has ${MAX_KEY_CHARACTERS} characters at most`);
     const key = keyOf(request);
     if (key === undefined) return undefined;
     const known = answers.known(key);
@@ -28,7 +33,8 @@ export function addIdempotency(app: FastifyInstance, answers: AnswersPort): void
     if (known !== undefined && known.print !== print)
       return refuse(reply, 422, "key-reused", "this Idempotency-Key came with another body before");
     if (known?.answer !== undefined) {
-      const { status, type, payload } = known.answer;
+      const { status, type, payload, etag } = known.answer;
+      if (etag !== undefined) void reply.header("etag", etag);
       return reply.code(status).type(type).header(REPLAYED, "true").send(payload);
     }
     if (known !== undefined && request.routeOptions.config.isRepeatable !== true)
@@ -57,7 +63,10 @@ function answerOf(reply: FastifyReply, payload: unknown): Answer | "unkept" | un
   const { statusCode: status } = reply;
   if (status >= 500 && status !== 504) return undefined;
   const type = String(reply.getHeader("content-type") ?? "application/json");
-  return typeof payload === "string" ? { status, type, payload } : "unkept";
+  const etag = reply.getHeader("etag");
+  return typeof payload === "string"
+    ? { status, type, payload, ...(typeof etag === "string" ? { etag } : {}) }
+    : "unkept";
 }
 
 function keyOf({ method, headers, caller, routeOptions, params, query }: FastifyRequest): string | undefined {

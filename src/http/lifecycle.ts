@@ -48,7 +48,7 @@ const AuditQuery = z.strictObject({
   limit: z.coerce.number().int().min(1).max(10_000).optional(),
 });
 const SubmitBody = z.strictObject({ actor, event: EventBody });
-const endpoint = z.string().min(1).max(64);
+const endpoint = z.string().min(1).max(255);
 const ProvisionBody = z.strictObject({
   actor,
   device,
@@ -102,6 +102,7 @@ export function addLifecycleRoutes(app: FastifyInstance, control: LifecycleContr
     },
   );
   addFactoryRoutes(app, control);
+  addClientRoutes(app, control);
   addLifecycleReports(app, control);
 }
 
@@ -126,6 +127,11 @@ function addFactoryRoutes(app: FastifyInstance, control: LifecycleControl): void
       );
     },
   );
+  addRetiring(app, control);
+}
+
+function addClientRoutes(app: FastifyInstance, control: LifecycleControl): void {
+  const { desk } = control;
   app.post(
     "/v1/lifecycle/clients",
     {
@@ -136,6 +142,10 @@ function addFactoryRoutes(app: FastifyInstance, control: LifecycleControl): void
       const body = AdoptBody.safeParse(request.body);
       if (!body.success) return refuse(reply, 400, "bad-request", z.prettifyError(body.error));
       const { actor: named, ...about } = body.data;
+      // Of one that was retired too: nobody sets it free by another name.
+      const known = desk.lifecycle.state.byEndpoint(about.endpoint);
+      if (known !== undefined)
+        return refuse(reply, 409, "already-provisioned", `${about.endpoint} is device ${known.id}, ${known.state}`);
       const event = { kind: "device-provisioned", stage: 1, device: adoptedId(about.endpoint), ...about } as const;
       const who = whoOf(request, named);
       return answer(reply, await settled(control, (nowUs, done) => desk.submit(nowUs, who, event, done)));
@@ -154,6 +164,10 @@ function addFactoryRoutes(app: FastifyInstance, control: LifecycleControl): void
       return reply.send({ device: known.id, endpoint: known.endpoint, classId: known.classId, state: known.state });
     },
   );
+}
+
+function addRetiring(app: FastifyInstance, control: LifecycleControl): void {
+  const { desk } = control;
   app.delete<{ Params: { device: string } }>(
     "/v1/lifecycle/devices/:device",
     {

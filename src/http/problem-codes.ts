@@ -20,6 +20,7 @@ export const PROBLEMS: Readonly<Record<string, readonly [status: number, meaning
   "no-such-image": [422, "No published image has that key, digest or version (422); no release on offer has it (404)."],
   "no-update": [404, "The device has not been updated by this gateway."],
   "method-not-allowed": [405, "There is such a path, but not by this method; `Allow` has those that there are."],
+  "already-provisioned": [409, "The device is one of a class already, or was retired."],
   "cannot-cancel": [409, "Nothing is under way, or it is too late."],
   quarantined: [409, "The device may have the current image or the recovery image only."],
   "release-withdrawn": [409, "Nobody with a valid key stands for the release any more."],

@@ -33,6 +33,8 @@ export interface RolloutView {
   readonly groups: readonly (Omit<GroupSpec, "filter"> &
     Pick<GroupRecord, "state" | "passed"> & { readonly total: number; readonly devices: Counts })[];
   readonly spec: RolloutSpec;
+  /** Why nothing more is begun though it runs; null where that is not so. */
+  readonly waitsFor: string | null;
   /** What an operator should know before it starts, or while it runs. */
   readonly warnings: readonly string[];
   /** What the simulator said before, beside what happened; null where nobody asked it. */
@@ -42,6 +44,7 @@ export interface RolloutView {
 export interface RolloutsControl {
   readonly gateway: Gateway;
   readonly call: (action: (nowUs: number) => void) => void;
+  readonly unixMs: () => number;
   /** Runs a rollout in the simulator; absent where there is none. */
   readonly predict?: Predictor | undefined;
 }
@@ -82,24 +85,22 @@ const told = async (
 ): Promise<RolloutResult> => await new Promise((resolve) => call((nowUs) => ask(nowUs, resolve)));
 
 async function answer(
-  { gateway, predict }: RolloutsControl,
+  control: RolloutsControl,
   reply: FastifyReply,
   status: number,
   result: RolloutResult,
 ): Promise<FastifyReply> {
   if (!result.ok) return refuse(reply, STATUS[result.reason] ?? 409, result.reason, result.detail);
-  const rollout = gateway.fleet.rollouts.get(result.record.id);
+  const rollout = control.gateway.fleet.rollouts.get(result.record.id);
   if (rollout === undefined) return reply.code(204).send();
-  return reply
-    .code(status)
-    .header("etag", etagOf(rollout.record))
-    .send(viewOf(rollout, predict, () => gateway.nameable()));
+  return reply.code(status).header("etag", etagOf(rollout.record)).send(viewOf(rollout, control));
 }
 
 const unknown = async (reply: FastifyReply, id: string): Promise<FastifyReply> =>
   refuse(reply, 404, "no-such-rollout", `there is no rollout ${id}`);
 
-function addLists(app: FastifyInstance, { gateway, predict }: RolloutsControl): void {
+function addLists(app: FastifyInstance, control: RolloutsControl): void {
+  const { gateway } = control;
   const { rollouts } = gateway.fleet;
   app.get<{ Querystring: z.infer<typeof ListQuery> }>(
     "/v1/rollouts",
@@ -108,7 +109,7 @@ function addLists(app: FastifyInstance, { gateway, predict }: RolloutsControl): 
       const all = [...rollouts.all()].filter(({ record }) => query.state === undefined || record.state === query.state);
       const key = ({ record }: Rollout): string => `${String(record.createdMs).padStart(16, "0")}/${record.id}`;
       let known: Nameable | undefined;
-      return paged(reply, all, key, query, (one) => viewOf(one, predict, () => (known ??= gateway.nameable())));
+      return paged(reply, all, key, query, (one) => viewOf(one, control, () => (known ??= gateway.nameable())));
     },
   );
   app.get<Named>(
@@ -117,7 +118,7 @@ function addLists(app: FastifyInstance, { gateway, predict }: RolloutsControl): 
     async ({ params: { id } }, reply) => {
       const rollout = rollouts.get(id);
       if (rollout === undefined) return unknown(reply, id);
-      return reply.header("etag", etagOf(rollout.record)).send(viewOf(rollout, predict, () => gateway.nameable()));
+      return reply.header("etag", etagOf(rollout.record)).send(viewOf(rollout, control));
     },
   );
   app.get<Named & { Querystring: z.infer<typeof DevicesQuery> }>(
@@ -278,7 +279,11 @@ const warningsOf = ({ components }: RolloutSpec, nameable: Nameable): string[] =
   components.flatMap(({ digest }) => wentBack(nameable, digest) ?? []);
 
 /** `nameable`: asked for where somebody may still heed a warning. */
-function viewOf(rollout: Rollout, predict: Predictor | undefined, nameable: () => Nameable): RolloutView {
+function viewOf(
+  rollout: Rollout,
+  { gateway, predict, unixMs }: RolloutsControl,
+  nameable: () => Nameable = () => gateway.nameable(),
+): RolloutView {
   const { record, members } = rollout;
   const { id, spec, state, reason, revision, createdBy, approvedBy, createdMs, startedMs, endedMs } = record;
   const devices = {} as Record<string, number>;
@@ -304,6 +309,7 @@ function viewOf(rollout: Rollout, predict: Predictor | undefined, nameable: () =
       devices: { ...members.counts(i) },
     })),
     spec,
+    waitsFor: rollout.waitsFor(unixMs()) ?? null,
     warnings: hasEnded(record) ? [] : warningsOf(spec, nameable()),
     prediction: predict?.of(record) ?? null,
   };

@@ -88,8 +88,9 @@ export async function createServer(options: ServerOptions, parts: ServerParts): 
   });
   // Before an answer is kept: what is given once more stands in the log already.
   app.addHook("onSend", async ({ method, url, caller }, reply, payload) => {
-    const isChange = method !== "GET" && method !== "HEAD" && !UNAUDITED.test(url);
-    if (isChange && !reply.hasHeader(REPLAYED)) await parts.audit(caller, method, url.split("?")[0]!, reply.statusCode);
+    const path = url.split("?")[0]!;
+    const isChange = method !== "GET" && method !== "HEAD" && !UNAUDITED.test(path);
+    if (isChange && !reply.hasHeader(REPLAYED)) await parts.audit(caller, method, path, reply.statusCode);
     return payload;
   });
   addIdempotency(app, parts.answers);
@@ -130,7 +131,7 @@ function callerOf({ headers }: FastifyRequest, { token }: ServerParts): Caller {
 }
 
 /** What asks for nothing to be changed, and the many pieces of one upload. */
-const UNAUDITED = /^\/v1\/(?:rollouts\/plan|fleet\/refresh|uploads\/)/;
+const UNAUDITED = /^\/v1\/(?:rollouts\/plan$|fleet\/refresh$|uploads\/)/;
 const TITLES: Readonly<Record<number, string>> = {
   413: "too-long",
   415: "wrong-content-type",

@@ -168,6 +168,8 @@ export class Lifecycle {
       };
     if (device.state === "decommissioned")
       return { reason: "decommissioned", detail: `${event.device} was decommissioned` };
+    if (event.kind === "device-released" && device.state !== "quarantined")
+      return { reason: "not-quarantined", detail: `${event.device} is not in quarantine` };
     return undefined;
   }
 
@@ -192,21 +194,25 @@ export class Lifecycle {
     const isToday = (key: KeyRecord): boolean => defined.authorities.some((one) => isSameKey(one, key));
     const former = (this.state.former.get(classId) ?? []).filter((key) => !isToday(key));
     const definition = { ...defined, authorities: [...defined.authorities, ...former] };
-    const refusal = (isRevoked: (key: KeyRecord) => boolean): Refusal | undefined => {
-      const signed = this.#signed(envelope, definition, isRevoked);
-      if ("reason" in signed) return signed;
-      const deeds = this.plans.deeds(signed.open, envelope, countingFor(definition, isRevoked));
-      return "reason" in deeds ? deeds : rightsRefusal(definition, signed.signing, deeds);
-    };
-    const now = refusal((key) => this.state.isRevoked(key));
-    if (now === undefined || refusal(() => false) !== undefined) return now;
+    const now = this.#unbacked(envelope, definition, (key) => this.state.isRevoked(key));
+    if (now === undefined || this.#unbacked(envelope, definition, () => false) !== undefined) return now;
     return { reason: "key-revoked", detail: now.detail };
   }
 
-  /** Why nobody who counts for a class today has signed a release, be it for that class or not. */
-  signersRefusal(envelope: Uint8Array, classId: string): Refusal | undefined {
-    const signed = this.#signed(envelope, this.state.classes.get(classId)!, (key) => this.state.isRevoked(key));
-    return "reason" in signed ? signed : undefined;
+  /** Why nobody who counts for a class today may do what a release does, be it for that class or not. */
+  replacingRefusal(envelope: Uint8Array, classId: string): Refusal | undefined {
+    return this.#unbacked(envelope, this.state.classes.get(classId)!, (key) => this.state.isRevoked(key));
+  }
+
+  #unbacked(
+    envelope: Uint8Array,
+    definition: DeviceClass,
+    isRevoked: (key: KeyRecord) => boolean,
+  ): Refusal | undefined {
+    const signed = this.#signed(envelope, definition, isRevoked);
+    if ("reason" in signed) return signed;
+    const deeds = this.plans.deeds(signed.open, envelope, countingFor(definition, isRevoked));
+    return "reason" in deeds ? deeds : rightsRefusal(definition, signed.signing, deeds);
   }
 
   /** Who signed a release: somebody who may. */

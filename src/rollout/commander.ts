@@ -42,6 +42,10 @@ export class Commander {
       : undefined;
   }
 
+  get isShort(): boolean {
+    return this.#isShort;
+  }
+
   /** Slots that it would take now if it had them. */
   get wants(): number {
     const { members, record } = this.#holder;

@@ -7,6 +7,7 @@ import { isOver, type Member, type RolloutRecord } from "./record.ts";
 import { Releases } from "./releases.ts";
 import { GROUP, type RolloutState } from "./states.ts";
 import type { RolloutHolder, Step } from "./step.ts";
+import { isoTime } from "../util/iso-time.ts";
 import { awaitsBarrier, groupError, groupPassed } from "./thresholds.ts";
 import { WindowClock } from "./windows.ts";
 
@@ -151,6 +152,21 @@ export class Rollout implements RolloutHolder {
 
   #mayDownload(nowMs: number): boolean {
     return this.record.spec.window?.downloads !== "in-window" || this.#window!.at(nowMs).open;
+  }
+
+  /** Why nothing more is begun, or applied, just now; undefined where that is not so. */
+  waitsFor(nowMs: number): string | undefined {
+    const { state, spec } = this.record;
+    const time = (ms: number | undefined): string =>
+      ms === undefined ? "at no time" : isoTime(Math.floor(ms / 1_000));
+    if (state === "scheduled") return `it starts ${time(spec.startAtMs)}`;
+    if (state !== "running") return undefined;
+    const window = this.#window?.at(nowMs);
+    const isIn = spec.window?.downloads === "in-window";
+    const waiting = this.members.count("downloaded") + (isIn ? this.members.count("pending") : 0);
+    if (window?.open === false && waiting > 0)
+      return `${waiting} devices wait for the window, which opens ${time(window.changesMs)}`;
+    return this.#commander.isShort ? "the airtime of an hour is used up" : undefined;
   }
 
   /** When it is to be looked at again. */

@@ -29,6 +29,16 @@ describe("what happened in a rollout", () => {
     });
   });
 
+  it("is counted without the time between its end and a retry", () => {
+    const decisions = [
+      { what: "finished", atMs: at(100) },
+      { what: "retried", atMs: at(86_400) },
+      { what: "finished", atMs: at(86_500) },
+    ];
+    const told = happened({ startedAt: iso(0), endedAt: iso(86_500) }, decisions, [done(100), done(86_500)]);
+    expect(told).toEqual({ durationS: 200, pausedS: 86_300, completionP50S: 100, completionP99S: 200 });
+  });
+
   it("is nothing while it runs, and has no half where nobody succeeded", () => {
     expect(happened({ startedAt: iso(0), endedAt: null }, [], [])).toBeUndefined();
     expect(happened({ startedAt: iso(0), endedAt: iso(9) }, [], [])).toEqual({

@@ -355,5 +355,5 @@ escrow: [${at("escrow.pub.pem")}]
     };
     expect([ok, entries]).toEqual([true, readFileSync(at("audit.jsonl"), "utf8").trim().split("\n").length]);
     await gateway.stop();
-  }, 60_000);
+  }, 180_000);
 });

@@ -1,13 +1,14 @@
 import { beforeEach, describe, expect, it } from "vitest";
 import { keyRecord } from "../../src/lifecycle/classes.ts";
-import { imagePath } from "../../src/gateway/catalogue.ts";
+import { imagePath, manifestPath } from "../../src/gateway/catalogue.ts";
 import { author } from "../support/gateway.ts";
-import { CLASSES, imageOf, ReleaseBench } from "../support/release-bench.ts";
+import { toHex } from "../../src/util/bytes.ts";
+import { CLASSES, imageOf, named, ReleaseBench } from "../support/release-bench.ts";
 import { sha256 } from "../support/suit-build.ts";
 import { keyOf } from "../support/trust-bench.ts";
 
 const { A, B } = CLASSES;
-const [K2, K3] = [keyOf(2), keyOf(3)];
+const [K2, K3, K4] = [keyOf(2), keyOf(3), keyOf(4)];
 let site: ReleaseBench;
 beforeEach(() => (site = new ReleaseBench()));
 
@@ -41,8 +42,47 @@ describe("a release that leaves out a class which the one before it is on offer 
   });
 });
 
+describe("two authors of one release", () => {
+  beforeEach(() => {
+    site.defineFor(A, [K2]);
+    site.defineFor(B, [K3]);
+    expect(site.release(1, [A, B], [K2, K3])).toBe("published");
+  });
+
+  it("part when the one that it is not named by does so first", () => {
+    expect(site.release(2, [A], [K2])).toBe("class-left-out");
+    expect(site.release(3, [B], [K3])).toBe("published");
+    site.both(() => expect([site.manifestOf(A, 1), site.manifestOf(B, 3)]).toEqual(["2.05", "2.05"]));
+    expect(site.release(4, [A], [K2])).toBe("published");
+    site.both(() => {
+      const onOffer = site.bench.gateway.listings().map(({ release }) => release.sequenceNumber);
+      expect(onOffer.toSorted((a, b) => a - b)).toEqual([3, 4]);
+      expect([site.image(1), site.image(3), site.image(4)]).toEqual(["2.05", "2.05", "2.05"]);
+    });
+  });
+
+  it("come together again: what was B's alone may be gone back to", () => {
+    site.release(3, [B], [K3]);
+    expect(site.release(4, [A, B], [K2])).toBe("signature-invalid");
+    expect(site.release(5, [A, B], [K2, K3])).toBe("published");
+    site.both(() => {
+      expect(site.bench.gateway.listings().map(({ release }) => release.sequenceNumber)).toEqual([5]);
+      expect(site.bench.gateway.replaced().map(({ release }) => release.sequenceNumber)).toEqual([3, 1]);
+      expect(site.look(["m", ...manifestPath(B, "00").slice(1)])).toBe(site.look(manifestPath(A, "00")));
+    });
+  });
+
+  it("the one is not enough whose rights end at another component", () => {
+    const radio = [{ component: "radio" }];
+    const authorities = [...named(K3), { ...named(K4)[0]!, rights: radio }];
+    expect(site.define({ id: toHex(B), name: "b", authorities }).ok).toBe(true);
+    expect(site.release(6, [A], [K2, K4])).toBe("class-left-out");
+    expect(site.release(6, [A], [K2, K3])).toBe("published");
+  });
+});
+
 describe("a manifest that has its image's alias as URI", () => {
-  it("goes when another image is at that path: its devices would fetch the wrong one", () => {
+  it("leads nobody there any more when another image is at that path: its devices would fetch the wrong one", () => {
     const uri = (n: number): string => `/${imagePath(sha256(imageOf(n))).join("/")}`;
     const publish = (n: number, at: string): void => {
       const bytes = imageOf(n);
@@ -56,8 +96,8 @@ describe("a manifest that has its image's alias as URI", () => {
     expect([site.manifestOf(A, 1), site.given(1, "e", "trigger")]).toEqual(["2.05", "given"]);
     publish(2, uri(2));
     site.both(() => {
-      expect([site.manifestOf(A, 1), site.manifestOf(A, 2)]).toEqual(["4.04", "2.05"]);
-      // Who reads no manifest is given the image by its own path.
+      // Who is given the image by its own path follows no URI, and may believe it by this one.
+      expect([site.manifestOf(A, 1), site.manifestOf(A, 2)]).toEqual(["2.05", "2.05"]);
       expect([site.given(1), site.given(1, "e", "trigger")]).toEqual(["given", "uri-not-served"]);
     });
   });

@@ -44,6 +44,8 @@ const ROUTES: Readonly<Record<string, Access>> = {
   "GET /v1/rollouts/{id}/devices": "read",
   "GET /v1/rollouts/{id}/decisions": "read",
   "GET /v1/lifecycle": "read",
+  "GET /v1/lifecycle/clients/{endpoint}": "read",
+  "POST /v1/lifecycle/clients": "administer",
   "POST /v1/lifecycle/events": "administer",
   "POST /v1/lifecycle/devices": "administer",
   "DELETE /v1/lifecycle/devices/{device}": "administer",

@@ -63,5 +63,13 @@ describe("a client that no factory made", () => {
     expect(await post("/v1/devices/meter/update", old)).toMatchObject({ status: 409, json: { title: "quarantined" } });
     expect((await api.ask("DELETE", `/v1/lifecycle/devices/${device}`)).status).toBe(201);
     expect((await adopt("meter")).status).toBe(409);
+    const made = { device: "11".repeat(8), classId: toHex(classId), endpoint: "made", key: "00".repeat(32) };
+    expect((await post("/v1/lifecycle/devices", made)).status).toBe(201);
+    expect((await api.ask("DELETE", `/v1/lifecycle/devices/${made.device}`)).status).toBe(201);
+    expect(await adopt("made")).toMatchObject({ status: 409, json: { title: "already-provisioned" } });
+    const { bench } = api.site;
+    const components = [{ digest: api.site.target.digest }];
+    expect(bench.gateway.fleet.refusalToGive(0, "made", components, ["push"])?.reason).toBe("decommissioned");
+    expect((await adopt("n".repeat(200))).status).toBe(201);
   });
 });

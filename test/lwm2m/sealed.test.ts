@@ -1,4 +1,7 @@
 import { describe, expect, it } from "vitest";
+import type { CborValue } from "../../src/codec/cbor.ts";
+import { Condition as C, Directive as D, Parameter as P } from "../../src/suit/keys.ts";
+import { installs } from "../../simulator/mote/sealed-trust.ts";
 import { nodeCrypto } from "../../src/adapters/node-crypto.ts";
 import { uriPath } from "../../src/coap/options.ts";
 import { imagePath } from "../../src/gateway/catalogue.ts";
@@ -11,12 +14,14 @@ import { toHex, utf8 } from "../../src/util/bytes.ts";
 import { decoded } from "../support/coap-get.ts";
 import { author, classId, makeImage, sign, vendorId } from "../support/gateway.ts";
 import { Lwm2mSite } from "../support/lwm2m-site.ts";
+import { envelopeOf, override, suitDigest } from "../support/suit-build.ts";
 import { keyOf, signedUpdate } from "../support/trust-bench.ts";
 
 const [K2, K3, OPERATOR] = [2, 3, 4].map(keyOf) as [PrivateKey, PrivateKey, PrivateKey];
 const image = makeImage(9, 1_500);
 const digest = nodeCrypto.sha256(image);
 const plain = trustOf([author.publicKey]);
+const ofRadio = trustOf([{ ...author.publicKey, rights: [{ component: [utf8("radio")] }] }]);
 
 /** A client that a factory sealed, at a gateway. */
 function siteWith(trust: DeviceTrust): Lwm2mSite {
@@ -38,9 +43,9 @@ function updated(site: Lwm2mSite, envelope: Uint8Array): string {
 
 const nine = (): Uint8Array => sign(image, 9, { version: "9.0.0" });
 
-function signedBy(key: PrivateKey, sequenceNumber: number): Uint8Array {
+function signedBy(key: PrivateKey, sequenceNumber: number, component: Uint8Array = Uint8Array.of(0)): Uint8Array {
   const payloads = [{ image: { digest, size: image.length }, uri: `/${imagePath(digest).join("/")}` }];
-  const components = [{ id: [Uint8Array.of(0)], payloads, version: "9.0.0" }];
+  const components = [{ id: [component], payloads, version: "9.0.0" }];
   return signedUpdate({ sequenceNumber, components }, key);
 }
 
@@ -80,9 +85,35 @@ describe("a client with what its factory sealed", () => {
   });
 
   it("not what is beyond that authority's rights, whatever the gateway gives it", () => {
-    const rights = [{ component: [utf8("radio")] }];
-    const trust = trustOf([{ ...author.publicKey, rights }]);
-    expect(updated(siteWith(trust), nine())).toBe("failed result-5");
+    expect(updated(siteWith(ofRadio), nine())).toBe("failed result-5");
+  });
+
+  it("not an image of a component that it does not have, by whoever may change that", () => {
+    const radio = signedBy(author, 9, utf8("radio"));
+    for (const trust of [ofRadio, plain]) expect(updated(siteWith(trust), radio)).toBe("failed result-5");
+  });
+
+  it.each([
+    ["load", 8],
+    ["invoke", 9],
+    ["uninstall", 24],
+  ])("not what is fetched at %s only: an update installs it", (_when, section) => {
+    const fetch = (index: number, bytes: Uint8Array): CborValue[] => {
+      const about = [
+        [P.IMAGE_DIGEST, suitDigest(bytes)],
+        [P.IMAGE_SIZE, bytes.length],
+        [P.URI, `/${imagePath(nodeCrypto.sha256(bytes)).join("/")}`],
+      ] as const;
+      return [D.SET_COMPONENT_INDEX, index, ...override(...about), D.FETCH, 15];
+    };
+    const ids = override([P.VENDOR_IDENTIFIER, vendorId], [P.CLASS_IDENTIFIER, classId]);
+    const shared = [D.SET_COMPONENT_INDEX, true, ...ids, C.VENDOR_IDENTIFIER, 15, C.CLASS_IDENTIFIER, 15];
+    const sections = { 20: fetch(0, makeImage(3, 100)), [section]: fetch(1, image) };
+    const envelope = envelopeOf({ key: author, sequenceNumber: 9, components: [["radio"], ["\0"]], shared, sections });
+    const own = { vendorId, classId, slot: 1, running: new Uint8Array(32), digest, size: image.length };
+    for (const trust of [ofRadio, plain]) expect(installs(nodeCrypto, envelope, trust, own)).toBe(false);
+    expect(installs(nodeCrypto, nine(), plain, own)).toBe(true);
+    expect(installs(nodeCrypto, nine(), plain, { ...own, size: 1 })).toBe(false);
   });
 
   it("not without its operator's countersignature", () => {

@@ -245,6 +245,27 @@ describe("shares of a group", () => {
   });
 });
 
+describe("what a rollout waits for", () => {
+  it("is said: its start, and the window for whoever has what is to be applied", () => {
+    const later = new ScriptedFleet(1);
+    const id = later.begin({ startAtMs: 3_600_000 });
+    const nowMs = (fleet: ScriptedFleet): number => fleet.nowUs / 1_000;
+    expect(later.rollout(id).waitsFor(nowMs(later))).toBe("it starts 1970-01-01T01:00:00Z");
+    const fleet = new ScriptedFleet(2);
+    const other = fleet.begin({ window: hourAtTwo });
+    expect(fleet.rollout(other).waitsFor(nowMs(fleet))).toBeUndefined();
+    fleet.become("held", "d0");
+    expect(fleet.rollout(other).waitsFor(nowMs(fleet))).toBe(
+      "1 devices wait for the window, which opens 1970-01-01T02:00:00Z",
+    );
+    const inWindow = new ScriptedFleet(2);
+    const third = inWindow.begin({ window: { ...hourAtTwo, downloads: "in-window" } });
+    expect(inWindow.rollout(third).waitsFor(nowMs(inWindow))).toMatch(/^2 devices wait for the window/);
+    inWindow.run(7_201);
+    expect(inWindow.rollout(third).waitsFor(nowMs(inWindow))).toBeUndefined();
+  });
+});
+
 describe("a group of nobody", () => {
   it.each([
     ["because nobody matches", { groups: [{ ...strict, name: "canary", filter: "tag==canry" }, strict] }],

@@ -335,15 +335,16 @@ export class FirmwareObject {
   #verified(nowUs: number): void {
     const { crypto, layout, booted, manifest } = this.#parts;
     const { classId } = manifest();
-    const release = this.#manifest?.verify(layout.slotBytes);
-    if (release === undefined || this.#writer === undefined) return;
-    const image =
-      typeof release === "string" ? undefined : imageIn(release, crypto.sha256(this.#writer.read()), classId);
+    const writer = this.#writer;
+    if (this.#manifest === undefined || writer === undefined) return;
+    const { slot } = writer;
+    const [digest, running] = [crypto.sha256(writer.read()), booted.info.digest];
+    const release = this.#manifest.verify(layout.slotBytes, { slot, running, digest, size: writer.journal.size });
+    const image = typeof release === "string" ? undefined : imageIn(release, digest, classId);
     if (typeof release === "string" || image === undefined || !goesOnTo(booted, release.sequenceNumber))
       return this.#unknown(nowUs, image === undefined);
     this.#manifest = undefined;
-    const { digest, size } = image;
-    this.#release = { digest, size, sequenceNumber: release.sequenceNumber };
+    this.#release = { digest, size: image.size, sequenceNumber: release.sequenceNumber };
     this.#set(nowUs, { state: State.DOWNLOADED, version: release.version });
   }
 

@@ -14,7 +14,10 @@ export function readInput(file: string): Uint8Array {
 /** Segments as text, or as hexadecimal digits behind 0x. */
 export function componentId(id: string | readonly string[]): ComponentId {
   return (typeof id === "string" ? [id] : id).map((segment) => {
-    const hex = segment.startsWith("0x") ? fromHex(segment.slice(2)) : undefined;
-    return hex ?? utf8(segment);
+    if (!segment.startsWith("0x")) return utf8(segment);
+    const bytes = fromHex(segment.slice(2));
+    if (bytes === undefined || bytes.length === 0)
+      throw usageError("bad-component", `${segment}: behind 0x an id has hexadecimal digits, two for each byte`);
+    return bytes;
   });
 }

@@ -3,6 +3,13 @@ import { z } from "zod";
 const version = z.string().regex(/^\d+(\.\d+){0,2}(-(rc|beta|alpha)(\.\d+)?)?$/, "a version such as 1.2.3 or 1.2-rc.1");
 const requirement = z.string().regex(/^(>=|<=|>|<|=)\s*\d+(\.\d+){0,2}(-(rc|beta|alpha)(\.\d+)?)?$/, "such as >=1.2.0");
 
+/** RFC 3986 section 4.1. */
+const uriReference = z
+  .string()
+  .max(1_024)
+  .regex(/^(?:[\w.~:/?#[\]@!$&'()*+,;=-]|%[0-9a-f]{2})+$/i, "a URI: other characters are written as %, such as %20");
+const time = z.iso.datetime({ offset: true, error: "a time such as 2031-12-31T00:00:00Z" });
+
 const recipient = z.union([
   /** A file with 32 hexadecimal digits that the device has too. */
   z.strictObject({ kid: z.string().min(1).max(64), kek: z.string() }),
@@ -12,7 +19,7 @@ const recipient = z.union([
 
 const payload = z.strictObject({
   image: z.string(),
-  uri: z.string().min(1).max(1_024).optional(),
+  uri: uriReference.optional(),
   /** In the envelope instead of on the gateway. */
   integrated: z.boolean().default(false),
   encrypt: z
@@ -47,7 +54,7 @@ const dependency = z.strictObject({
   id: z.union([z.string(), z.array(z.string()).min(1).max(8)]),
   /** A signed envelope. */
   envelope: z.string(),
-  uri: z.string().min(1).max(1_024).optional(),
+  uri: uriReference.optional(),
   integrated: z.boolean().default(true),
   prefix: z.array(z.string()).min(1).max(8).optional(),
 });
@@ -60,12 +67,12 @@ export const UpdateFileSchema: z.ZodType<UpdateFile> = z
     classes: z.array(z.string().min(1)).min(1).max(16).optional(),
     version: version.optional(),
     description: z.string().max(500).optional(),
-    referenceUri: z.string().max(1_024).optional(),
+    referenceUri: uriReference.optional(),
     components: z.array(component).max(16).default([]),
     dependencies: z.array(dependency).max(8).default([]),
     /** Below 0 for what cannot wait, such as security fixes; the device's operator is asked with it. */
     priority: z.int().min(-128).max(127).optional(),
-    useBefore: z.iso.datetime({ offset: true }).optional(),
+    useBefore: time.optional(),
     minimumBatteryMwh: z.int().min(0).optional(),
     /** Wait for these before anything is fetched. */
     wait: z
@@ -73,7 +80,7 @@ export const UpdateFileSchema: z.ZodType<UpdateFile> = z
         authorization: z.int(),
         power: z.int(),
         network: z.int(),
-        time: z.iso.datetime({ offset: true }),
+        time,
       })
       .partial()
       .optional(),

@@ -136,7 +136,7 @@ function factoryMade(file: string, count: number): Identity[] {
   return made.slice(0, count).map(({ kid, classId, vendorId, trust }) => ({
     endpoint: toHex(kid),
     classId,
-    anchors: { vendorId, trust },
+    anchors: { vendorId, trust, unixS: () => Date.now() / 1_000 },
   }));
 }
 

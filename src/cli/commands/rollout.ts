@@ -221,6 +221,7 @@ async function find(id: string, options: Options): Promise<RolloutView> {
 
 async function waitFor(count: number, target: string, options: Options): Promise<void> {
   if (!(Number.isInteger(count) && count > 0)) throw usageError("bad-number", "--wait-for is a number of devices");
+  if (options.json !== true) console.error(`waiting for ${count} devices, for ${WAIT_LOOKS / 2} s at most…`);
   for (let i = 0; i < WAIT_LOOKS; i++) {
     const there = await readPages(options.state, `/v1/fleet?filter=${encodeURIComponent(target)}`);
     if (there.length >= count) return;
@@ -274,21 +275,30 @@ async function watch(id: string, options: Options): Promise<void> {
 
 function print(view: RolloutView, options: Options): void {
   if (options.json === true) return console.log(JSON.stringify(view));
-  console.log(`${view.id}: ${view.name} is ${view.state} (${view.reason})`);
+  const why = view.reason === view.state ? "" : ` (${view.reason})`;
+  console.log(`${view.id}: ${view.name} is ${view.state}${why}${view.waitsFor === null ? "" : `; ${view.waitsFor}`}`);
   const rows = view.groups.map(({ name, state, total, devices }) => [
     name,
     state,
     String(total),
-    ...(["succeeded", "failed", "commanded", "downloaded", "pending"] as const).map((key) => String(devices[key])),
+    ...SHOWN.map(([, key]) => String(devices[key])),
   ]);
-  console.log(
-    formatTable(["group", "state", "devices", "succeeded", "failed", "at it", "downloaded", "waiting"], rows),
-  );
+  console.log(formatTable(["group", "state", "devices", ...SHOWN.map(([title]) => title)], rows));
   warn(view, options);
   const next = nextOf(view, options);
   if (next !== "") console.log(`next: ${next}`);
   return undefined;
 }
+
+const SHOWN = [
+  ["succeeded", "succeeded"],
+  ["failed", "failed"],
+  ["skipped", "skipped"],
+  ["cancelled", "cancelled"],
+  ["at it", "commanded"],
+  ["downloaded", "downloaded"],
+  ["waiting", "pending"],
+] as const;
 
 function nextOf({ id, state, reason }: RolloutView, options: Options): string {
   const tail = options.state === ".blockferry" ? "" : ` --state ${options.state}`;

@@ -166,9 +166,15 @@ function hasSigned(envelope: Uint8Array, { publicKey }: PrivateKey): boolean {
 }
 
 /** What may be meant, and hardly is. */
-function warningsOf({ useBefore }: UpdateDescription): string[] {
-  if (useBefore === undefined || useBefore * 1_000 > Date.now()) return [];
-  return [`useBefore has passed: no device with a clock will install this any more`];
+function warningsOf({ useBefore, sequenceNumber }: UpdateDescription): string[] {
+  const warnings: string[] = [];
+  if (useBefore !== undefined && useBefore * 1_000 <= Date.now())
+    warnings.push("useBefore has passed: no device with a clock will install this any more");
+  if (sequenceNumber > 0xffff_ffff)
+    warnings.push(
+      `sequence ${sequenceNumber} has more than 32 bits: motes keep as many, and each later release has to be higher`,
+    );
+  return warnings;
 }
 
 function writeTable(file: string, options: SignOptions, key: PrivateKey): Uint8Array {
