@@ -11,6 +11,8 @@ export function factoryFlash(parts: {
   /** Room for images; slots are as large. */
   readonly maxImageBytes: number;
   readonly factoryImage: { readonly bytes: Uint8Array; readonly sequenceNumber: number };
+  /** An earlier image was in the other slot, and nobody has erased it. */
+  readonly spareSlot?: "erased" | "used" | undefined;
 }): { flash: Flash; layout: Layout } {
   const { profile, crypto, factoryImage, maxImageBytes, blockBytes } = parts;
   const [sectorBytes, writeUnitBytes] = [profile.sectorBytes.value, profile.writeUnitBytes.value];
@@ -23,5 +25,8 @@ export function factoryFlash(parts: {
   flash.program(layout.slotAddress[0], padded);
   writeSlotInfo(flash, layout, 0, { sequenceNumber, size: bytes.length, digest: crypto.sha256(bytes) });
   confirmSlot(flash, layout, 0);
+  const [used, address] = [new Uint8Array(writeUnitBytes), layout.slotAddress[1]];
+  if (parts.spareSlot === "used")
+    for (let at = 0; at < layout.slotBytes; at += sectorBytes) flash.program(address + at, used);
   return { flash, layout };
 }

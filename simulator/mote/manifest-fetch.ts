@@ -6,7 +6,7 @@ import { anchorsOf, type DeviceTrust } from "../../src/suit/trust.ts";
 import type { BlockFetch } from "../../src/transfer/block-fetch.ts";
 import { bytesEqual, toHex } from "../../src/util/bytes.ts";
 import { EnvelopeFetch } from "./envelope-fetch.ts";
-import { handedOver, installs, type Candidate, type SealedTrust } from "./sealed-trust.ts";
+import { handedOver, installs, openBy, type Candidate, type SealedTrust } from "./sealed-trust.ts";
 
 export type ManifestEvent =
   /** The envelope is there; `verify` says what it is, which takes a while. */
@@ -28,9 +28,9 @@ export class ManifestFetch {
   readonly isByImage: boolean;
   readonly #path: readonly string[];
   #trust: DeviceTrust;
-  /** Of the next hand-over, which may name others than it believes now; or of the manifest. */
+  /** Of the manifest, or of the next hand-over, which may name others than it believes now. */
   #fetch: EnvelopeFetch;
-  #asksHandOver: boolean;
+  #asksHandOver = false;
   #envelope: Uint8Array | undefined;
 
   constructor(parts: ManifestParts, digest?: Uint8Array) {
@@ -38,7 +38,6 @@ export class ManifestFetch {
     this.#trust = parts.trust;
     this.isByImage = digest !== undefined;
     this.#path = digest === undefined ? manifestPath(parts.classId, "00") : releasePath(parts.classId, digest);
-    this.#asksHandOver = parts.sealed !== undefined;
     this.#fetch = this.#newFetch();
   }
 
@@ -57,16 +56,19 @@ export class ManifestFetch {
   handleEvent(nowUs: number, clientEvent: ClientEvent): ManifestEvent | undefined {
     const event = this.#fetch.handleEvent(nowUs, clientEvent);
     if (event === undefined) return undefined;
-    if (this.#asksHandOver) {
-      if (event.kind === "fetched") this.#follow(event.envelope);
-      else this.#asksHandOver = false; // there is no further one
-      this.#fetch = this.#newFetch();
-      this.start(nowUs);
-      return undefined;
+    if (!this.#asksHandOver) {
+      if (event.kind !== "fetched") return { kind: "failed", reason: `manifest-${event.reason}` };
+      this.#envelope = event.envelope;
+      // Signed by nobody that it knows: perhaps others maintain it by now.
+      this.#asksHandOver = this.#parts.sealed !== undefined && !this.#isKnown();
+    } else {
+      const followed = event.kind === "fetched" && this.#follow(event.envelope);
+      this.#asksHandOver = followed && !this.#isKnown();
     }
-    if (event.kind !== "fetched") return { kind: "failed", reason: `manifest-${event.reason}` };
-    this.#envelope = event.envelope;
-    return { kind: "fetched" };
+    if (!this.#asksHandOver) return { kind: "fetched" };
+    this.#fetch = this.#newFetch();
+    this.start(nowUs);
+    return undefined;
   }
 
   #newFetch(): EnvelopeFetch {
@@ -74,11 +76,16 @@ export class ManifestFetch {
     return new EnvelopeFetch(newFetch(this.#asksHandOver ? transferPath(classId, this.#trust.epoch + 1) : this.#path));
   }
 
-  #follow(envelope: Uint8Array): void {
+  #isKnown(): boolean {
+    return openBy(this.#parts.crypto, this.#envelope!, this.#trust) !== undefined;
+  }
+
+  #follow(envelope: Uint8Array): boolean {
     const { crypto, classId, sealed } = this.#parts;
     const next = handedOver(crypto, envelope, this.#trust, { vendorId: sealed!.vendorId, classId });
-    this.#asksHandOver = next !== undefined && sealed!.keep(next);
-    if (this.#asksHandOver) this.#trust = next!;
+    if (next === undefined || !sealed!.keep(next)) return false;
+    this.#trust = next;
+    return true;
   }
 
   /** The release that is meant, or why it is none for this mote; `image`: what is at hand. */

@@ -37,6 +37,7 @@ export interface MoteParts {
   /** Room for images; slots are as large. */
   readonly maxImageBytes: number;
   readonly factoryImage: { readonly bytes: Uint8Array; readonly sequenceNumber: number };
+  readonly spareSlot?: "erased" | "used" | undefined;
   readonly onBusy?: (state: "cpu" | "flash", us: number) => void;
   /** Has it choose block sizes and time-outs by what it measures; what its link layer makes of datagrams. */
   readonly adaptive?: PathModel | undefined;

@@ -25,7 +25,7 @@ export function handedOver(
   trust: DeviceTrust,
   own: { readonly vendorId: Uint8Array; readonly classId: Uint8Array },
 ): DeviceTrust | undefined {
-  const open = opened(crypto, envelope, trust);
+  const open = openBy(crypto, envelope, trust);
   if (open === undefined) return undefined;
   let next: DeviceTrust | undefined;
   const device: Device = {
@@ -68,7 +68,7 @@ export interface Candidate {
  * with one component, and by the rights of whoever signed it.
  */
 export function installs(crypto: Crypto, envelope: Uint8Array, trust: DeviceTrust, own: Candidate): boolean {
-  const open = opened(crypto, envelope, trust);
+  const open = openBy(crypto, envelope, trust);
   if (open === undefined) return false;
   const yes = (is: boolean): Answer => (is ? "yes" : "no");
   let fetched = false;
@@ -107,7 +107,8 @@ export function installs(crypto: Crypto, envelope: Uint8Array, trust: DeviceTrus
 
 const NOBODY = new Uint8Array(0);
 
-function opened(crypto: Crypto, envelope: Uint8Array, trust: DeviceTrust): OpenEnvelope | undefined {
+/** Undefined where nobody whom it believes has signed it. */
+export function openBy(crypto: Crypto, envelope: Uint8Array, trust: DeviceTrust): OpenEnvelope | undefined {
   try {
     return openEnvelope(crypto, envelope, { anchors: anchorsOf(trust) });
   } catch (error) {

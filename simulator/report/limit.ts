@@ -142,13 +142,13 @@ function sleepy(run: Case, profile: ChipProfile, limit: Limit): Bound {
 function flashAndCpu(run: Case, profile: ChipProfile): Bound {
   const { supplyV, cpuMa, flashMa, eraseSectorUs, programUnitUs, sectorBytes, writeUnitBytes } = profile;
   const flashUs =
-    Math.ceil(run.imageBytes / sectorBytes.value) * eraseSectorUs.value +
+    (run.spareSlot === "used" ? Math.ceil(run.imageBytes / sectorBytes.value) * eraseSectorUs.value : 0) +
     (run.imageBytes / writeUnitBytes.value) * programUnitUs.value;
   const cpuUs = run.imageBytes * profile.sha256UsPerByte.value + profile.verifySignatureUs.value;
   return {
     name: "flash and CPU",
     energyMj: (supplyV.value * (flashMa.value * flashUs + cpuMa.value * cpuUs)) / 1e6,
     timeS: (flashUs + cpuUs) / 1e6,
-    formula: "erase and program once, hash once, verify one signature: comes on top of the radio",
+    formula: `${run.spareSlot === "used" ? "erase and program" : "program"} once, hash once, verify one signature: comes on top of the radio`,
   };
 }

@@ -144,6 +144,8 @@ const CaseSchema = z.strictObject({
   /** Block size and timers are chosen from what is measured on the way. */
   adaptive: z.boolean().default(false),
   profile: z.string().default("nrf52840"),
+  /** What is in the slot that an update writes: nothing, or an earlier image, whose sectors have to be erased. */
+  spareSlot: z.enum(["erased", "used"]).default("used"),
   /** Motes have a clock that runs through resets; without one they refuse what expires. */
   rtc: z.boolean().default(false),
   /** The manifest is not to be used later than this. */

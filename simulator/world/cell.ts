@@ -98,6 +98,7 @@ export class Cell {
       policy: { backoffUs: 5e6, maxBackoffUs: 3e8, maxFailures: 10_000 },
       maxImageBytes: Math.max(image.length, 4096),
       factoryImage: { bytes: this.#factory, sequenceNumber: FACTORY_SEQUENCE },
+      spareSlot: run.spareSlot,
       onBusy: (state, us) => ledger.spend(state, us),
       adaptive: run.adaptive ? pathModel(scope, this.air.csma.securityBytes, wakeModel(run.mac)) : undefined,
     });

@@ -194,6 +194,7 @@ export class Lwm2mCell {
       policy: { backoffUs: 5e6, maxBackoffUs: 3e8, maxFailures: 10_000 },
       maxImageBytes: Math.max(image.length, 4096),
       factoryImage: { bytes: this.factory, sequenceNumber: FACTORY_SEQUENCE },
+      spareSlot: run.spareSlot,
       onBusy: (state, us) => ledger.spend(state, us),
       onRadio: (_nowUs, on) => (on ? node.mac.turnOn() : node.mac.turnOff()),
     });

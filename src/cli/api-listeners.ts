@@ -1,5 +1,6 @@
 import { readFileSync, rmSync } from "node:fs";
 import type { Server } from "node:https";
+import { setTimeout as sleep } from "node:timers/promises";
 import type { FastifyInstance } from "fastify";
 import { createApi, type GatewayControl } from "../http/api.ts";
 import type { Log } from "../ports/log.ts";
@@ -12,13 +13,24 @@ import { environmentError } from "./errors.ts";
 export interface Apis {
   /** Of the network, with the port that was free. */
   readonly address: string | undefined;
+  /** Whoever has asked is answered, unless that takes long; nobody is answered afterwards. */
   close(): Promise<void>;
+}
+
+const GRACE_MS = 500;
+
+/** Listeners to events, and questions to devices, would hold it open for ever. */
+async function closeAll(apps: readonly FastifyInstance[]): Promise<void> {
+  const closing = Promise.all(apps.map(async (app) => app.close()));
+  await Promise.race([closing, sleep(GRACE_MS)]);
+  for (const { server } of apps) server.closeAllConnections();
+  await closing;
 }
 
 export async function openApis(config: Config, log: Log, control: GatewayControl): Promise<Apis> {
   const local = await createApi(control);
   await listenLocally(local, config);
-  if (config.api.listen === undefined) return { address: undefined, close: async () => local.close() };
+  if (config.api.listen === undefined) return { address: undefined, close: async () => closeAll([local]) };
   const { api } = config;
   const { address, port } = parsePeer(api.listen!)!;
   const readTls = (): { cert: Buffer; key: Buffer } | undefined => api.tls && readPem(api.tls);
@@ -32,11 +44,7 @@ export async function openApis(config: Config, log: Log, control: GatewayControl
     process.on("SIGHUP", () => reload(remote, readTls, log));
     return {
       address: url,
-      close: async () => {
-        // Listeners to events would hold it open for ever.
-        remote.server.closeAllConnections();
-        await Promise.all([remote.close(), local.close()]);
-      },
+      close: async () => closeAll([remote, local]),
     };
   } catch (error) {
     await local.close();

@@ -5,6 +5,7 @@ import {
   mkdirSync,
   openSync,
   readFileSync,
+  realpathSync,
   renameSync,
   writeFileSync,
 } from "node:fs";
@@ -25,9 +26,11 @@ export function refuseExisting(file: string): void {
   if (existsSync(file)) throw usageError("file-exists", `${file} is there already: choose another folder with --out`);
 }
 
+const realPath = (file: string): string => (existsSync(file) ? realpathSync(file) : resolve(file));
+
 /** What a command was told to write. `inputs`: what it is made of, which is not to be lost by a slip. */
 export function writeOutput(file: string, bytes: Uint8Array, inputs: readonly string[] = []): void {
-  const input = inputs.find((one) => resolve(one) === resolve(file));
+  const input = inputs.find((one) => realPath(one) === realPath(file));
   if (input !== undefined)
     throw usageError("output-is-input", `${file} is what it is made of: write it to another file`);
   try {

@@ -53,8 +53,9 @@ export async function runGateway(config: Config, json: boolean): Promise<void> {
   const signal = await nextSignal();
   log.event("info", "stopping", { reason: signal });
   setTimeout(() => process.exit(0), STOP_TIMEOUT_MS).unref();
-  await host.stop();
+  // While there is a disk to write to what somebody is told.
   await apis.close();
+  await host.stop();
   log.event("info", "stopped");
 }
 

@@ -157,7 +157,8 @@ function addPublishing(app: FastifyInstance, control: ImagesControl): void {
       });
       if (outcome.kind === "published") return reply.code(201).send(viewOf(gateway, outcome.listing));
       const { reason, detail } = outcome;
-      const done = request.isRepeated && reason === "replayed" ? onOffer(gateway, envelope) : undefined;
+      const isDone = request.isRepeated && (reason === "replayed" || reason === "older-sequence-number");
+      const done = isDone ? published(gateway, envelope) : undefined;
       if (done !== undefined) return reply.code(201).send(viewOf(gateway, done));
       const status = reason === "disk-full" || reason === "cache-full" ? 507 : 422;
       return refuse(reply, status, reason, detail);
@@ -165,9 +166,9 @@ function addPublishing(app: FastifyInstance, control: ImagesControl): void {
   );
 }
 
-/** The release that is this very envelope. */
-const onOffer = (gateway: Gateway, envelope: Uint8Array): Listing | undefined =>
-  [...gateway.listings()].find(({ release }) => bytesEqual(release.envelope, envelope));
+/** The release that is this very envelope, be it on offer or one that was replaced since. */
+const published = (gateway: Gateway, envelope: Uint8Array): Listing | undefined =>
+  [...gateway.listings(), ...gateway.replaced()].find(({ release }) => bytesEqual(release.envelope, envelope));
 
 function viewOf(gateway: Gateway, listing: Listing): ImageView {
   const { release, digest, source, alias } = listing;

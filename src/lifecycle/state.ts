@@ -61,7 +61,10 @@ export class LifecycleState {
         return;
       case "device-provisioned": {
         const { device: id, classId, endpoint, stage } = event;
-        this.devices.set(id, { id, classId, endpoint, stage, state: stage === 2 ? "active" : "provisioned" });
+        const made: Device = { id, classId, endpoint, stage, state: stage === 2 ? "active" : "provisioned" };
+        const { state, quarantineReason } = this.devices.get(id) ?? made;
+        // What the factory adds ends no quarantine.
+        this.devices.set(id, state === "quarantined" ? { ...made, state, quarantineReason } : made);
         if (endpoint !== undefined) this.#endpoints.set(endpoint, id);
         return;
       }

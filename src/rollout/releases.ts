@@ -16,6 +16,8 @@ export class Releases {
   readonly #holder: RolloutHolder;
   readonly #window: WindowClock | undefined;
   /** Devices of which it is not known that they were told what holds now. */
+  /** Groups that have to wait, as they were last. */
+  #waiting = "";
   readonly #untold: Set<string>;
   #untilMs = 0;
   /** After a word that could not be written. */
@@ -44,16 +46,22 @@ export class Releases {
 
   settle(step: Step, fleet: Fleet, originOf: (member: { attempt: number }) => string): void {
     const { members } = this.#holder;
-    const untilMs = this.#until(step);
-    if (untilMs !== this.#untilMs) for (const endpoint of members.downloaded()) this.#untold.add(endpoint);
-    this.#untilMs = untilMs;
+    const openMs = this.#until(step);
+    // Behind a retry a group may have to wait for one before it.
+    const { groups } = this.#holder.record;
+    const waiting = groups.map(({ state }) => (state === "scheduled" ? "w" : "-")).join("");
+    if (openMs !== this.#untilMs || waiting !== this.#waiting)
+      for (const endpoint of members.downloaded()) this.#untold.add(endpoint);
+    this.#untilMs = openMs;
+    this.#waiting = waiting;
     if (step.nowMs < this.#retryMs && this.#retryMs - step.nowMs <= RETRY_MS) return;
     for (const endpoint of this.#untold) {
       const member = members.get(endpoint);
       const verdict = fleet.verdict(endpoint);
       const isHeld = member?.state === "downloaded" && verdict?.state === "held";
+      const untilMs = member === undefined || waiting[member.group] === "w" ? 0 : openMs;
       if (!isHeld || verdict.origin !== originOf(member)) this.#untold.delete(endpoint);
-      else if (this.#isTold(verdict.releasedUntilMs, step.nowMs)) this.#untold.delete(endpoint);
+      else if (isTold(untilMs, verdict.releasedUntilMs, step.nowMs)) this.#untold.delete(endpoint);
       else {
         step.effects.push({ kind: "release", endpoint, untilMs });
         // Its deadline runs while it may.
@@ -61,10 +69,6 @@ export class Releases {
         if (releasedMs !== member.releasedMs) step.put({ ...member, releasedMs });
       }
     }
-  }
-
-  #isTold(toldMs = 0, nowMs: number): boolean {
-    return this.#untilMs === 0 ? toldMs <= nowMs : toldMs === this.#untilMs;
   }
 
   /** Until when devices may apply; 0: not now. */
@@ -91,3 +95,6 @@ export class Releases {
     step.decide("rollout", "barrier-fell", `${waiting} devices have everything; none is left`);
   }
 }
+
+const isTold = (untilMs: number, toldMs = 0, nowMs = 0): boolean =>
+  untilMs === 0 ? toldMs <= nowMs : toldMs === untilMs;

@@ -228,7 +228,11 @@ export class Rollout implements RolloutHolder {
     if (names.length === 0) return;
     const some = names.slice(0, 5).join(", ");
     step.decide(BY, "devices-joined", names.length > 5 ? `${some} and ${names.length - 5} more` : some, { group });
-    const state = GROUP.next(this.record.groups[group]!.state, "join");
+    const { groups } = this.record;
+    const isHeldBack = groups.slice(0, group).some(({ passed }) => !passed);
+    const { state: before } = groups[group]!;
+    // What runs goes on; what is over begins anew when its turn comes.
+    const state = before === "finished" && isHeldBack ? GROUP.next(before, "hold") : GROUP.next(before, "join");
     if (state !== undefined) this.#changeGroup(step, group, { state, endedMs: undefined });
   }
 

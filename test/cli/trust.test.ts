@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, symlinkSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
 import { decodeTrust } from "../../src/suit/trust.ts";
@@ -62,7 +62,9 @@ describe("sign, inspect and verify", () => {
     expect(told).toContain("of class sensor-a (7343c8b8-95da-55d2-ac65-bd05c7c8b5ec)");
     expect(told).toContain("of vendor example.com (cfbff0d1-9375-5685-968c-48ce8b15ae17)");
     const input = at("update.yaml");
-    for (const out of [input, at("a.bin"), at("author.key.pem")])
+    symlinkSync(at("b.bin"), at("link.bin"));
+    const inputs = [input, ...["a.bin", "link.bin", "radio.bin", "device.pub.pem", "author.key.pem"].map(at)];
+    for (const out of inputs)
       expect(await reasonOf("sign", input, "--key", at("author.key.pem"), "--out", out)).toBe("output-is-input");
   });
 
@@ -325,6 +327,17 @@ escrow: [${at("escrow.pub.pem")}]
       sequenceNumber: 5,
       handovers: [{ class: classId, outcome: "handed-over" }],
     });
+    // Who signed the first is an authority no longer.
+    const three = ["authority", "transfer", ...VENDOR, "--epoch", "3", "--key", at("heir.key.pem")];
+    await json(...three, "--to", at("heir.pub.pem"), "--out", at("three.suit"));
+    await json("authority", "apply", at("three.suit"), ...apply);
+    const again = ["bundle", "export", at("again"), "--envelope", at("fw-6.suit"), "--image", at("a.bin")];
+    await sign("heir", "6");
+    await json(...again, "--trust", at("heir.pub.pem"), "--handover", at("two.suit"), at("three.suit"));
+    expect(await json("bundle", "import", at("again"), ...on)).toMatchObject({
+      sequenceNumber: 6,
+      handovers: [{ outcome: "older-transfer" }, { outcome: "older-transfer" }],
+    });
     await json("quarantine", device!, "--reason", "odd traffic", ...on);
     await json("class", "support", "sensor-a", "--ends", "2026-01-01", ...on);
     expect(await reasonOf("class", "support", "sensor-a", "--ends", "2026-02-30", ...on)).toBe("bad-date");
@@ -336,15 +349,17 @@ escrow: [${at("escrow.pub.pem")}]
     expect(await json("class", "show", "sensor-a", ...on)).toMatchObject({
       policy: { features: "refuse", security: { deferUntilMs: Date.UTC(2099, 0, 1) } },
     });
-    expect(await reasonOf(...(await publish(await sign("heir", "6"))))).toBe("refused-by-operator");
+    expect(await reasonOf(...(await publish(await sign("heir", "7"))))).toBe("refused-by-operator");
     expect(await reasonOf("decommission", device!, "--endpoint", "nobody", ...on)).toBe("no-such-device");
     expect(await reasonOf("quarantine", "meter 17", "--reason", "odd", ...on)).toBe("no-such-device");
     await json("adopt", "meter 17", "--class", "sensor-a", ...on);
     await json("quarantine", "meter 17", "--reason", "odd", ...on);
+    await json("adopt", "00124b0012345678", "--class", "sensor-a", ...on);
+    await json("quarantine", "00124b0012345678", "--reason", "odd", ...on);
     await json("decommission", device!, ...on);
     expect(await reasonOf("decommission", device!, ...on)).toBe("decommissioned");
     const census = (await json("census", ...on))["rows"] as { devices: number }[];
-    expect(census.reduce((sum, row) => sum + row.devices, 0)).toBe(3);
+    expect(census.reduce((sum, row) => sum + row.devices, 0)).toBe(4);
     expect(JSON.stringify(census)).not.toContain(device!);
     expect((await json("orphan", ...on))["warnings"]).toMatchObject([{ state: "ended" }]);
     await gateway.kill();

@@ -331,6 +331,44 @@ describe("a retry", () => {
     expect([fleet.why(id), fleet.states(id)]).toEqual(["finished: finished", { succeeded: 8 }]);
   });
 
+  const day = { dynamicUntilMs: 36_000_000 };
+  it("has a device that turns up wait for the canary that is tried again", () => {
+    const fleet = new ScriptedFleet(8);
+    const id = fleet.begin({ groups, ...day });
+    fleet.become("failed", "d0", "d1");
+    fleet.command(id, "resume");
+    fleet.run(1);
+    fleet.become("succeeded", "d2", "d3", "d4", "d5");
+    fleet.run(1);
+    fleet.become("succeeded", "d6", "d7");
+    for (const command of ["pause", "retry"] as const) fleet.command(id, command);
+    fleet.run(1);
+    started(fleet);
+    fleet.names.push("d8");
+    fleet.run(30);
+    expect([started(fleet), fleet.states(id)]).toEqual([[], { commanded: 2, succeeded: 6, pending: 1 }]);
+    fleet.become("succeeded", "d0", "d1");
+    fleet.run(30);
+    expect(started(fleet)).toEqual(["d8"]);
+  });
+
+  it("takes back that devices of a group behind may apply what they have", () => {
+    const fleet = new ScriptedFleet(8);
+    const id = fleet.begin({ groups, window: { schedule: "0 * * * *", durationS: 600, timeZone: "UTC" } });
+    fleet.become("failed", "d0", "d1");
+    fleet.command(id, "resume");
+    fleet.run(1);
+    fleet.become("held", "d2", "d3", "d4");
+    expect(fleet.mayApply("d2")).toBe(true);
+    fleet.become("failed", "d5");
+    expect([fleet.why(id), fleet.mayApply("d2")]).toEqual(["paused: error-threshold", false]);
+    fleet.command(id, "retry");
+    fleet.run(1);
+    expect([started(fleet).slice(-2), fleet.mayApply("d2")]).toEqual([["d0", "d1"], false]);
+    fleet.become("succeeded", "d0", "d1");
+    expect(fleet.mayApply("d2")).toBe(true);
+  });
+
   it("judges a group once more that has shown too little, though none of it is tried again", () => {
     const fleet = new ScriptedFleet(8);
     fleet.known = (name) => ({ version: name < "d2" ? "9" : "1" });

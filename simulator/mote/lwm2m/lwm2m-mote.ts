@@ -20,6 +20,7 @@ export interface Lwm2mMoteParts extends FixedParts {
   readonly blockBytes: number;
   readonly maxImageBytes: number;
   readonly factoryImage: { readonly bytes: Uint8Array; readonly sequenceNumber: number };
+  readonly spareSlot?: "erased" | "used" | undefined;
   readonly onBusy?: (state: "cpu" | "flash", us: number) => void;
   readonly onRadio?: (nowUs: number, on: boolean) => void;
   /** How long it is away when it restarts. */

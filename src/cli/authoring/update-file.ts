@@ -30,6 +30,8 @@ export interface PreparedUpdate {
   readonly update: UpdateDescription;
   /** Files that devices fetch, each with its digest. */
   readonly files: readonly { readonly file: string; readonly digest: Uint8Array; readonly size: number }[];
+  /** All that was read for it. */
+  readonly inputs: readonly string[];
 }
 
 /** Reads an update's YAML description; images and keys are named relative to it. Throws UserError. */
@@ -61,7 +63,17 @@ export function readUpdateFile(path: string): PreparedUpdate {
   checkSense(update, path);
   const clash = clashOf(update.components, dependencies);
   if (clash !== undefined) throw usageError("bad-update-file", `${path}: ${clash}`);
-  return { update, files };
+  return { update, files, inputs: inputsOf(file).map((name) => resolve(folder, name)) };
+}
+
+function inputsOf({ components, dependencies }: UpdateFile): string[] {
+  const payloads = components.flatMap((one): readonly (ComponentFile | PayloadFile)[] => one.slots ?? [one]);
+  const recipients = payloads.flatMap(({ encrypt }) => encrypt?.recipients ?? []);
+  return [
+    ...payloads.flatMap(({ image }) => image ?? []),
+    ...recipients.map((one) => ("kek" in one ? one.kek : one.publicKey)),
+    ...dependencies.map(({ envelope }) => envelope),
+  ];
 }
 
 function parsed(path: string): UpdateFile {

@@ -18,7 +18,7 @@ import { callGateway } from "../control-client.ts";
 import { makeFolder } from "../files.ts";
 import { ExitCode, usageError, UserError } from "../errors.ts";
 import { readPublicKey } from "../keys.ts";
-import { operatorOptions, type OperatorOptions } from "../operator.ts";
+import { lifecycleOf, operatorOptions, type OperatorOptions } from "../operator.ts";
 
 const BundleIndex = z.strictObject({
   bundle: z.literal(1),
@@ -82,7 +82,7 @@ function exportBundle(folder: string, options: ExportOptions): void {
       "image-missing",
       `the manifest names an image with SHA-256 ${toHex(missing.digest)}; give it with --image`,
     );
-  const odd = options.handover.find((file) => !isHandOver(readInput(file)));
+  const odd = options.handover.find((file) => handOverIn(readInput(file)) === undefined);
   if (odd !== undefined)
     throw usageError("not-a-transfer", `${odd} is no hand-over: blockferry authority transfer makes one`);
   makeFolder(folder);
@@ -112,14 +112,14 @@ function exportBundle(folder: string, options: ExportOptions): void {
   );
 }
 
-/** Whether an envelope is meant as a hand-over; who signed it the gateway finds out. */
-function isHandOver(bytes: Uint8Array): boolean {
+/** Number of the hand-over that an envelope is meant as; who signed it the gateway finds out. */
+function handOverIn(bytes: Uint8Array): number | undefined {
   try {
     const envelope = decodeEnvelope(bytes);
-    const { components } = readManifest(decodeManifestMap(envelope), envelope);
-    return components.length === 1 && isTrustComponent(components[0]!);
+    const { components, sequenceNumber } = readManifest(decodeManifestMap(envelope), envelope);
+    return components.length === 1 && isTrustComponent(components[0]!) ? sequenceNumber : undefined;
   } catch (error) {
-    if (error instanceof EnvelopeError) return false;
+    if (error instanceof EnvelopeError) return undefined;
     throw error;
   }
 }
@@ -139,7 +139,8 @@ async function importBundle(folder: string, options: OperatorOptions): Promise<v
   const body = { envelope: base64(index.envelope), sources, dialect, tables: index.tables.map(base64) };
   // Who signed the release may be among those to whom its devices are handed.
   const handovers: HandedOver[] = [];
-  for (const file of index.handovers) handovers.push(...(await handOver(base64(file), file, index.classes, options)));
+  for (const file of index.handovers)
+    handovers.push(...(await handOver(readInput(inFolder(folder, file)), file, index.classes, options)));
   const image = (await callGateway(options.state, "POST", "/v1/images", body)) as ImageView;
   if (options.json === true) return console.log(JSON.stringify({ ...image, handovers }));
   for (const { file, class: id, outcome } of handovers) console.log(`${file}: class ${id} ${OUTCOMES[outcome]}`);
@@ -158,29 +159,32 @@ const OUTCOMES = {
   "no-such-class": "is not defined here, so its devices are offered no hand-over",
 } as const;
 
-/** A hand-over is of one class, of those that the release is for. */
+/** A hand-over is of one class, of those that the release is for; who signed one that a class has had may be gone by now. */
 async function handOver(
-  envelope: string,
+  bytes: Uint8Array,
   file: string,
   classes: readonly string[],
   { state, actor }: OperatorOptions,
 ): Promise<HandedOver[]> {
-  let refusal = usageError("bad-bundle", `${file} is of no class: export the bundle again`);
+  const epoch = handOverIn(bytes);
+  if (epoch === undefined) throw usageError("bad-bundle", `${file} is no hand-over`);
+  const { classes: known } = await lifecycleOf(state);
+  const envelope = Buffer.from(bytes).toString("base64");
   const done: HandedOver[] = [];
-  for (const id of classes)
+  for (const id of classes) {
+    const before = known.find((one) => one.id === id)?.epoch;
+    if (before === undefined || before >= epoch) {
+      done.push({ file, class: id, outcome: before === undefined ? "no-such-class" : "older-transfer" });
+      continue;
+    }
     try {
       await callGateway(state, "POST", "/v1/lifecycle/transfers", { actor, classId: id, envelope, names: [] });
-      done.push({ file, class: id, outcome: "handed-over" });
+      return [{ file, class: id, outcome: "handed-over" }];
     } catch (error) {
-      if (!(error instanceof UserError)) throw error;
-      const { reason } = error;
-      if (reason === "older-transfer" || reason === "no-such-class") done.push({ file, class: id, outcome: reason });
-      else if (reason !== "other-class") refusal = error;
+      if (!(error instanceof UserError) || error.reason !== "other-class") throw error;
     }
-  if (done.length === 0) throw refusal;
-  // Which of several classes it is of is known where one of them took it.
-  const own = done.filter(({ outcome }) => outcome !== "no-such-class");
-  return own.length > 0 ? own : done;
+  }
+  return done;
 }
 
 /** Names in the index are of files in the folder, and of none beside it. */

@@ -1,7 +1,7 @@
 import type { Command } from "commander";
 import type { CensusRow } from "../../lifecycle/census.ts";
 import { callGateway } from "../control-client.ts";
-import { usageError } from "../errors.ts";
+import { usageError, UserError } from "../errors.ts";
 import { gatewayOptions } from "../gateway-options.ts";
 import {
   classIdOf,
@@ -65,11 +65,16 @@ function addDeviceStates(program: Command): void {
     });
 }
 
-/** The 16 digits that a factory gave it, or those of the client that registers by a name. */
+/** A client by the name that it registers by, or a device by the 16 digits that a factory gave it. */
 async function deviceOf(state: string, given: string): Promise<string> {
-  if (/^[0-9a-f]{16}$/.test(given)) return given;
-  const path = `/v1/lifecycle/clients/${encodeURIComponent(given)}`;
-  return ((await callGateway(state, "GET", path)) as { device: string }).device;
+  try {
+    const path = `/v1/lifecycle/clients/${encodeURIComponent(given)}`;
+    return ((await callGateway(state, "GET", path)) as { device: string }).device;
+  } catch (error) {
+    const isUnknown = error instanceof UserError && error.reason === "no-such-device";
+    if (isUnknown && /^[0-9a-f]{16}$/.test(given)) return given;
+    throw error;
+  }
 }
 
 function addReports(program: Command): void {

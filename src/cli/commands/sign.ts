@@ -87,11 +87,10 @@ function sign(file: string, options: SignOptions): void {
   const prepared = options.countersign === true ? undefined : prepare(file, options);
   const envelope = signed(file, keys, prepared?.update, options);
   // An envelope may be countersigned where it is.
-  const images = (prepared?.files ?? []).map((image) => image.file);
-  const inputs = [...options.key, ...images, ...(options.countersign === true ? [] : [file])];
+  const inputs = [...options.key, ...(prepared?.inputs ?? []), ...(options.countersign === true ? [] : [file])];
   writeOutput(options.out, envelope, inputs);
   const table = options.sectorTable === undefined ? undefined : writeTable(file, options, keys[0]!);
-  const signedImages = (prepared?.files ?? []).map((image) => ({
+  const images = (prepared?.files ?? []).map((image) => ({
     file: image.file,
     bytes: image.size,
     digest: toHex(image.digest),
@@ -101,8 +100,8 @@ function sign(file: string, options: SignOptions): void {
     envelopeBytes: envelope.length,
     signatures: keys.map(({ algorithm }) => algorithm),
     ...(prepared === undefined ? {} : factsOf(prepared.update)),
-    ...(signedImages[0] === undefined ? {} : { imageBytes: signedImages[0].bytes, digest: signedImages[0].digest }),
-    images: signedImages,
+    ...(images[0] === undefined ? {} : { imageBytes: images[0].bytes, digest: images[0].digest }),
+    images: images,
     warnings: prepared === undefined ? [] : warningsOf(prepared.update),
     ...(table === undefined ? {} : { sectorTable: options.sectorTable, sectorTableBytes: table.length }),
   };
@@ -131,7 +130,7 @@ function prepare(file: string, options: SignOptions): PreparedUpdate {
   const payloads = [{ image: { digest, size: image.length }, uri }];
   const components = [{ id: [Uint8Array.of(0)], payloads, version: options.label }];
   const update: UpdateDescription = { sequenceNumber, vendorId, classIds: [classId], components };
-  return { update, files: [{ file, digest, size: image.length }] };
+  return { update, files: [{ file, digest, size: image.length }], inputs: [file] };
 }
 
 function signed(
