@@ -6,11 +6,22 @@ import { ENERGY_STATES, type EnergyLedger } from "../mote/energy.ts";
 
 const RADIO_STATES = ["sleep", "listen", "rx", "tx"] as const;
 
-/** The radio is in exactly one state at any time, and the states' energies are the total. */
-export function checkEnergy(id: number, ledger: EnergyLedger, nowUs: number): string[] {
+/** What is known of a mote's work besides its ledger. */
+export interface KnownWork {
+  /** What its flash has counted. */
+  readonly flashUs: number;
+  /** The CPU cannot have taken less. */
+  readonly leastCpuUs: number;
+}
+
+/** The radio is in exactly one state at any time, all work is booked, and the states' energies are the total. */
+export function checkEnergy(id: number, ledger: EnergyLedger, nowUs: number, work: KnownWork): string[] {
   const violations: string[] = [];
   const radioUs = RADIO_STATES.reduce((total, state) => total + ledger.us(state), 0);
   if (radioUs !== nowUs) violations.push(`mote ${id}: radio states make ${radioUs} us of ${nowUs}`);
+  const [flashUs, cpuUs] = [ledger.us("flash"), ledger.us("cpu")];
+  if (flashUs !== work.flashUs) violations.push(`mote ${id}: ${flashUs} us of flash are booked, of ${work.flashUs}`);
+  if (cpuUs < work.leastCpuUs) violations.push(`mote ${id}: ${cpuUs} us of CPU are booked, of ${work.leastCpuUs}`);
   const sum = ENERGY_STATES.reduce((total, state) => total + ledger.uj(state), 0);
   if (Math.abs(sum - ledger.totalUj()) > 1e-6) violations.push(`mote ${id}: energy of its states is not its total`);
   return violations;

@@ -165,7 +165,8 @@ export class MoteAgent {
   }
 
   #newFetch(path: readonly string[]): BlockFetch {
-    const { gateway: peer, szx, random, policy } = this.#parts;
+    const { gateway: peer, random, policy } = this.#parts;
+    const { szx } = this.#parts.blockSizes ?? this.#parts;
     const download = new BlockDownload({ path, szx });
     return new BlockFetch({ endpoint: this.#endpoint, peer, random: random.fork("retry"), policy, download });
   }

@@ -18,6 +18,9 @@ const PROGRAM_ATTEMPTS = 8;
 /** What a program or erase must not do; a mote that tries has a defect. */
 export class FlashFault extends Error {}
 
+/** A cell takes nothing any more: the mote cannot go on, and what it ran before stays. */
+export class FlashWornOut extends Error {}
+
 /** NOR flash: programming only clears bits, erasing sets a whole sector to ones. Content outlives reboots. */
 export class Flash {
   readonly geometry: FlashGeometry;
@@ -31,6 +34,8 @@ export class Flash {
   programFails: () => boolean = () => false;
   /** Programs that failed. */
   faults = 0;
+  /** What all operations took, in us. */
+  busyUs = 0;
 
   constructor(geometry: FlashGeometry, timing: FlashTiming) {
     this.geometry = geometry;
@@ -79,7 +84,7 @@ export class Flash {
       us += this.program(address, bytes);
       if (bytesEqual(this.read(address, bytes.length), bytes)) return us;
     }
-    throw new FlashFault(`program at ${address} did not take in ${PROGRAM_ATTEMPTS} attempts`);
+    throw new FlashWornOut(`program at ${address} did not take in ${PROGRAM_ATTEMPTS} attempts`);
   }
 
   /** Erases the sector that holds `address`. Returns the time in us. */
@@ -122,6 +127,7 @@ export class Flash {
   }
 
   #spend(us: number): number {
+    this.busyUs += Math.round(us);
     this.onBusy(us);
     return us;
   }

@@ -13,7 +13,7 @@ import type { DeviceTrust } from "../../src/suit/trust.ts";
 import type { DeviceCredential } from "./confirmation.ts";
 import { runs } from "./bootloader.ts";
 import { factoryFlash } from "./factory.ts";
-import type { Flash } from "./flash.ts";
+import { FlashWornOut, type Flash } from "./flash.ts";
 import type { Layout } from "./layout.ts";
 import { costsOf, type ChipProfile } from "./profile.ts";
 
@@ -61,6 +61,8 @@ export class Mote {
   #agent: MoteAgent;
   #boots = 0;
   #erased = false;
+  /** Its flash takes nothing any more. */
+  #isWornOut = false;
   datagramsSent = 0;
   datagramBytesSent = 0;
   datagramsReceived = 0;
@@ -72,6 +74,7 @@ export class Mote {
     this.#parts = parts;
     ({ flash: this.flash, layout: this.layout } = factoryFlash(parts));
     // What the factory did costs the mote nothing.
+    this.flash.busyUs = 0;
     this.flash.onBusy = (us) => parts.onBusy?.("flash", us);
     this.#agent = this.#newAgent();
   }
@@ -104,9 +107,15 @@ export class Mote {
   /** How it ended; undefined while it is still at it. An update counts once the new image runs and reaches the gateway. */
   outcome(targetSequence: number): MoteOutcome | undefined {
     const { state, booted } = this.#agent;
+    if (this.#isWornOut) return "failed";
     if (state === "bricked" || state === "failed") return state;
     if (state !== "up-to-date") return undefined;
     return booted!.info.sequenceNumber >= targetSequence ? "updated" : "failed";
+  }
+
+  /** Why its update failed; undefined of one that did not. */
+  get failure(): string | undefined {
+    return this.#isWornOut ? "flash-worn-out" : this.#agent.failure;
   }
 
   /** True when it runs exactly these bytes. */
@@ -116,7 +125,7 @@ export class Mote {
 
   start(nowUs: number): void {
     this.#boots++;
-    this.#agent.start(nowUs);
+    this.#guarded(() => this.#agent.start(nowUs));
   }
 
   /** Power cut or reset: RAM is gone, flash stays. */
@@ -144,17 +153,27 @@ export class Mote {
   handleDatagram(nowUs: number, bytes: Uint8Array, peer: PeerAddress): void {
     this.datagramsReceived++;
     this.datagramBytesReceived += bytes.length;
-    this.#agent.handleDatagram(nowUs, bytes, peer);
+    this.#guarded(() => this.#agent.handleDatagram(nowUs, bytes, peer));
+  }
+
+  #guarded(action: () => void): void {
+    if (this.#isWornOut) return;
+    try {
+      action();
+    } catch (error) {
+      if (!(error instanceof FlashWornOut)) throw error;
+      this.#isWornOut = true;
+    }
   }
 
   handleTimeout(nowUs: number): void {
-    this.#agent.handleTimeout(nowUs);
+    this.#guarded(() => this.#agent.handleTimeout(nowUs));
     const { state } = this.#agent;
     if (state === "installed" || state === "reverting") this.reboot(nowUs);
   }
 
   pollTransmit(): Transmit | undefined {
-    const out = this.#agent.pollTransmit();
+    const out = this.#isWornOut ? undefined : this.#agent.pollTransmit();
     if (out === undefined) return undefined;
     this.datagramsSent++;
     this.datagramBytesSent += out.bytes.length;
@@ -163,7 +182,7 @@ export class Mote {
   }
 
   pollTimeout(): number | undefined {
-    return this.#agent.pollTimeout();
+    return this.#isWornOut ? undefined : this.#agent.pollTimeout();
   }
 
   #newAgent(): MoteAgent {

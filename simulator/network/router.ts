@@ -18,8 +18,8 @@ export const DIRECT: Router = { nextHop: (to) => to };
 /** Cost of a link in expected transmissions, with its acknowledgement; Infinity where there is none. */
 export type LinkCost = (from: number, to: number) => number;
 
-/** Links worse than this are no links. */
-const MAX_ETX = 8;
+/** Links worse than this are no links: nine frames of ten are lost, and some acknowledgements. */
+const MAX_ETX = 16;
 
 /** The tree of least expected transmissions from all nodes to the nearest root; -1 for roots and what is cut off. */
 export function spanningTree(

@@ -20,8 +20,11 @@ const MAX_LINK_ETX = 8;
 const TRICKLE = { minUs: 4_096_000, doublings: 8, redundancy: 10 };
 const DIS_US = 5_000_000;
 const DAO_DELAY_US = 1_000_000;
+const DAO_GAP_US = 100_000;
 const DAO_REFRESH_US = 600_000_000;
-const DAO_LIFETIME = 0xff;
+/** What was not said again so long is forgotten: its end may have been lost (RFC 6550 section 9.2.2). */
+const ROUTE_US = 3 * DAO_REFRESH_US;
+const DAO_LIFETIME = ROUTE_US / 60_000_000;
 
 interface Neighbour {
   rank: number;
@@ -46,7 +49,7 @@ export interface RplParts {
 export class RplRouter implements Router {
   readonly #parts: RplParts;
   readonly #neighbours = new Map<number, Neighbour>();
-  readonly #routes = new Map<number, number>();
+  readonly #routes = new Map<number, { readonly via: number; readonly untilUs: number }>();
   readonly #trickle: Trickle;
   #rank: number;
   #parent: number | undefined;
@@ -88,12 +91,20 @@ export class RplRouter implements Router {
   }
 
   nextHop(to: number, from?: number): number | undefined {
-    const down = this.#routes.get(to);
+    const down = this.#routeTo(to);
     if (down !== undefined && down !== from) return down;
     if (from === undefined || (down === undefined && from !== this.#parent)) return this.#parent;
     // What came down must not go up again: that route is stale, and who has it is told so (RFC 6550 section 11.2.2.3).
     this.#routes.delete(to);
     this.#sendDao(from, [to], 0);
+    return undefined;
+  }
+
+  /** The child through which a node is reached. */
+  #routeTo(to: number): number | undefined {
+    const route = this.#routes.get(to);
+    if (route === undefined || route.untilUs > this.#parts.engine.nowUs()) return route?.via;
+    this.#routes.delete(to);
     return undefined;
   }
 
@@ -125,9 +136,9 @@ export class RplRouter implements Router {
   #onDao(from: number, { targets, lifetime }: RplMessage & { kind: "dao" }): void {
     const news = targets.filter((target) => {
       if (target === this.#parts.id) return false;
-      const via = this.#routes.get(target);
+      const via = this.#routeTo(target);
       if (lifetime === 0) return via === from && this.#routes.delete(target); // it may have come another way meanwhile
-      this.#routes.set(target, from);
+      this.#routes.set(target, { via: from, untilUs: this.#parts.engine.nowUs() + ROUTE_US });
       return via !== from;
     });
     if (this.#parts.root) for (const target of lifetime === 0 ? [] : targets) this.#parts.onRoute?.(target);
@@ -138,7 +149,7 @@ export class RplRouter implements Router {
   /** A child that does not hear us is no way down; it will say so itself when it has found another. */
   #forgetBehind(child: number): void {
     if ((this.#neighbours.get(child)?.etx ?? 0) < MAX_LINK_ETX) return;
-    for (const [target, via] of this.#routes) if (via === child) this.#routes.delete(target);
+    for (const [target, { via }] of this.#routes) if (via === child) this.#routes.delete(target);
   }
 
   #costBy({ rank, etx }: Neighbour): number {
@@ -153,7 +164,7 @@ export class RplRouter implements Router {
       const by = this.#costBy(neighbour);
       // One that is no nearer to the root may be behind this node (RFC 6550 section 8.2.1: a parent's rank is lower).
       const behind = id !== this.#parent && this.#rank !== INFINITE_RANK && neighbour.rank >= this.#rank;
-      if (by < cost && !behind && this.#routes.get(id) !== id) [best, cost] = [id, by];
+      if (by < cost && !behind && this.#routeTo(id) !== id) [best, cost] = [id, by];
     }
     const current = this.#parent === undefined ? Infinity : this.#costBy(this.#neighbours.get(this.#parent)!);
     if (best === this.#parent || current - cost < SWITCH_THRESHOLD) {
@@ -183,7 +194,8 @@ export class RplRouter implements Router {
     this.#daoTimer?.cancel();
     this.#daoTimer = this.#parts.engine.after(Math.floor(inUs / 2) + uintBelow(this.#parts.random, inUs), () => {
       if (this.#parent === undefined) return;
-      this.#sendDao(this.#parent, [this.#parts.id, ...this.#routes.keys()], DAO_LIFETIME);
+      const below = [...this.#routes.keys()].filter((target) => this.#routeTo(target) !== undefined);
+      this.#sendDao(this.#parent, [this.#parts.id, ...below], DAO_LIFETIME);
       this.#announce(DAO_REFRESH_US);
     });
   }
@@ -204,9 +216,14 @@ export class RplRouter implements Router {
 
   #sendDao(to: number, targets: readonly number[], lifetime: number): void {
     for (let at = 0; at < targets.length; at += MAX_TARGETS) {
-      this.#sequence = (this.#sequence + 1) & 0xff;
       const some = targets.slice(at, at + MAX_TARGETS);
-      this.#send({ kind: "dao", targets: some, sequence: this.#sequence, lifetime }, to);
+      const send = (): void => {
+        this.#sequence = (this.#sequence + 1) & 0xff;
+        this.#send({ kind: "dao", targets: some, sequence: this.#sequence, lifetime }, to);
+      };
+      // All at once the last ones would never find room in the queue.
+      if (at === 0) send();
+      else this.#parts.engine.after((at / MAX_TARGETS) * DAO_GAP_US, () => this.#parent === to && send());
     }
   }
 

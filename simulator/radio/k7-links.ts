@@ -29,7 +29,7 @@ export class K7Links implements Channel {
   /** `channel` undefined hops over all of the trace's. */
   constructor(trace: K7Trace, channel: number | undefined, random: Random) {
     if (channel !== undefined && !trace.channels.includes(channel))
-      throw new Error(`the trace has no channel ${channel}: ${trace.channels.join(", ")}`);
+      throw new RangeError(`the trace has no channel ${channel}: ${trace.channels.join(", ")}`);
     this.#channels = channel === undefined ? trace.channels : [channel];
     this.#streams = new Streams(random);
     this.#noise = new Streams(random.fork("noise"));

@@ -28,7 +28,7 @@ const COLUMNS = ["datetime", "src", "dst", "channel", "mean_rssi", "pdr", "tx_co
 const MAX_ROWS = 2_000_000;
 
 /**
- * Reads a k7 trace: a line of JSON, a line of column names, then CSV. Throws an Error that names the line.
+ * Reads a k7 trace: a line of JSON, a line of column names, then CSV. Throws a RangeError that names the line.
  * `mean_rssi` may be a list in quotes, as some traces have one value per channel.
  */
 export function parseK7(text: string): K7Trace {
@@ -40,15 +40,15 @@ export function parseK7(text: string): K7Trace {
   let startS: number | undefined;
   for (let i = 2; i < lines.length; i++) {
     if (lines[i]!.trim() === "") continue;
-    if (samples.length >= MAX_ROWS) throw new Error(`k7: more than ${MAX_ROWS} rows`);
+    if (samples.length >= MAX_ROWS) throw new RangeError(`k7: more than ${MAX_ROWS} rows`);
     const row = readRow(lines[i]!, columns, i + 1);
     startS ??= row.atS;
-    if (row.src === row.dst) throw new Error(`k7 line ${i + 1}: src and dst are both ${row.src}`);
+    if (row.src === row.dst) throw new RangeError(`k7 line ${i + 1}: src and dst are both ${row.src}`);
     nodes.add(row.src).add(row.dst);
     channels.add(row.channel);
     samples.push({ ...row, atS: row.atS - startS });
   }
-  if (samples.length === 0) throw new Error("k7: no rows");
+  if (samples.length === 0) throw new RangeError("k7: no rows");
   samples.sort((a, b) => a.atS - b.atS);
   const durationS = samples.at(-1)!.atS;
   return {
@@ -64,13 +64,13 @@ function readHeader(line: string): z.infer<typeof Header> {
   try {
     return Header.parse(JSON.parse(line));
   } catch (error) {
-    throw new Error(`k7 line 1: a JSON header is needed: ${(error as Error).message}`, { cause: error });
+    throw new RangeError(`k7 line 1: a JSON header is needed: ${(error as Error).message}`, { cause: error });
   }
 }
 
 function columnsOf(line: string): Map<string, number> {
   const columns = new Map(cells(line).map((name, i) => [name, i]));
-  for (const name of COLUMNS.slice(0, 6)) if (!columns.has(name)) throw new Error(`k7 line 2: no column ${name}`);
+  for (const name of COLUMNS.slice(0, 6)) if (!columns.has(name)) throw new RangeError(`k7 line 2: no column ${name}`);
   return columns;
 }
 
@@ -88,7 +88,7 @@ function readRow(line: string, columns: ReadonlyMap<string, number>, number: num
     Number.isFinite(meanRssi) &&
     cell("src") !== "" &&
     cell("dst") !== "";
-  if (!sound) throw new Error(`k7 line ${number}: not datetime, src, dst, channel, mean_rssi, pdr in 0..1`);
+  if (!sound) throw new RangeError(`k7 line ${number}: not datetime, src, dst, channel, mean_rssi, pdr in 0..1`);
   return { atS, src: cell("src"), dst: cell("dst"), channel, meanRssi, pdr };
 }
 

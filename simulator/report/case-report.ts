@@ -16,6 +16,8 @@ export interface MoteReport {
   readonly hops: number;
   readonly parent: number;
   readonly outcome: string;
+  /** Of a mote that failed. */
+  readonly why: string | undefined;
   readonly startedS: number;
   readonly finishedS: number | undefined;
   readonly energyMj: Readonly<Record<EnergyState | "total", number>>;

@@ -3,7 +3,7 @@ import type { CaseResult } from "./case-report.ts";
 import { labelOf, type Summary } from "./summary.ts";
 
 const FIGURES = ["hops", "parent", "outcome", "startedS", "finishedS", "dutyCycle", "imageBytesReceived"] as const;
-const MORE = ["resumes", "refetchedBlocks", "boots", "forwarded", "airtimeS", "batteryDays"] as const;
+const MORE = ["resumes", "refetchedBlocks", "boots", "forwarded", "airtimeS", "batteryDays", "why"] as const;
 
 /** A line for each mote of each run: times in s, energies in mJ. */
 export function nodesCsv(summary: Summary, results: readonly (readonly CaseResult[])[]): string {

@@ -52,29 +52,32 @@ function reportOf(
   const { air, mesh } = cell;
   const { run, engine, medium } = air;
   const motes = cell.motes.map((sim) => moteReport(sim, mesh, parts));
-  const began = motes.filter(({ outcome }) => outcome !== "unreachable" && outcome !== NOT_STARTED);
-  const durations = (began.length > 0 ? began : motes).map(({ startedS, finishedS }) =>
+  const isUpdated = ({ outcome }: MoteReport): boolean => outcome.startsWith("updated");
+  const began = orAll(motes, ({ outcome }) => outcome !== "unreachable" && outcome !== NOT_STARTED);
+  // What an update takes is said by those that got it; what it costs, by all that tried.
+  const durations = orAll(began, isUpdated).map(({ startedS, finishedS }) =>
     Math.max(0, (finishedS ?? engine.nowUs() / 1e6) - startedS),
   );
-  const energies = motes.map(({ energyMj }) => energyMj.total);
+  const updated = motes.filter(isUpdated).length;
+  const energies = began.map(({ energyMj }) => energyMj.total);
   const sum = (value: (mote: MoteReport) => number): number => motes.reduce((total, mote) => total + value(mote), 0);
   const outcomes: Record<string, number> = {};
   for (const { outcome } of motes) outcomes[outcome] = (outcomes[outcome] ?? 0) + 1;
   const facts = factsOf(mesh, air.topology.roots);
   const bounds = boundsOf(run, parts.profile, facts);
   const report: CaseReport = {
-    ...costs(run, parts.profile, energies.length === 0 ? [] : motes, facts),
+    ...costs(run, parts.profile, began, facts),
     swept,
     profile: parts.profile.name,
     traceHash: engine.trace.digest(),
     motes: motes.length,
-    updated: motes.filter(({ outcome }) => outcome.startsWith("updated")).length,
+    updated,
     outcomes,
     timePerByteUs: (mean(durations) * 1e6) / run.imageBytes,
     completionS: percentiles(durations),
     energyMjOfMotes: percentiles(energies),
     hotSpot: Math.max(...energies) / quantile(energies, 0.5),
-    goodputBytesPerS: run.imageBytes / mean(durations),
+    goodputBytesPerS: updated === 0 ? 0 : run.imageBytes / mean(durations),
     imageBytesRatio: sum(({ imageBytesReceived }) => imageBytesReceived) / (run.imageBytes * motes.length),
     refetchedBlocks: sum(({ refetchedBlocks }) => refetchedBlocks),
     resumes: sum(({ resumes }) => resumes),
@@ -88,9 +91,15 @@ function reportOf(
     sleepers: sleepersOf(run, motes, (id) => mesh.isRouter(id), bounds),
     simSeconds: engine.nowUs() / 1e6,
     wallSeconds,
-    violations: [...staticErrors(run, parts), ...cell.check(), ...motesCheck(cell)],
+    violations: [...staticErrors(run, parts), ...cell.check(), ...motesCheck(cell, parts.profile)],
   };
   return { report, motes, map: mapOf(mesh, air.topology.positions, air.topology.roots, medium) };
+}
+
+/** Those of which something holds, or all where it holds of none. */
+function orAll<T>(all: readonly T[], holds: (one: T) => boolean): readonly T[] {
+  const some = all.filter(holds);
+  return some.length > 0 ? some : all;
 }
 
 function moteReport(sim: SimMote | SimClient, mesh: Mesh, { battery }: CaseParts): MoteReport {
@@ -102,6 +111,7 @@ function moteReport(sim: SimMote | SimClient, mesh: Mesh, { battery }: CaseParts
     hops: mesh.depth[id]!,
     parent: mesh.parents[id]!,
     outcome,
+    why: "failure" in mote ? mote.failure : undefined,
     startedS: startedUs / 1e6,
     finishedS: finishedUs === undefined ? undefined : finishedUs / 1e6,
     energyMj,
@@ -132,13 +142,18 @@ function staticErrors(run: Case, { profile, battery }: CaseParts): string[] {
 }
 
 /** What must hold in every run. */
-function motesCheck({ motes, air, mesh }: Cell | Lwm2mCell): string[] {
+function motesCheck({ motes, air, mesh }: Cell | Lwm2mCell, profile: ChipProfile): string[] {
   const nowUs = air.engine.nowUs();
+  // Whoever updated has hashed the image, and verified a signature.
+  const leastUs = air.run.imageBytes * profile.sha256UsPerByte.value + profile.verifySignatureUs.value;
   return [
-    ...motes.flatMap(({ id, mote, ledger }) => [
-      ...checkRefetches(id, mote.refetch.violations),
-      ...checkEnergy(id, ledger, nowUs),
-    ]),
+    ...motes.flatMap(({ id, mote, ledger, outcome }) => {
+      const leastCpuUs = outcome.startsWith("updated") ? Math.floor(leastUs) - 2 : 0;
+      return [
+        ...checkRefetches(id, mote.refetch.violations),
+        ...checkEnergy(id, ledger, nowUs, { flashUs: mote.flash.busyUs, leastCpuUs }),
+      ];
+    }),
     ...mesh.nodes.flatMap(({ id, counters }) => checkDatagrams(id, counters.corrupt)),
   ];
 }
@@ -167,7 +182,8 @@ function runIdeal(run: Case, swept: CaseReport["swept"], seed: number, parts: Ca
   const energy = energyMj as Record<EnergyState | "total", number>;
   const per = 1 - channel.deliveryRatio(0, 1, REFERENCE_AIR_BYTES);
   const facts = { hops: [1], meanPer: per, maxDegree: 1 };
-  const layers = { mac: medium.counters.bytes, security: 0, sixlowpan: 0, routing: 0, coap: 0 };
+  const air = airOf(medium, engine);
+  const layers = { mac: medium.counters.bytes / repeats, security: 0, sixlowpan: 0, routing: 0, coap: 0 };
   const report: CaseReport = {
     ...costs(run, profile, [{ energyMj: energy }], facts),
     swept,
@@ -184,8 +200,14 @@ function runIdeal(run: Case, swept: CaseReport["swept"], seed: number, parts: Ca
     imageBytesRatio: 1,
     refetchedBlocks: 0,
     resumes: 0,
-    retransmissions: { mac: medium.counters.lost, coap: 0 },
-    air: { ...airOf(medium, engine), byLayer: layers },
+    retransmissions: { mac: medium.counters.lost / repeats, coap: 0 },
+    air: {
+      ...air,
+      frames: air.frames / repeats,
+      bytes: air.bytes / repeats,
+      lost: air.lost / repeats,
+      byLayer: layers,
+    },
     batteryDays: percentiles([batteryDays(battery, energy.total)]),
     bounds: boundsOf({ ...run, motes: 1 }, profile, facts),
     simSeconds: seconds * repeats,

@@ -24,6 +24,7 @@ export function parseScenario(value: unknown): Scenario {
     if (cases.length === MAX_CASES) throw new RangeError(`more than ${MAX_CASES} cases: shorten the lists`);
     cases.push({ run: parseCase(single), swept });
   }
+  if (cases.length === 0) throw new RangeError("an empty list leaves no case: give it a value");
   const { name, description, profile } = cases[0]!.run;
   return { name, description, profile, cases };
 }

@@ -125,7 +125,7 @@ const receiver = z
   })
   .prefault({});
 
-const CaseSchema = z.strictObject({
+const CaseShape = z.strictObject({
   name: z.string().regex(/^[a-z0-9-]+$/),
   description: z.string().default(""),
   /** Border routers not counted. */
@@ -160,6 +160,44 @@ const CaseSchema = z.strictObject({
   /** Motes begin within so many seconds of each other. */
   startWithinS: seconds.default(1),
   maxHours: z.number().positive().max(10_000).default(24),
+});
+
+const isSleepy = (kind: string): boolean => kind === "sleepy" || kind === "csl";
+
+/** What does not go together, and the key that says so. */
+const CLASHES: readonly (readonly [path: string, clash: (run: z.infer<typeof CaseShape>) => string | undefined])[] = [
+  ["only", ({ only = 1, motes }) => (only > motes ? `mote ${only} of ${motes}` : undefined)],
+  [
+    "faults.motes",
+    ({ faults, motes }) => {
+      const odd = faults.motes.find(({ mote }) => mote > motes);
+      return odd && `mote ${odd.mote} of ${motes}`;
+    },
+  ],
+  [
+    "mac.sharedSlots",
+    ({ mac: { sharedSlots, slotframe } }) =>
+      sharedSlots > slotframe ? `${sharedSlots} slots of a slotframe of ${slotframe}` : undefined,
+  ],
+  [
+    "mac.cslWindowMs",
+    ({ mac: { cslWindowMs, cslPeriodMs } }) =>
+      cslWindowMs > cslPeriodMs ? `longer than the period of ${cslPeriodMs} ms` : undefined,
+  ],
+  [
+    "network.routing",
+    ({ mac, network: { routing } }) =>
+      routing === "rpl" && isSleepy(mac.kind)
+        ? `rpl has no children that sleep: take static, or another mac.kind than ${mac.kind}`
+        : undefined,
+  ],
+];
+
+const CaseSchema = CaseShape.superRefine((run, context) => {
+  for (const [path, clash] of CLASHES) {
+    const message = clash(run);
+    if (message !== undefined) context.addIssue({ code: "custom", path: path.split("."), message });
+  }
 });
 
 /** Checks one case, and fills in what is left out; throws a ZodError that names the key. */

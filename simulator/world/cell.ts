@@ -1,6 +1,7 @@
 import { szxOf } from "../../src/coap/blockwise/block.ts";
 import { randomBytes } from "../../src/util/random.ts";
 import { checkBoot, checkExchanges } from "../checkers/end-checks.ts";
+import { bytesEqual } from "../../src/util/bytes.ts";
 import { Trace } from "../engine/trace-hash.ts";
 import type { EnergyLedger } from "../mote/energy.ts";
 import { Mote, type MoteOutcome } from "../mote/mote.ts";
@@ -102,6 +103,12 @@ export class Cell {
       onBusy: (state, us) => ledger.spend(state, us),
       adaptive: run.adaptive ? pathModel(scope, this.air.csma.securityBytes, wakeModel(run.mac)) : undefined,
     });
+    const { flash, layout } = mote;
+    mote.refetch.unmarkedBytes = flash.geometry.sectorBytes;
+    mote.refetch.inFlash = (offset, length) => {
+      const address = layout.slotAddress[mote.agent.booted?.slot === 0 ? 1 : 0] + offset;
+      return bytesEqual(flash.read(address, length), image.subarray(offset, offset + length));
+    };
     const log = new ArrivalLog(image.length);
     const outcome = isCutOff(this.air, this.mesh, id) ? "unreachable" : "unfinished";
     const sim: SimMote = { id, mote, node, ledger, log, outcome, startedUs: 0, finishedUs: undefined };

@@ -51,6 +51,6 @@ export function runUntil(
     const { node, ledger, mote } = sim;
     node.mac.settle?.(engine.nowUs());
     ledger.setRadio(engine.nowUs(), ledger.radio);
-    if (mote.boots === 0) sim.outcome = NOT_STARTED;
+    if (mote.boots === 0 && sim.outcome !== "unreachable") sim.outcome = NOT_STARTED;
   }
 }

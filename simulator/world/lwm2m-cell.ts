@@ -4,6 +4,7 @@ import type { Quirks } from "../../src/lwm2m/quirks.ts";
 import { DEFAULT_POLICY, type UpdateJob } from "../../src/lwm2m/update/job.ts";
 import { randomBytes } from "../../src/util/random.ts";
 import { checkBoot } from "../checkers/end-checks.ts";
+import { bytesEqual } from "../../src/util/bytes.ts";
 import { Trace } from "../engine/trace-hash.ts";
 import type { EnergyLedger } from "../mote/energy.ts";
 import { BEHAVIOURS } from "../mote/lwm2m/behaviour.ts";
@@ -198,6 +199,12 @@ export class Lwm2mCell {
       onBusy: (state, us) => ledger.spend(state, us),
       onRadio: (_nowUs, on) => (on ? node.mac.turnOn() : node.mac.turnOff()),
     });
+    const { flash, layout } = mote;
+    mote.refetch.unmarkedBytes = flash.geometry.sectorBytes;
+    mote.refetch.inFlash = (offset, length) => {
+      const address = layout.slotAddress[mote.client.booted?.slot === 0 ? 1 : 0] + offset;
+      return bytesEqual(flash.read(address, length), image.subarray(offset, offset + length));
+    };
     const log = new ArrivalLog(image.length);
     node.onSettled = () => log.note(this.air.engine.nowUs(), mote.imageBytesReceived, mote.boots);
     const outcome = isCutOff(this.air, this.mesh, id) ? "unreachable" : "unfinished";

@@ -1,5 +1,7 @@
 import {
+  accessSync,
   closeSync,
+  constants,
   existsSync,
   fsyncSync,
   mkdirSync,
@@ -7,16 +9,22 @@ import {
   readFileSync,
   realpathSync,
   renameSync,
+  statSync,
   writeFileSync,
 } from "node:fs";
-import { resolve } from "node:path";
+import { dirname, resolve } from "node:path";
 import { z } from "zod";
 import { environmentError, usageError, whyUnreadable } from "./errors.ts";
 
 /** A folder for what a command writes. */
 export function makeFolder(folder: string, mode: number = 0o755): void {
+  const missing: string[] = [];
+  for (let at = resolve(folder); !existsSync(at); at = dirname(at)) missing.unshift(at);
   try {
-    mkdirSync(folder, { recursive: true, mode });
+    // One by one: where the system has nothing of the kind, as in /proc, the recursive one tries for ever.
+    for (const at of missing) mkdirSync(at, { mode });
+    if (!statSync(folder).isDirectory()) throw new Error("it is a file");
+    accessSync(folder, constants.W_OK);
   } catch (error) {
     throw environmentError("folder-not-writable", `cannot make ${folder}: ${(error as Error).message}`);
   }

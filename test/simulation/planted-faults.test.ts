@@ -1,9 +1,10 @@
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { nobleCrypto } from "../../src/crypto/noble-crypto.ts";
 import { SeededRandom } from "../../simulator/engine/random.ts";
 import { checkBoot, checkEnergy, checkExchanges } from "../../simulator/checkers/end-checks.ts";
 import { EnergyLedger } from "../../simulator/mote/energy.ts";
 import { boot, runs } from "../../simulator/mote/bootloader.ts";
+import { Journal } from "../../simulator/mote/journal.ts";
 import { factoryFlash } from "../../simulator/mote/factory.ts";
 import { writeSlotInfo } from "../../simulator/mote/layout.ts";
 import { parseBattery, brownOut } from "../../simulator/mote/battery.ts";
@@ -18,13 +19,26 @@ import { nrf52840, reportOf, small } from "../support/simulation.ts";
  * Faults planted on purpose: each has to be found by a checker that knows nothing of it.
  */
 
+const NO_WORK = { flashUs: 0, leastCpuUs: 0 };
+
 describe("an energy state that is not charged", () => {
+  it.each(["flash", "cpu"] as const)("is missed where it is %s: something else has counted it", (state) => {
+    const spend = EnergyLedger.prototype.spend;
+    vi.spyOn(EnergyLedger.prototype, "spend").mockImplementation(function (this: EnergyLedger, of, us) {
+      if (of !== state) spend.call(this, of, us);
+    });
+    const { violations } = reportOf(small(), 1);
+    vi.restoreAllMocks();
+    expect(violations.join()).toMatch(state === "flash" ? /us of flash are booked, of/ : /us of CPU are booked, of/);
+    expect(reportOf(small(), 1).violations).toEqual([]);
+  });
+
   it("is missed by its microseconds", () => {
     const honest = new EnergyLedger(nrf52840, "listen", 0);
     honest.setRadio(1_000, "tx");
     honest.setRadio(5_000, "listen");
     honest.setRadio(9_000, "listen");
-    expect(checkEnergy(1, honest, 9_000)).toEqual([]);
+    expect(checkEnergy(1, honest, 9_000, NO_WORK)).toEqual([]);
     /** Forgets what was sent. */
     class Forgetful extends EnergyLedger {
       override setRadio(nowUs: number, state: "sleep" | "listen" | "rx" | "tx"): void {
@@ -39,7 +53,7 @@ describe("an energy state that is not charged", () => {
     const planted = new Forgetful(nrf52840, "listen", 0);
     planted.setRadio(1_000, "tx");
     planted.setRadio(5_000, "listen");
-    expect(checkEnergy(1, planted, 5_000)[0]).toMatch(/radio states make \d+ us of 5000/);
+    expect(checkEnergy(1, planted, 5_000, NO_WORK)[0]).toMatch(/radio states make \d+ us of 5000/);
   });
 
   it("a state left out of the total is missed too", () => {
@@ -51,7 +65,32 @@ describe("an energy state that is not charged", () => {
     const planted = new Short(nrf52840, "sleep", 0);
     planted.spend("flash", 1_000);
     planted.setRadio(10, "sleep");
-    expect(checkEnergy(3, planted, 10)).toEqual(["mote 3: energy of its states is not its total"]);
+    expect(checkEnergy(3, planted, 10, { flashUs: 1_000, leastCpuUs: 0 })).toEqual([
+      "mote 3: energy of its states is not its total",
+    ]);
+  });
+});
+
+describe("a journal that forgets a block", () => {
+  it("has the mote fetch again what is in its flash", () => {
+    const mark = Journal.prototype.markStored;
+    let forgotten = 0;
+    vi.spyOn(Journal.prototype, "markStored").mockImplementation(function (this: Journal, block) {
+      return block === 3 && forgotten++ < 4 ? 0 : mark.call(this, block);
+    });
+    const { violations } = reportOf(small(), 1);
+    vi.restoreAllMocks();
+    expect(violations.join()).toMatch(/fetched \d+ stored blocks again/);
+  });
+});
+
+describe("flash that takes nothing any more", () => {
+  it.each([
+    [0.5, { failed: 2, updated: 1 }],
+    [1, { failed: 3 }],
+  ])("is an outcome of its mote, with %d of all writes failing", (share, outcomes) => {
+    const report = reportOf(small({ "faults.flashWrite": share }), 1);
+    expect([report.outcomes, report.violations]).toEqual([outcomes, []]);
   });
 });
 

@@ -3,7 +3,7 @@ import { Counters } from "../../../src/util/counters.ts";
 import { RefetchChecker } from "../../checkers/refetch.ts";
 import { runs } from "../bootloader.ts";
 import { factoryFlash } from "../factory.ts";
-import type { Flash } from "../flash.ts";
+import { FlashWornOut, type Flash } from "../flash.ts";
 import type { Layout } from "../layout.ts";
 import { costsOf, type ChipProfile } from "../profile.ts";
 import type { ClientParts } from "./client-parts.ts";
@@ -49,6 +49,7 @@ export class Lwm2mMote {
   constructor(parts: Lwm2mMoteParts) {
     this.#parts = parts;
     ({ flash: this.flash, layout: this.layout } = factoryFlash(parts));
+    this.flash.busyUs = 0;
     this.flash.onBusy = (us) => parts.onBusy?.("flash", us); // what the factory did costs the mote nothing
     this.#client = this.#newClient();
   }
@@ -87,7 +88,17 @@ export class Lwm2mMote {
     this.boots++;
     const isDead = this.#parts.behaviour.neverConfirms && this.#client.booted?.onTrial === true;
     if (isDead) this.#bootAtUs = nowUs + WATCHDOG_US;
-    else this.#client.start(nowUs);
+    else this.#guarded(() => this.#client.start(nowUs));
+  }
+
+  /** Where its flash takes nothing any more it is never heard of again. */
+  #guarded(action: () => void): void {
+    try {
+      action();
+    } catch (error) {
+      if (!(error instanceof FlashWornOut)) throw error;
+      this.gone = true;
+    }
   }
 
   /** Power cut or reset: RAM is gone, flash stays. */
@@ -104,7 +115,8 @@ export class Lwm2mMote {
   }
 
   handleDatagram(nowUs: number, bytes: Uint8Array, peer: PeerAddress): void {
-    if (!this.gone && this.#bootAtUs === undefined) this.#client.handleDatagram(nowUs, bytes, peer);
+    if (this.gone || this.#bootAtUs !== undefined) return;
+    this.#guarded(() => this.#client.handleDatagram(nowUs, bytes, peer));
   }
 
   handleTimeout(nowUs: number): void {
@@ -115,7 +127,7 @@ export class Lwm2mMote {
     }
     const { firmware } = this.#client;
     if (firmware?.rebootUs !== undefined && firmware.rebootUs <= nowUs) return this.#shutDown(nowUs);
-    this.#client.handleTimeout(nowUs);
+    this.#guarded(() => this.#client.handleTimeout(nowUs));
   }
 
   pollTransmit(): Transmit | undefined {

@@ -9,7 +9,7 @@ import { readQuirks } from "../lwm2m-policy.ts";
 import { Progress } from "../progress.ts";
 import { LiveMesh } from "../simulation/live.ts";
 import { collect, loadSimulation, type Simulation } from "../simulation/load.ts";
-import { readSummary, writeOutputs, writePcap } from "../simulation/outputs.ts";
+import { checkOutputs, readSummary, writeOutputs, writePcap } from "../simulation/outputs.ts";
 import { runJobs, type Results } from "../simulation/pool.ts";
 import { printComparison, printEstimates, printRun } from "../simulation/print.ts";
 
@@ -74,15 +74,14 @@ async function simulate(file: string, options: SimulateOptions): Promise<void> {
   if (options.live === true) return runLive(simulation, seeds[0]!, options);
   const earlier = options.compare === undefined ? undefined : readSummary(options.compare);
   const quirks = readQuirks(undefined);
+  const capture = options.pcap === true ? `${simulation.scenario.name}.pcap` : options.pcap;
+  checkOutputs(options.out, capture);
   const results = await runJobs(simulation, quirks, seeds, options.jobs, new Progress(options.json !== true));
   const reports = reportsOf(simulation, seeds, results);
   const summary = summaryOf(simulation.scenario.description, reports);
   const comparisons = earlier === undefined ? undefined : compare(summary, earlier);
   if (options.out !== undefined) writeOutputs(options.out, summary, results, comparisons);
-  if (options.pcap !== undefined) {
-    const target = options.pcap === true ? `${simulation.scenario.name}.pcap` : options.pcap;
-    writePcap(target, simulation, quirks, seeds[0]!);
-  }
+  if (capture !== undefined) writePcap(capture, simulation, quirks, seeds[0]!);
   if (options.json === true) {
     const { scenario, profile, cases } = summary;
     const range = { first: seeds[0], count: seeds.length };
@@ -154,6 +153,12 @@ function reportsOf(
 }
 
 function failOnViolations(file: string, reports: readonly ScenarioReport[]): void {
+  const cases = reports.flatMap((report) => report.cases);
+  const bare = cases.find(({ updated }) => updated === 0);
+  if (bare !== undefined && cases.every(({ updated }) => updated === 0)) {
+    const outcomes = Object.entries(bare.outcomes).map(([outcome, count]) => `${count} ${outcome}`);
+    throw new UserError(ExitCode.FAILED, "nothing-updated", `no mote was updated: ${outcomes.join(", ")}`);
+  }
   for (const { seed, cases } of reports) {
     const violations = [...new Set(cases.flatMap((run) => run.violations))];
     if (violations.length === 0) continue;

@@ -65,6 +65,7 @@ export class LiveMesh {
       id === GATEWAY_ID ? undefined : new EnergyLedger(profile, "sleep", 0),
     );
     this.#mesh = new Mesh(this.#air, (id) => this.#ledgers[id]);
+    for (const [id, ledger] of this.#ledgers.entries()) if (this.#air.medium.isOn(id)) ledger?.setRadio(0, "listen");
   }
 
   get motes(): number {

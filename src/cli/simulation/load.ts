@@ -4,11 +4,13 @@ import { fileURLToPath } from "node:url";
 import { gunzipSync } from "node:zlib";
 import { parse } from "yaml";
 import { z } from "zod";
+import { SeededRandom } from "../../../simulator/engine/random.ts";
 import { parseBattery, type Battery } from "../../../simulator/mote/battery.ts";
 import { parseProfile, type ChipProfile } from "../../../simulator/mote/profile.ts";
 import type { Case } from "../../../simulator/scenarios/case.ts";
 import type { ScenarioFiles } from "../../../simulator/scenarios/files.ts";
 import { parseScenario, setKey, type Scenario } from "../../../simulator/scenarios/scenario.ts";
+import { buildTopology } from "../../../simulator/world/topology.ts";
 import { usageError, whyUnreadable } from "../errors.ts";
 
 /** A scenario with all that it names; plain data, so that a worker can be given it. */
@@ -51,8 +53,21 @@ export function loadSimulation(file: string, options: LoadOptions = {}): Simulat
       runs.map(({ battery }) => battery),
       readBattery,
     ),
-    files: named(runs.flatMap(filesOf), (name) => readData(isAbsolute(name) ? name : join(dirname(path), name))),
+    files: filesFor(path, runs),
   };
+}
+
+/** Traces and lists of links; what a model cannot make of them is said before anything runs. */
+function filesFor(path: string, runs: readonly Case[]): ScenarioFiles {
+  const names = [...new Set(runs.flatMap(filesOf))];
+  const paths = new Map(names.map((name) => [name, isAbsolute(name) ? name : join(dirname(path), name)]));
+  const files = Object.fromEntries(names.map((name) => [name, readData(paths.get(name)!)]));
+  for (const run of runs) {
+    const [name] = filesOf(run);
+    if (name !== undefined)
+      orBadScenario(paths.get(name)!, () => buildTopology(run, new SeededRandom(1, "check"), files));
+  }
+  return files;
 }
 
 /** Does what may find that a scenario asks for what a model cannot give: a disc without distances, a trace with too few nodes. */

@@ -1,4 +1,4 @@
-import { closeSync, mkdirSync, openSync, readFileSync, writeFileSync, writeSync } from "node:fs";
+import { closeSync, openSync, readFileSync, writeFileSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { reportPage } from "../../../simulator/report/html/page.ts";
 import { nodesCsv } from "../../../simulator/report/nodes-csv.ts";
@@ -6,9 +6,16 @@ import { PcapWriter } from "../../../simulator/report/pcap.ts";
 import type { Comparison, Summary } from "../../../simulator/report/summary.ts";
 import type { Quirks } from "../../lwm2m/quirks.ts";
 import { environmentError, usageError, whyUnreadable } from "../errors.ts";
+import { makeFolder } from "../files.ts";
 import { runJob } from "./job.ts";
 import type { Simulation } from "./load.ts";
 import type { Results } from "./pool.ts";
+
+/** Whether results can be written is found out before they are there. */
+export function checkOutputs(folder: string | undefined, capture: string | undefined): void {
+  if (folder !== undefined) makeFolder(folder);
+  if (capture !== undefined) onDisk(capture, () => closeSync(openSync(capture, "a")));
+}
 
 /** Writes summary.json, nodes.csv and report.html. */
 export function writeOutputs(
@@ -18,7 +25,6 @@ export function writeOutputs(
   comparisons: readonly Comparison[] | undefined,
 ): void {
   onDisk(folder, () => {
-    mkdirSync(folder, { recursive: true });
     writeFileSync(join(folder, "summary.json"), `${JSON.stringify(summary, undefined, 2)}\n`);
     writeFileSync(join(folder, "nodes.csv"), nodesCsv(summary, results));
     writeFileSync(join(folder, "report.html"), reportPage(summary, results, comparisons));

@@ -9,11 +9,12 @@ export function printRun(report: ScenarioReport): void {
   console.log(`${report.scenario}, seed ${report.seed}, ${report.profile}, trace ${report.traceHash}\n`);
   const header = ["p50 s", "max s", "B/s", "mJ", "uJ/B", "x limit", "battery d", "frames", "refetched", "resumes"];
   console.log(formatTable(["case", "updated", ...header], report.cases.map(row)));
-  for (const { transport, outcomes } of report.cases) if (transport === "lwm2m") printOutcomes(outcomes);
+  for (const run of report.cases)
+    if (run.transport === "lwm2m" || run.updated < run.motes) printOutcomes(run, report.cases.length > 1);
   for (const run of report.cases) if (run.sleepers !== undefined) printSleepers(run, run.sleepers);
   printNotes(report);
   const [seconds, frames] = [Math.round(report.simSecondsPerWallSecond), Math.round(report.framesPerWallSecond)];
-  console.log(`${seconds} simulated seconds and ${frames} frames per second of this machine.`);
+  console.log(`${seconds} simulated seconds, and ${frames} frames, for each second of this machine.`);
 }
 
 export function printEstimates(report: ScenarioReport, seeds: number, cases: readonly CaseEstimate[]): void {
@@ -48,10 +49,10 @@ export function printComparison(comparisons: readonly Comparison[]): void {
   console.log("differs: the 95 % confidence interval of the difference leaves out zero.");
 }
 
-/** What the gateway found out of each client. */
-function printOutcomes(outcomes: Readonly<Record<string, number>>): void {
-  const rows = Object.entries(outcomes).toSorted(([, a], [, b]) => b - a);
-  console.log(`\n${formatTable(["outcome", "motes"], rows)}`);
+/** What became of each mote; of LwM2M clients, what the gateway found out. */
+function printOutcomes(run: CaseReport, isOneOfSeveral: boolean): void {
+  const rows = Object.entries(run.outcomes).toSorted(([, a], [, b]) => b - a);
+  console.log(`\n${isOneOfSeveral ? `${caseName(run)}\n` : ""}${formatTable(["outcome", "motes"], rows)}`);
 }
 
 function printSleepers(run: CaseReport, { motes, energyMj, overLimit }: SleepersReport): void {
@@ -77,17 +78,18 @@ const plusMinus = ({ mean, ci95 }: Estimate, digits: number): string =>
 
 function row(run: CaseReport): (string | number)[] {
   const { completionS, energyMj, energyPerByteUj, energyOverLimit, batteryDays, air } = run;
+  const ofUpdated = (text: string): string => (run.updated === 0 ? "-" : text);
   return [
     caseName(run),
     `${run.updated}/${run.motes}`,
-    completionS.p50.toFixed(2),
-    completionS.max.toFixed(2),
-    Math.round(run.goodputBytesPerS),
+    ofUpdated(completionS.p50.toFixed(2)),
+    ofUpdated(completionS.max.toFixed(2)),
+    ofUpdated(String(Math.round(run.goodputBytesPerS))),
     energyMj.total.toFixed(1),
-    energyPerByteUj.toFixed(3),
-    energyOverLimit.toFixed(3),
+    ofUpdated(energyPerByteUj.toFixed(3)),
+    ofUpdated(energyOverLimit.toFixed(3)),
     batteryDays.p50.toFixed(3),
-    air.frames,
+    Math.round(air.frames),
     run.refetchedBlocks,
     run.resumes,
   ];
