@@ -12,6 +12,6 @@ const SEED = 1;
 /** The closed forms of a case, from its topology alone. */
 export function limitsOf(run: Case, profile: ChipProfile, files: ScenarioFiles): { oneHop: Limit; bounds: Bounds } {
   const air = openAir(run, SEED, { files });
-  const facts = factsOf(new Mesh(air, () => undefined), air.topology.roots);
+  const facts = factsOf(new Mesh(air, () => undefined), air.topology.roots, run.only);
   return { oneHop: oneHopLimit(profile, facts.meanPer, run.imageBytes), bounds: boundsOf(run, profile, facts) };
 }

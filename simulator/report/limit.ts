@@ -65,8 +65,9 @@ export function boundsOf(run: Case, profile: ChipProfile, facts: NetworkFacts): 
   const limit = oneHopLimit(profile, per, run.imageBytes);
   const maxHops = Math.max(1, ...hops);
   const bounds: Bound[] = [{ name: "one hop", timeS: limit.timeS, energyMj: limit.energyMj, formula: limit.formula }];
-  if (maxHops > 1 || run.motes > 1) bounds.push(unicast(limit, hops, maxHops, run.network.borderRouters));
-  if (run.motes > 1) bounds.push(...multicast(run, limit, facts));
+  const updating = run.only === undefined ? run.motes : 1;
+  if (maxHops > 1 || updating > 1) bounds.push(unicast(limit, hops, maxHops, run.network.borderRouters));
+  if (updating > 1) bounds.push(...multicast(run, limit, facts));
   if (run.mac.kind === "sleepy") bounds.push(sleepy(run, profile, limit));
   bounds.push(flashAndCpu(run, profile));
   return { meanPer: per, maxHops, bounds };
@@ -126,16 +127,18 @@ export function uncodedFactor(per: number, receivers: number): number {
 function sleepy(run: Case, profile: ChipProfile, limit: Limit): Bound {
   const { supplyV, rxMa, txMa } = profile;
   const secured = run.mac.security === "mic-32" ? MIC32_BYTES : 0;
-  const framesPerPoll = 1;
-  const bytesPerPoll = framesPerPoll * Math.min(run.blockBytes, MAC_MAX_PAYLOAD_BYTES);
+  // Whoever chooses blocks takes full frames, and as many for a wake-up as its parent holds.
+  const bytesPerFrame = run.adaptive ? MAC_MAX_PAYLOAD_BYTES : Math.min(run.blockBytes, MAC_MAX_PAYLOAD_BYTES);
+  const framesOfBlock = run.adaptive ? Infinity : Math.ceil(run.blockBytes / MAC_MAX_PAYLOAD_BYTES);
+  const framesPerPeriod = Math.min(run.mac.framesPerChild, framesOfBlock);
   const rxUs = PHY.ccaUs + airtimeUs(PHY.ackPsduBytes) + 2 * PHY.turnaroundUs;
   const pollUj = (supplyV.value * (rxMa.value * rxUs + txMa.value * airtimeUs(POLL_PSDU_BYTES + secured))) / 1_000;
   return {
     name: "sleepy, one frame for a poll",
-    timeS: (run.imageBytes / bytesPerPoll) * (run.mac.pollFastMs / 1_000),
-    energyMj: ((pollUj / bytesPerPoll + limit.energyUjPerByte) * run.imageBytes) / 1_000,
+    timeS: (run.imageBytes / (framesPerPeriod * bytesPerFrame)) * (run.mac.pollFastMs / 1_000),
+    energyMj: ((pollUj / bytesPerFrame + limit.energyUjPerByte) * run.imageBytes) / 1_000,
     formula:
-      "energy/byte >= V (I_rx (T_cca + T_ack + T_turn) + I_tx T_poll)/(m L) + receive; time >= bytes/(m L) x period",
+      "energy/byte >= V (I_rx (T_cca + T_ack + T_turn) + I_tx T_poll)/L + receive; time >= bytes/(m L) x period, m frames held for it",
   };
 }
 

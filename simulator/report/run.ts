@@ -63,7 +63,7 @@ function reportOf(
   const sum = (value: (mote: MoteReport) => number): number => motes.reduce((total, mote) => total + value(mote), 0);
   const outcomes: Record<string, number> = {};
   for (const { outcome } of motes) outcomes[outcome] = (outcomes[outcome] ?? 0) + 1;
-  const facts = factsOf(mesh, air.topology.roots);
+  const facts = factsOf(mesh, air.topology.roots, run.only);
   const bounds = boundsOf(run, parts.profile, facts);
   const report: CaseReport = {
     ...costs(run, parts.profile, began, facts),
@@ -86,7 +86,7 @@ function reportOf(
       coap: sum(({ retransmissions }) => retransmissions.coap),
     },
     air: { ...airOf(medium, engine), byLayer: { ...air.layers.bytes } },
-    batteryDays: percentiles(motes.map(({ batteryDays: days }) => days)),
+    batteryDays: percentiles(began.map(({ batteryDays: days }) => days)),
     bounds,
     sleepers: sleepersOf(run, motes, (id) => mesh.isRouter(id), bounds),
     simSeconds: engine.nowUs() / 1e6,
@@ -248,13 +248,13 @@ function costs(
 }
 
 /** What the closed forms have to know of a mesh. */
-export function factsOf(mesh: Mesh, roots: readonly number[]): NetworkFacts {
+export function factsOf(mesh: Mesh, roots: readonly number[], only: number | undefined): NetworkFacts {
   const { parents, depth } = mesh;
   const pers: number[] = [];
   const hops: number[] = [];
   for (let id = 0; id < parents.length; id++) {
     if (roots.includes(id) || depth[id]! < 1) continue;
-    hops.push(depth[id]!);
+    if ((only ?? id) === id) hops.push(depth[id]!);
     pers.push(1 - mesh.channel.deliveryRatio(parents[id]!, id, REFERENCE_AIR_BYTES));
   }
   const degrees = Array.from(parents, (_, id) => mesh.channel.neighbours(id).length);

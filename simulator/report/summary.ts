@@ -56,14 +56,34 @@ export function compare(here: Summary, there: Summary): Comparison[] {
     const other = there.cases.find(({ swept }) => labelOf(swept) === label) ?? there.cases[i];
     if (other === undefined) continue;
     const pairs = [
-      ["energyMj", mine.energyMj, other.energyMj],
-      ["completionS", mine.completionP50S, other.completionP50S],
-      ["airBytes", mine.airBytes, other.airBytes],
+      ["energyMj", mine.energyMj, read(other.energyMj)],
+      ["completionS", mine.completionP50S, read(other.completionP50S)],
+      ["airBytes", mine.airBytes, read(other.airBytes)],
     ] as const;
     for (const [what, a, b] of pairs)
       out.push({ label, what, here: a, there: b, ratio: a.mean / b.mean, significant: differ(a, b) });
   }
   return out;
+}
+
+/** In JSON there is no number for what one seed does not say. */
+const read = ({ mean, ci95 }: Estimate): Estimate => ({
+  mean,
+  ci95: Number.isFinite(ci95) ? ci95 : Number.NaN,
+});
+
+/** In what two simulations differ besides what is compared; nothing, where it is one question. */
+export function otherwise(here: Summary, there: Summary): string[] {
+  const said = ({ scenario, profile, cases }: Summary): Record<string, string> => ({
+    scenario,
+    profile,
+    "image bytes": [...new Set(cases.map(({ imageBytes }) => imageBytes))].join(", "),
+    cases: cases.map(({ swept }) => labelOf(swept)).join("; "),
+  });
+  const [mine, others] = [said(here), said(there)];
+  return Object.keys(mine).flatMap((key) =>
+    mine[key] === others[key] ? [] : [`${key}: ${mine[key]} here, ${others[key]} there`],
+  );
 }
 
 /** The half widths are those of the means: the difference's is their root sum of squares. */

@@ -169,8 +169,8 @@ const CLASHES: readonly (readonly [path: string, clash: (run: z.infer<typeof Cas
   ["only", ({ only = 1, motes }) => (only > motes ? `mote ${only} of ${motes}` : undefined)],
   [
     "faults.motes",
-    ({ faults, motes }) => {
-      const odd = faults.motes.find(({ mote }) => mote > motes);
+    ({ faults: { motes: planned }, motes }) => {
+      const odd = planned.find(({ mote }) => mote > motes);
       return odd && `mote ${odd.mote} of ${motes}`;
     },
   ],
@@ -186,9 +186,9 @@ const CLASHES: readonly (readonly [path: string, clash: (run: z.infer<typeof Cas
   ],
   [
     "network.routing",
-    ({ mac, network: { routing } }) =>
-      routing === "rpl" && isSleepy(mac.kind)
-        ? `rpl has no children that sleep: take static, or another mac.kind than ${mac.kind}`
+    ({ mac: { kind }, network: { routing } }) =>
+      routing === "rpl" && isSleepy(kind)
+        ? `rpl has no children that sleep: take static, or another mac.kind than ${kind}`
         : undefined,
   ],
 ];

@@ -74,7 +74,7 @@ export class GatewayNode {
   }
 
   /** Makes a call into the core, if it runs. */
-  call(action: (core: Gateway, nowUs: number) => void): void {
+  call(action: (core: Gateway, nowUs: number) => unknown): void {
     const gateway = this.#gateway;
     gateway?.loop.call((nowUs) => action(gateway.core, nowUs));
   }
@@ -97,6 +97,8 @@ export class GatewayNode {
   restart(): void {
     this.restarts++;
     this.#start();
+    // Nobody was told that it was done, so it is asked for again.
+    this.call((core, nowUs) => core.listings().length === 0 && this.publish(core, nowUs));
   }
 
   #start(): void {

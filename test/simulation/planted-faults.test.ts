@@ -19,11 +19,14 @@ import { nrf52840, reportOf, small } from "../support/simulation.ts";
  * Faults planted on purpose: each has to be found by a checker that knows nothing of it.
  */
 
+/** A method as it is, to be called by what stands in its place. */
+const original = (prototype: object, name: string): unknown => Object.getOwnPropertyDescriptor(prototype, name)!.value;
+
 const NO_WORK = { flashUs: 0, leastCpuUs: 0 };
 
 describe("an energy state that is not charged", () => {
   it.each(["flash", "cpu"] as const)("is missed where it is %s: something else has counted it", (state) => {
-    const spend = EnergyLedger.prototype.spend;
+    const spend = original(EnergyLedger.prototype, "spend") as EnergyLedger["spend"];
     vi.spyOn(EnergyLedger.prototype, "spend").mockImplementation(function (this: EnergyLedger, of, us) {
       if (of !== state) spend.call(this, of, us);
     });
@@ -73,7 +76,7 @@ describe("an energy state that is not charged", () => {
 
 describe("a journal that forgets a block", () => {
   it("has the mote fetch again what is in its flash", () => {
-    const mark = Journal.prototype.markStored;
+    const mark = original(Journal.prototype, "markStored") as Journal["markStored"];
     let forgotten = 0;
     vi.spyOn(Journal.prototype, "markStored").mockImplementation(function (this: Journal, block) {
       return block === 3 && forgotten++ < 4 ? 0 : mark.call(this, block);

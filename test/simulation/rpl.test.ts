@@ -24,7 +24,7 @@ function routerWithMany() {
   hear(PARENT, { kind: "dio", rank: 256, root: 0, version: 1 });
   for (let at = 0; at < BELOW.length; at += 4)
     hear(CHILD, { kind: "dao", targets: BELOW.slice(at, at + 4), sequence: at, lifetime: 30 });
-  const run = (seconds: number): void => void engine.run(engine.nowUs() + seconds * 1e6, () => false);
+  const run = (seconds: number): void => engine.run(engine.nowUs() + seconds * 1e6, () => false);
   return { router, sent, run, hear };
 }
 

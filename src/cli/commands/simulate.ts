@@ -2,7 +2,7 @@ import { availableParallelism } from "node:os";
 import { InvalidArgumentError, type Command } from "commander";
 import { summarise, type ScenarioReport } from "../../../simulator/report/scenario-report.ts";
 import { unverifiedModels } from "../../../simulator/report/unverified.ts";
-import { compare, summaryOf } from "../../../simulator/report/summary.ts";
+import { compare, otherwise, summaryOf } from "../../../simulator/report/summary.ts";
 import { parsePeer } from "../../util/peer.ts";
 import { ExitCode, UserError, usageError } from "../errors.ts";
 import { readQuirks } from "../lwm2m-policy.ts";
@@ -80,6 +80,8 @@ async function simulate(file: string, options: SimulateOptions): Promise<void> {
   const reports = reportsOf(simulation, seeds, results);
   const summary = summaryOf(simulation.scenario.description, reports);
   const comparisons = earlier === undefined ? undefined : compare(summary, earlier);
+  for (const text of earlier === undefined ? [] : otherwise(summary, earlier))
+    console.error(`note: these simulations differ in more than what is compared: ${text}`);
   if (options.out !== undefined) writeOutputs(options.out, summary, results, comparisons);
   if (capture !== undefined) writePcap(capture, simulation, quirks, seeds[0]!);
   if (options.json === true) {
@@ -153,9 +155,9 @@ function reportsOf(
 }
 
 function failOnViolations(file: string, reports: readonly ScenarioReport[]): void {
-  const cases = reports.flatMap((report) => report.cases);
-  const bare = cases.find(({ updated }) => updated === 0);
-  if (bare !== undefined && cases.every(({ updated }) => updated === 0)) {
+  const all = reports.flatMap((report) => report.cases);
+  const bare = all.find(({ updated }) => updated === 0);
+  if (bare !== undefined && all.every(({ updated }) => updated === 0)) {
     const outcomes = Object.entries(bare.outcomes).map(([outcome, count]) => `${count} ${outcome}`);
     throw new UserError(ExitCode.FAILED, "nothing-updated", `no mote was updated: ${outcomes.join(", ")}`);
   }
