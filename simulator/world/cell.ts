@@ -1,3 +1,4 @@
+import { CsmaMac } from "../mac/csma.ts";
 import { szxOf } from "../../src/coap/blockwise/block.ts";
 import { randomBytes } from "../../src/util/random.ts";
 import { checkBoot, checkExchanges } from "../checkers/end-checks.ts";
@@ -29,6 +30,10 @@ export interface SimMote {
   startedUs: number;
   finishedUs: number | undefined;
 }
+
+/** What takes as long is an erase. */
+const ERASE_US = 10_000;
+const ACKNOWLEDGED_US = 1_000;
 
 /** A gateway at its border router and motes that look for their manifest, all running the real code in virtual time. */
 export class Cell {
@@ -100,7 +105,10 @@ export class Cell {
       maxImageBytes: Math.max(image.length, 4096),
       factoryImage: { bytes: this.#factory, sequenceNumber: FACTORY_SEQUENCE },
       spareSlot: run.spareSlot,
-      onBusy: (state, us) => ledger.spend(state, us),
+      onBusy: (state, us) => {
+        ledger.spend(state, us);
+        if (state === "flash") this.#restWhileErasing(id, us);
+      },
       adaptive: run.adaptive ? pathModel(scope, this.air.csma.securityBytes, wakeModel(run.mac)) : undefined,
     });
     const { flash, layout } = mote;
@@ -117,6 +125,27 @@ export class Cell {
       this.#checkOutcome(sim);
     };
     return sim;
+  }
+
+  /** While a sector is erased the CPU stands still: who forwards for nobody, and has asked for nothing, need not listen. */
+  #restWhileErasing(id: number, us: number): void {
+    const { engine } = this.air;
+    const { mac } = this.mesh.nodes[id]!;
+    const sim = this.motes.find((one) => one.id === id);
+    if (us < ERASE_US || !(mac instanceof CsmaMac) || sim === undefined || this.#forwards(id)) return;
+    const untilUs = engine.nowUs() + us;
+    // What it has just been given is acknowledged before.
+    engine.after(ACKNOWLEDGED_US, () => {
+      if (sim.finishedUs !== undefined || !mac.isIdle) return;
+      mac.turnOff();
+      engine.at(untilUs, () => {
+        if (sim.finishedUs === undefined) mac.turnOn();
+      });
+    });
+  }
+
+  #forwards(id: number): boolean {
+    return !this.air.isCell && this.mesh.isRouter(id);
   }
 
   #checkOutcome(sim: SimMote): void {
