@@ -3,7 +3,7 @@ import { apiRows, fleetRow } from "./fleet.ts";
 import { codecRows } from "./codec.ts";
 import { profileRows } from "./profile.ts";
 import { MACHINE } from "./site.ts";
-import { caseDRows } from "./simulator.ts";
+import { caseDRows, scenarioRows } from "./simulator.ts";
 import { suitRows } from "./suit.ts";
 import { transfersRow } from "./transfers.ts";
 
@@ -12,7 +12,7 @@ import { transfersRow } from "./transfers.ts";
 // npm run bench -- packet [--json]: the same beside a server on coap-packet (docs/adr/0002).
 // npm run bench -- profile [--json]: what each of the gateway's layers adds to one block.
 // npm run bench -- codec [--json]: parse and serialise beside coap-packet.
-// npm run bench -- simulator [--json]: case D of ns-3's lr-wpan benchmark at 100, 500 and 2,000 nodes.
+// npm run bench -- simulator [--json]: case D of ns-3's lr-wpan benchmark at 100, 500 and 2,000 nodes; S4 and a day of S6.
 // npm run bench -- transfers [--json]: heap and timers of 10,000 transfers at once.
 // npm run bench -- suit [--json]: verify and plan a manifest, beside the bare signature check of node:crypto.
 // npm run bench -- api [--json]: the API by autocannon, with 10,000 registered devices.
@@ -38,6 +38,11 @@ else if (what === "codec") {
     const speed = `${Math.round(row.framesPerS)} frames/s, ${row.usPerFrame.toFixed(1)} us a frame, ${Math.round(row.simSPerS)} s/s, ${Math.round(row.rssMb)} MiB`;
     const text = `case D, ${row.nodes} nodes: ${speed}; ${row.replies} of ${row.requests} replies, ${row.frames} frames (${MACHINE})`;
     show({ case: "D", ...row, machine: MACHINE }, text);
+  }
+  for (const row of scenarioRows()) {
+    const { scenario, wallS, simS, frames, updated } = row;
+    const text = `${scenario}: ${simS.toFixed(0)} s of it in ${wallS.toFixed(1)} s, ${frames} frames, ${updated} motes (${MACHINE})`;
+    show({ ...row, machine: MACHINE }, text);
   }
 } else if (what === "suit") {
   for (const row of suitRows()) {

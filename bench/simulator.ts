@@ -2,6 +2,9 @@ import { CoapEndpoint } from "../src/coap/endpoint.ts";
 import { Code, Option } from "../src/coap/numbers.ts";
 import { textOptions } from "../src/coap/options.ts";
 import { Router } from "../src/coap/router.ts";
+import { readQuirks } from "../src/cli/lwm2m-policy.ts";
+import { runJob } from "../src/cli/simulation/job.ts";
+import { loadSimulation } from "../src/cli/simulation/load.ts";
 import type { RunLoop } from "../src/host/run-loop.ts";
 import { Engine } from "../simulator/engine/engine.ts";
 import { SeededRandom } from "../simulator/engine/random.ts";
@@ -128,5 +131,24 @@ export function* caseDRows(): Generator<CaseD> {
   ] as const) {
     const runs = [1, 2, 3].map(() => caseD(nodes, seconds, chip)).toSorted((a, b) => a.wallS - b.wallS);
     yield runs[1]!;
+  }
+}
+
+/** Whole scenarios, once each: S4, and a day of S6 over which its motes begin. */
+export function* scenarioRows(): Generator<{
+  readonly scenario: string;
+  readonly wallS: number;
+  readonly simS: number;
+  readonly frames: number;
+  readonly updated: string;
+}> {
+  const day = ["startWithinS=86400", "maxHours=25"];
+  for (const [scenario, set] of [
+    ["s4-grid-100", []],
+    ["s6-thread-home", day],
+  ] as const) {
+    const { report } = runJob(loadSimulation(scenario, { set }), readQuirks(undefined), { index: 0, seed: 1 });
+    const { wallSeconds, simSeconds, air, updated, motes } = report;
+    yield { scenario, wallS: wallSeconds, simS: simSeconds, frames: air.frames, updated: `${updated} of ${motes}` };
   }
 }

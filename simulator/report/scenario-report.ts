@@ -25,8 +25,8 @@ export interface ScenarioReport {
 export function summarise(
   scenario: string,
   seed: number,
-  profile: ChipProfile,
-  battery: Battery,
+  profiles: readonly ChipProfile[],
+  batteries: readonly Battery[],
   cases: readonly CaseReport[],
   models: readonly string[] = [],
 ): ScenarioReport {
@@ -46,12 +46,8 @@ export function summarise(
   return {
     scenario,
     seed,
-    profile: profile.name,
-    unverifiedConstants: [
-      ...unverifiedFields(profile),
-      ...unverifiedFields(battery).map((name) => `battery ${name}`),
-      ...models,
-    ],
+    profile: profiles.map(({ name }) => name).join(" and "),
+    unverifiedConstants: [...unverifiedOf(profiles, ""), ...unverifiedOf(batteries, "battery "), ...models],
     traceHash: cases.map(({ traceHash }) => traceHash).reduce(combine),
     motes: sum(({ motes }) => motes),
     updated: sum(({ updated }) => updated),
@@ -67,6 +63,13 @@ export function summarise(
     framesPerWallSecond: sum((report) => report.air.frames) / wallSeconds,
     cases,
   };
+}
+
+/** Of several parts each constant says whose it is. */
+function unverifiedOf(parts: readonly (ChipProfile | Battery)[], what: string): string[] {
+  return parts.flatMap((part) =>
+    unverifiedFields(part).map((name) => `${what}${parts.length > 1 ? `${part.name.split(",")[0]} ` : ""}${name}`),
+  );
 }
 
 /** Folds a further hash into one of 16 hex digits. */

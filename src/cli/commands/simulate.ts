@@ -146,11 +146,10 @@ function reportsOf(
   seeds: readonly number[],
   results: Results,
 ): ScenarioReport[] {
-  const { profile, battery } = scenario.cases[0]!.run;
   return results.map((cases, i) => {
     const reports = cases.map(({ report }) => report);
     const models = unverifiedModels(scenario.cases.map(({ run }) => run));
-    return summarise(scenario.name, seeds[i]!, profiles[profile]!, batteries[battery]!, reports, models);
+    return summarise(scenario.name, seeds[i]!, Object.values(profiles), Object.values(batteries), reports, models);
   });
 }
 
