@@ -114,11 +114,12 @@ export class Answers {
     this.#asked.delete(key);
   }
 
-  /** Those go that are over; of too many the oldest, whose answers are there. */
+  /** Those go that are over; of too many the oldest, first of those whose answers are there. */
   #makeRoom(unixMs: number, but: string): StoreOp[] {
     const { maxAnswers, maxBytes } = ANSWER_LIMITS;
     const gone: StoreOp[] = [];
-    const byAge = [...this.#asked].toSorted(([, a], [, b]) => a.atMs - b.atMs);
+    const isOpen = ({ answer }: Asked): number => Number(answer === undefined);
+    const byAge = [...this.#asked].toSorted(([, a], [, b]) => isOpen(a) - isOpen(b) || a.atMs - b.atMs);
     for (const [key, asked] of byAge) {
       const isTooMuch = this.#asked.size > maxAnswers || this.#bytes > maxBytes;
       if (key === but || asked.isRunning || !(isTooMuch || isOver(asked, unixMs))) continue;

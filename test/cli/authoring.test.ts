@@ -60,6 +60,17 @@ describe("an update with the manifest of somebody else", () => {
     expect(await messageOf(...(await sign("clash", parentOf(component, dependencies), "author")))).toMatch(message);
   });
 
+  it("brings no two images along under one URI", async () => {
+    const same = (id: string, image: string): string =>
+      `  - { id: ${id}, image: ${image}, integrated: true, uri: "#x" }\n`;
+    const head = "sequence: 1\ncomponents:\n";
+    writeFileSync(at("in/two.bin"), "another image");
+    const two = head + same("a", "app.bin") + same("b", "two.bin");
+    expect(await messageOf(...(await sign("two", two, "author")))).toMatch(
+      /two different images would come along as #x/,
+    );
+  });
+
   it("may give the other's components a prefix", async () => {
     const text = parentOf("radio", "{ id: other, envelope: radio.suit, prefix: [board] }");
     await json(...(await sign("prefix", text, "author")));

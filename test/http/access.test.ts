@@ -149,7 +149,7 @@ describe("who may do what", () => {
     let answered = false;
     const url = "/v1/fleet/m1";
     void own.local.inject({ method: "PATCH", url, payload: { tags: ["a"] } }).then(() => (answered = true));
-    for (let i = 0; i < 200 && held.length === 0; i++) {
+    for (let i = 0; i < 2_000 && held.length === 0; i++) {
       await new Promise((resolve) => setTimeout(resolve, 5));
       bench.run(0.1);
     }

@@ -82,7 +82,7 @@ describe("Idempotency-Key", () => {
       return "never";
     };
     void publish("p1").catch(() => {});
-    for (let i = 0; i < 200 && held.count === 0; i++) await new Promise((resolve) => setTimeout(resolve, 5));
+    for (let i = 0; i < 2_000 && held.count === 0; i++) await new Promise((resolve) => setTimeout(resolve, 5));
     expect(held.count).toBe(1);
     bench.intercept = () => undefined;
     await restart();
@@ -140,6 +140,21 @@ describe("Idempotency-Key", () => {
     api.site.bench.run(60);
     expect(kept().length).toBe(ANSWER_LIMITS.maxAnswers);
     expect(kept()).not.toContain(`${ANSWER_PREFIX}0`);
+  });
+
+  it("of too many those go first whose answers are there: what was begun must not be done once more", async () => {
+    const { loop } = api.site.bench;
+    const { answers } = api.site.bench.gateway;
+    const begin = (key: string, then: () => void): void =>
+      loop.call((nowUs) => answers.begin(nowUs, key, "print", then));
+    begin("begun", () => answers.end("begun", "unkept", () => {}));
+    for (let i = 0; i < ANSWER_LIMITS.maxAnswers + 5; i++) {
+      begin(`${i}`, () => answers.end(`${i}`, { status: 200, type: "text/plain", payload: "" }, () => {}));
+      if (i % 50 === 0) api.site.bench.run(1);
+    }
+    api.site.bench.run(60);
+    expect(kept().length).toBe(ANSWER_LIMITS.maxAnswers);
+    expect(kept()).toContain(`${ANSWER_PREFIX}begun`);
   });
 
   it("a record that is damaged is told of, and forgotten; one of yesterday is no longer known", async () => {

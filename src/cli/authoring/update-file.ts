@@ -10,7 +10,7 @@ import type { ComponentUpdate, Image, Payload, UpdateDescription } from "../../s
 import { encryptPayload, type Recipient } from "../../suit/encryption.ts";
 import { VersionComparison, WaitEvent } from "../../suit/keys.ts";
 import { componentName } from "../../suit/manifest.ts";
-import { fromHex, toHex, utf8 } from "../../util/bytes.ts";
+import { bytesEqual, fromHex, toHex, utf8 } from "../../util/bytes.ts";
 import { usageError, whyUnreadable, type UserError } from "../errors.ts";
 import { identifiers } from "../identifiers.ts";
 import { readPublicKey } from "../keys.ts";
@@ -171,6 +171,13 @@ function checkSense({ components, classIds, invoke }: UpdateDescription, path: s
     if (hasTwice(payloads.map(({ slot }) => String(slot)))) throw wrong("a component names a slot twice");
     if (new Set(payloads.map(({ encryption }) => encryption === undefined)).size > 1)
       throw wrong("a component is encrypted for all of its slots, or for none");
+  }
+  const brought = new Map<string, Uint8Array>();
+  for (const { uri, integrated } of components.flatMap(({ payloads }) => payloads)) {
+    if (integrated === undefined) continue;
+    const other = brought.get(uri) ?? integrated;
+    if (!bytesEqual(other, integrated)) throw wrong(`two different images would come along as ${uri}`);
+    brought.set(uri, integrated);
   }
   if (typeof invoke === "number" && invoke >= components.length)
     throw wrong(`invoke: ${invoke}, and there are ${components.length} components (the first is 0)`);
