@@ -49,11 +49,13 @@ export interface AgentParts {
 
 /** A response that was not there at the first poll comes with one of the next: asking again before takes air for nothing. */
 const PATIENT_POLLS = 4;
+/** Of a time-out that was too short by far. */
+const GROWTH = 1.5;
 export const CONFIRM_WITHIN_US = 7_200_000_000;
 
 /** Time-outs by what was measured, and by when the mote polls. */
 export function measuredTimer({ parameters, pollPeriodUs = 0 }: AgentParts): CocoaTimer {
-  return new CocoaTimer(parameters, PATIENT_POLLS * pollPeriodUs);
+  return new CocoaTimer(parameters, PATIENT_POLLS * pollPeriodUs, GROWTH);
 }
 
 export type AgentState =

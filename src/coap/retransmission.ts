@@ -78,6 +78,7 @@ interface Estimator {
  */
 export class CocoaTimer implements RetransmissionTimer {
   readonly #floorUs: number;
+  readonly #growth: number;
   readonly #maxRetransmit: number;
   readonly #randomFactor: number;
   readonly #strong: Estimator = { k: 4, weight: 0.5, srttUs: undefined, varianceUs: 0 };
@@ -85,8 +86,13 @@ export class CocoaTimer implements RetransmissionTimer {
   #rtoUs: number;
   #updatedUs: number | undefined;
 
-  /** `floorUs`: no time-out is shorter, whatever was measured; for a sleeper the time that a few of its polls take. */
-  constructor(parameters: TransmissionParameters, floorUs = 0) {
+  /**
+   * `floorUs`: no time-out is shorter, whatever was measured; for a sleeper the time that a few of its polls take.
+   * `growth`: of the RTO behind an exchange with more repetitions, which the draft takes for nothing. Where the copies are
+   * what fills the channel, no round trip would ever be measured.
+   */
+  constructor(parameters: TransmissionParameters, floorUs = 0, growth = 1) {
+    this.#growth = growth;
     const { ackTimeoutUs, ackRandomFactor, maxRetransmit } = parameters;
     this.#floorUs = floorUs;
     this.#rtoUs = Math.max(ackTimeoutUs, floorUs);
@@ -110,7 +116,10 @@ export class CocoaTimer implements RetransmissionTimer {
   }
 
   measured(nowUs: number, rttUs: number, retransmissions: number): void {
-    if (retransmissions > 2) return;
+    if (retransmissions > 2) {
+      this.#rtoUs = Math.min(this.#rtoUs * this.#growth, MAX_RTO_US);
+      return;
+    }
     const estimator = retransmissions === 0 ? this.#strong : this.#weak;
     const { k, weight } = estimator;
     if (estimator.srttUs === undefined) {

@@ -66,6 +66,14 @@ describe("retransmission timers", () => {
     expect(timer.plan(0).timeoutUs).toBe(0.25 * 12 * SECOND + 0.75 * 2 * SECOND);
   });
 
+  it("one that is told to grow does so behind such, up to 32 s: where copies fill the channel nothing else is learnt", () => {
+    const timer = new CocoaTimer(parameters, 0, 1.5);
+    timer.measured(0, 30 * SECOND, 3);
+    expect(timer.plan(0).timeoutUs).toBe(3 * SECOND);
+    for (let i = 0; i < 20; i++) timer.measured(0, 30 * SECOND, 4);
+    expect(timer.plan(0).timeoutUs).toBe(32 * SECOND);
+  });
+
   it("CoCoA forgets: a long RTO shrinks, a short one grows when nothing is heard for long", () => {
     const slow = new CocoaTimer(parameters);
     for (let i = 0; i < 20; i++) slow.measured(0, 10 * SECOND, 0);

@@ -136,6 +136,14 @@ describe("MACs bring the image to every mote, and cost what they should", () => 
   });
 });
 
+describe("a round trip that is longer than the first time-out", () => {
+  it("is learnt by a mote that adapts, though its copies fill the channel at first", () => {
+    const line = { topology: { kind: "line" }, motes: 4, only: 4, "mac.kind": "tsch", "link.per": 0, blockBytes: 64 };
+    const seconds = (adaptive: boolean): number => reportOf(small({ ...line, adaptive }), 1).completionS.p50;
+    expect(seconds(true)).toBeLessThan(seconds(false) / 4);
+  });
+});
+
 describe("RPL", () => {
   const grid = { topology: { kind: "grid", columns: 4, spacingM: 30 }, motes: 15, imageBytes: 4_096, startWithinS: 60 };
   const radio = { link: { model: "path-loss", sigmaDb: 3 }, network: { routing: "rpl" }, maxHours: 4 };
