@@ -6,7 +6,7 @@ import { openRelease, type Release } from "../suit/release.ts";
 import type { Dialect } from "../suit/dialect.ts";
 import { firstWrongSector, openSectorTable } from "../suit/sector-table.ts";
 import { toHex } from "../util/bytes.ts";
-import { componentOf, imagesOf, manifestPath, type Catalogue, type Listing } from "./catalogue.ts";
+import { componentOf, imagesOf, manifestPath, manifestPaths, type Catalogue, type Listing } from "./catalogue.ts";
 import { listingOps } from "./listing-record.ts";
 import type { LifecycleDesk } from "./lifecycle-desk.ts";
 import { keyRecord, verifierOf, type KeyRecord } from "../lifecycle/classes.ts";
@@ -144,8 +144,13 @@ export class Publications {
           };
     const before = this.#catalogue.get(release.key);
     const alias = before?.alias;
-    if (before === undefined || alias === undefined) return undefined;
     const inUse = (detail: string): Refusal => ({ reason: "alias-in-use", detail: `${detail}; ${SAY_WHICH}` });
+    const parted = manifestPaths(release)
+      .map((path) => this.#catalogue.at(path.join("/")))
+      .find((one) => one !== undefined && one.release.key !== release.key && one.alias !== undefined);
+    if (parted !== undefined)
+      return inUse(`devices of one of its classes have /${parted.alias}, which stays with ${parted.release.key}`);
+    if (before === undefined || alias === undefined) return undefined;
     if (!isOne) return inUse(`devices have /${alias}, and this release has several images`);
     return isForAllOf(release, before.release)
       ? alias

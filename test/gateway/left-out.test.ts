@@ -61,6 +61,16 @@ describe("two authors of one release", () => {
     });
   });
 
+  it("part from an alias by somebody's word only: it stays with the others", () => {
+    expect(site.release(2, [A, B], [K2, K3], { alias: "fw" })).toBe("published");
+    expect(site.release(3, [B], [K3])).toBe("alias-in-use");
+    expect(site.release(3, [B], [K3], { alias: "fw" })).toBe("alias-in-use");
+    expect(site.release(3, [B], [K3], { alias: null })).toBe("published");
+    site.both(() => expect(site.look(["fw"])).toBe(site.look(imagePath(sha256(imageOf(2))))));
+    expect(site.release(4, [A], [K2])).toBe("alias-in-use");
+    expect(site.release(4, [A], [K2], { alias: "fw" })).toBe("published");
+  });
+
   it("come together again: what was B's alone may be gone back to", () => {
     site.release(3, [B], [K3]);
     expect(site.release(4, [A, B], [K2])).toBe("signature-invalid");
