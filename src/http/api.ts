@@ -68,7 +68,11 @@ export async function createApi(
     addUpdateRoutes(scope, { gateway, call });
     addRolloutRoutes(scope, { gateway, call, unixMs, predict });
     const strangers = (): Iterable<Seen> => gateway.fleet.strangers();
-    addLifecycleRoutes(scope, { desk: gateway.desk, call, unixMs, strangers });
+    const running = (endpoint: string): string | undefined => {
+      const device = gateway.fleet.device(endpoint);
+      return device?.registered === true ? device.version : undefined;
+    };
+    addLifecycleRoutes(scope, { desk: gateway.desk, call, unixMs, strangers, running });
     addCredentialRoutes(scope, { desk: gateway.desk, call });
     addAccessRoutes(scope, { access: gateway.access, call, unixMs });
     addEventRoutes(scope, events, ({ local, id }) => local || gateway.access.isValid(id, unixMs()));

@@ -13,6 +13,8 @@ export interface LifecycleControl extends DeskControl {
   /** Clients that no factory has told of. */
   readonly strangers: () => Iterable<Seen>;
   readonly unixMs: () => number;
+  /** What a client runs that is registered; undefined of others. */
+  readonly running: (endpoint: string) => string | undefined;
 }
 
 const classId = hex(16);
@@ -148,7 +150,10 @@ function addClientRoutes(app: FastifyInstance, control: LifecycleControl): void 
         return refuse(reply, 409, "already-provisioned", `${about.endpoint} is device ${known.id}, ${known.state}`);
       const event = { kind: "device-provisioned", stage: 1, device: adoptedId(about.endpoint), ...about } as const;
       const who = whoOf(request, named);
-      return answer(reply, await settled(control, (nowUs, done) => desk.submit(nowUs, who, event, done)));
+      const result = await settled(control, (nowUs, done) => desk.submit(nowUs, who, event, done));
+      const version = control.running(about.endpoint);
+      if (result.ok && version !== undefined) control.call((nowUs) => desk.heard(nowUs, about.endpoint, version));
+      return answer(reply, result);
     },
   );
   app.get<{ Params: { endpoint: string } }>(

@@ -46,7 +46,13 @@ describe("a client that no factory made", () => {
     };
     const event = async (one: object): Promise<number> => (await post("/v1/lifecycle/events", { event: one })).status;
     expect(await event({ kind: "class-defined", definition })).toBe(201);
+    const census = async (): Promise<object[]> => (await api.ask("GET", "/v1/census")).json as object[];
+    const before = await census();
     expect((await adopt("meter")).status).toBe(201);
+    api.site.bench.run(1);
+    const known = { version: "2.0.0", devices: 1, notSeen: 0 };
+    expect(before).toContainEqual({ ...known, classId: "unknown" });
+    expect(await census()).toContainEqual({ ...known, classId: toHex(classId) });
     expect(await adopt("meter")).toMatchObject({ status: 409, json: { title: "already-provisioned" } });
     const shown = (await api.ask("GET", "/v1/lifecycle/clients/meter")).json as { device: string };
     expect(shown).toEqual({
