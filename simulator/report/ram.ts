@@ -5,11 +5,14 @@ import type { Case } from "../scenarios/case.ts";
 /** A whole IPv6 datagram, the least MTU. */
 const DATAGRAM_BYTES = 1_280;
 
+const LARGEST_BLOCK_BYTES = 1_024;
+
 /** RAM that a mote of this scenario needs: what depends on it, and the chip's base. */
-export function ramNeeded({ network, mac, blockBytes, imageBytes }: Case, profile: ChipProfile): number {
+export function ramNeeded({ network, mac, blockBytes, imageBytes, adaptive }: Case, profile: ChipProfile): number {
   const reassembly = network.reassemblyBuffers * DATAGRAM_BYTES;
   const frames = mac.queueFrames * (PHY.maxPsduBytes + 1);
-  const blocks = 2 * blockBytes;
+  // Whoever chooses its blocks may come to the largest.
+  const blocks = 2 * (adaptive ? LARGEST_BLOCK_BYTES : blockBytes);
   const map = Math.ceil(imageBytes / blockBytes / 8);
   return profile.ramBaseBytes.value + reassembly + frames + blocks + map;
 }
