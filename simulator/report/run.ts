@@ -168,7 +168,7 @@ function runIdeal(run: Case, swept: CaseReport["swept"], seed: number, parts: Ca
   const { profile, files, battery, wallMs } = parts;
   const startMs = wallMs();
   const engine = new Engine();
-  const random = new SeededRandom(seed, `${run.name}/${run.imageBytes}`);
+  const random = new SeededRandom(seed, `${run.streams ?? run.name}/${run.imageBytes}`);
   const { channel, positions } = buildTopology({ ...run, motes: 1 }, random, files);
   const medium = new Medium(engine, channel, run.receiver);
   const ledger = new EnergyLedger(profile, "listen", 0);

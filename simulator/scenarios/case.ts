@@ -80,6 +80,7 @@ export interface Case {
   readonly blockBytes: number;
   readonly adaptive: boolean;
   readonly profile: string;
+  readonly streams?: string | undefined;
   readonly spareSlot: "erased" | "used";
   readonly rtc: boolean;
   readonly useBeforeS?: number | undefined;

@@ -128,6 +128,11 @@ const receiver = z
 const CaseShape = z.strictObject({
   name: z.string().regex(/^[a-z0-9-]+$/),
   description: z.string().default(""),
+  /** Another scenario's name: a copy of it has the same placement, shadowing and losses with the same seed. Its own when absent. */
+  streams: z
+    .string()
+    .regex(/^[a-z0-9-]+$/)
+    .optional(),
   /** Border routers not counted. */
   motes: z.int().min(1).max(5_000),
   /** Only this mote updates; the others are there to forward, and always on. */

@@ -39,7 +39,7 @@ export interface Air {
 
 export function openAir(run: Case, seed: number, { files, onFrame }: RunOptions): Air {
   const engine = new Engine();
-  const random = new SeededRandom(seed, run.name);
+  const random = new SeededRandom(seed, run.streams ?? run.name);
   const topology = buildTopology(run, random, files);
   const half = run.motes / 2;
   const channel = new PartitionedChannel(topology.channel, (id) => id > half && id <= run.motes);

@@ -173,6 +173,12 @@ describe("streams are apart", () => {
     expect(of(64)).toEqual(of(512));
   });
 
+  it("a copy under another name has the same ones where it says so", () => {
+    const hash = (changes: object): string => reportOf(small({ motes: 2, ...changes }), 1).traceHash;
+    expect(hash({ name: "copy", streams: "small" })).toBe(hash({}));
+    expect(hash({ name: "copy" })).not.toBe(hash({}));
+  });
+
   it("a frame more changes the trace, and the hash with it", () => {
     const run = small({ motes: 1 });
     const cell = new Cell(run, nrf52840, 1, { files: {} });
