@@ -130,12 +130,13 @@ function sleepy(run: Case, profile: ChipProfile, limit: Limit): Bound {
   // Whoever chooses blocks takes full frames, and as many for a wake-up as its parent holds.
   const bytesPerFrame = run.adaptive ? MAC_MAX_PAYLOAD_BYTES : Math.min(run.blockBytes, MAC_MAX_PAYLOAD_BYTES);
   const framesOfBlock = run.adaptive ? Infinity : Math.ceil(run.blockBytes / MAC_MAX_PAYLOAD_BYTES);
+  const periodS = Math.min(run.mac.pollFastMs / 1_000, run.mac.pollIdleS);
   const framesPerPeriod = Math.min(run.mac.framesPerChild, framesOfBlock);
   const rxUs = PHY.ccaUs + airtimeUs(PHY.ackPsduBytes) + 2 * PHY.turnaroundUs;
   const pollUj = (supplyV.value * (rxMa.value * rxUs + txMa.value * airtimeUs(POLL_PSDU_BYTES + secured))) / 1_000;
   return {
     name: "sleepy, one frame for a poll",
-    timeS: (run.imageBytes / (framesPerPeriod * bytesPerFrame)) * (run.mac.pollFastMs / 1_000),
+    timeS: (run.imageBytes / (framesPerPeriod * bytesPerFrame)) * periodS,
     energyMj: ((pollUj / bytesPerFrame + limit.energyUjPerByte) * run.imageBytes) / 1_000,
     formula:
       "energy/byte >= V (I_rx (T_cca + T_ack + T_turn) + I_tx T_poll)/L + receive; time >= bytes/(m L) x period, m frames held for it",

@@ -1,6 +1,7 @@
 import { uintBelow, unitFloat } from "../../src/util/random.ts";
 import type { Core } from "../../src/host/run-loop.ts";
 import { Trace } from "../engine/trace-hash.ts";
+import { CsmaMac } from "../mac/csma.ts";
 import type { Flash } from "../mote/flash.ts";
 import type { Air } from "./air.ts";
 import type { SimNode } from "./node.ts";
@@ -21,7 +22,12 @@ interface Faulty {
 /** The faults of motes, as the scenario has them or as the seed draws them. */
 export function inject(air: Air, motes: readonly Faulty[]): void {
   const { faults } = air.run;
-  for (const { mote, atS } of faults.motes) rebootAt(air, motes[mote - 1], atS * 1e6);
+  for (const { mote, atS } of faults.motes)
+    rebootAt(
+      air,
+      motes.find(({ id }) => id === mote),
+      atS * 1e6,
+    );
   for (const sim of motes) {
     const stream = air.random.fork(`faults-${sim.id}`);
     if (unitFloat(stream) < faults.rebootShare)
@@ -39,7 +45,9 @@ function rebootAt({ engine }: Air, sim: Faulty | undefined, atUs: number): void 
   engine.at(atUs, () => {
     if (sim === undefined || sim.finishedUs !== undefined || engine.nowUs() < sim.startedUs) return;
     engine.trace.note(Trace.FAULT, engine.nowUs(), sim.id);
-    const { router } = sim.node;
+    const { router, mac } = sim.node;
+    // It may have rested while it erased.
+    if (mac instanceof CsmaMac) mac.turnOn();
     router.stop?.();
     router.start?.();
     sim.node.run(sim.mote).call((nowUs) => sim.mote.reboot(nowUs));

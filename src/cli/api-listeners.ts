@@ -1,5 +1,6 @@
 import { readFileSync, rmSync } from "node:fs";
 import type { Server } from "node:https";
+import type { Socket } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { FastifyInstance } from "fastify";
 import { createApi, type GatewayControl } from "../http/api.ts";
@@ -20,17 +21,28 @@ export interface Apis {
 const GRACE_MS = 500;
 
 /** Listeners to events, and questions to devices, would hold it open for ever. */
-async function closeAll(apps: readonly FastifyInstance[]): Promise<void> {
+async function closeAll(apps: readonly FastifyInstance[], sockets: ReadonlySet<Socket>): Promise<void> {
   const closing = Promise.all(apps.map(async (app) => app.close()));
-  await Promise.race([closing, sleep(GRACE_MS)]);
-  for (const { server } of apps) server.closeAllConnections();
-  await closing;
+  await Promise.race([closing, sleep(GRACE_MS, undefined, { ref: false })]);
+  // One that has not ended its handshake is none that the server knows of.
+  for (const socket of sockets) socket.destroy();
+  await Promise.race([closing, sleep(GRACE_MS, undefined, { ref: false })]);
+}
+
+/** All connections of a server, whatever has become of them. */
+function keepSockets({ server }: FastifyInstance, sockets: Set<Socket>): void {
+  server.on("connection", (socket: Socket) => {
+    sockets.add(socket);
+    socket.once("close", () => sockets.delete(socket));
+  });
 }
 
 export async function openApis(config: Config, log: Log, control: GatewayControl): Promise<Apis> {
+  const sockets = new Set<Socket>();
   const local = await createApi(control);
+  keepSockets(local, sockets);
   await listenLocally(local, config);
-  if (config.api.listen === undefined) return { address: undefined, close: async () => closeAll([local]) };
+  if (config.api.listen === undefined) return { address: undefined, close: async () => closeAll([local], sockets) };
   const { api } = config;
   const { address, port } = parsePeer(api.listen!)!;
   const readTls = (): { cert: Buffer; key: Buffer } | undefined => api.tls && readPem(api.tls);
@@ -40,11 +52,12 @@ export async function openApis(config: Config, log: Log, control: GatewayControl
     const remote = await createApi(control, { local: false, tls, requestsPerMinute });
     if (tls === undefined && !/^(127\.|::1$)/.test(address))
       log.event("warn", "api-without-tls", { reason: "tokens cross the network in clear: set api.tls" });
+    keepSockets(remote, sockets);
     const url = await remote.listen({ host: address, port });
     process.on("SIGHUP", () => reload(remote, readTls, log));
     return {
       address: url,
-      close: async () => closeAll([remote, local]),
+      close: async () => closeAll([remote, local], sockets),
     };
   } catch (error) {
     await local.close();

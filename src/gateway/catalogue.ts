@@ -1,6 +1,6 @@
 import type { WantedImage } from "../image/image-fetch.ts";
 import type { Release } from "../suit/release.ts";
-import { toBase64Url, toHex } from "../util/bytes.ts";
+import { bytesEqual, toBase64Url, toHex } from "../util/bytes.ts";
 import { Holders, type Change } from "./holders.ts";
 import { classesOf, type Listing } from "./listing.ts";
 import { GATEWAY_LIMITS } from "./limits.ts";
@@ -155,7 +155,17 @@ export class Catalogue {
     return [...(this.#having.get(other) ?? [])].some(hasBoth);
   }
 
-  /** Puts a listing in the place of the one by its key; what changed at which paths. */
+  /** Others whose place a release takes at each of their paths: it is for all of their classes, and later. */
+  overtakenBy(release: Release): Listing[] {
+    const keys = new Set<string>();
+    for (const path of manifestPaths(release)) for (const key of this.#holders.claimants(path.join("/"))) keys.add(key);
+    keys.delete(release.key);
+    const isEarlier = ({ release: other }: Listing): boolean =>
+      other.sequenceNumber < release.sequenceNumber && isForAllOf(release, other);
+    return [...keys].map((key) => this.#listings.get(key)!).filter(isEarlier);
+  }
+
+  /** Puts a listing in the place of the one by its key, and of those that it overtakes; what changed at which paths. */
   put(listing: Listing, stands: boolean): Map<string, Change> {
     const { key, sequenceNumber } = listing.release;
     const before = this.#listings.get(key);
@@ -165,6 +175,13 @@ export class Catalogue {
     if (before !== undefined) this.#drop(before);
     const manifests = manifestPaths(listing.release).map((path) => path.join("/"));
     const changes = this.#holders.set(key, { sequenceNumber, manifests, alias: listing.alias, stands });
+    for (const other of stands ? this.overtakenBy(listing.release) : []) {
+      this.#listings.delete(other.release.key);
+      this.#keep(asReplaced(other), this.stands(other));
+      this.#drop(other);
+      for (const [path, change] of this.#holders.remove(other.release.key))
+        if (!changes.has(path)) changes.set(path, change);
+    }
     // What is at a path that it has had is another one now.
     for (const path of [...manifests, listing.alias])
       if (path !== undefined && !changes.has(path) && this.#holders.at(path) === key)
@@ -277,3 +294,12 @@ export function imagesOf(release: Release, sources: ReadonlyMap<string, string>)
     return { digest: hex, size, uri: sources.get(hex) ?? signed, content };
   });
 }
+
+/** Whether a release is for all classes of the other one, and the same component: their devices take it in its place. */
+export const isForAllOf = (release: Release, other: Release): boolean =>
+  componentOf(release) === componentOf(other) &&
+  other.classIds.every((id) => release.classIds.some((one) => bytesEqual(id, one)));
+
+/** An alias may go from either to the other, when somebody stands for one of them only. */
+export const isForTheSame = (release: Release, other: Release): boolean =>
+  isForAllOf(release, other) && isForAllOf(other, release);

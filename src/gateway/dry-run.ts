@@ -54,8 +54,11 @@ function slotsIn(crypto: Crypto, open: OpenEnvelope): number[] {
 
 /** A device is tried that has nothing installed, and where that does not get through, one that has what is asked for. */
 function onDevice(release: Release, opened: Opened, tried: Tried, parts: DryRunParts): Refusal | undefined {
-  const empty = onOne(release, opened, { ...tried, anythingInstalled: false }, parts);
-  return empty && onOne(release, opened, { ...tried, anythingInstalled: true }, parts);
+  const empty = onOne(release, opened, tried, parts);
+  // What it brings itself is not there before.
+  const mayBeInstalled = (digest: Uint8Array): boolean =>
+    !release.images.some((image) => bytesEqual(image.digest, digest));
+  return empty && onOne(release, opened, { ...tried, mayBeInstalled }, parts);
 }
 
 interface Opened {
@@ -67,12 +70,13 @@ interface Tried {
   readonly classId: Uint8Array;
   readonly hardware: Hardware;
   readonly slot: number;
+  readonly mayBeInstalled?: (digest: Uint8Array) => boolean;
 }
 
 function onOne(
   release: Release,
   { open, dependency }: Opened,
-  { classId, hardware, slot, anythingInstalled }: Tried & { readonly anythingInstalled: boolean },
+  { classId, hardware, slot, mayBeInstalled }: Tried,
   { crypto, unixMs }: DryRunParts,
 ): Refusal | undefined {
   const device = new ModelDevice(crypto, undefined, {
@@ -81,7 +85,7 @@ function onOne(
     deviceId: release.deviceOf.get(toHex(classId)),
     classIds: [classId],
     slot,
-    anythingInstalled,
+    mayBeInstalled,
     anyVersion: true,
     unixS: hardware.rtc ? () => unixMs / 1_000 : undefined,
     batteryMwh: () => Infinity,

@@ -56,6 +56,18 @@ export class Holders {
     return this.#settle(new Set([...pathsOf(before), ...pathsOf(claim)]));
   }
 
+  /** A release is one of those no longer; what changed by it. */
+  remove(key: string): Map<string, Change> {
+    const paths = pathsOf(this.#claims.get(key));
+    for (const path of paths) {
+      const keys = this.#byPath.get(path)!;
+      keys.delete(key);
+      if (keys.size === 0) this.#byPath.delete(path);
+    }
+    this.#claims.delete(key);
+    return this.#settle(new Set(paths));
+  }
+
   /** Somebody stands for a release again, or nobody does any more. */
   judge(key: string, stands: boolean): Map<string, Change> {
     const claim = this.#claims.get(key)!;

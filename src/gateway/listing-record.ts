@@ -21,6 +21,10 @@ export function listingOps(listing: Listing, before: Listing | undefined): Store
   ];
 }
 
+/** The writes by which releases are kept as those that another, of another key, took the place of. */
+export const overtakenOps = (overtaken: readonly Listing[]): StoreOp[] =>
+  overtaken.flatMap((listing) => [replacedOp(listing), { kind: "delete", key: RELEASE_PREFIX + listing.release.key }]);
+
 function recordOf({ release, images, source, alias, tables }: Listing): Uint8Array {
   const sources = images.map(({ uri }) => uri ?? null);
   const signers = release.signers.map(({ bytes }) => bytes);

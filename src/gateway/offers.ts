@@ -75,8 +75,9 @@ export class Offers {
 
   /** Puts a listing in the place of the one before: on the air, where somebody stands for it. */
   offer(nowUs: number, listing: Listing): void {
+    const overtaken = this.#parts.catalogue.overtakenBy(listing.release);
     for (const digest of this.#put(nowUs, listing)) this.#showImage(digest);
-    this.#trim(nowUs, listing.release.key);
+    for (const { release } of [listing, ...overtaken]) this.#trim(nowUs, release.key);
     this.makeRoom(nowUs);
     this.#parts.stopUnfit(nowUs);
   }
@@ -113,10 +114,10 @@ export class Offers {
   /** Digests of the images that are to be shown anew. */
   #put(nowUs: number, listing: Listing): Set<string> {
     const { catalogue, judge } = this.#parts;
-    const before = catalogue.get(listing.release.key);
+    const before = [catalogue.get(listing.release.key) ?? [], catalogue.overtakenBy(listing.release)].flat();
     const refusal = judge.standing(listing);
     const touched = this.#show(nowUs, catalogue.put(listing, refusal === undefined));
-    for (const { digest } of [...(before?.images ?? []), ...listing.images]) touched.add(digest);
+    for (const { images } of [...before, listing]) for (const { digest } of images) touched.add(digest);
     if (refusal !== undefined) this.#tellWithdrawn(listing, refusal);
     return touched;
   }
@@ -128,7 +129,7 @@ export class Offers {
     for (const [path, { before, after }] of changes) {
       const listing = after === undefined ? undefined : catalogue.get(after)!;
       for (const key of new Set([before, after]))
-        for (const { digest } of key === undefined ? [] : catalogue.get(key)!.images) touched.add(digest);
+        for (const { digest } of catalogue.get(key ?? "")?.images ?? []) touched.add(digest);
       if (!path.includes("/")) {
         if (listing === undefined) served.withdraw([path]);
         else served.serve([path], listing.images[0]!);

@@ -6,15 +6,16 @@ import { openRelease, type Release } from "../suit/release.ts";
 import type { Dialect } from "../suit/dialect.ts";
 import { firstWrongSector, openSectorTable } from "../suit/sector-table.ts";
 import { toHex } from "../util/bytes.ts";
-import { componentOf, imagesOf, manifestPath, manifestPaths, type Catalogue, type Listing } from "./catalogue.ts";
-import { listingOps } from "./listing-record.ts";
+import { imagesOf, type Catalogue, type Listing } from "./catalogue.ts";
+import { listingOps, overtakenOps } from "./listing-record.ts";
 import type { LifecycleDesk } from "./lifecycle-desk.ts";
 import { keyRecord, verifierOf, type KeyRecord } from "../lifecycle/classes.ts";
 import type { Deeds, Refusal } from "../lifecycle/admission.ts";
 import { dryRun } from "./dry-run.ts";
 import { Floors } from "./floors.ts";
 import { GATEWAY_LIMITS } from "./limits.ts";
-import { clashes, isForAllOf, isForTheSame, overlap, unservedBy } from "./served-paths.ts";
+import { Places } from "./places.ts";
+import { clashes, overlap, unservedBy } from "./served-paths.ts";
 
 /** What an operator gives: an envelope, and where its image can be fetched by the gateway. */
 export interface PublishRequest {
@@ -49,7 +50,7 @@ export class Publications {
   readonly #anchors: readonly Verifier[];
   readonly #catalogue: Catalogue;
   readonly #desk: LifecycleDesk;
-  readonly #router: Pick<Router, "has">;
+  readonly #places: Places;
   readonly #underWay = new Map<string, Publication>();
   readonly floors: Floors = new Floors();
 
@@ -60,11 +61,12 @@ export class Publications {
     desk: LifecycleDesk,
     router: Pick<Router, "has">,
   ) {
-    this.#router = router;
     this.#desk = desk;
     this.#crypto = crypto;
     this.#anchors = anchors;
     this.#catalogue = catalogue;
+    const anchored = (release: Release): Refusal | undefined => this.#anchored(release);
+    this.#places = new Places({ catalogue, lifecycle: desk.lifecycle, router, anchored });
   }
 
   /** Authenticates the envelope and checks that it is newer; nothing is fetched for one that isn't. */
@@ -104,7 +106,7 @@ export class Publications {
       return refuse("too-many-releases", `at most ${maxReleases} releases are kept`);
     if (!this.#catalogue.hasRoom) return refuse("too-many-releases", FULL);
     // A client with a fixed URI must not lose it because a release was published without the option.
-    const alias = this.#aliasOf(release, request.alias);
+    const alias = this.#places.aliasOf(release, request.alias);
     if (typeof alias === "object") return refuse(alias.reason, alias.detail);
     const taken = this.#taken(release, alias);
     if (taken !== undefined) return refuse(taken.reason, taken.detail);
@@ -131,32 +133,6 @@ export class Publications {
     return publication;
   }
 
-  /** What is asked for, or that of the release before it: a client with a fixed URI must not lose it unsaid. */
-  #aliasOf(release: Release, asked: string | null | undefined): string | undefined | Refusal {
-    const isOne = release.images.length === 1;
-    if (asked === null) return undefined;
-    if (asked !== undefined)
-      return isOne
-        ? asked
-        : {
-            reason: "bad-alias",
-            detail: "an alias is of one image; this release has several, among which a manifest chooses",
-          };
-    const before = this.#catalogue.get(release.key);
-    const alias = before?.alias;
-    const inUse = (detail: string): Refusal => ({ reason: "alias-in-use", detail: `${detail}; ${SAY_WHICH}` });
-    const parted = manifestPaths(release)
-      .map((path) => this.#catalogue.at(path.join("/")))
-      .find((one) => one !== undefined && one.release.key !== release.key && one.alias !== undefined);
-    if (parted !== undefined)
-      return inUse(`devices of one of its classes have /${parted.alias}, which stays with ${parted.release.key}`);
-    if (before === undefined || alias === undefined) return undefined;
-    if (!isOne) return inUse(`devices have /${alias}, and this release has several images`);
-    return isForAllOf(release, before.release)
-      ? alias
-      : inUse(`devices of a class that this release leaves out have /${alias}`);
-  }
-
   noteRefusal(nowUs: number, { classes, sequenceNumber }: Release, reason: string): void {
     this.#desk.noteRefusal(nowUs, classes, sequenceNumber, reason);
   }
@@ -178,7 +154,8 @@ export class Publications {
   /** The writes that make a release last. */
   opsOf(listing: Listing): StoreOp[] {
     const before = this.#catalogue.get(listing.release.key);
-    return [...listingOps(listing, before), ...this.floors.ops(listing.release, before?.release)];
+    const overtaken = overtakenOps(this.#catalogue.overtakenBy(listing.release));
+    return [...listingOps(listing, before), ...overtaken, ...this.floors.ops(listing.release, before?.release)];
   }
 
   /** Whose word counts for devices of these classes: that of their authorities, or of the configuration's anchors. */
@@ -238,39 +215,7 @@ export class Publications {
         reason: "publication-under-way",
         detail: "a release for one of its classes is being published; wait for it",
       };
-    const leftOut = this.#leftOut(release);
-    if (leftOut !== undefined) return leftOut;
-    return alias === undefined || this.#catalogue.at(alias)?.release.key === release.key
-      ? undefined
-      : this.#aliasTaken(release, alias);
-  }
-
-  /** Why a release may not take the one before it from classes that it leaves out: nobody who signed it counts there. */
-  #leftOut(release: Release): Refusal | undefined {
-    const before = this.#catalogue.get(release.key)?.release;
-    const left = before?.classIds.filter((id) => !release.classes.includes(toHex(id))) ?? [];
-    const { lifecycle } = this.#desk;
-    for (const id of left) {
-      const path = manifestPath(id, componentOf(release)).join("/");
-      if (this.#catalogue.at(path)?.release.key !== release.key) continue;
-      const classId = toHex(id);
-      const isGoverned = lifecycle.state.classes.has(classId);
-      const refusal = isGoverned ? lifecycle.replacingRefusal(release.envelope, classId) : this.#anchored(release);
-      if (refusal === undefined) continue;
-      const detail = `class ${classId} has the release before it, and would have none: ${refusal.detail}; sign it with a key that may for that class, or publish one for that class alone before`;
-      return { reason: "class-left-out", detail };
-    }
-    return undefined;
-  }
-
-  /** One that nobody stands for keeps its alias: devices of its classes have it, and would get another's image. */
-  #aliasTaken(release: Release, alias: string): Refusal | undefined {
-    const holder = this.#catalogue.at(alias);
-    if (holder === undefined && this.#router.has([alias]))
-      return { reason: "bad-alias", detail: `/${alias} is a path of the gateway itself` };
-    const other =
-      holder ?? this.#catalogue.claimants(alias, release.key).find((one) => !isForTheSame(release, one.release));
-    return other && { reason: "alias-in-use", detail: `/${alias} is the alias of ${other.release.key}; ${SAY_WHICH}` };
+    return this.#places.refusalOf(release, alias);
   }
 
   #tablesOf({ tables = [] }: PublishRequest, release: Release): Map<string, Uint8Array> | Refusal {
@@ -372,7 +317,6 @@ export class Publications {
 
 const FULL =
   "what was replaced and is needed yet fills its room: end the rollouts and updates that need it, or name another recovery image";
-const SAY_WHICH = "say --alias or --no-alias";
 
 /** The image that a table is of; it must be signed as the release is. */
 function tableOf(

@@ -1,7 +1,7 @@
 import type { Refusal } from "../lifecycle/admission.ts";
 import type { Release } from "../suit/release.ts";
-import { bytesEqual, toHex } from "../util/bytes.ts";
-import { componentOf, imagePath, manifestPaths, type Listing } from "./catalogue.ts";
+import { toHex } from "../util/bytes.ts";
+import { imagePath, manifestPaths, type Listing } from "./catalogue.ts";
 import { floorKeys } from "./floors.ts";
 
 const SCHEME = /^[a-z][a-z0-9+.-]*:/i;
@@ -38,12 +38,3 @@ export function overlap({ release }: Listing, other: Release): boolean {
   const taken = new Set(places(release));
   return places(other).some((place) => taken.has(place));
 }
-
-/** Whether a release is for all classes of the other one, and the same component: their devices take it in its place. */
-export const isForAllOf = (release: Release, other: Release): boolean =>
-  componentOf(release) === componentOf(other) &&
-  other.classIds.every((id) => release.classIds.some((one) => bytesEqual(id, one)));
-
-/** An alias may go from either to the other, when somebody stands for one of them only. */
-export const isForTheSame = (release: Release, other: Release): boolean =>
-  isForAllOf(release, other) && isForAllOf(other, release);

@@ -2,7 +2,7 @@ import { parsePath, type Path } from "../lwm2m/path.ts";
 import type { Component, Method } from "../lwm2m/update/job.ts";
 import { toHex } from "../util/bytes.ts";
 import { distinctImages, type ReleaseImage } from "../suit/release.ts";
-import { imagePath, type Listing } from "./catalogue.ts";
+import { componentOf as componentIdOf, imagePath, type Listing } from "./catalogue.ts";
 
 /** What an operator says of one component of a client that is to be updated. */
 export interface ComponentInput {
@@ -62,18 +62,18 @@ export function updateTarget(
  */
 export function wentBack({ listings, replaced }: Nameable, digest: string): string | undefined {
   const has = ({ images }: Listing): boolean => images.some((image) => image.digest === digest);
-  const currentOf = (listing: Listing): Listing | undefined =>
-    listings.find(({ release }) => release.key === listing.release.key);
-  const isBehind = (listing: Listing): boolean => {
-    const current = currentOf(listing);
-    return has(listing) && current !== undefined && !has(current);
-  };
-  const behind = replaced.find(isBehind);
-  const old = behind?.release;
-  const now = behind && currentOf(behind)?.release;
-  if (old === undefined || now === undefined) return undefined;
-  const classes = old.classes.join(", ");
-  return `image ${digest.slice(0, 12)} is of number ${old.sequenceNumber} for class ${classes}, and ${now.sequenceNumber} is on offer there: devices that read manifests refuse to go back to it; for them sign it again, with a number above ${now.sequenceNumber}`;
+  const latestFor = (classId: string, component: string): Listing | undefined =>
+    listings
+      .filter(({ release }) => release.classes.includes(classId) && componentIdOf(release) === component)
+      .toSorted((one, other) => other.release.sequenceNumber - one.release.sequenceNumber)[0];
+  for (const { release } of [...listings, ...replaced].filter(has))
+    for (const classId of release.classes) {
+      const latest = latestFor(classId, componentIdOf(release));
+      if (latest === undefined || has(latest) || latest.release.sequenceNumber <= release.sequenceNumber) continue;
+      const now = latest.release.sequenceNumber;
+      return `image ${digest.slice(0, 12)} is of number ${release.sequenceNumber} for class ${classId}, and ${now} is on offer there: devices that read manifests refuse to go back to it; for them sign it again, with a number above ${now}`;
+    }
+  return undefined;
 }
 
 /** A release that may be meant, and which of its images are, where the name is of some. */

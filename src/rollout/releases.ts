@@ -1,5 +1,6 @@
 import type { Fleet } from "./fleet.ts";
 import { ROLLOUT_LIMITS } from "./limits.ts";
+import type { GroupRecord } from "./record.ts";
 import type { RolloutHolder, Step } from "./step.ts";
 import { awaitsBarrier } from "./thresholds.ts";
 import type { WindowClock } from "./windows.ts";
@@ -88,9 +89,12 @@ export class Releases {
   /** From now on a group passes by those that have succeeded. */
   #fall(step: Step, waiting: number): void {
     const { groups } = this.#holder.record;
+    // One whose devices have all ended has been judged by that.
+    const isJudged = ({ accepted, state, passed }: GroupRecord): boolean =>
+      accepted === true || (state === "finished" && passed);
     step.change({
       barrierFellMs: step.nowMs,
-      groups: groups.map((group) => Object.assign({}, group, { passed: group.accepted === true })),
+      groups: groups.map((group) => Object.assign({}, group, { passed: isJudged(group) })),
     });
     step.decide("rollout", "barrier-fell", `${waiting} devices have everything; none is left`);
   }

@@ -24,8 +24,8 @@ export interface DeviceModel {
   readonly fetch: (uri: string, digest: Uint8Array | undefined) => Uint8Array | Verified | undefined;
   readonly decryptionKeys?: readonly DecryptionKey[] | undefined;
   readonly maxComponentBytes?: number | undefined;
-  /** What is there before is whatever the manifest asks for, as long as it asks for one thing. */
-  readonly anythingInstalled?: boolean | undefined;
+  /** What is there before is whatever the manifest asks for, of what may be there, as long as it asks for one thing. */
+  readonly mayBeInstalled?: ((digest: Uint8Array) => boolean) | undefined;
 }
 
 /** Bytes that are elsewhere, and were found to be these. */
@@ -34,8 +34,20 @@ export interface Verified {
   readonly size: number;
 }
 
-/** What a component holds of which the bytes are not at hand: `any` is what nobody has asked for yet. */
-type Elsewhere = { readonly digest: Uint8Array; readonly size?: number } | "any";
+/** Bytes of which nothing is known, until somebody asks for something: from then on they are that, wherever they were copied. */
+class Unknown {
+  digest: Uint8Array | undefined;
+  size: number | undefined;
+  /** Ciphertext decrypts to anything; what is installed is no news. */
+  readonly mayBe: (digest: Uint8Array) => boolean;
+
+  constructor(mayBe: (digest: Uint8Array) => boolean) {
+    this.mayBe = mayBe;
+  }
+}
+
+/** What a component holds of which the bytes are not at hand. */
+type Elsewhere = Verified | Unknown;
 type Held = Uint8Array | Elsewhere | undefined;
 
 /** A device in memory that does at once what a manifest says: for dry runs and tests. */
@@ -129,7 +141,11 @@ export class ModelDevice implements Device {
 
   #held(name: string): Held {
     const known = this.components.get(name) ?? this.#elsewhere.get(name);
-    return known ?? (this.#model.anythingInstalled === true && !this.#changed.has(name) ? "any" : undefined);
+    const { mayBeInstalled } = this.#model;
+    if (known !== undefined || mayBeInstalled === undefined || this.#changed.has(name)) return known;
+    const installed = new Unknown(mayBeInstalled);
+    this.#put(name, installed);
+    return installed;
   }
 
   #put(name: string, held: Held): void {
@@ -146,23 +162,23 @@ export class ModelDevice implements Device {
     if (held === undefined) return false;
     if (held instanceof Uint8Array)
       return (size ?? held.length) === held.length && bytesEqual(this.#crypto.sha256(held), digest);
-    // From now on it is that.
-    if (held === "any") this.#put(name, { digest, ...(size === undefined ? {} : { size }) });
-    else return bytesEqual(held.digest, digest) && (size ?? held.size) === (held.size ?? size);
-    return true;
+    if (held instanceof Unknown) {
+      if (held.digest === undefined && !held.mayBe(digest)) return false;
+      held.digest ??= digest;
+      held.size ??= size;
+    }
+    return bytesEqual(held.digest!, digest) && (size ?? held.size) === (held.size ?? size);
   }
 
   #isContent({ component, content }: Question & { kind: "content" }): boolean {
-    const name = componentName(component);
-    const held = this.#held(name);
+    const held = this.#held(componentName(component));
     if (held instanceof Uint8Array) return constantTimeEqual(held, content);
-    if (held === "any") this.#put(name, content);
-    return held === "any" || (held !== undefined && bytesEqual(held.digest, this.#crypto.sha256(content)));
+    return this.#isDigest({ kind: "digest", component, digest: this.#crypto.sha256(content), size: content.length });
   }
 
   /** What only a real device can decrypt is anything. */
   #note(action: Action & { kind: "fetch" | "store" | "copy" }, held: Elsewhere): Done {
-    this.#put(componentName(action.component), action.encryption === undefined ? held : "any");
+    this.#put(componentName(action.component), action.encryption === undefined ? held : new Unknown(() => true));
     return DONE;
   }
 
@@ -170,7 +186,7 @@ export class ModelDevice implements Device {
     let stored = bytes;
     if (action.encryption !== undefined) {
       // Without a cipher nobody can see what it is.
-      if (this.#cipher === undefined) return this.#note(action, "any");
+      if (this.#cipher === undefined) return this.#note(action, new Unknown(() => true));
       const opened = decryptPayload(this.#cipher, action.encryption, bytes, this.#model.decryptionKeys ?? []);
       if (!opened.ok) return opened;
       stored = opened.plaintext;

@@ -58,6 +58,20 @@ describe("a release that looks at what its devices run, or moves it, is one for 
       "asks for two digests of one component",
       [...at(0), ...isDigest(before), ...isDigest(other), ...at(1), ...fetchApp],
     ],
+    ["asks for its own image before it fetches that", [...at(1), ...isDigest(app), ...fetchApp]],
+    [
+      "asks for one thing of a copy, and for another of what it was copied from",
+      [
+        ...at(1),
+        ...override([P.SOURCE_COMPONENT, 0]),
+        D.COPY,
+        15,
+        ...isDigest(before),
+        ...at(0),
+        ...isDigest(other),
+        ...fetchApp,
+      ],
+    ],
     ["asks for what it has just overwritten", [...at(0), ...fetchApp, ...isDigest(before)]],
     [
       "swaps, and asks for what is elsewhere then",

@@ -2,6 +2,7 @@ import { beforeEach, describe, expect, it } from "vitest";
 import { keyRecord } from "../../src/lifecycle/classes.ts";
 import { imagePath, manifestPath } from "../../src/gateway/catalogue.ts";
 import { author } from "../support/gateway.ts";
+import { wentBack } from "../../src/gateway/update-target.ts";
 import { toHex } from "../../src/util/bytes.ts";
 import { CLASSES, imageOf, named, ReleaseBench } from "../support/release-bench.ts";
 import { sha256 } from "../support/suit-build.ts";
@@ -71,6 +72,29 @@ describe("two authors of one release", () => {
     expect(site.release(4, [A], [K2], { alias: "fw" })).toBe("published");
   });
 
+  it("and the alias of one goes to what takes its place", () => {
+    site.release(2, [B], [K3], { alias: "fwb" });
+    site.release(3, [A], [K2], { alias: "fwa" });
+    expect(site.release(4, [A, B], [K2, K3])).toBe("alias-in-use");
+    expect(site.release(4, [A, B], [K2, K3], { alias: "fwa" })).toBe("published");
+    site.both(() => expect([site.ask(["fwa"]), site.ask(["fwb"])]).toEqual(["2.05", "4.04"]));
+    expect(site.release(5, [A], [K2], { alias: "fwb" })).not.toBe("published");
+    expect(site.release(6, [A, B], [K2, K3], { alias: "fwb" })).toBe("published");
+    site.both(() => expect([site.ask(["fwa"]), site.ask(["fwb"])]).toEqual(["4.04", "2.05"]));
+  });
+
+  it("is a step back for the devices that have the other by now", () => {
+    site.release(3, [B], [K3]);
+    const warning = (n: number): string | undefined =>
+      wentBack(site.bench.gateway.nameable(), toHex(sha256(imageOf(n))));
+    expect([warning(1), warning(3)]).toEqual([
+      expect.stringMatching(`number 1 for class ${toHex(B)}, and 3`),
+      undefined,
+    ]);
+    site.release(4, [A, B], [K2, K3]);
+    expect(warning(3)).toMatch(/number 3 for class \w{32}, and 4 is on offer/);
+  });
+
   it("come together again: what was B's alone may be gone back to", () => {
     site.release(3, [B], [K3]);
     expect(site.release(4, [A, B], [K2])).toBe("signature-invalid");
@@ -110,5 +134,38 @@ describe("a manifest that has its image's alias as URI", () => {
       expect([site.manifestOf(A, 1), site.manifestOf(A, 2)]).toEqual(["2.05", "2.05"]);
       expect([site.given(1), site.given(1, "e", "trigger")]).toEqual(["given", "uri-not-served"]);
     });
+  });
+});
+
+describe("a place", () => {
+  it("goes back to no older release because one leaves its class out", () => {
+    site.defineFor(A, [K2]);
+    site.defineFor(B, [K3]);
+    site.release(1, [A, B], [K2, K3]);
+    site.release(3, [B], [K3]);
+    expect(site.release(5, [A, B], [K2, K3])).toBe("published");
+    expect(site.release(6, [A], [K2])).toBe("class-left-out");
+    expect(site.release(6, [A], [K2, K3])).toBe("published");
+    site.both(() => expect([site.manifest(A), site.manifest(B)]).toEqual(["2.05", "4.04"]));
+    expect(site.release(7, [B], [K3])).toBe("published");
+    site.both(() => expect(site.manifest(B)).toBe("2.05"));
+  });
+
+  it("and its alias go to what is for all of its classes, whichever names it; what was there leaves the disk", () => {
+    const budget = { maxImageBytes: 10_000, diskBytes: 3 * 2_100, memoryBytes: 10_000 };
+    const tight = new ReleaseBench({ budget });
+    expect(tight.release(1, [B], [author], { alias: "fw" })).toBe("published");
+    for (const n of [2, 3, 4, 5, 6]) expect(tight.release(n, [A, B], [author])).toBe("published");
+    tight.both(() => {
+      expect([tight.look(["fw"]), tight.image(1)]).toEqual([tight.look(imagePath(sha256(imageOf(6)))), "4.04"]);
+      expect(tight.bench.gateway.listings()).toHaveLength(1);
+    });
+  });
+
+  it("is not taken by what would be served to nobody, since another vendor's number is higher", () => {
+    const vendorId = new Uint8Array(16).fill(0x77);
+    expect(site.release(1_000, [A], [author], { over: { vendorId } })).toBe("published");
+    expect(site.release(5, [A], [author])).toBe("class-taken");
+    expect(site.release(1_001, [A], [author])).toBe("published");
   });
 });

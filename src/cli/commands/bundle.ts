@@ -171,6 +171,7 @@ async function handOver(
   const { classes: known } = await lifecycleOf(state);
   const envelope = Buffer.from(bytes).toString("base64");
   const done: HandedOver[] = [];
+  let refusal: UserError | undefined;
   for (const id of classes) {
     const before = known.find((one) => one.id === id)?.epoch;
     if (before === undefined || before >= epoch) {
@@ -181,9 +182,12 @@ async function handOver(
       await callGateway(state, "POST", "/v1/lifecycle/transfers", { actor, classId: id, envelope, names: [] });
       return [{ file, class: id, outcome: "handed-over" }];
     } catch (error) {
-      if (!(error instanceof UserError) || error.reason !== "other-class") throw error;
+      if (!(error instanceof UserError)) throw error;
+      // Each class opens it by its own keys, so that of another may say anything.
+      if (error.reason !== "other-class") refusal = error;
     }
   }
+  if (done.length === 0) throw refusal ?? usageError("bad-bundle", `${file} is of none of the release's classes`);
   return done;
 }
 
