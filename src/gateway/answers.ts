@@ -117,16 +117,26 @@ export class Answers {
   /** Those go that are over; of too many the oldest, first of those whose answers are there. */
   #makeRoom(unixMs: number, but: string): StoreOp[] {
     const { maxAnswers, maxBytes } = ANSWER_LIMITS;
-    const gone: StoreOp[] = [];
-    const isOpen = ({ answer }: Asked): number => Number(answer === undefined);
-    const byAge = [...this.#asked].toSorted(([, a], [, b]) => isOpen(a) - isOpen(b) || a.atMs - b.atMs);
-    for (const [key, asked] of byAge) {
-      const isTooMuch = this.#asked.size > maxAnswers || this.#bytes > maxBytes;
-      if (key === but || asked.isRunning || !(isTooMuch || isOver(asked, unixMs))) continue;
+    const gone = [...this.#asked].flatMap(([key, asked]) => (key !== but && isOver(asked, unixMs) ? [key] : []));
+    for (const key of gone) this.#forget(key);
+    while (this.#asked.size > maxAnswers || this.#bytes > maxBytes) {
+      const key = this.#leastNeeded(but);
+      if (key === undefined) break;
       this.#forget(key);
-      gone.push(deleteOp(key));
+      gone.push(key);
     }
-    return gone;
+    return gone.map(deleteOp);
+  }
+
+  #leastNeeded(but: string): string | undefined {
+    const isOpen = ({ answer }: Asked): number => Number(answer === undefined);
+    let least: readonly [key: string, asked: Asked] | undefined;
+    for (const [key, asked] of this.#asked) {
+      if (key === but || asked.isRunning) continue;
+      const order = least === undefined ? -1 : isOpen(asked) - isOpen(least[1]) || asked.atMs - least[1].atMs;
+      if (order < 0) least = [key, asked];
+    }
+    return least?.[0];
   }
 }
 
