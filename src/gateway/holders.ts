@@ -45,27 +45,28 @@ export class Holders {
 
   /** Puts a release in the place of the one by its key; what changed by it. */
   set(key: string, claim: Claim): Map<string, Change> {
-    const before = this.#claims.get(key);
-    for (const path of pathsOf(before)) {
-      const keys = this.#byPath.get(path)!;
-      keys.delete(key);
-      if (keys.size === 0) this.#byPath.delete(path);
-    }
+    const before = this.#unlist(key);
     this.#claims.set(key, claim);
     for (const path of pathsOf(claim)) this.#byPath.set(path, (this.#byPath.get(path) ?? new Set()).add(key));
-    return this.#settle(new Set([...pathsOf(before), ...pathsOf(claim)]));
+    return this.#settle(new Set([...before, ...pathsOf(claim)]));
   }
 
   /** A release is one of those no longer; what changed by it. */
   remove(key: string): Map<string, Change> {
+    const paths = this.#unlist(key);
+    this.#claims.delete(key);
+    return this.#settle(new Set(paths));
+  }
+
+  /** Takes a release off its paths, which are returned. */
+  #unlist(key: string): string[] {
     const paths = pathsOf(this.#claims.get(key));
     for (const path of paths) {
       const keys = this.#byPath.get(path)!;
       keys.delete(key);
       if (keys.size === 0) this.#byPath.delete(path);
     }
-    this.#claims.delete(key);
-    return this.#settle(new Set(paths));
+    return paths;
   }
 
   /** Somebody stands for a release again, or nobody does any more. */

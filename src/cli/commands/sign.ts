@@ -101,7 +101,7 @@ function sign(file: string, options: SignOptions): void {
     signatures: keys.map(({ algorithm }) => algorithm),
     ...(prepared === undefined ? {} : factsOf(prepared.update)),
     ...(images[0] === undefined ? {} : { imageBytes: images[0].bytes, digest: images[0].digest }),
-    images: images,
+    images,
     warnings: prepared === undefined ? [] : warningsOf(prepared.update),
     ...(table === undefined ? {} : { sectorTable: options.sectorTable, sectorTableBytes: table.length }),
   };
