@@ -3,7 +3,7 @@ import { EnvelopeError } from "../../src/suit/envelope.ts";
 import { openEnvelope } from "../../src/suit/open.ts";
 import type { OpenEnvelope } from "../../src/suit/opened.ts";
 import { componentName } from "../../src/suit/manifest.ts";
-import { DONE, type Answer, type Device, type Done } from "../../src/suit/processor/effects.ts";
+import { DONE, type Answer, type Device, type Done, type Question } from "../../src/suit/processor/effects.ts";
 import { processManifest } from "../../src/suit/processor/procedure.ts";
 import { anchorsOf, applyTransfer, isTrustComponent, permits, type DeviceTrust } from "../../src/suit/trust.ts";
 import { bytesEqual } from "../../src/util/bytes.ts";
@@ -18,12 +18,17 @@ export interface SealedTrust {
   readonly keep: (trust: DeviceTrust) => boolean;
 }
 
+interface Identity {
+  readonly vendorId: Uint8Array;
+  readonly classId: Uint8Array;
+}
+
 /** The trust behind a hand-over to new authorities; undefined where it is none that this device takes. */
 export function handedOver(
   crypto: Crypto,
   envelope: Uint8Array,
   trust: DeviceTrust,
-  own: { readonly vendorId: Uint8Array; readonly classId: Uint8Array },
+  own: Identity,
 ): DeviceTrust | undefined {
   const open = openBy(crypto, envelope, trust);
   if (open === undefined) return undefined;
@@ -31,8 +36,7 @@ export function handedOver(
   const device: Device = {
     ask: (question) => {
       if (question.kind !== "identifier") return "unsupported";
-      const mine = { vendor: own.vendorId, class: own.classId, device: NOBODY }[question.which];
-      return bytesEqual(question.value, mine) ? "yes" : "no";
+      return yes(identifies(question, own));
     },
     act: (action) => {
       next = action.kind === "store" ? applyTransfer(trust, action.content) : undefined;
@@ -49,9 +53,7 @@ export function handedOver(
 }
 
 /** What a device is that looks whether an image at hand is the one that a manifest has it install. */
-export interface Candidate {
-  readonly vendorId: Uint8Array;
-  readonly classId: Uint8Array;
+export interface Candidate extends Identity {
   /** The slot that it is in. */
   readonly slot: number;
   /** SHA-256 of what runs. */
@@ -70,7 +72,6 @@ export interface Candidate {
 export function installs(crypto: Crypto, envelope: Uint8Array, trust: DeviceTrust, own: Candidate): boolean {
   const open = openBy(crypto, envelope, trust);
   if (open === undefined) return false;
-  const yes = (is: boolean): Answer => (is ? "yes" : "no");
   let fetched = false;
   const take = (digest: Uint8Array | undefined, size: number | undefined): Done => {
     fetched = digest !== undefined && bytesEqual(digest, own.digest) && size === own.size;
@@ -78,10 +79,7 @@ export function installs(crypto: Crypto, envelope: Uint8Array, trust: DeviceTrus
   };
   const device: Device = {
     ask: (question) => {
-      if (question.kind === "identifier") {
-        const mine = { vendor: own.vendorId, class: own.classId, device: NOBODY }[question.which];
-        return yes(bytesEqual(question.value, mine));
-      }
+      if (question.kind === "identifier") return yes(identifies(question, own));
       if (question.kind === "slot") return yes(question.slot === own.slot);
       if (question.kind === "digest") return yes(bytesEqual(question.digest, fetched ? own.digest : own.running));
       if (question.kind === "before")
@@ -106,6 +104,12 @@ export function installs(crypto: Crypto, envelope: Uint8Array, trust: DeviceTrus
 }
 
 const NOBODY = new Uint8Array(0);
+
+const yes = (is: boolean): Answer => (is ? "yes" : "no");
+
+function identifies({ which, value }: Extract<Question, { kind: "identifier" }>, own: Identity): boolean {
+  return bytesEqual(value, { vendor: own.vendorId, class: own.classId, device: NOBODY }[which]);
+}
 
 /** Undefined where nobody whom it believes has signed it. */
 export function openBy(crypto: Crypto, envelope: Uint8Array, trust: DeviceTrust): OpenEnvelope | undefined {
