@@ -51,14 +51,8 @@ export function decodeMessage(bytes: Uint8Array): Decoded {
   const options: CoapOption[] = [];
   const end = readOptions(bytes, tokenEnd, options);
   if (typeof end === "string") return failure(end, type, messageId);
-  let payload = EMPTY_BYTES;
-  if (end < bytes.length) {
-    if (end + 1 === bytes.length) return failure("marker-without-payload", type, messageId);
-    payload = view(bytes, end + 1, bytes.length);
-  }
-  const token = tokenEnd === tokenStart ? EMPTY_BYTES : view(bytes, tokenStart, tokenEnd);
-  // Field by field: to spread an object costs more than all the rest of a message (bench/codec.ts).
-  return { ok: true, message: { type, code, messageId, token, options, payload } };
+  if (end + 1 === bytes.length) return failure("marker-without-payload", type, messageId);
+  return { ok: true, message: new ReceivedMessage(bytes, options, tokenStart, tokenEnd, end + 1) };
 }
 
 /** Where the token begins: behind the extended length of RFC 8974 section 2.1, if there is one. */
@@ -75,12 +69,60 @@ function tokenLength(bytes: Uint8Array): number {
   return tkl === 14 ? 269 + bytes[4]! * 256 + bytes[5]! : Number.NaN;
 }
 
-/** As `subarray`, but never of a subclass: Node's Buffer takes three times as long to make one of its own. */
-function view(bytes: Uint8Array, start: number, end: number): Uint8Array {
-  return new Uint8Array(bytes.buffer, bytes.byteOffset + start, end - start);
+/** The bytes of one part of a datagram. */
+function part(bytes: Uint8Array, start: number, end: number): Uint8Array {
+  const length = end - start;
+  if (length <= 0) return EMPTY_BYTES;
+  // As `subarray`, but never of a subclass: Node's Buffer takes three times as long to make one of its own.
+  if (length > COPIED_BYTES) return new Uint8Array(bytes.buffer, bytes.byteOffset + start, length);
+  const copy = new Uint8Array(length);
+  for (let i = 0; i < length; i++) copy[i] = bytes[start + i]!;
+  return copy;
 }
 
-/** Its value becomes a view when somebody looks at it: most are not looked at, and views cost most of a message. */
+/** A part up to this long is copied, which takes less than a view. */
+const COPIED_BYTES = 16;
+
+/** Token and payload are taken out of the datagram when somebody looks at them, as the options' values are. */
+class ReceivedMessage implements CoapMessage {
+  readonly type: MessageType;
+  readonly code: number;
+  readonly messageId: number;
+  readonly options: readonly CoapOption[];
+  readonly #bytes: Uint8Array;
+  readonly #tokenStart: number;
+  readonly #tokenEnd: number;
+  readonly #payloadStart: number;
+  #token: Uint8Array | undefined;
+  #payload: Uint8Array | undefined;
+
+  constructor(
+    bytes: Uint8Array,
+    options: readonly CoapOption[],
+    tokenStart: number,
+    tokenEnd: number,
+    payloadStart: number,
+  ) {
+    this.type = ((bytes[0]! >> 4) & 3) as MessageType;
+    this.code = bytes[1]!;
+    this.messageId = (bytes[2]! << 8) | bytes[3]!;
+    this.options = options;
+    this.#bytes = bytes;
+    this.#tokenStart = tokenStart;
+    this.#tokenEnd = tokenEnd;
+    this.#payloadStart = payloadStart;
+  }
+
+  get token(): Uint8Array {
+    return (this.#token ??= part(this.#bytes, this.#tokenStart, this.#tokenEnd));
+  }
+
+  get payload(): Uint8Array {
+    return (this.#payload ??= part(this.#bytes, this.#payloadStart, this.#bytes.length));
+  }
+}
+
+/** Its value is taken out when somebody looks at it: most are not looked at, and that costs most of a message. */
 class ReceivedOption implements CoapOption {
   readonly number: number;
   readonly #bytes: Uint8Array;
@@ -96,7 +138,7 @@ class ReceivedOption implements CoapOption {
   }
 
   get value(): Uint8Array {
-    return (this.#value ??= view(this.#bytes, this.#start, this.#end));
+    return (this.#value ??= part(this.#bytes, this.#start, this.#end));
   }
 }
 

@@ -214,7 +214,7 @@ describe("Block2 as client", () => {
 
   it("goes on at the right offset when the server lowers the block size", () => {
     const download = new BlockDownload({ path: ["i", "x"], szx: 6 });
-    const lowered = { ...ask({ options: [...path, block2(0, 3)] }) };
+    const lowered = ask({ options: [...path, block2(0, 3)] });
     download.requestAt(0);
     expect(download.handleResponse(lowered)).toMatchObject({ kind: "block", offset: 0, last: false });
     expect(download.szx).toBe(3);

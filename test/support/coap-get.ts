@@ -21,14 +21,15 @@ export function getBlock(path: readonly string[], num: number, szx: number, mess
   });
 }
 
-/** Options as they are compared: those that were received have their values not before somebody looks. */
+/** Options as they are compared: those that were received have no values before somebody looks. */
 export const plain = (options: readonly CoapOption[]): CoapOption[] =>
   options.map(({ number, value }) => ({ number, value }));
 
 export function decoded(bytes: Uint8Array): CoapMessage {
   const result = decodeMessage(bytes);
   if (!result.ok) throw new Error(result.error.reason);
-  return { ...result.message, options: plain(result.message.options) };
+  const { type, code, messageId, token, options, payload } = result.message;
+  return { type, code, messageId, token, options: plain(options), payload };
 }
 
 /** What an endpoint wants sent, decoded. */
