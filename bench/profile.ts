@@ -35,16 +35,16 @@ export interface ProfileRow {
 
 type Take = (nowUs: number, bytes: Uint8Array, peer: PeerAddress) => void;
 
-/** `nsPerBlock` of each layer, the median of ROUNDS rounds in turns. */
-export function profileRows(): ProfileRow[] {
+/** `nsPerBlock` of each layer, the median of so many rounds in turns. */
+export function profileRows(rounds: number = ROUNDS, blocks: number = BLOCKS): ProfileRow[] {
   const rows: ProfileRow[] = [];
   for (const szx of [2, 6] as const) {
     const layers = layersOf();
     const requests = requestsOf(szx);
     const times = layers.map((): number[] => []);
-    for (let round = 0; round <= ROUNDS; round++)
+    for (let round = 0; round <= rounds; round++)
       for (const [i, [, take]] of layers.entries()) {
-        const ns = timeOf(take, requests);
+        const ns = timeOf(take, requests, blocks);
         if (round > 0) times[i]!.push(ns); // the first round warms up
       }
     let below = 0;
@@ -57,9 +57,9 @@ export function profileRows(): ProfileRow[] {
   return rows;
 }
 
-function timeOf(take: Take, requests: readonly Uint8Array[]): number {
+function timeOf(take: Take, requests: readonly Uint8Array[], blocks: number): number {
   const start = process.hrtime.bigint();
-  for (let i = 0; i < BLOCKS; i++) {
+  for (let i = 0; i < blocks; i++) {
     const peer = i % PEERS;
     // As from a socket: each address is an object with a text of its own.
     take(i, requests[Math.floor(i / PEERS) % requests.length]!, {
@@ -67,7 +67,7 @@ function timeOf(take: Take, requests: readonly Uint8Array[]): number {
       port: 20_000 + peer,
     });
   }
-  return Number(process.hrtime.bigint() - start) / BLOCKS;
+  return Number(process.hrtime.bigint() - start) / blocks;
 }
 
 function requestsOf(szx: Szx): Uint8Array[] {
@@ -157,7 +157,7 @@ function publishedGateway(): { gateway: Gateway; loop: RunLoop } {
     sequenceNumber: 1,
     imageDigest: nodeCrypto.sha256(image),
     imageSize: image.length,
-    uri: "/i/x",
+    uri: "/fw",
   };
   const envelope = signEnvelope(nodeCrypto, author, createEnvelope(nodeCrypto, description));
   loop.call((nowUs) => gateway.publish(nowUs, 1, { envelope, source: "sim:fw", alias: "fw" }));

@@ -90,8 +90,9 @@ export class Gateway {
     const cacheParts = { crypto, random: parts.random.fork("fetch"), log, metrics, budget, isPinned };
     this.#cache = new ImageCache(cacheParts, recovered.blobs, () => this.#nextId++);
     const respond = this.#endpoint.respond.bind(this.#endpoint);
+    // Each block asks: who somebody is, is looked for where that matters.
     const mayHave = ({ address, port }: PeerAddress, digest: string): boolean =>
-      this.desk.mayHave(address, this.#devices.at({ address, port }), digest);
+      !this.desk.holdsAnybody || this.desk.mayHave(address, this.#devices.at({ address, port }), digest);
     const servedParts = { cache: this.#cache, transfers: this.#transfers, metrics, respond, admission, mayHave };
     this.#served = new ServedImages(servedParts, this.#router, blockPath);
     const { unixMs } = (this.clock = new WallClock(recovered.nowUs ?? 0, recovered.unixMs ?? 0));

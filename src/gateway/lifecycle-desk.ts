@@ -135,10 +135,14 @@ export class LifecycleDesk {
     return this.#sightings.census(unixMs, notSeenDays, others);
   }
 
+  /** Whether there are devices that may not have whatever they like. */
+  get holdsAnybody(): boolean {
+    return this.lifecycle.state.held.size > 0;
+  }
+
   /** Whether who is at an address, or registered by a name, may have an image; anybody who is not known here may. */
   mayHave(address: string, endpoint: string | undefined, digest: string): boolean {
     const { state } = this.lifecycle;
-    if (state.held.size === 0) return true; // each block asks
     const id = this.#addresses.at(address);
     const device =
       (endpoint === undefined ? undefined : state.byEndpoint(endpoint)) ??

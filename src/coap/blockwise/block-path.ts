@@ -114,8 +114,7 @@ function writeBlock(
   out[1] = Code.CONTENT;
   for (let i = 2; i < 4 + tokenLength; i++) out[i] = request[i]!;
   let at = writeOptionHeader(out, 4 + tokenLength, Option.ETAG, etag.length);
-  out.set(etag, at);
-  at += etag.length;
+  for (let i = 0; i < etag.length; i++) out[at++] = etag[i]!;
   out[at++] = ((Option.CONTENT_FORMAT - Option.ETAG) << 4) | 1;
   out[at++] = 42;
   const blockLength = blockWord === 0 ? 0 : blockWord < 256 ? 1 : blockWord < 65_536 ? 2 : 3;
