@@ -52,13 +52,18 @@ function slotsIn(crypto: Crypto, open: OpenEnvelope): number[] {
   return slots.size === 0 ? [0] : [...slots];
 }
 
-/** A device is tried that has nothing installed, and where that does not get through, one that has what is asked for. */
+/**
+ * A device is tried that has nothing installed, and where that does not get through, one that has what is asked for; both
+ * where some devices get a patch.
+ */
 function onDevice(release: Release, opened: Opened, tried: Tried, parts: DryRunParts): Refusal | undefined {
   const empty = onOne(release, opened, tried, parts);
   // What it brings itself is not there before.
   const mayBeInstalled = (digest: Uint8Array): boolean =>
     !release.images.some((image) => bytesEqual(image.digest, digest));
-  return empty && onOne(release, opened, { ...tried, mayBeInstalled }, parts);
+  const withImage = (): Refusal | undefined => onOne(release, opened, { ...tried, mayBeInstalled }, parts);
+  if (empty === undefined) return release.images.some(({ isPatch }) => isPatch) ? withImage() : undefined;
+  return withImage();
 }
 
 interface Opened {

@@ -31,7 +31,7 @@ export class Places {
 
   /** What is asked for, or that of the release before it: a client with a fixed URI must not lose it unsaid. */
   aliasOf(release: Release, asked: string | null | undefined): string | undefined | Refusal {
-    const isOne = release.images.length === 1;
+    const isOne = release.images.filter(({ isPatch }) => !isPatch).length === 1;
     if (asked === null) return undefined;
     if (asked !== undefined)
       return isOne

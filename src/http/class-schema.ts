@@ -1,5 +1,5 @@
 import { z } from "zod";
-import type { DeviceClass, KeyRecord } from "../lifecycle/classes.ts";
+import { FEATURES, type DeviceClass, type KeyRecord } from "../lifecycle/classes.ts";
 
 /** So many bytes in hexadecimal digits. */
 export const hex = (bytes: number): z.ZodString => z.string().regex(new RegExp(`^[0-9a-f]{${bytes * 2}}$`));
@@ -30,7 +30,7 @@ export const ClassDefinition: z.ZodType<DeviceClass> = z.strictObject({
     recoveryImage: z.boolean(),
     ramBytes: z.int().min(1_024),
     envelopeBytes: z.int().min(256).max(65_536).optional(),
-    features: z.array(z.enum(["version", "battery", "leave", "wait", "decryption"])).optional(),
+    features: z.array(z.enum(FEATURES)).optional(),
   }),
   dialect: z.enum(["draft-37", "riot-09"]).optional(),
   authorities: z

@@ -52,12 +52,13 @@ export interface Hardware {
   readonly ramBytes: number;
   /** Largest envelope that its devices read; a quarter of their RAM unless given. */
   readonly envelopeBytes?: number | undefined;
-  /** What of all that a manifest may ask for its devices can do; all of it unless given. */
+  /** What of all that a manifest may ask for its devices can do; unless given all of it, but for what no draft has (`delta`). */
   readonly features?: readonly Feature[] | undefined;
 }
 
-/** Conditions and commands that not every device knows: versions, a battery gauge, an operator's leave, waiting, decryption. */
-export type Feature = "version" | "battery" | "leave" | "wait" | "decryption";
+/** What not every device knows: versions, a battery gauge, an operator's leave, waiting, decryption, patches. */
+export type Feature = (typeof FEATURES)[number];
+export const FEATURES = ["version", "battery", "leave", "wait", "decryption", "delta"] as const;
 
 export const envelopeLimit = ({ ramBytes, envelopeBytes }: Hardware): number =>
   Math.min(envelopeBytes ?? Infinity, ramBytes / 4);
@@ -143,7 +144,7 @@ export function hardwareRefusals(
   if (wants.unattended && hardware.slots < 2 && !hardware.recoveryImage)
     refuse("one-slot", "the class has one slot and no recovery image, so a failed update needs a person");
   for (const feature of wants.features)
-    if (hardware.features?.includes(feature) === false)
+    if (!(hardware.features?.includes(feature) ?? feature !== "delta"))
       refuse(`no-${feature}`, "each of its devices would refuse it, since the class does not have that");
   // The manifest has to stay where nobody can change it between check and use (RFC 9124, REQ.SEC.MFST.CONST).
   const most = envelopeLimit(hardware);

@@ -14,6 +14,7 @@ import {
   SuitTag,
   TextKey,
 } from "./keys.ts";
+import { encodePatchArguments, installedId } from "./delta.ts";
 import type { ComponentId } from "./manifest.ts";
 
 /** Bytes by their digest. */
@@ -32,6 +33,8 @@ export interface Payload {
   readonly integrated?: Uint8Array | undefined;
   /** What is fetched is this ciphertext; it is decrypted as it is copied (firmware-encryption section 4.2). */
   readonly encryption?: { readonly info: Uint8Array; readonly ciphertext: Image } | undefined;
+  /** By which devices make it that have the image `from`: they fetch the patch instead. */
+  readonly patches?: readonly { readonly from: Image; readonly patch: Image; readonly uri: string }[] | undefined;
 }
 
 export interface ComponentUpdate {
@@ -130,6 +133,7 @@ class Builder {
   readonly #update: UpdateDescription;
   readonly #ids: ComponentId[] = [];
   readonly #staged = new Map<ComponentUpdate, number>();
+  readonly #installed = new Map<ComponentUpdate, number>();
   readonly #firstDependency: number;
   readonly #written: number;
 
@@ -140,6 +144,11 @@ class Builder {
       if (!component.payloads.some(({ encryption }) => encryption !== undefined)) continue;
       this.#staged.set(component, this.#ids.length);
       this.#ids.push(stagedId(component.id));
+    }
+    for (const component of update.components) {
+      if (!component.payloads.some(({ patches = [] }) => patches.length > 0)) continue;
+      this.#installed.set(component, this.#ids.length);
+      this.#ids.push(installedId(component.id));
     }
     this.#written = this.#ids.length;
     if (update.write !== undefined) this.#ids.push(update.write.component);
@@ -266,7 +275,10 @@ class Builder {
     const staged = this.#staged.get(component);
     const sources = payloads.map((payload) => this.#source(payload, index, staged));
     const commands = [...this.#at(index)];
-    if (isSimple(component)) commands.push(...sources[0]!);
+    const installed = this.#installed.get(component);
+    if (installed !== undefined)
+      commands.push(...this.#patchedOrWhole(payloads, sources, index, installed), ...this.#at(index));
+    else if (isSimple(component)) commands.push(...sources[0]!);
     else
       commands.push(
         Directive.TRY_EACH,
@@ -277,6 +289,29 @@ class Builder {
     // Matched before it is decrypted, so that a forged payload costs no more than its transfer.
     const stage = [...this.#at(staged), ...fetch, ...this.#at(index)];
     return [...commands, ...stage, Directive.COPY, policy, Condition.IMAGE_MATCH, policy];
+  }
+
+  /** By what is installed too: a patch where there is one, and the whole image for everybody else. */
+  #patchedOrWhole(
+    payloads: readonly Payload[],
+    sources: readonly CborValue[][],
+    index: number,
+    installed: number,
+  ): CborValue[] {
+    const branches = payloads.flatMap(({ slot, patches = [] }, i) => {
+      // A branch that failed may have left another component selected.
+      const here = [...this.#at(index), ...(slot === undefined ? [] : inSlot(slot))];
+      const patched = patches.map(({ from, patch, uri }) =>
+        seq(
+          ...here,
+          ...[...this.#at(installed), ...override(...imageOf(from)), Condition.IMAGE_MATCH, policy],
+          ...this.#at(index),
+          ...override([Parameter.URI, uri], [Parameter.FETCH_ARGUMENTS, encodePatchArguments(patch)]),
+        ),
+      );
+      return [...patched, seq(...here, ...sources[i]!)];
+    });
+    return [Directive.TRY_EACH, branches];
   }
 
   #source({ uri, encryption }: Payload, index: number, staged: number | undefined): CborValue[] {

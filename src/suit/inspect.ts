@@ -2,8 +2,10 @@ import type { Verifier } from "../codec/cose.ts";
 import type { Crypto } from "../ports/crypto.ts";
 import { bytesEqual, toHex } from "../util/bytes.ts";
 import { VersionComparison, WaitEvent } from "./keys.ts";
+import { beforeWhich } from "./delta.ts";
 import { componentName, type ComponentId, type Manifest } from "./manifest.ts";
 import type { OpenEnvelope } from "./opened.ts";
+import { bytesBehind } from "./payloads.ts";
 import { componentsChangedBy, planLater, planProcedure, type PlannedWay } from "./plan.ts";
 import type { Action, Question } from "./processor/effects.ts";
 import type { OpenManifest, ProcessorOptions } from "./processor/state.ts";
@@ -149,7 +151,7 @@ function componentsOf(
   const own = new Set(manifest.components.map(componentName));
   const { components: texts } = readText(manifest.text);
   const shown = manifest.components.map((id, index) => ({
-    name: `${labelOf(id)}${manifest.dependencies.has(index) ? " (another manifest)" : isStaging(id, steps) ? " (only until it is copied)" : ""}`,
+    name: `${labelOf(id)}${manifest.dependencies.has(index) ? " (another manifest)" : roleOf(id, steps)}`,
     ...(texts.get(componentName(id)) ?? UNTOLD),
   }));
   const others = new Map<string, ComponentId>();
@@ -166,11 +168,14 @@ function componentsOf(
 
 const UNTOLD = { version: undefined, description: undefined } as const;
 
-/** A component that only holds what is copied into another. */
-function isStaging(id: ComponentId, steps: readonly Step[]): boolean {
-  return steps.some(
-    (step) => step.kind === "copy" && step.encryption !== undefined && componentName(step.source) === componentName(id),
+/** Of a component that is none of the software's: it only holds what is copied into another, or stands for what is there. */
+function roleOf(id: ComponentId, steps: readonly Step[]): string {
+  const name = componentName(id);
+  const isCopied = steps.some(
+    (step) => step.kind === "copy" && step.encryption !== undefined && componentName(step.source) === name,
   );
+  if (isCopied) return " (only until it is copied)";
+  return beforeWhich(id) === undefined ? "" : " (what a device has before)";
 }
 
 const unique = (values: readonly string[]): string[] => [...new Set(values)];
@@ -197,6 +202,9 @@ function whenOf(step: Step, names: ReadonlyMap<string, string>): string[] {
   if (step.kind === "content") return [`${nameOf(step.component, names)} is ${bytesText(step.content)}`];
   if (step.kind === "digest" && step.negated === true)
     return [`${nameOf(step.component, names)} is not the image ${sha(step.digest)}`];
+  const before = step.kind === "digest" ? beforeWhich(step.component) : undefined;
+  if (step.kind === "digest" && before !== undefined)
+    return [`the device has ${nameOf(before, names)} ${sha(step.digest)}`];
   return [];
 }
 
@@ -217,9 +225,7 @@ const sha = (digest: Uint8Array | undefined): string =>
 function doneOf(step: Step, names: ReadonlyMap<string, string>): string[] {
   switch (step.kind) {
     case "fetch":
-      return [
-        `fetch ${size(step.size)} from ${oneLine(step.uri)} into ${nameOf(step.component, names)}, ${sha(step.digest)}`,
-      ];
+      return [fetchText(step, nameOf(step.component, names))];
     case "store": {
       const transfer = handOverOf(step);
       if (transfer !== undefined) return [`believe other authorities from then on (hand-over ${transfer.epoch})`];
@@ -240,7 +246,9 @@ function doneOf(step: Step, names: ReadonlyMap<string, string>): string[] {
     case "digest":
       return step.negated === true
         ? [`go on only if ${nameOf(step.component, names)} is not the image ${sha(step.digest)}`]
-        : [`check that ${nameOf(step.component, names)} is what it must be`];
+        : beforeWhich(step.component) === undefined
+          ? [`check that ${nameOf(step.component, names)} is what it must be`]
+          : [];
     case "identifier":
     case "content":
     case "slot":
@@ -251,6 +259,13 @@ function doneOf(step: Step, names: ReadonlyMap<string, string>): string[] {
     default:
       return [];
   }
+}
+
+function fetchText(step: Action & { kind: "fetch" }, name: string): string {
+  const { isPatch, ...bytes } = bytesBehind(step);
+  const from = `fetch ${size(bytes.size)} from ${oneLine(step.uri)}`;
+  if (!isPatch) return `${from} into ${name}, ${sha(step.digest)}`;
+  return `${from}, a patch ${sha(bytes.digest)}, and make ${name} by it: ${size(step.size)}, ${sha(step.digest)}`;
 }
 
 const WAITS: Readonly<Record<number, (value: unknown) => string>> = {
@@ -290,7 +305,9 @@ function stopOf(step: Step, names: ReadonlyMap<string, string>): string[] {
     case "digest":
       return step.negated === true
         ? [`${nameOf(step.component, names)} is the image ${sha(step.digest)} already`]
-        : ["what was fetched has another digest, or another size"];
+        : beforeWhich(step.component) !== undefined
+          ? [] // then there is the whole image
+          : ["what was fetched has another digest, or another size"];
     case "content":
       return [`${nameOf(step.component, names)} is not ${bytesText(step.content)}`];
     case "slot":

@@ -1,6 +1,9 @@
 import type { Cipher } from "../ports/cipher.ts";
 import type { Crypto } from "../ports/crypto.ts";
 import { bytesEqual, constantTimeEqual } from "../util/bytes.ts";
+import { applyPatch } from "../delta/patch.ts";
+import { PatchError } from "../delta/patch-error.ts";
+import { installedName, readPatchArguments, type PatchArguments } from "./delta.ts";
 import { decryptPayload, type DecryptionKey } from "./encryption.ts";
 import { componentName, type ComponentId } from "./manifest.ts";
 import { DONE, type Action, type Answer, type Device, type Done, type Question } from "./processor/effects.ts";
@@ -107,8 +110,12 @@ export class ModelDevice implements Device {
     this.actions.push(action);
     switch (action.kind) {
       case "fetch": {
-        const bytes = this.#model.fetch(action.uri, action.digest);
+        const patch = action.args && readPatchArguments(action.args);
+        if (action.args !== undefined && patch === undefined)
+          return { ok: false, detail: "fetch-arguments that are not known here" };
+        const bytes = this.#model.fetch(action.uri, (patch ?? action).digest);
         if (bytes === undefined) return { ok: false, detail: `nothing at ${action.uri}` };
+        if (patch !== undefined) return this.#patch(action, patch, bytes);
         return bytes instanceof Uint8Array ? this.#store(action, bytes) : this.#note(action, bytes);
       }
       case "store":
@@ -174,6 +181,24 @@ export class ModelDevice implements Device {
     const held = this.#held(componentName(component));
     if (held instanceof Uint8Array) return constantTimeEqual(held, content);
     return this.#isDigest({ kind: "digest", component, digest: this.#crypto.sha256(content), size: content.length });
+  }
+
+  /** The image that a patch makes of what was there before. */
+  #patch(action: Action & { kind: "fetch" }, patch: PatchArguments, bytes: Uint8Array | Verified): Done {
+    const found = bytes instanceof Uint8Array ? this.#crypto.sha256(bytes) : bytes.digest;
+    if (!bytesEqual(found, patch.digest)) return { ok: false, detail: "the patch is another one" };
+    const { digest, size } = action;
+    const old = this.#held(installedName(action.component));
+    if (digest === undefined || size === undefined || old === undefined)
+      return { ok: false, detail: "there is nothing to be patched, or nobody says into what" };
+    // Whoever signed it has tried it.
+    if (!(old instanceof Uint8Array && bytes instanceof Uint8Array)) return this.#note(action, { digest, size });
+    try {
+      return this.#store(action, applyPatch(bytes, old, size));
+    } catch (error) {
+      if (error instanceof PatchError) return { ok: false, detail: error.reason };
+      throw error;
+    }
   }
 
   /** What only a real device can decrypt is anything. */

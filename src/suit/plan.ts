@@ -1,6 +1,6 @@
 import type { Verifier } from "../codec/cose.ts";
 import type { Crypto } from "../ports/crypto.ts";
-import { bytesEqual, toHex } from "../util/bytes.ts";
+import { toHex } from "../util/bytes.ts";
 import { componentName, type ComponentId } from "./manifest.ts";
 import { abort } from "./processor/failure.ts";
 import { DONE, drive, isAction, type Action, type Answer, type Question } from "./processor/effects.ts";
@@ -339,57 +339,4 @@ function factOf(question: Question): [what: string, value: string] | undefined {
   const { which, component, value } = question;
   // Vendor and class are a component's; the device is one.
   return [which === "device" ? which : `${which} ${componentName(component)}`, toHex(value)];
-}
-
-/** A payload of a device. */
-export interface PlannedPayload {
-  readonly component: ComponentId;
-  readonly uri: string;
-  readonly digest: Uint8Array | undefined;
-  readonly size: number | undefined;
-  readonly encrypted: boolean;
-  /** Its bytes, where it is fetched from nowhere. */
-  readonly content?: Uint8Array;
-}
-
-/** What the ways have a device fetch, each payload once; `copy` with encryption marks the one it reads as encrypted. */
-export function payloadsOf(ways: readonly PlannedWay[]): PlannedPayload[] {
-  const payloads: PlannedPayload[] = [];
-  for (const { steps } of ways) {
-    for (const step of steps) {
-      if (step.kind !== "fetch") continue;
-      const { component, uri, digest, size } = step;
-      const isSame = (other: PlannedPayload): boolean =>
-        other.uri === uri &&
-        other.size === size &&
-        (digest === undefined
-          ? other.digest === undefined
-          : other.digest !== undefined && bytesEqual(other.digest, digest));
-      const encrypted = step.encryption !== undefined;
-      if (!payloads.some(isSame)) payloads.push({ component, uri, digest, size, encrypted });
-    }
-  }
-  return payloads;
-}
-
-/**
- * What the ways have a device store that comes with the manifest: integrated in its envelope, where the digest is the
- * one that was signed, or written out in it.
- */
-export function contentsOf(crypto: Crypto, ways: readonly PlannedWay[]): PlannedPayload[] {
-  const contents = new Map<string, PlannedPayload>();
-  const hashes = new Map<Uint8Array, Uint8Array>();
-  const hashOf = (content: Uint8Array): Uint8Array => {
-    const hash = hashes.get(content) ?? crypto.sha256(content);
-    hashes.set(content, hash);
-    return hash;
-  };
-  for (const step of ways.flatMap(({ steps }) => steps)) {
-    if (step.kind !== "store" || step.isDependency) continue;
-    const { component, content, encryption, uri = "" } = step;
-    const [digest, size] = uri === "" ? [hashOf(content), content.length] : [step.digest, step.size];
-    const name = `${digest === undefined ? "" : toHex(digest)} ${size} ${toHex(hashOf(content))}`;
-    contents.set(name, { component, uri, digest, size, encrypted: encryption !== undefined, content });
-  }
-  return [...contents.values()];
 }

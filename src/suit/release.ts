@@ -8,17 +8,8 @@ import { readText, versionText } from "./text.ts";
 import { isTrustComponent, TRUST_IN_RELEASE } from "./trust.ts";
 import { openEnvelope } from "./open.ts";
 import type { OpenEnvelope, TrustPolicy } from "./opened.ts";
-import {
-  componentsChangedBy,
-  contentsOf,
-  firstFailure,
-  openingOnce,
-  payloadsOf,
-  planLater,
-  planProcedure,
-  type PlannedPayload,
-  type PlannedWay,
-} from "./plan.ts";
+import { bytesBehind, contentsOf, payloadsOf, type PlannedPayload } from "./payloads.ts";
+import { componentsChangedBy, firstFailure, openingOnce, planLater, planProcedure, type PlannedWay } from "./plan.ts";
 
 /** Bytes that devices fetch, as the gateway has them: ciphertext where they are encrypted. */
 export interface ReleaseImage {
@@ -26,6 +17,8 @@ export interface ReleaseImage {
   readonly size: number;
   readonly uri: string;
   readonly encrypted: boolean;
+  /** A patch, by which devices make one of the others from what they have. */
+  readonly isPatch: boolean;
   /** Its bytes, where the manifest brings them along and devices fetch nothing. */
   readonly content?: Uint8Array | undefined;
   /** Classes whose devices come to fetch it, in hex. */
@@ -48,7 +41,7 @@ export interface Release {
   readonly imageDigest: Uint8Array;
   readonly imageSize: number;
   readonly uri: string | undefined;
-  /** All payloads that some device of the class fetches: of each component, slot and branch. The first is the one above. */
+  /** All payloads that some device of the class fetches: of each component, slot and branch. The first is the one above; patches are the last. */
   readonly images: readonly ReleaseImage[];
   readonly version: string | undefined;
   /** Seconds since 1970: the first moment at which some device would refuse it. */
@@ -68,9 +61,12 @@ export interface Release {
   readonly dialect: Dialect;
 }
 
-/** Each image once, though it may come from several places. */
+/** Each image once, though it may come from several places; no patches, which are nothing that runs. */
 export const distinctImages = ({ images }: Pick<Release, "images">): ReleaseImage[] =>
-  images.filter((one, i) => images.findIndex(({ digest }) => bytesEqual(digest, one.digest)) === i);
+  wholeImages(images).filter((one, i, whole) => whole.findIndex(({ digest }) => bytesEqual(digest, one.digest)) === i);
+
+const wholeImages = <T extends { readonly isPatch: boolean }>(images: readonly T[]): T[] =>
+  images.filter(({ isPatch }) => !isPatch);
 
 export const RELEASE_LIMITS = { maxImages: 16 } as const;
 
@@ -130,11 +126,13 @@ function servedOf(fetched: readonly PlannedPayload[], contents: readonly Planned
   return fetched.length + brought.length > 0 ? [...fetched, ...brought] : contents;
 }
 
-/** A release is named by what it brings itself, whatever its dependencies do before that. */
+/** A release is named by what it brings itself, whatever its dependencies do before that, and by what runs. */
 function ownFirst({ components }: Manifest, payloads: readonly PlannedPayload[]): readonly PlannedPayload[] {
   const own = new Set(components.map(componentName));
   const isOwn = ({ component }: PlannedPayload): boolean => own.has(componentName(component));
-  return [...payloads.filter(isOwn), ...payloads.filter((payload) => !isOwn(payload))];
+  const whole = wholeImages(payloads);
+  const patches = payloads.filter(({ isPatch }) => isPatch);
+  return [...whole.filter(isOwn), ...whole.filter((payload) => !isOwn(payload)), ...patches];
 }
 
 const isSame = (a: Uint8Array | undefined, b: Uint8Array | undefined): boolean =>
@@ -163,16 +161,18 @@ function describe(
   if (otherVendors.length > 0) return refuse("several-vendors", "a manifest is served to devices of one vendor");
   const images: ReleaseImage[] = [];
   for (const payload of payloads) {
-    const { digest, size, uri, encrypted, content } = payload;
+    const { digest, size, uri, encrypted, isPatch, content } = payload;
     if (digest === undefined || size === undefined || size === 0)
       return refuse(
         "no-digest-or-size",
         "the manifest must give the SHA-256 and the size of each payload that is fetched",
       );
     const classes = (classesThatGet(all, payload) ?? classIds).map(toHex);
-    images.push({ digest, size, uri, encrypted, content, classes });
+    images.push({ digest, size, uri, encrypted, isPatch, content, classes });
   }
   const [first] = images;
+  if (first?.isPatch === true)
+    return refuse("no-payload", "only patches are fetched: devices that have another image would get nothing");
   if (first === undefined)
     return refuse("no-payload", "nothing in this manifest is fetched or stored, so there is nothing to serve");
   if (images.length > RELEASE_LIMITS.maxImages)
@@ -237,7 +237,7 @@ function classesThatGet(
   const getting = ways.filter(({ steps }) =>
     steps.some(
       (step) =>
-        (step.kind === "fetch" && isSame(step.digest, digest)) ||
+        (step.kind === "fetch" && isSame(bytesBehind(step).digest, digest)) ||
         (step.kind === "store" && (isSame(step.content, content) || isSame(step.digest, digest))),
     ),
   );

@@ -30,6 +30,7 @@ function twoSlots(encrypted = false): Listing[] {
     uri,
     classes,
     encrypted,
+    isPatch: false,
   }));
   return [{ ...listing!, alias: "fw", release: { ...listing!.release, images } }];
 }

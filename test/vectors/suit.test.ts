@@ -13,7 +13,8 @@ import {
 import { readManifest } from "../../src/suit/manifest.ts";
 import { ModelDevice } from "../../src/suit/model-device.ts";
 import { openEnvelope } from "../../src/suit/open.ts";
-import { payloadsOf, planProcedure } from "../../src/suit/plan.ts";
+import { payloadsOf } from "../../src/suit/payloads.ts";
+import { planProcedure } from "../../src/suit/plan.ts";
 import { processManifest } from "../../src/suit/processor/procedure.ts";
 import { noShared, readHex, vectorPath } from "../support/shared.ts";
 import { DECRYPTION_KEYS, draftKeys, vectors, type AppendixB } from "../support/suit-vectors.ts";
