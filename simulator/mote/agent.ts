@@ -21,6 +21,7 @@ import { EnvelopeFetch, type EnvelopeEvent } from "./envelope-fetch.ts";
 import { ImageDownload } from "./image-download.ts";
 import type { Journal } from "./journal.ts";
 import { confirmSlot, giveUpTrial, writeSlotInfo, type SlotIndex } from "./layout.ts";
+import { patchBase, PatchedImage } from "./patched-image.ts";
 import { SectorBuffer } from "./sector-buffer.ts";
 import { SectorTables } from "./sector-tables.ts";
 import { SlotWriter } from "./slot-writer.ts";
@@ -287,19 +288,24 @@ export class MoteAgent {
     // locks out none below it.
     if (this.#state === "manifest" && sequenceNumber === rejected?.sequenceNumber)
       return this.#fail("image-did-not-confirm");
-    const onEnd = (now: number, outcome: Outcome, run: UpdateRun): void => this.#onProcessed(now, open, outcome, run);
-    this.#run = this.#newRun(open, onEnd);
+    this.#run = this.#newRun(open, true);
     if (this.#state === "manifest") this.#state = "download";
     this.#run.start(nowUs);
   }
 
-  #newRun(open: OpenEnvelope, onEnd: (nowUs: number, outcome: Outcome, run: UpdateRun) => void): UpdateRun {
+  #newRun(open: OpenEnvelope, byPatches: boolean): UpdateRun {
     const { crypto, costs, vendorId, classId, layout, flash, unixS } = this.#parts;
     const { slot: running, info } = this.#booted!;
     const slot: SlotIndex = running === 0 ? 1 : 0;
     const { szx, blockSizes } = this.#parts;
-    const newWriter: UpdateRunParts["newWriter"] = ({ digest, size }) =>
-      new SlotWriter(flash, layout, slot, digest, size, blockSize(szx));
+    const newWriter: UpdateRunParts["newWriter"] = ({ digest: key, size, base }) =>
+      new SlotWriter(flash, layout, slot, { key, size, blockBytes: blockSize(szx), base });
+    const installed = (): Uint8Array => flash.read(layout.slotAddress[running], info.size);
+    const patching: UpdateRunParts["patching"] = {
+      base: (size, patchSize) => patchBase(layout.slotBytes, flash.geometry.sectorBytes, size, patchSize),
+      begin: (patch, size) => new PatchedImage(flash, layout, patch, installed(), size),
+    };
+    const onEnd = (now: number, outcome: Outcome, run: UpdateRun): void => this.#onProcessed(now, open, outcome, run);
     return new UpdateRun(open, {
       crypto,
       costs,
@@ -313,6 +319,7 @@ export class MoteAgent {
       trust: this.#trust,
       slotBytes: layout.slotBytes,
       runningDigest: info.digest,
+      patching: byPatches ? patching : undefined,
       newDownload: (nowUs, image, end, ready) =>
         this.#tables.get(nowUs, image, this.#trust, (now, table) => {
           const [fetch, writer] = [this.#newFetch(image.path), newWriter(image)];
@@ -337,6 +344,11 @@ export class MoteAgent {
       return this.#askManifest(nowUs);
     }
     if (this.#otherwise !== undefined) return this.#otherwise(nowUs);
+    if (!outcome.ok && run.isPatched) {
+      // The whole image is there for all who cannot make it.
+      this.#run = this.#newRun(open, false);
+      return this.#run.start(nowUs);
+    }
     if (!outcome.ok) {
       this.#report(nowUs, open, outcome);
       return this.#fail(reasonOf(outcome, run));

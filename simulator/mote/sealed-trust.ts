@@ -2,12 +2,12 @@ import type { Crypto } from "../../src/ports/crypto.ts";
 import { EnvelopeError } from "../../src/suit/envelope.ts";
 import { openEnvelope } from "../../src/suit/open.ts";
 import type { OpenEnvelope } from "../../src/suit/opened.ts";
-import { componentName } from "../../src/suit/manifest.ts";
+import { beforeWhich } from "../../src/suit/delta.ts";
 import { DONE, type Answer, type Device, type Done, type Question } from "../../src/suit/processor/effects.ts";
 import { processManifest } from "../../src/suit/processor/procedure.ts";
 import { anchorsOf, applyTransfer, isTrustComponent, permits, type DeviceTrust } from "../../src/suit/trust.ts";
 import { bytesEqual } from "../../src/util/bytes.ts";
-import { IMAGE_COMPONENT } from "./update-run.ts";
+import { isImage } from "./update-run.ts";
 
 /** What a factory's stage two sealed in a device. */
 export interface SealedTrust {
@@ -81,6 +81,8 @@ export function installs(crypto: Crypto, envelope: Uint8Array, trust: DeviceTrus
     ask: (question) => {
       if (question.kind === "identifier") return yes(identifies(question, own));
       if (question.kind === "slot") return yes(question.slot === own.slot);
+      // The image at hand is a whole one.
+      if (question.kind === "digest" && beforeWhich(question.component) !== undefined) return "no";
       if (question.kind === "digest") return yes(bytesEqual(question.digest, fetched ? own.digest : own.running));
       if (question.kind === "before")
         return own.unixS === undefined ? "unsupported" : yes(own.unixS() < question.unixS);
@@ -97,7 +99,7 @@ export function installs(crypto: Crypto, envelope: Uint8Array, trust: DeviceTrus
   };
   const outcome = processManifest(open, "update", device, {
     crypto,
-    hasComponent: (id) => componentName(id) === IMAGE_COMPONENT,
+    hasComponent: isImage,
     permits: (signers, component, code) => permits(trust, signers, component, code, open.signers),
   });
   return outcome.ok && fetched;

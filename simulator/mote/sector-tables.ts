@@ -23,12 +23,13 @@ export class SectorTables {
 
   get(
     nowUs: number,
-    image: { readonly digest: Uint8Array; readonly size: number },
+    image: { readonly digest: Uint8Array; readonly size: number; readonly base?: number | undefined },
     trust: DeviceTrust,
     done: (nowUs: number, table: SectorTable | undefined) => void,
   ): void {
     const { sectorTableBytes, crypto, costs, szx, blockSizes } = this.#parts;
-    if (sectorTableBytes === undefined) return done(nowUs, undefined);
+    // Patches are small, and have none.
+    if (sectorTableBytes === undefined || image.base !== undefined) return done(nowUs, undefined);
     const fetch = new EnvelopeFetch(this.#newFetch(sectorTablePath(image.digest)), sectorTableBytes);
     const judge = (now: number, event: EnvelopeEvent): void => {
       if (event.kind === "failed") return done(now, undefined);

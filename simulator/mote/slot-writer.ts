@@ -11,12 +11,24 @@ export class SlotWriter {
   /** True when an earlier download of the same goes on. */
   readonly resumed: boolean;
   readonly #flash: Flash;
+  readonly #address: number;
   readonly #layout: Layout;
   /** Where the next piece of a block goes that the server sends in smaller ones. */
   #pieceOffset: number | undefined;
 
-  /** `key`, 32 bytes, tells downloads apart: an image's digest, where that is known. */
-  constructor(flash: Flash, layout: Layout, slot: SlotIndex, key: Uint8Array, size: number, blockBytes: number) {
+  /** `key`, 32 bytes, tells downloads apart: an image's digest, where that is known. `base`: offset in the slot. */
+  constructor(
+    flash: Flash,
+    layout: Layout,
+    slot: SlotIndex,
+    {
+      key,
+      size,
+      blockBytes,
+      base = 0,
+    }: { key: Uint8Array; size: number; blockBytes: number; base?: number | undefined },
+  ) {
+    this.#address = layout.slotAddress[slot] + base;
     this.#flash = flash;
     this.#layout = layout;
     this.slot = slot;
@@ -54,12 +66,17 @@ export class SlotWriter {
 
   /** The image as it is in the slot. */
   read(): Uint8Array {
-    return this.#flash.read(this.#layout.slotAddress[this.slot], this.journal.size);
+    return this.#flash.read(this.#address, this.journal.size);
   }
 
   /** Bytes of the slot that were stored before. */
   readPart(offset: number, length: number): Uint8Array {
-    return this.#flash.read(this.#layout.slotAddress[this.slot] + offset, length);
+    return this.#flash.read(this.#address + offset, length);
+  }
+
+  /** A byte of it, as it is now; undefined behind its end. */
+  byteAt(offset: number): number | undefined {
+    return offset < this.journal.size ? this.#flash.read(this.#address + offset, 1)[0] : undefined;
   }
 
   /** Nothing in the slot can be trusted: the next download begins again. */
@@ -71,7 +88,7 @@ export class SlotWriter {
   #program(offset: number, bytes: Uint8Array): number {
     const flash = this.#flash;
     const { sectorBytes, writeUnitBytes } = flash.geometry;
-    const base = this.#layout.slotAddress[this.slot];
+    const base = this.#address;
     const padded = new Uint8Array(Math.ceil(bytes.length / writeUnitBytes) * writeUnitBytes).fill(0xff);
     padded.set(bytes);
     let us = 0;

@@ -63,9 +63,12 @@ function longestBehind(bytes: Uint8Array, at: number): { back: number; length: n
   return best;
 }
 
+/** A byte of what is packed, such as one in flash; undefined behind its end. */
+export type ByteAt = (offset: number) => number | undefined;
+
 /** Unpacks byte by byte, with no more than the window in memory. */
 export class Expander {
-  readonly #bytes: Uint8Array;
+  readonly #byteAt: ByteAt;
   readonly #window = new Uint8Array(WINDOW);
   #at: number;
   #bit = 7;
@@ -73,8 +76,8 @@ export class Expander {
   #copyFrom = 0;
   #copies = 0;
 
-  constructor(bytes: Uint8Array, start: number) {
-    this.#bytes = bytes;
+  constructor(byteAt: ByteAt, start: number) {
+    this.#byteAt = byteAt;
     this.#at = start;
   }
 
@@ -97,7 +100,7 @@ export class Expander {
   #bits(count: number): number {
     let value = 0;
     for (let i = 0; i < count; i++) {
-      const byte = this.#bytes[this.#at];
+      const byte = this.#byteAt(this.#at);
       if (byte === undefined) throw new PatchError("patch-too-short");
       value = (value << 1) | ((byte >> this.#bit) & 1);
       if (this.#bit-- > 0) continue;

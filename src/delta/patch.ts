@@ -1,10 +1,8 @@
 import { concatBytes } from "../util/bytes.ts";
 import { diff } from "./diff.ts";
-import { compress, Expander } from "./heatshrink.ts";
+import { compress, Expander, type ByteAt } from "./heatshrink.ts";
 import { PatchError } from "./patch-error.ts";
 
-/** What a device needs to apply a patch: the window, a piece of the result, and where it is. */
-export const PATCH_RAM_BYTES = 320;
 
 /** "bfd" and the format's number, then the sizes of both images: 4 bytes each, most significant first. */
 const MAGIC = Uint8Array.of(0x62, 0x66, 0x64, 1);
@@ -68,10 +66,10 @@ export class PatchReader {
   #zeros = 0;
 
   /** Throws a PatchError where it is none for these images. */
-  constructor(patch: Uint8Array, old: Uint8Array, size: number) {
-    if (patch.length < HEADER_BYTES || MAGIC.some((byte, i) => patch[i] !== byte))
-      throw new PatchError("patch-unknown");
-    const view = new DataView(patch.buffer, patch.byteOffset, patch.length);
+  constructor(patch: ByteAt, old: Uint8Array, size: number) {
+    const header = Uint8Array.from({ length: HEADER_BYTES }, (_, i) => patch(i) ?? 0);
+    if (MAGIC.some((byte, i) => header[i] !== byte)) throw new PatchError("patch-unknown");
+    const view = new DataView(header.buffer);
     if (view.getUint32(4) !== old.length || view.getUint32(8) !== size) throw new PatchError("patch-of-other-size");
     this.size = size;
     this.#old = old;
@@ -130,5 +128,5 @@ export class PatchReader {
 
 /** The whole image at once. Throws a PatchError. */
 export function applyPatch(patch: Uint8Array, old: Uint8Array, size: number): Uint8Array {
-  return new PatchReader(patch, old, size).next(size);
+  return new PatchReader((i) => patch[i], old, size).next(size);
 }

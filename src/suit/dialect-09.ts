@@ -182,6 +182,7 @@ export function buildEnvelope09(crypto: Crypto, keys: readonly PrivateKey[], upd
   const unknown = unknownTo09(update);
   if (unknown !== undefined) throw new RangeError(`RIOT does not know ${unknown}: it would do without, unsaid`);
   const { payloads } = component;
+  if (payloads.some(({ patches = [] }) => patches.length > 0)) throw new RangeError("RIOT applies no patches");
   for (const { uri, encryption, integrated } of payloads)
     if (
       !/^coaps?:\/\//.test(uri) ||

@@ -70,10 +70,10 @@ describe("the slot that is written", () => {
 
   it("takes other bytes than those that a power cut has left, and keeps what is around them", () => {
     const flash = newFlash(layout.sectors);
-    const writer = new SlotWriter(flash, layout, 1, key, 1_000, 64);
+    const writer = new SlotWriter(flash, layout, 1, { key, size: 1_000, blockBytes: 64 });
     writer.store(0, new Uint8Array(64).fill(0xa5));
     flash.program(layout.slotAddress[1] + 64, new Uint8Array(64)); // a forged block, cut before its mark
-    const again = new SlotWriter(flash, layout, 1, key, 1_000, 64);
+    const again = new SlotWriter(flash, layout, 1, { key, size: 1_000, blockBytes: 64 });
     expect(again.missing).toBe(64);
     again.store(64, new Uint8Array(64).fill(0x5a));
     expect([...again.readPart(60, 8)]).toEqual([0xa5, 0xa5, 0xa5, 0xa5, 0x5a, 0x5a, 0x5a, 0x5a]);

@@ -323,7 +323,7 @@ export class FirmwareObject {
   #openSlot(name: Uint8Array, size: number): void {
     const { flash, layout, crypto, booted, szx } = this.#parts;
     const slot = booted.slot === 0 ? 1 : 0;
-    this.#writer = new SlotWriter(flash, layout, slot, crypto.sha256(name), size, blockSize(szx));
+    this.#writer = new SlotWriter(flash, layout, slot, { key: crypto.sha256(name), size, blockBytes: blockSize(szx) });
   }
 
   /** All of it is there: what is it? */

@@ -28,6 +28,8 @@ const payload = z.strictObject({
       recipients: z.array(recipient).min(1).max(64),
     })
     .optional(),
+  /** Images that devices may have: those fetch a patch instead. */
+  delta: z.strictObject({ from: z.array(z.string()).min(1).max(4) }).optional(),
 });
 
 const component = z
@@ -103,6 +105,7 @@ export interface PayloadFile {
   readonly encrypt?:
     | { readonly algorithm: "A128CTR" | "A128GCM"; readonly recipients: readonly RecipientFile[] }
     | undefined;
+  readonly delta?: { readonly from: readonly string[] } | undefined;
 }
 
 export interface ComponentFile extends Omit<PayloadFile, "image" | "slot"> {

@@ -3,7 +3,6 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { parse } from "yaml";
 import { nodeCipher } from "../../adapters/node-cipher.ts";
-import { nodeCrypto } from "../../adapters/node-crypto.ts";
 import { keyPairOf } from "../../crypto/noble-crypto.ts";
 import { imagePath } from "../../gateway/catalogue.ts";
 import type { ComponentUpdate, Image, Payload, UpdateDescription } from "../../suit/build.ts";
@@ -16,6 +15,7 @@ import { identifiers } from "../identifiers.ts";
 import { readPublicKey } from "../keys.ts";
 import { clashOf, dependencyOf } from "./dependencies.ts";
 import { componentId, readInput } from "./input.ts";
+import { imageOf, patchesOf } from "./patches.ts";
 import {
   parseUpdateFile,
   type ComponentFile,
@@ -32,13 +32,15 @@ export interface PreparedUpdate {
   readonly files: readonly { readonly file: string; readonly digest: Uint8Array; readonly size: number }[];
   /** All that was read for it. */
   readonly inputs: readonly string[];
+  /** What was left away, and why. */
+  readonly warnings: readonly string[];
 }
 
 /** Reads an update's YAML description; images and keys are named relative to it. Throws UserError. */
 export function readUpdateFile(path: string): PreparedUpdate {
   const file = parsed(path);
   const folder = dirname(path);
-  const files: { file: string; digest: Uint8Array; size: number }[] = [];
+  const [files, warnings]: [Files, string[]] = [[], []];
   const classes = file.classes ?? [file.class!];
   const ids = classes.map((name) => identifiers(file.vendor, name));
   const { sequence: sequenceNumber, version, useBefore, invoke, sever, wait } = file;
@@ -48,7 +50,7 @@ export function readUpdateFile(path: string): PreparedUpdate {
     sequenceNumber,
     vendorId: ids[0]!.vendorId,
     classIds: ids.map(({ classId }) => classId),
-    components: file.components.map((component) => componentOf(component, folder, version, files)),
+    components: file.components.map((component) => componentOf(component, { folder, files, warnings }, version)),
     dependencies: dependencies.map(({ dependency }) => dependency),
     setVersion: version === undefined ? undefined : versionOf(version),
     updateDescription: file.description,
@@ -63,14 +65,14 @@ export function readUpdateFile(path: string): PreparedUpdate {
   checkSense(update, path);
   const clash = clashOf(update.components, dependencies);
   if (clash !== undefined) throw usageError("bad-update-file", `${path}: ${clash}`);
-  return { update, files, inputs: inputsOf(file).map((name) => resolve(folder, name)) };
+  return { update, files, inputs: inputsOf(file).map((name) => resolve(folder, name)), warnings };
 }
 
 function inputsOf({ components, dependencies }: UpdateFile): string[] {
   const payloads = components.flatMap((one): readonly (ComponentFile | PayloadFile)[] => one.slots ?? [one]);
   const recipients = payloads.flatMap(({ encrypt }) => encrypt?.recipients ?? []);
   return [
-    ...payloads.flatMap(({ image }) => image ?? []),
+    ...payloads.flatMap(({ image, delta }) => [image ?? [], delta?.from ?? []].flat()),
     ...recipients.map((one) => ("kek" in one ? one.kek : one.publicKey)),
     ...dependencies.map(({ envelope }) => envelope),
   ];
@@ -90,14 +92,16 @@ function parsed(path: string): UpdateFile {
 
 type Files = { file: string; digest: Uint8Array; size: number }[];
 
-function componentOf(
-  component: ComponentFile,
-  folder: string,
-  version: string | undefined,
-  files: Files,
-): ComponentUpdate {
+/** Where an update is described, and what comes of that. */
+interface Desk {
+  readonly folder: string;
+  readonly files: Files;
+  readonly warnings: string[];
+}
+
+function componentOf(component: ComponentFile, desk: Desk, version: string | undefined): ComponentUpdate {
   const { id, slots, requires, description } = component;
-  const payloads = (slots ?? [component as PayloadFile]).map((payload) => payloadOf(payload, folder, files));
+  const payloads = (slots ?? [component as PayloadFile]).map((payload) => payloadOf(payload, desk));
   return {
     id: componentId(id),
     payloads,
@@ -107,11 +111,12 @@ function componentOf(
   };
 }
 
-function payloadOf(payload: PayloadFile, folder: string, files: Files): Payload {
+function payloadOf(payload: PayloadFile, { folder, files, warnings }: Desk): Payload {
   const path = resolve(folder, payload.image);
   const bytes = readInput(path);
   if (bytes.length === 0) throw usageError("empty-image", `${path} is empty`);
   const image = imageOf(bytes);
+  const patched = patchesOf(payload, folder, bytes, (text) => warnings.push(text));
   const uriOf = ({ digest }: Image): string => payload.uri ?? `/${imagePath(digest).join("/")}`;
   if (payload.integrated === true) {
     if (payload.encrypt !== undefined)
@@ -119,8 +124,8 @@ function payloadOf(payload: PayloadFile, folder: string, files: Files): Payload 
     return { slot: payload.slot, image, uri: payload.uri ?? `#${payload.image}`, integrated: bytes };
   }
   if (payload.encrypt === undefined) {
-    files.push({ file: path, ...image });
-    return { slot: payload.slot, image, uri: uriOf(image) };
+    files.push({ file: path, ...image }, ...patched.files);
+    return { slot: payload.slot, image, uri: uriOf(image), patches: patched.patches };
   }
   const { algorithm, recipients } = payload.encrypt;
   const secrets = {
@@ -181,10 +186,6 @@ function checkSense({ components, classIds, invoke }: UpdateDescription, path: s
   }
   if (typeof invoke === "number" && invoke >= components.length)
     throw wrong(`invoke: ${invoke}, and there are ${components.length} components (the first is 0)`);
-}
-
-function imageOf(bytes: Uint8Array): Image {
-  return { digest: nodeCrypto.sha256(bytes), size: bytes.length };
 }
 
 const PRE_RELEASE: Readonly<Record<string, number>> = { rc: -1, beta: -2, alpha: -3 };

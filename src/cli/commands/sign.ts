@@ -54,7 +54,7 @@ export function addSign(program: Command): void {
       "after",
       `
 <file> is an image, with --vendor, --class and --sequence; or a description in YAML, for several components, slots,
-classes and dependencies, encryption, validity and conditions; or, with --countersign, an envelope.
+classes and dependencies, patches, encryption, validity and conditions; or, with --countersign, an envelope.
 Vendor and class become UUIDs of version 5, as the draft's section 8.4.8.2 asks.
 
 Example:
@@ -75,6 +75,7 @@ update.yaml (docs/authoring.md has every key):
       slots:
         - { slot: 0, image: app-a.bin }
         - { slot: 1, image: app-b.bin }
+    - { id: sensor, image: sensor-3.bin, delta: { from: [sensor-2.bin] } }
     - { id: radio, image: radio.bin, encrypt: { recipients: [{ kid: k1, publicKey: device.pub.pem }] } }`,
     )
     .action((file: string, options: SignOptions) => sign(file, options));
@@ -102,7 +103,7 @@ function sign(file: string, options: SignOptions): void {
     ...(prepared === undefined ? {} : factsOf(prepared.update)),
     ...(images[0] === undefined ? {} : { imageBytes: images[0].bytes, digest: images[0].digest }),
     images,
-    warnings: prepared === undefined ? [] : warningsOf(prepared.update),
+    warnings: prepared === undefined ? [] : [...warningsOf(prepared.update), ...prepared.warnings],
     ...(table === undefined ? {} : { sectorTable: options.sectorTable, sectorTableBytes: table.length }),
   };
   if (options.json === true) console.log(JSON.stringify(summary));
@@ -130,7 +131,7 @@ function prepare(file: string, options: SignOptions): PreparedUpdate {
   const payloads = [{ image: { digest, size: image.length }, uri }];
   const components = [{ id: [Uint8Array.of(0)], payloads, version: options.label }];
   const update: UpdateDescription = { sequenceNumber, vendorId, classIds: [classId], components };
-  return { update, files: [{ file, digest, size: image.length }], inputs: [file] };
+  return { update, files: [{ file, digest, size: image.length }], inputs: [file], warnings: [] };
 }
 
 function signed(

@@ -1,0 +1,161 @@
+import { beforeEach, describe, expect, it } from "vitest";
+import { nobleCrypto } from "../../src/crypto/noble-crypto.ts";
+import { makePatch } from "../../src/delta/patch.ts";
+import { imagePath } from "../../src/gateway/catalogue.ts";
+import { keyRecord, type Feature } from "../../src/lifecycle/classes.ts";
+import type { Payload } from "../../src/suit/build.ts";
+import { toHex } from "../../src/util/bytes.ts";
+import { DEFAULT_PARAMETERS } from "../../src/coap/parameters.ts";
+import { Mote, type MoteParts } from "../../simulator/mote/mote.ts";
+import { GATEWAY, StorySite } from "../../simulator/story/site.ts";
+import { makeImage } from "../support/gateway.ts";
+import { AUTHOR, CLASS, VENDOR } from "../support/suit-build.ts";
+import { nrf52840 } from "../support/simulation.ts";
+import { signedUpdate } from "../support/trust-bench.ts";
+
+const MINUTE_US = 60_000_000;
+const ROOM = 24_576;
+const factory = makeImage(401, 15_000);
+const wanted = factory.map((byte, i) => (i % 700 < 3 ? byte + 9 : byte));
+const patch = makePatch(factory, wanted);
+const digestOf = (bytes: Uint8Array): Uint8Array => nobleCrypto.sha256(bytes);
+const imageOf = (bytes: Uint8Array) => ({ digest: digestOf(bytes), size: bytes.length });
+const pathOf = (bytes: Uint8Array): string => `/${imagePath(digestOf(bytes)).join("/")}`;
+
+let story: StorySite;
+beforeEach(() => (story = new StorySite(1)));
+
+function define(features?: readonly Feature[]): void {
+  const authorities = [{ ...keyRecord(AUTHOR.publicKey), name: "author" }];
+  const hardware = { rng: true, rtc: false, slots: 2, recoveryImage: false, ramBytes: 65_536, features };
+  const named = { id: toHex(CLASS), name: "c", vendorId: toHex(VENDOR), hardware };
+  const definition = { ...named, authorities, escrow: [], operators: [], epoch: 0 };
+  story.onDesk((desk, nowUs, done) => desk.submit(nowUs, "t", { kind: "class-defined", definition }, done));
+}
+
+/** Publishes number 2: the image, and a patch to it. */
+function publish(bytes: Uint8Array = patch, from: Uint8Array = factory): object | undefined {
+  const patches: Payload["patches"] = [{ from: imageOf(from), patch: imageOf(bytes), uri: pathOf(bytes) }];
+  const payloads = [{ image: imageOf(wanted), uri: pathOf(wanted), patches }];
+  const components = [{ id: [Uint8Array.of(0)], payloads }];
+  const update = { sequenceNumber: 2, vendorId: VENDOR, classIds: [CLASS], components };
+  const sources: Record<string, string> = {};
+  for (const image of [wanted, bytes]) {
+    const hex = toHex(digestOf(image));
+    story.disk.upstream.set((sources[hex] = `sim:${hex}`), image);
+  }
+  return story.publish({ envelope: signedUpdate(update, AUTHOR), sources });
+}
+
+function newMote(parts: Partial<MoteParts> = {}): { mote: Mote; boot: () => void } {
+  const mote = new Mote({
+    profile: nrf52840,
+    crypto: nobleCrypto,
+    random: story.random.fork("mote"),
+    vendorId: VENDOR,
+    classId: CLASS,
+    anchors: [AUTHOR.publicKey],
+    gateway: GATEWAY,
+    blockBytes: 64,
+    szx: 2,
+    parameters: DEFAULT_PARAMETERS,
+    policy: { backoffUs: 5e6, maxBackoffUs: 6e7, maxFailures: 3 },
+    maxImageBytes: ROOM,
+    spareSlot: "used",
+    factoryImage: { bytes: factory, sequenceNumber: 1 },
+    ...parts,
+  });
+  return { mote, boot: () => story.attach("fd00::9", mote).call((nowUs) => mote.reboot(nowUs)) };
+}
+
+describe("a mote that can make its image by a patch", () => {
+  it("fetches that in place of the image", () => {
+    define(["delta"]);
+    expect(publish()).toMatchObject({ kind: "published" });
+    const { mote, boot } = newMote();
+    boot();
+    story.settle(20 * MINUTE_US);
+    expect([mote.outcome(2), mote.runs(wanted), mote.agent.failure]).toEqual(["updated", true, undefined]);
+    expect(mote.imageBytesReceived).toBe(patch.length);
+    expect(patch.length).toBeLessThan(wanted.length / 10);
+  });
+
+  it("that is cut off at any erase and any write makes it in the end, and fetches no block twice", () => {
+    define(["delta"]);
+    publish();
+    let cuts = 0;
+    for (let last = false; !last; cuts++) {
+      const { mote, boot } = newMote();
+      const { flash } = mote;
+      let left = cuts;
+      const [erase, program] = [flash.erase.bind(flash), flash.program.bind(flash)];
+      const cut = (): void => {
+        if (left-- === 0) throw new Error("power cut");
+      };
+      flash.erase = (address) => (cut(), erase(address));
+      // Half of what was to be written is.
+      flash.program = (address, bytes) => {
+        if (left === 0) program(address, bytes.subarray(0, Math.floor(bytes.length / 8) * 4));
+        cut();
+        return program(address, bytes);
+      };
+      try {
+        boot();
+        story.settle(20 * MINUTE_US);
+        last = true;
+      } catch (error) {
+        expect((error as Error).message).toBe("power cut");
+      }
+      [flash.erase, flash.program] = [erase, program];
+      if (!last) boot();
+      story.settle(20 * MINUTE_US);
+      expect([cuts, mote.outcome(2), mote.runs(wanted)]).toEqual([cuts, "updated", true]);
+      expect(mote.imageBytesReceived).toBeLessThanOrEqual(patch.length + 64);
+    }
+    expect(cuts).toBeGreaterThan(15);
+  });
+
+  it.each([
+    ["has another image", () => newMote({ factoryImage: { bytes: makeImage(402, 9_000), sequenceNumber: 1 } }), 0],
+    ["has no room for it", () => newMote({ maxImageBytes: 16_384 }), 0],
+  ])("fetches the image where it %s", (_why, make, ofPatch) => {
+    define(["delta"]);
+    publish();
+    const { mote, boot } = make();
+    boot();
+    story.settle(60 * MINUTE_US);
+    expect([mote.outcome(2), mote.runs(wanted)]).toEqual(["updated", true]);
+    expect(mote.imageBytesReceived).toBe(ofPatch + wanted.length);
+  });
+
+  it.each([
+    [
+      "leads to another image",
+      () =>
+        makePatch(
+          factory,
+          wanted.map((byte, i) => (i === 5 ? byte + 1 : byte)),
+        ),
+    ],
+    ["is none", () => makeImage(403, 300)],
+    ["is for another image", () => makePatch(factory.subarray(1), wanted)],
+  ])("fetches the image where the patch %s", (_what, make) => {
+    define(["delta"]);
+    const bytes = make();
+    expect(publish(bytes)).toMatchObject({ kind: "published" });
+    const { mote, boot } = newMote();
+    boot();
+    story.settle(60 * MINUTE_US);
+    expect([mote.outcome(2), mote.runs(wanted)]).toEqual(["updated", true]);
+    expect(mote.imageBytesReceived).toBe(bytes.length + wanted.length);
+  });
+
+  it("is of a class that says so: to others nothing is published that they would refuse", () => {
+    define();
+    expect(publish()).toMatchObject({ kind: "refused", reason: "no-delta" });
+    define(["version", "wait"]);
+    expect(publish()).toMatchObject({ kind: "refused", reason: "no-delta" });
+    define(["delta"]);
+    expect(publish()).toMatchObject({ kind: "published" });
+  });
+});
