@@ -3,7 +3,6 @@ import { diff } from "./diff.ts";
 import { compress, Expander, type ByteAt } from "./heatshrink.ts";
 import { PatchError } from "./patch-error.ts";
 
-
 /** "bfd" and the format's number, then the sizes of both images: 4 bytes each, most significant first. */
 const MAGIC = Uint8Array.of(0x62, 0x66, 0x64, 1);
 const HEADER_BYTES = 12;

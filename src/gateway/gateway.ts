@@ -90,7 +90,6 @@ export class Gateway {
     const cacheParts = { crypto, random: parts.random.fork("fetch"), log, metrics, budget, isPinned };
     this.#cache = new ImageCache(cacheParts, recovered.blobs, () => this.#nextId++);
     const respond = this.#endpoint.respond.bind(this.#endpoint);
-    // Each block asks: who somebody is, is looked for where that matters.
     const mayHave = ({ address, port }: PeerAddress, digest: string): boolean =>
       !this.desk.holdsAnybody || this.desk.mayHave(address, this.#devices.at({ address, port }), digest);
     const servedParts = { cache: this.#cache, transfers: this.#transfers, metrics, respond, admission, mayHave };

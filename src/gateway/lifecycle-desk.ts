@@ -135,7 +135,7 @@ export class LifecycleDesk {
     return this.#sightings.census(unixMs, notSeenDays, others);
   }
 
-  /** Whether there are devices that may not have whatever they like. */
+  /** Whether there are devices that may not have whatever they like: each block asks, and who it is for matters only then. */
   get holdsAnybody(): boolean {
     return this.lifecycle.state.held.size > 0;
   }

@@ -4,7 +4,7 @@ import { componentOf, imagePath, manifestPath, releasePath, type Listing } from 
 import type { Gateway } from "../gateway/gateway.ts";
 import type { PublishOutcome, PublishRequest } from "../gateway/publications.ts";
 import { SUIT_LIMITS } from "../suit/envelope.ts";
-import { distinctImages } from "../suit/release.ts";
+import { distinctImages, type ReleaseImage } from "../suit/release.ts";
 import { bytesEqual, fromHex, toHex } from "../util/bytes.ts";
 import type { Transfer } from "../transfer/transfer.ts";
 import { ListQuery, sendList } from "./page.ts";
@@ -34,13 +34,17 @@ export interface ImageView {
   readonly imagePath: string;
   readonly aliasPath: string | null;
   /** All of the release's images, the one above first; each for devices of these classes. */
-  readonly images: readonly {
-    readonly path: string;
-    readonly digest: string;
-    readonly bytes: number;
-    readonly state: string;
-    readonly classes: readonly string[];
-  }[];
+  readonly images: readonly FetchedView[];
+  /** By which devices make one of those from what they have. */
+  readonly patches: readonly FetchedView[];
+}
+
+interface FetchedView {
+  readonly path: string;
+  readonly digest: string;
+  readonly bytes: number;
+  readonly state: string;
+  readonly classes: readonly string[];
 }
 
 const uri = z.string().max(2_048);
@@ -187,15 +191,18 @@ function viewOf(gateway: Gateway, listing: Listing): ImageView {
     manifestPath: `/${manifestPath(release.classId, componentOf(release)).join("/")}`,
     imagePath: `/${imagePath(fromHex(digest)!).join("/")}`,
     aliasPath: alias === undefined ? null : `/${alias}`,
-    images: distinctImages(release).map((image) => ({
-      path: `/${imagePath(image.digest).join("/")}`,
-      digest: toHex(image.digest),
-      bytes: image.size,
-      state: gateway.imageState(toHex(image.digest)).state,
-      classes: image.classes,
-    })),
+    images: distinctImages(release).map((image) => fetchedView(gateway, image)),
+    patches: release.images.filter(({ isPatch }) => isPatch).map((image) => fetchedView(gateway, image)),
   };
 }
+
+const fetchedView = (gateway: Gateway, { digest, size, classes }: ReleaseImage): FetchedView => ({
+  path: `/${imagePath(digest).join("/")}`,
+  digest: toHex(digest),
+  bytes: size,
+  state: gateway.imageState(toHex(digest)).state,
+  classes,
+});
 
 function transferView(transfer: Transfer): object {
   const { device, digest, size, blocks, bytes, retransmissions, attempts, served, finished } = transfer;

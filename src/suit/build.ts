@@ -304,7 +304,10 @@ class Builder {
       const patched = patches.map(({ from, patch, uri }) =>
         seq(
           ...here,
-          ...[...this.#at(installed), ...override(...imageOf(from)), Condition.IMAGE_MATCH, policy],
+          ...this.#at(installed),
+          ...override(...imageOf(from)),
+          Condition.IMAGE_MATCH,
+          policy,
           ...this.#at(index),
           ...override([Parameter.URI, uri], [Parameter.FETCH_ARGUMENTS, encodePatchArguments(patch)]),
         ),

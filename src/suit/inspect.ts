@@ -150,10 +150,13 @@ function componentsOf(
 ): Inspection["components"] {
   const own = new Set(manifest.components.map(componentName));
   const { components: texts } = readText(manifest.text);
-  const shown = manifest.components.map((id, index) => ({
-    name: `${labelOf(id)}${manifest.dependencies.has(index) ? " (another manifest)" : roleOf(id, steps)}`,
-    ...(texts.get(componentName(id)) ?? UNTOLD),
-  }));
+  const shown = manifest.components.flatMap((id, index) => {
+    const isManifest = manifest.dependencies.has(index);
+    // What a device has before is asked about, and not replaced.
+    if (!isManifest && beforeWhich(id) !== undefined) return [];
+    const role = isManifest ? " (another manifest)" : isStaging(id, steps) ? " (only until it is copied)" : "";
+    return [{ name: labelOf(id) + role, ...(texts.get(componentName(id)) ?? UNTOLD) }];
+  });
   const others = new Map<string, ComponentId>();
   for (const id of componentsChangedBy([{ steps }])) if (!own.has(componentName(id))) others.set(componentName(id), id);
   const told = opened.flatMap((other) => [...readText(other.manifest.text).components]);
@@ -168,14 +171,11 @@ function componentsOf(
 
 const UNTOLD = { version: undefined, description: undefined } as const;
 
-/** Of a component that is none of the software's: it only holds what is copied into another, or stands for what is there. */
-function roleOf(id: ComponentId, steps: readonly Step[]): string {
-  const name = componentName(id);
-  const isCopied = steps.some(
-    (step) => step.kind === "copy" && step.encryption !== undefined && componentName(step.source) === name,
+/** A component that only holds what is copied into another. */
+function isStaging(id: ComponentId, steps: readonly Step[]): boolean {
+  return steps.some(
+    (step) => step.kind === "copy" && step.encryption !== undefined && componentName(step.source) === componentName(id),
   );
-  if (isCopied) return " (only until it is copied)";
-  return beforeWhich(id) === undefined ? "" : " (what a device has before)";
 }
 
 const unique = (values: readonly string[]): string[] => [...new Set(values)];

@@ -1,3 +1,4 @@
+import { randomBytes } from "node:crypto";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
@@ -175,4 +176,55 @@ describe("a hand-over", () => {
 it("a command that is none is told, whatever stands behind it", async () => {
   expect(await messageOf("keys", "--help")).toMatch(/unknown command 'keys'[^]*key/);
   expect((await cli("key", "--help")).code).toBe(0);
+});
+
+describe("an update that comes as a patch", () => {
+  const old = Buffer.from("app".repeat(299));
+  beforeAll(() => {
+    writeFileSync(at("in/old.bin"), old);
+    writeFileSync(at("in/far.bin"), Buffer.alloc(64, 1));
+    writeFileSync(at("in/noise.bin"), randomBytes(2_000));
+  });
+  const delta = (image: string, from: string, more = ""): string =>
+    `sequence: 7\ncomponents: [{ id: app, image: ${image}, delta: { from: [${from}] }${more} }]\n`;
+
+  it("has the patch written, named as something to publish, and told to whom it concerns", async () => {
+    const { images, warnings } = await json(...(await sign("delta", delta("app.bin", "old.bin"), "author")));
+    expect(warnings).toEqual([]);
+    expect(images).toMatchObject([
+      { bytes: 900 },
+      { file: expect.stringMatching(/app\.bin\.from-[0-9a-f]{8}\.patch$/) },
+    ]);
+    const text = (await cli("inspect", at("in/delta.suit"), "--trust", at("author.pub.pem"), ...VENDOR)).stdout;
+    expect(text).toMatch(
+      /1 of 2: when the device has app with SHA-256 [0-9a-f]{64}\)\n {2}1\. fetch \d+ bytes .*a patch/,
+    );
+    expect(text).toContain("(2 of 2: otherwise)");
+  });
+
+  it("is without one that is not worth its while", async () => {
+    const signed = await json(...(await sign("noise", delta("noise.bin", "far.bin"), "author")));
+    expect(signed).toMatchObject({
+      images: [{ bytes: 2_000 }],
+      warnings: [expect.stringContaining("no patch from far.bin")],
+    });
+  });
+
+  it.each([
+    ["from itself", delta("app.bin", "app.bin"), "app.bin is the image app.bin already"],
+    ["from one twice", delta("app.bin", "old.bin, old.bin"), "names one image twice"],
+    ["integrated", delta("app.bin", "old.bin", ", integrated: true"), "delta goes with images that are fetched"],
+    ["from what is not there", delta("app.bin", "nowhere.bin"), "nowhere.bin"],
+  ])("is refused %s", async (_what, text, why) => {
+    expect(await messageOf(...(await sign("wrong", text, "author")))).toContain(why);
+  });
+
+  it("is refused for RIOT", async () => {
+    const text = delta("app.bin", "old.bin").replace(
+      "image: app.bin",
+      "image: app.bin, uri: 'coap://[2001:db8::1]/fw'",
+    );
+    const args = await sign("riot-delta", text, "riot");
+    expect(await messageOf(...args, "--dialect", "riot-09")).toContain("RIOT applies no patches");
+  });
 });

@@ -106,7 +106,8 @@ describe("a mote that can make its image by a patch", () => {
       } catch (error) {
         expect((error as Error).message).toBe("power cut");
       }
-      [flash.erase, flash.program] = [erase, program];
+      flash.erase = erase;
+      flash.program = program;
       if (!last) boot();
       story.settle(20 * MINUTE_US);
       expect([cuts, mote.outcome(2), mote.runs(wanted)]).toEqual([cuts, "updated", true]);

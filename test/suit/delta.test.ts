@@ -131,7 +131,7 @@ describe("an update that comes as a patch too", () => {
       ],
     });
     expect(ways.at(-1)!.steps[0]).toContain("from /whole into app");
-    expect(components.map(({ name }) => name)).toEqual(["app", "app/installed (what a device has before)"]);
+    expect(components.map(({ name }) => name)).toEqual(["app"]);
     expect(stopsWhen).toEqual([
       "vendor or class is another one",
       "what was fetched has another digest, or another size",

@@ -162,7 +162,7 @@ function waysText(title: string, ways: readonly WayText[]): string[] {
   const lines: string[] = [];
   for (const [i, group] of groups.entries()) {
     const { steps, fails } = group[0]!;
-    const who = groups.length === 1 ? "" : ` (${i + 1} of ${groups.length}: when ${whenText(group, ways)})`;
+    const who = groups.length === 1 ? "" : ` (${i + 1} of ${groups.length}: ${whenText(group, ways)})`;
     lines.push("", title + who, ...steps.map((step, n) => `  ${n + 1}. ${step}`));
     if (fails !== undefined) lines.push(`  and there it fails: ${fails}`);
   }
@@ -178,7 +178,9 @@ function whenText(group: readonly WayText[], all: readonly WayText[]): string {
     (way) => group.includes(way) || !shared.every((condition) => way.when.includes(condition)),
   );
   const alternatives = isOnlyTheirs ? [shared] : group.map(telling);
-  return alternatives.map((conditions) => conditions.join(", and ")).join("; or when ");
+  // The last branch of a try-each asks for nothing more.
+  if (alternatives.every((conditions) => conditions.length === 0)) return "otherwise";
+  return `when ${alternatives.map((conditions) => conditions.join(", and ")).join("; or when ")}`;
 }
 
 const keyText = ({ algorithm, fingerprint }: Inspection["signers"][number]): string =>
