@@ -29,7 +29,41 @@ const IMAGE = utf8("image");
 const child = envelopeOf({ components: [["c"]], sections: { 20: [19, map([[18, utf8("x")]]), 18, 15] } });
 const childDigest = encodeCbor([-16, openEnvelope(nodeCrypto, child, trust).digest]);
 const two = [["a"], ["b"]];
+const patchArguments = encodeCbor(["bfd1", nodeCrypto.sha256(IMAGE), 5]);
 const sketches: Uint8Array[] = [
+  envelopeOf({
+    components: [["a"], ["a", "installed"]],
+    shared: [12, 0, ...identity([3, suitDigest(IMAGE)], [14, 5])],
+    sections: {
+      20: [
+        12,
+        0,
+        15,
+        [
+          seq(
+            12,
+            1,
+            20,
+            map([[3, suitDigest(IMAGE)]]),
+            3,
+            15,
+            12,
+            0,
+            20,
+            map([
+              [21, "/p"],
+              [25, patchArguments],
+            ]),
+          ),
+          seq(12, 0, 20, map([[21, "/i"]])),
+        ],
+        21,
+        15,
+        3,
+        15,
+      ],
+    },
+  }),
   envelopeOf({
     shared: identity([3, suitDigest(IMAGE)], [14, 5]),
     sections: { 20: [20, map([[21, "/i"]]), 21, 15, 3, 15], 7: [3, 15], 9: [23, 15] },

@@ -61,6 +61,22 @@ const UPDATES: Readonly<Record<string, () => UpdateDescription>> = {
       { ...app, id: [utf8("x")] },
     ],
   }),
+  "patches beside the slots that they lead to": () => ({
+    ...one,
+    components: [
+      {
+        ...slots,
+        payloads: slots.payloads.map((payload, i) => ({
+          ...payload,
+          patches: [a, b].map((old, j) => ({
+            from: imageOf(old),
+            patch: imageOf(utf8(`${i}${j}`)),
+            uri: `/p${i}${j}`,
+          })),
+        })),
+      },
+    ],
+  }),
   "an image in the envelope": () => ({
     ...one,
     components: [{ ...app, payloads: [{ image: imageOf(a), uri: "#a", integrated: a }] }],
