@@ -201,7 +201,7 @@ export class Gateway {
   handleDatagram(nowUs: number, bytes: Uint8Array, peer: PeerAddress, toGroup = false): boolean {
     const flushUs = this.#transfers.nextFlushUs;
     if (this.#endpoint.handleDatagram(nowUs, bytes, peer, toGroup) && !this.#served.takeTold())
-      return flushUs !== undefined;
+      return flushUs !== undefined && flushUs === this.#transfers.nextFlushUs;
     this.#settle(nowUs);
     return false;
   }

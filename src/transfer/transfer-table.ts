@@ -18,6 +18,8 @@ export class TransferTable {
   /** Changed since they were written; in `#writing`, those of them whose turn has come. */
   #dirty = new Set<Transfer>();
   #writing = new Set<Transfer>();
+  /** Those of them that have ended, so that nobody will ask again: a restart must not leave them almost done for ever. */
+  readonly #ended = new Set<Transfer>();
   #atOnce: number = TRANSFER_LIMITS.flushAtOnce;
   readonly #forgotten: Transfer[] = [];
   #size = 0;
@@ -84,6 +86,7 @@ export class TransferTable {
 
   #note(nowUs: number, transfer: Transfer, offset: number, length: number): void {
     transfer.record(nowUs, offset, length);
+    if (offset + length >= transfer.size && !transfer.endWritten && transfer.finished) this.#ended.add(transfer);
     if (transfer.changed) return;
     transfer.changed = true;
     if (this.#dirty.size === 0) this.#dirtySinceUs = nowUs;
@@ -93,13 +96,16 @@ export class TransferTable {
 
   /** When changed checkpoints are to be written. */
   get nextFlushUs(): number | undefined {
-    return this.#dueUs;
+    return this.#ended.size > 0 ? 0 : this.#dueUs;
   }
 
   /** The next writes that bring the store up to date: some, the longest changed first, or all that there are. */
   takeWrites(nowUs: number, all = false): StoreOp[] {
     const gone = this.#forgotten.splice(0).filter(({ device, digest }) => this.of(device, digest) === undefined);
     const ops: StoreOp[] = gone.map((transfer) => ({ kind: "delete", key: keyOf(transfer) }));
+    for (const transfer of this.#ended) ops.push(this.#write(transfer));
+    this.#ended.clear();
+    if (!all && this.#dueUs !== undefined && nowUs < this.#dueUs) return ops;
     const { flushAtOnce, flushBreathUs, flushGoes, flushUs } = TRANSFER_LIMITS;
     if (this.#writing.size === 0) {
       [this.#writing, this.#dirty] = [this.#dirty, this.#writing];
@@ -109,13 +115,19 @@ export class TransferTable {
     let left = all ? Infinity : this.#atOnce;
     for (const transfer of this.#writing) {
       if (left-- === 0) break;
-      ops.push({ kind: "put", key: keyOf(transfer), value: encodeTransfer(transfer) });
-      this.#writing.delete(transfer);
-      transfer.changed = false;
+      ops.push(this.#write(transfer));
     }
     if (this.#writing.size > 0) this.#dueUs = nowUs + flushBreathUs;
     else this.#dueUs = this.#dirty.size > 0 ? Math.max(nowUs, this.#dirtySinceUs + flushUs) : undefined;
     return ops;
+  }
+
+  #write(transfer: Transfer): StoreOp {
+    this.#writing.delete(transfer);
+    this.#dirty.delete(transfer);
+    transfer.changed = false;
+    transfer.endWritten = transfer.finished;
+    return { kind: "put", key: keyOf(transfer), value: encodeTransfer(transfer) };
   }
 
   /** True while a device that still asks, or asked not too long ago, has not got all of the image. */
@@ -163,6 +175,7 @@ export class TransferTable {
     if (devices.size === 0) this.#byImage.delete(victim.digest);
     this.#dirty.delete(victim);
     this.#writing.delete(victim);
+    this.#ended.delete(victim);
     this.#forgotten.push(victim);
     this.#size--;
   }

@@ -19,8 +19,12 @@ export class Transfer {
   lastServedUs: number | undefined;
   /** It changed since its record was written. */
   changed = false;
+  /** Its record says that it has ended. */
+  endWritten = false;
   /** The address in `device`, once the device has asked in this run. */
   address: string | undefined;
+  /** Taken from the store, and nothing was asked for since: the last blocks before the restart may not have been noted. */
+  #goesOn: boolean;
   #served: IntervalSet;
   /**
    * A run of blocks one behind the other that is not in `#served` yet, behind all that is: mostly a
@@ -34,6 +38,7 @@ export class Transfer {
     this.digest = digest;
     this.size = size;
     this.#served = new IntervalSet(TRANSFER_LIMITS.maxIntervals, bounds);
+    this.#goesOn = bounds.length > 0;
   }
 
   /** What was served, as ranges of bytes. */
@@ -54,8 +59,15 @@ export class Transfer {
     this.lastServedUs = nowUs;
     this.blocks++;
     this.bytes += length;
+    if (this.#goesOn) this.#close(offset);
     if (offset === this.#runEnd) this.#runEnd += length;
     else this.#recordElsewhere(offset, length, paused);
+  }
+
+  /** Who goes on further than was noted has what is between. */
+  #close(offset: number): void {
+    this.#goesOn = false;
+    this.#served.add(this.#served.bounds.at(-1)!, offset);
   }
 
   #recordElsewhere(offset: number, length: number, paused: boolean): void {

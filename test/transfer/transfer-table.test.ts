@@ -1,0 +1,59 @@
+import { describe, expect, it } from "vitest";
+import type { StoreOp } from "../../src/ports/store.ts";
+import { TransferTable } from "../../src/transfer/transfer-table.ts";
+
+const image = { digest: "ab".repeat(32), size: 1_024 };
+const peer = (n: number) => ({ address: `fd00::${n}`, port: 5_683 });
+const SECOND_US = 1_000_000;
+
+/** Serves blocks of 64 bytes, from one up to another. */
+function serve(table: TransferTable, nowUs: number, n: number, from: number, to: number): void {
+  for (let num = from; num < to; num++) table.record(nowUs, peer(n), image, num * 64, 64);
+}
+
+/** The table as it is after a kill: of what was written. */
+function restarted(ops: readonly StoreOp[]): TransferTable {
+  const table = new TransferTable();
+  for (const op of ops) if (op.kind === "put") expect(table.recover(op.key, op.value)).toBe(true);
+  return table;
+}
+
+const only = (table: TransferTable) => [...table.all()][0]!;
+
+describe("a transfer over a kill of the gateway", () => {
+  it("that goes on further than the last checkpoint says has what is between", () => {
+    const table = new TransferTable();
+    serve(table, 0, 1, 0, 8);
+    const written = table.takeWrites(SECOND_US);
+    serve(table, SECOND_US, 1, 8, 11); // and these are not
+    const again = restarted(written);
+    serve(again, 2 * SECOND_US, 1, 11, 16);
+    expect(only(again)).toMatchObject({ finished: true, retransmissions: 0 });
+  });
+
+  it("has only what it was served where it goes back, or leaves something out later", () => {
+    const table = new TransferTable();
+    serve(table, 0, 1, 0, 8);
+    const again = restarted(table.takeWrites(SECOND_US));
+    serve(again, 2 * SECOND_US, 1, 6, 9);
+    serve(again, 2 * SECOND_US, 1, 12, 16);
+    expect(only(again)).toMatchObject({ finished: false, retransmissions: 2 });
+    expect(only(again).served.firstGap(0)).toBe(9 * 64);
+  });
+
+  it("is written at once when it ends, before all others, which keep their time", () => {
+    const table = new TransferTable();
+    for (let n = 2; n < 300; n++) serve(table, 0, n, 0, 2);
+    serve(table, 0, 1, 0, 15);
+    expect(table.nextFlushUs).toBeGreaterThan(100_000);
+    serve(table, 100_000, 1, 15, 16);
+    expect(table.nextFlushUs).toBeLessThanOrEqual(100_000);
+    const written = table.takeWrites(100_000);
+    expect(written).toHaveLength(1);
+    expect(only(restarted(written)).finished).toBe(true);
+    expect(table.nextFlushUs).toBeGreaterThan(100_000);
+    serve(table, 200_000, 1, 15, 16); // asked for again: no news
+    expect(table.takeWrites(SECOND_US, true)).toHaveLength(299);
+    expect(table.nextFlushUs).toBeUndefined();
+  });
+});
