@@ -1,8 +1,10 @@
+import { spawn } from "node:child_process";
 import { createSocket } from "node:dgram";
+import { once } from "node:events";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { cli, lastJson, temporaryFolder } from "../support/process.ts";
+import { BIN, cli, lastJson, temporaryFolder } from "../support/process.ts";
 
 const folder = temporaryFolder();
 const scenario = join(folder, "small.yaml");
@@ -55,6 +57,22 @@ describe("simulate and limit", () => {
     const [a, b] = [lastJson(one.stdout), lastJson(two.stdout)] as { cases: { swept: object }[] }[];
     expect(b).toEqual(a);
     expect(a!.cases.map(({ swept }) => swept)).toEqual([{ "link.per": 0 }, { "link.per": 0.2 }]);
+  });
+
+  it("keeps the seeds that are finished when it is stopped", async () => {
+    const child = spawn(process.execPath, [BIN, "simulate", scenario, "--seed", "1..1000", "--json"]);
+    let [stdout, stderr] = ["", ""];
+    child.stdout.on("data", (text) => (stdout += text));
+    child.stderr.on("data", (text) => (stderr += text));
+    setTimeout(() => child.kill("SIGINT"), 4_000);
+    const [code] = (await once(child, "close")) as [number];
+    // The last line is the error.
+    const { seeds, cases } = JSON.parse(stdout.split("\n")[0]!) as {
+      seeds: { count: number };
+      cases: { updated: { mean: number } }[];
+    };
+    expect([code, cases.length, seeds.count > 0 && seeds.count < 1_000]).toEqual([1, 2, true]);
+    expect(stderr).toContain(`stopped: the figures are of ${seeds.count} of 1000 seeds (1, 2`);
   });
 
   it("writes summary, table, page and capture, and compares with an earlier summary", async () => {

@@ -59,10 +59,11 @@ Example:
         const image = await withProgress(options.state, options.json !== true, body);
         if (options.json === true) console.log(JSON.stringify(image));
         else {
-          const { sequenceNumber, version, images, aliasPath, manifestPath } = image;
+          const { sequenceNumber, version, images, patches, aliasPath, manifestPath } = image;
           console.log(`published: sequence ${sequenceNumber}${version === null ? "" : `, version ${version}`}`);
           for (const { path, bytes } of images)
             console.log(`  image    ${path}${aliasPath === null ? "" : `  and ${aliasPath}`}, ${bytes} bytes`);
+          for (const { path, bytes } of patches) console.log(`  patch    ${path}, ${bytes} bytes`);
           console.log(`  manifest ${manifestPath}`);
         }
       },

@@ -58,7 +58,7 @@ A scenario is a YAML file, or the name of one that comes with blockferry: s1-des
 s4-grid-100, s5-iotlab-50, s6-thread-home, s7-meter-500, s8-bad-day, lwm2m-sleepy, restart.
 With --live any client that sends its datagrams to 127.0.0.1:25000 is mote 1 of the mesh, 25001 mote 2, and so on;
 the gateway sees each of them at a port of its own.
-Any key can be a list, and is then swept. The energy is set beside the physical limit (see \`blockferry
+Any key can be a list, and is then swept. Ctrl-C ends a run of several seeds with those that are finished. The energy is set beside the physical limit (see \`blockferry
 limit\`). The trace hash names the course of the run: two runs of one seed have the same.
 
 Example:
@@ -69,14 +69,16 @@ Example:
   blockferry simulate s1-desk --set link.per=[0,0.2] --set blockBytes=[64,256] --compare out/summary.json`;
 
 async function simulate(file: string, options: SimulateOptions): Promise<void> {
-  const seeds = seedsOf(options);
+  const asked = seedsOf(options);
   const simulation = loadSimulation(file, options);
-  if (options.live === true) return runLive(simulation, seeds[0]!, options);
+  if (options.live === true) return runLive(simulation, asked[0]!, options);
   const earlier = options.compare === undefined ? undefined : readSummary(options.compare);
   const quirks = readQuirks(undefined);
   const capture = options.pcap === true ? `${simulation.scenario.name}.pcap` : options.pcap;
   checkOutputs(options.out, capture);
-  const results = await runJobs(simulation, quirks, seeds, options.jobs, new Progress(options.json !== true));
+  const progress = new Progress(options.json !== true);
+  const { seeds, results } = await runJobs(simulation, quirks, asked, options.jobs, progress);
+  if (seeds.length === 0) throw new UserError(ExitCode.FAILED, "interrupted", "stopped before a seed was finished");
   const reports = reportsOf(simulation, seeds, results);
   const summary = summaryOf(simulation.scenario.description, reports);
   const comparisons = earlier === undefined ? undefined : compare(summary, earlier);
@@ -96,6 +98,12 @@ async function simulate(file: string, options: SimulateOptions): Promise<void> {
     if (options.out !== undefined) console.log(`\nsummary.json, nodes.csv and report.html are in ${options.out}`);
   }
   failOnViolations(file, reports);
+  if (seeds.length < asked.length)
+    throw new UserError(
+      ExitCode.FAILED,
+      "interrupted",
+      `stopped: the figures are of ${seeds.length} of ${asked.length} seeds (${seeds.join(", ")})`,
+    );
 }
 
 async function runLive(simulation: Simulation, seed: number, options: SimulateOptions): Promise<void> {
@@ -144,7 +152,7 @@ function seedsOf({ seed, seeds }: SimulateOptions): number[] {
 function reportsOf(
   { scenario, profiles, batteries }: Simulation,
   seeds: readonly number[],
-  results: Results,
+  results: Results["results"],
 ): ScenarioReport[] {
   return results.map((cases, i) => {
     const reports = cases.map(({ report }) => report);

@@ -21,7 +21,7 @@ export function checkOutputs(folder: string | undefined, capture: string | undef
 export function writeOutputs(
   folder: string,
   summary: Summary,
-  results: Results,
+  results: Results["results"],
   comparisons: readonly Comparison[] | undefined,
 ): void {
   onDisk(folder, () => {

@@ -5,10 +5,16 @@ import { runJob, type Job } from "./job.ts";
 import type { Simulation } from "./load.ts";
 import { onThreads } from "./threads.ts";
 
-/** Results by seed, then by case. */
-export type Results = readonly (readonly CaseResult[])[];
+/** Results by seed, then by case; of the seeds that were run to their end, the first ones of those asked for or others. */
+export interface Results {
+  readonly seeds: readonly number[];
+  readonly results: readonly (readonly CaseResult[])[];
+}
 
-/** Runs every case with every seed, on `threads` threads; the results do not depend on how many there are. */
+/**
+ * Runs every case with every seed, on `threads` threads; the results do not depend on how many there are. With the first
+ * Ctrl-C what is finished is what there is.
+ */
 export async function runJobs(
   simulation: Simulation,
   quirks: readonly Quirks[],
@@ -20,21 +26,28 @@ export async function runJobs(
   const jobs = seeds.flatMap((seed) => cases.map((_, index): Job => ({ index, seed })));
   const motes = cases.reduce((sum, { run }) => sum + run.motes, 0);
   progress.start(name, motes * seeds.length, "motes");
-  const results: CaseResult[] = [];
-  const finish = (i: number, result: CaseResult): void => {
-    results[i] = result;
-    progress.update(results.reduce((sum, one) => sum + (one?.report.motes ?? 0), 0));
+  const done: number[] = [];
+  const onProgress = (i: number, finished: number): void => {
+    done[i] = finished;
+    progress.update(done.reduce((sum, one) => sum + (one ?? 0), 0));
   };
-  if (threads === 1 || jobs.length === 1) {
-    let before = 0;
-    for (const [i, job] of jobs.entries()) {
-      finish(i, runJob(simulation, quirks, job, { onProgress: (finished) => progress.update(before + finished) }));
-      before += cases[job.index]!.run.motes;
-    }
-  } else {
+  const finish = (i: number, { report }: CaseResult): void => onProgress(i, report.motes);
+  let results: CaseResult[];
+  if (jobs.length === 1)
+    results = [runJob(simulation, quirks, jobs[0]!, { onProgress: (finished) => onProgress(0, finished) })];
+  else {
     const worker = { url: new URL("./worker.js", import.meta.url), data: { simulation, quirks } };
-    await onThreads(worker, jobs, threads, finish);
+    const stop = new AbortController();
+    const onSignal = (): void => stop.abort();
+    process.once("SIGINT", onSignal);
+    results = await onThreads(worker, jobs, threads, { finish, onProgress, signal: stop.signal });
+    process.off("SIGINT", onSignal);
   }
   progress.stop();
-  return seeds.map((_, i) => results.slice(i * cases.length, (i + 1) * cases.length));
+  const bySeed = seeds.map((seed, i) => ({
+    seed,
+    cases: cases.flatMap((_case, j) => results[i * cases.length + j] ?? []),
+  }));
+  const whole = bySeed.filter((one) => one.cases.length === cases.length);
+  return { seeds: whole.map(({ seed }) => seed), results: whole.map((one) => one.cases) };
 }
