@@ -2,6 +2,8 @@ import { isSameKey, type Verifier } from "../codec/cose.ts";
 import type { Router } from "../coap/router.ts";
 import type { Crypto } from "../ports/crypto.ts";
 import type { StoreOp } from "../ports/store.ts";
+import { EnvelopeError } from "../suit/envelope.ts";
+import { withDependencies } from "../suit/integrate.ts";
 import { openRelease, type Release } from "../suit/release.ts";
 import type { Dialect } from "../suit/dialect.ts";
 import { firstWrongSector, openSectorTable } from "../suit/sector-table.ts";
@@ -20,6 +22,8 @@ import { clashes, overlap, unservedBy } from "./served-paths.ts";
 /** What an operator gives: an envelope, and where its image can be fetched by the gateway. */
 export interface PublishRequest {
   readonly envelope: Uint8Array;
+  /** Envelopes that it has devices fetch, and that are to be in it. */
+  readonly dependencies?: readonly Uint8Array[] | undefined;
   /** URI of the first image; without it the one in the manifest is used, when it is absolute. */
   readonly source?: string | undefined;
   /** URIs of images by their SHA-256 in hex, where there are several. */
@@ -73,7 +77,9 @@ export class Publications {
   open(nowUs: number, operation: number, request: PublishRequest): Publication | PublishOutcome {
     const anchors = this.#trusted();
     const { dialect } = request;
-    let opened = openRelease(this.#crypto, request.envelope, { anchors, dialect });
+    const envelope = this.#whole(request, anchors);
+    if (typeof envelope === "string") return { kind: "refused", operation, reason: "bad-dependency", detail: envelope };
+    let opened = openRelease(this.#crypto, envelope, { anchors, dialect });
     const refuse = (reason: string, detail: string): PublishOutcome => {
       if (opened.ok) this.noteRefusal(nowUs, opened.release, reason);
       return { kind: "refused", operation, reason, detail };
@@ -81,10 +87,10 @@ export class Publications {
     // Who may sign what is not known any more.
     if (this.#desk.tampered !== undefined) return refuse("audit-log-tampered", this.#desk.tampered);
     if (!opened.ok) return refuse(opened.reason, opened.detail);
-    const admitted = this.#desk.admit(nowUs, request.envelope, opened.release.classes, opened.release.dialect);
+    const admitted = this.#desk.admit(nowUs, envelope, opened.release.classes, opened.release.dialect);
     // A class that nobody defined has the anchors of the configuration, and no others.
     if (admitted === "not-governed")
-      opened = openRelease(this.#crypto, request.envelope, { anchors: this.#valid(this.#anchors), dialect });
+      opened = openRelease(this.#crypto, envelope, { anchors: this.#valid(this.#anchors), dialect });
     else if (admitted !== undefined) return refuse(admitted.reason, admitted.detail);
     if (!opened.ok) return refuse(opened.reason, opened.detail);
     const { release } = opened;
@@ -302,6 +308,17 @@ export class Publications {
     if (wrong === undefined) return undefined;
     const detail = `its table has another digest for sector ${wrong} of the image`;
     return { reason: "sector-table-mismatch", detail };
+  }
+
+  /** With the dependencies that came beside it; why one of them is none. */
+  #whole({ envelope, dependencies = [], dialect }: PublishRequest, anchors: readonly Verifier[]): Uint8Array | string {
+    if (dependencies.length === 0 || dialect === "riot-09") return envelope;
+    try {
+      return withDependencies(this.#crypto, envelope, dependencies, { anchors, dialect });
+    } catch (error) {
+      if (error instanceof EnvelopeError) return error.message;
+      throw error;
+    }
   }
 
   end(publication: Publication): void {

@@ -3,8 +3,8 @@ import { z } from "zod";
 import { componentOf, imagePath, manifestPath, releasePath, type Listing } from "../gateway/catalogue.ts";
 import type { Gateway } from "../gateway/gateway.ts";
 import type { PublishOutcome, PublishRequest } from "../gateway/publications.ts";
-import { SUIT_LIMITS } from "../suit/envelope.ts";
-import { distinctImages, type ReleaseImage } from "../suit/release.ts";
+import { decodeEnvelope, digestOf, SUIT_LIMITS } from "../suit/envelope.ts";
+import { distinctImages, type Release, type ReleaseImage } from "../suit/release.ts";
 import { bytesEqual, fromHex, toHex } from "../util/bytes.ts";
 import type { Transfer } from "../transfer/transfer.ts";
 import { ListQuery, sendList } from "./page.ts";
@@ -48,9 +48,12 @@ interface FetchedView {
 }
 
 const uri = z.string().max(2_048);
+const envelope = z.base64().max(Math.ceil(SUIT_LIMITS.maxEnvelopeBytes / 3) * 4 + 8);
 const PublishBody = z.strictObject({
   /** The envelope, base64. */
-  envelope: z.base64().max(Math.ceil(SUIT_LIMITS.maxEnvelopeBytes / 3) * 4 + 8),
+  envelope,
+  /** Envelopes that it depends on and has devices fetch, base64: they are put into it. */
+  dependencies: z.array(envelope).max(8).optional(),
   /** Where the image comes from: http(s), coap, `upload:` and its name, or a file for who is on this machine. */
   source: uri.optional(),
   /** URIs of images by SHA-256 in hex, where the manifest has several. */
@@ -149,20 +152,21 @@ function addPublishing(app: FastifyInstance, control: ImagesControl): void {
         text.startsWith("upload:") ? uploads?.uriOf(text.slice(7)) : text;
       const missing = sources.find((one) => read(one) === undefined);
       if (missing !== undefined) return refuse(reply, 422, "no-such-upload", `${missing} is not there, or not whole`);
-      const envelope = new Uint8Array(Buffer.from(body.envelope, "base64"));
-      const tables = body.tables?.map((text) => new Uint8Array(Buffer.from(text, "base64")));
+      const bytesOf = (text: string): Uint8Array => new Uint8Array(Buffer.from(text, "base64"));
+      const signed = bytesOf(body.envelope);
       const found = Object.entries(body.sources ?? {}).map(([digest, text]) => [digest, read(text)!] as const);
       const outcome = await control.publish({
         ...body,
-        envelope,
-        tables,
+        envelope: signed,
+        dependencies: body.dependencies?.map(bytesOf),
+        tables: body.tables?.map(bytesOf),
         ...(body.source === undefined ? {} : { source: read(body.source)! }),
         ...(body.sources === undefined ? {} : { sources: Object.fromEntries(found) }),
       });
       if (outcome.kind === "published") return reply.code(201).send(viewOf(gateway, outcome.listing));
       const { reason, detail } = outcome;
       const isDone = request.isRepeated && (reason === "replayed" || reason === "older-sequence-number");
-      const done = isDone ? published(gateway, envelope) : undefined;
+      const done = isDone ? published(gateway, isPublished(signed, body.dependencies)) : undefined;
       if (done !== undefined) return reply.code(201).send(viewOf(gateway, done));
       const status = reason === "disk-full" || reason === "cache-full" ? 507 : 422;
       return refuse(reply, status, reason, detail);
@@ -171,8 +175,15 @@ function addPublishing(app: FastifyInstance, control: ImagesControl): void {
 }
 
 /** The release that is this very envelope, be it on offer or one that was replaced since. */
-const published = (gateway: Gateway, envelope: Uint8Array): Listing | undefined =>
-  [...gateway.listings(), ...gateway.replaced()].find(({ release }) => bytesEqual(release.envelope, envelope));
+const published = (gateway: Gateway, isIt: (release: Release) => boolean): Listing | undefined =>
+  [...gateway.listings(), ...gateway.replaced()].find(({ release }) => isIt(release));
+
+/** What was published is the envelope as it was given, or with what was to be put into it. */
+function isPublished(envelope: Uint8Array, dependencies: readonly unknown[] = []): (release: Release) => boolean {
+  if (dependencies.length === 0) return (release) => bytesEqual(release.envelope, envelope);
+  const digest = digestOf(decodeEnvelope(envelope));
+  return ({ manifestDigest }) => bytesEqual(manifestDigest, digest);
+}
 
 function viewOf(gateway: Gateway, listing: Listing): ImageView {
   const { release, digest, source, alias } = listing;

@@ -19,6 +19,10 @@ export function addPublish(program: Command): void {
       "where the gateway fetches the image: a local file, or a file:, http(s): or coap: URI; files for each of several",
     )
     .option(
+      "--dependency <envelope...>",
+      "manifests that it depends on and does not bring along: they are put into the envelope",
+    )
+    .option(
       "--sector-table <file...>",
       "signed tables of the images' sectors, from `blockferry sign --sector-table`",
       [],
@@ -42,6 +46,7 @@ Example:
         file: string,
         options: {
           image?: string[];
+          dependency?: string[];
           sectorTable: string[];
           alias?: string | false;
           dialect?: string;
@@ -50,10 +55,11 @@ Example:
         },
       ) => {
         const body = {
-          envelope: Buffer.from(readInput(file)).toString("base64"),
+          envelope: base64Of(file),
+          ...(options.dependency === undefined ? {} : { dependencies: options.dependency.map(base64Of) }),
           ...sourcesOf(options.image ?? []),
           ...(options.dialect === undefined ? {} : { dialect: options.dialect }),
-          tables: options.sectorTable.map((table) => Buffer.from(readInput(table)).toString("base64")),
+          tables: options.sectorTable.map(base64Of),
           ...(options.alias === undefined ? {} : { alias: options.alias === false ? null : options.alias }),
         };
         const image = await withProgress(options.state, options.json !== true, body);
@@ -69,6 +75,8 @@ Example:
       },
     );
 }
+
+const base64Of = (file: string): string => Buffer.from(readInput(file)).toString("base64");
 
 /** Publishes; meanwhile the gateway is asked twice a second how much it has fetched. */
 async function withProgress(state: string, show: boolean, body: object): Promise<ImageView> {
