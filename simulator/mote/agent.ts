@@ -19,7 +19,7 @@ import { boot, goesOnTo, type BootResult } from "./bootloader.ts";
 import { Confirmation } from "./confirmation.ts";
 import { EnvelopeFetch, type EnvelopeEvent } from "./envelope-fetch.ts";
 import { ImageDownload } from "./image-download.ts";
-import type { Journal } from "./journal.ts";
+import { Journal } from "./journal.ts";
 import { confirmSlot, giveUpTrial, writeSlotInfo, type SlotIndex } from "./layout.ts";
 import { patchBase, PatchedImage } from "./patched-image.ts";
 import { SectorBuffer } from "./sector-buffer.ts";
@@ -303,6 +303,7 @@ export class MoteAgent {
     const installed = (): Uint8Array => flash.read(layout.slotAddress[running], info.size);
     const patching: UpdateRunParts["patching"] = {
       base: (size, patchSize) => patchBase(layout.slotBytes, flash.geometry.sectorBytes, size, patchSize),
+      isBegun: ({ digest, size }) => Journal.open(flash, layout, slot, digest, size) !== undefined,
       begin: (patch, size) => new PatchedImage(flash, layout, patch, installed(), size),
     };
     const onEnd = (now: number, outcome: Outcome, run: UpdateRun): void => this.#onProcessed(now, open, outcome, run);

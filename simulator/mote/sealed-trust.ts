@@ -89,6 +89,8 @@ export function installs(crypto: Crypto, envelope: Uint8Array, trust: DeviceTrus
       return question.kind === "authorised" ? "yes" : "unsupported";
     },
     act: (action) => {
+      if ("component" in action && beforeWhich(action.component) !== undefined)
+        return { ok: false, detail: "what was there before cannot be written to" };
       if ("encryption" in action && action.encryption !== undefined)
         return { ok: false, detail: "this mote decrypts nothing" };
       if (action.kind === "fetch") return take(action.digest, action.size);

@@ -78,6 +78,8 @@ export interface UpdateRunParts {
 export interface Patching {
   /** Offset in the slot of a patch of that size; undefined where there is no room beside the image. */
   readonly base: (imageSize: number, patchSize: number) => number | undefined;
+  /** Whether the whole image is on its way already, such as before a reset: what is there of it is not thrown away. */
+  readonly isBegun: (image: Fetched) => boolean;
   /** Begins to make an image of what runs and a patch. Throws a PatchError. */
   readonly begin: (patch: SlotWriter, imageSize: number) => PatchedImage;
 }
@@ -201,6 +203,8 @@ export class UpdateRun {
   }
 
   #act(nowUs: number, action: Action): Done | typeof LATER {
+    if ("component" in action && beforeWhich(action.component) !== undefined)
+      return { ok: false, detail: "what was there before cannot be written to" };
     if (action.kind === "fetch") return this.#fetch(nowUs, action);
     if (action.kind === "store" && isTrustComponent(action.component)) return this.#storeTrust(action.content);
     if (action.kind === "store") return this.#store(nowUs, action);
@@ -231,9 +235,10 @@ export class UpdateRun {
   #fetchPatch(nowUs: number, uri: string, args: Uint8Array, image: Fetched): Done | typeof LATER {
     const patch = readPatchArguments(args);
     const { patching } = this.#parts;
+    this.isPatched = patching !== undefined;
     if (patch === undefined || patching === undefined)
       return { ok: false, detail: "fetch-arguments that are not known here" };
-    this.isPatched = true;
+    if (patching.isBegun(image)) return { ok: false, detail: "the image is on its way" };
     const base = patching.base(image.size, patch.size);
     if (base === undefined) return { ok: false, detail: "no-room-for-patch" };
     const fail = (now: number, detail: string): void => {

@@ -12,6 +12,8 @@ export interface DiffStep {
 
 /** A match has to be that much better than going on with the one before, so that few are worth a step. */
 const BETTER_BY = 8;
+/** One that is as long and no better is gone through at once: to look at each of its bytes again would take for ever. */
+const LONG = 64;
 
 /**
  * The steps that lead from one image to another, by the matching of Colin Percival's "Naive differences of executable
@@ -67,8 +69,8 @@ class Differ {
     for (let scan = at; scan < wanted.length; scan++) {
       const { offset, length } = longestMatch(old, this.#order, wanted, scan);
       for (; scored < scan + length; scored++) score += agrees(scored);
-      if (length === score && length > 0) {
-        // The one before says as much: it goes on.
+      if (length > 0 && (length >= LONG ? length <= score + BETTER_BY : length === score)) {
+        // The one before says as much, or nearly: it goes on.
         scan += length - 1;
         scored = scan + 1;
         score = 0;

@@ -1,5 +1,5 @@
 import type { WantedImage } from "../image/image-fetch.ts";
-import type { Release } from "../suit/release.ts";
+import { distinctImages, type Release } from "../suit/release.ts";
 import { bytesEqual, toBase64Url, toHex } from "../util/bytes.ts";
 import { Holders, type Change } from "./holders.ts";
 import { classesOf, type Listing } from "./listing.ts";
@@ -107,6 +107,13 @@ export class Catalogue {
       images.find(({ content }) => content !== undefined) ?? images.find(({ uri }) => uri !== undefined) ?? images[0];
     if (found !== undefined) this.#found.set(digest, found);
     return found;
+  }
+
+  /** Whether it is an image that runs, and no patch. */
+  runs(digest: string): boolean {
+    return this.having(digest).some(({ release }) =>
+      distinctImages(release).some((one) => toHex(one.digest) === digest),
+    );
   }
 
   /** Digests of all of them. */

@@ -1,6 +1,7 @@
 import type { Hardware } from "../lifecycle/classes.ts";
 import type { Refusal } from "../lifecycle/admission.ts";
 import type { Crypto } from "../ports/crypto.ts";
+import { beforeWhich, isInstalledName } from "../suit/delta.ts";
 import { ModelDevice } from "../suit/model-device.ts";
 import { openEnvelope } from "../suit/open.ts";
 import { openingOnce, planProcedure } from "../suit/plan.ts";
@@ -30,6 +31,8 @@ export function dryRun(release: Release, parts: DryRunParts): Refusal | undefine
   const dependency = openingOnce(crypto, (envelope) => openEnvelope(crypto, envelope, trust));
   // RIOT tells slots apart by where they lie in flash, which is in the manifest only.
   const slots = release.dialect === "riot-09" ? slotsIn(crypto, open) : undefined;
+  const isPatching = release.images.some(({ isPatch }) => isPatch);
+  const patched = isPatching ? patchedBy(crypto, open, dependency) : [];
   for (const classId of release.classIds) {
     const hardware = hardwareOf(toHex(classId)) ?? UNKNOWN;
     if (slots !== undefined && slots.length > hardware.slots)
@@ -38,7 +41,7 @@ export function dryRun(release: Release, parts: DryRunParts): Refusal | undefine
         detail: `it is for ${slots.length} slots, and devices of class ${toHex(classId)} have ${hardware.slots}`,
       };
     for (const slot of slots ?? Array.from({ length: hardware.slots }, (_, i) => i)) {
-      const refusal = onDevice(release, { open, dependency }, { classId, hardware, slot }, parts);
+      const refusal = onDevice(release, { open, dependency, patched }, { classId, hardware, slot }, parts);
       if (refusal !== undefined) return refusal;
     }
   }
@@ -53,21 +56,38 @@ function slotsIn(crypto: Crypto, open: OpenEnvelope): number[] {
 }
 
 /**
- * A device is tried that has nothing installed, and where that does not get through, one that has what is asked for; both
- * where some devices get a patch.
+ * A device is tried that has nothing installed, and where that does not get through, one that has what is asked for; and
+ * one that has it for each image that a patch is for. Those without have to get through by themselves.
  */
 function onDevice(release: Release, opened: Opened, tried: Tried, parts: DryRunParts): Refusal | undefined {
-  const empty = onOne(release, opened, tried, parts);
   // What it brings itself is not there before.
-  const mayBeInstalled = (digest: Uint8Array): boolean =>
-    !release.images.some((image) => bytesEqual(image.digest, digest));
-  const withImage = (): Refusal | undefined => onOne(release, opened, { ...tried, mayBeInstalled }, parts);
-  if (empty === undefined) return release.images.some(({ isPatch }) => isPatch) ? withImage() : undefined;
-  return withImage();
+  const isOther = (digest: Uint8Array): boolean => !release.images.some((image) => bytesEqual(image.digest, digest));
+  const having = (old?: Uint8Array): Refusal | undefined => {
+    const mayBeInstalled = (digest: Uint8Array, component: string): boolean =>
+      isInstalledName(component) ? old !== undefined && bytesEqual(digest, old) : isOther(digest);
+    return onOne(release, opened, { ...tried, mayBeInstalled }, parts);
+  };
+  const refusal = onOne(release, opened, tried, parts) && having();
+  if (refusal !== undefined) return refusal;
+  for (const old of opened.patched) {
+    const ofPatched = having(old);
+    if (ofPatched !== undefined) return ofPatched;
+  }
+  return undefined;
+}
+
+/** Digests of the images for which there are patches. */
+function patchedBy(crypto: Crypto, open: OpenEnvelope, dependency: Opened["dependency"]): Uint8Array[] {
+  const ways = planProcedure(crypto, open, "update", { open: dependency });
+  const asked = new Map<string, Uint8Array>();
+  for (const step of ways.flatMap(({ steps }) => steps))
+    if (step.kind === "digest" && beforeWhich(step.component) !== undefined) asked.set(toHex(step.digest), step.digest);
+  return [...asked.values()];
 }
 
 interface Opened {
   readonly open: OpenEnvelope;
+  readonly patched: readonly Uint8Array[];
   readonly dependency: (envelope: Uint8Array) => OpenManifest;
 }
 
@@ -75,7 +95,7 @@ interface Tried {
   readonly classId: Uint8Array;
   readonly hardware: Hardware;
   readonly slot: number;
-  readonly mayBeInstalled?: (digest: Uint8Array) => boolean;
+  readonly mayBeInstalled?: (digest: Uint8Array, component: string) => boolean;
 }
 
 function onOne(

@@ -183,7 +183,7 @@ export class Gateway {
       router: this.#router,
       store: (ops) => this.#store(ops, "durable"),
       storeLazily: (ops) => this.#store(ops, "lazy"),
-      hasImage: (digest) => this.#catalogue.image(digest) !== undefined,
+      hasImage: (digest) => this.#catalogue.runs(digest),
       withheld: (digest, classId) => this.#offers.withheld(digest, classId),
       isCurrent: (classId, digest) => this.#catalogue.isOffered(digest, classId),
       comesWith: (classId, digest, other) => this.#catalogue.comesWith(digest, other, classId),

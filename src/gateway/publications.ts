@@ -94,6 +94,8 @@ export class Publications {
     else if (admitted !== undefined) return refuse(admitted.reason, admitted.detail);
     if (!opened.ok) return refuse(opened.reason, opened.detail);
     const { release } = opened;
+    if (admitted === "not-governed" && release.images.some(({ isPatch }) => isPatch))
+      return refuse("no-delta", "patches go to classes that are defined, with the feature delta");
     const older = this.#olderThanFloor(release);
     if (older !== undefined) return refuse(older.reason, older.detail);
     if (this.#underWay.has(release.key)) {

@@ -2,7 +2,7 @@ import { Directive, nameOf } from "../suit/keys.ts";
 import { toHex } from "../util/bytes.ts";
 import { isoTime } from "../util/iso-time.ts";
 import { componentName } from "../suit/manifest.ts";
-import { payloadsOf } from "../suit/payloads.ts";
+import { bytesBehind } from "../suit/payloads.ts";
 import { useBeforeOf } from "../suit/release.ts";
 import { mayDo } from "../suit/rights.ts";
 import { isTrustComponent, TRUST_IN_RELEASE } from "../suit/trust.ts";
@@ -129,7 +129,8 @@ const FEATURES: Readonly<Record<string, Feature>> = {
 function featuresOf({ ways, others, encrypted }: Candidate): Feature[] {
   const kinds = new Set([...ways, ...others].flatMap(({ steps }) => steps.map(({ kind }) => kind)));
   const asked = [...kinds].flatMap((kind) => FEATURES[kind] ?? []);
-  const patched = payloadsOf([...ways, ...others]).some(({ isPatch }) => isPatch);
+  const steps = [...ways, ...others].flatMap((way) => way.steps);
+  const patched = steps.some((step) => step.kind === "fetch" && bytesBehind(step).isPatch);
   return [...asked, ...(encrypted ? (["decryption"] as const) : []), ...(patched ? (["delta"] as const) : [])];
 }
 

@@ -1,5 +1,5 @@
 import { encodeCbor, isArray, isBytes, isUint, type CborValue } from "../codec/cbor.ts";
-import { bytesEqual, utf8 } from "../util/bytes.ts";
+import { bytesEqual, toHex, utf8 } from "../util/bytes.ts";
 import { EnvelopeError } from "./envelope.ts";
 import { componentName, decodeItem, type ComponentId } from "./manifest.ts";
 
@@ -44,5 +44,8 @@ export const installedId = (id: ComponentId): ComponentId => [...id, INSTALLED];
 export function beforeWhich(id: ComponentId): ComponentId | undefined {
   return id.length > 1 && bytesEqual(id.at(-1)!, INSTALLED) ? id.slice(0, -1) : undefined;
 }
+
+/** Whether a component of this name stands for what another one held before. */
+export const isInstalledName = (name: string): boolean => name.endsWith(`.${toHex(INSTALLED)}`);
 
 export const installedName = (id: ComponentId): string => componentName(installedId(id));

@@ -149,11 +149,12 @@ function componentsOf(
   opened: readonly OpenManifest[],
 ): Inspection["components"] {
   const own = new Set(manifest.components.map(componentName));
+  const changed = new Set(componentsChangedBy([{ steps }]).map(componentName));
   const { components: texts } = readText(manifest.text);
   const shown = manifest.components.flatMap((id, index) => {
     const isManifest = manifest.dependencies.has(index);
     // What a device has before is asked about, and not replaced.
-    if (!isManifest && beforeWhich(id) !== undefined) return [];
+    if (!isManifest && beforeWhich(id) !== undefined && !changed.has(componentName(id))) return [];
     const role = isManifest ? " (another manifest)" : isStaging(id, steps) ? " (only until it is copied)" : "";
     return [{ name: labelOf(id) + role, ...(texts.get(componentName(id)) ?? UNTOLD) }];
   });
@@ -264,7 +265,8 @@ function doneOf(step: Step, names: ReadonlyMap<string, string>): string[] {
 function fetchText(step: Action & { kind: "fetch" }, name: string): string {
   const { isPatch, ...bytes } = bytesBehind(step);
   const from = `fetch ${size(bytes.size)} from ${oneLine(step.uri)}`;
-  if (!isPatch) return `${from} into ${name}, ${sha(step.digest)}`;
+  const odd = step.args === undefined ? "" : ", with fetch-arguments that are not known here";
+  if (!isPatch) return `${from} into ${name}, ${sha(step.digest)}${odd}`;
   return `${from}, a patch ${sha(bytes.digest)}, and make ${name} by it: ${size(step.size)}, ${sha(step.digest)}`;
 }
 

@@ -28,7 +28,7 @@ export interface DeviceModel {
   readonly decryptionKeys?: readonly DecryptionKey[] | undefined;
   readonly maxComponentBytes?: number | undefined;
   /** What is there before is whatever the manifest asks for, of what may be there, as long as it asks for one thing. */
-  readonly mayBeInstalled?: ((digest: Uint8Array) => boolean) | undefined;
+  readonly mayBeInstalled?: ((digest: Uint8Array, component: string) => boolean) | undefined;
 }
 
 /** Bytes that are elsewhere, and were found to be these. */
@@ -150,7 +150,7 @@ export class ModelDevice implements Device {
     const known = this.components.get(name) ?? this.#elsewhere.get(name);
     const { mayBeInstalled } = this.#model;
     if (known !== undefined || mayBeInstalled === undefined || this.#changed.has(name)) return known;
-    const installed = new Unknown(mayBeInstalled);
+    const installed = new Unknown((digest) => mayBeInstalled(digest, name));
     this.#put(name, installed);
     return installed;
   }

@@ -36,6 +36,7 @@ export function payloadsOf(ways: readonly PlannedWay[]): PlannedPayload[] {
       const { digest, size, isPatch } = bytesBehind(step);
       const isSame = (other: PlannedPayload): boolean =>
         other.uri === uri &&
+        other.isPatch === isPatch &&
         other.size === size &&
         (digest === undefined
           ? other.digest === undefined

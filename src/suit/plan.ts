@@ -1,6 +1,7 @@
 import type { Verifier } from "../codec/cose.ts";
 import type { Crypto } from "../ports/crypto.ts";
 import { toHex } from "../util/bytes.ts";
+import { beforeWhich } from "./delta.ts";
 import { componentName, type ComponentId } from "./manifest.ts";
 import { abort } from "./processor/failure.ts";
 import { DONE, drive, isAction, type Action, type Answer, type Question } from "./processor/effects.ts";
@@ -313,7 +314,7 @@ export function componentsChangedBy(ways: readonly Pick<PlannedWay, "steps">[]):
     });
 }
 
-/** What is taken as true on one way: no device is written to two slots, or of two classes. */
+/** What is taken as true on one way: no device is written to two slots, of two classes, or had two images. */
 class Facts {
   readonly #known = new Map<string, string>();
   areContradictory = false;
@@ -334,6 +335,8 @@ class Facts {
 }
 
 function factOf(question: Question): [what: string, value: string] | undefined {
+  if (question.kind === "digest" && question.negated !== true && beforeWhich(question.component) !== undefined)
+    return [`image ${componentName(question.component)}`, toHex(question.digest)];
   if (question.kind === "slot") return [`slot ${componentName(question.component)}`, String(question.slot)];
   if (question.kind !== "identifier") return undefined;
   const { which, component, value } = question;

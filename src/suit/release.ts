@@ -3,8 +3,9 @@ import type { Crypto } from "../ports/crypto.ts";
 import { bytesEqual, toHex } from "../util/bytes.ts";
 import { EnvelopeError, type EnvelopeReason } from "./envelope.ts";
 import type { Dialect } from "./dialect.ts";
+import { beforeWhich, readPatchArguments } from "./delta.ts";
 import { componentName, type Manifest } from "./manifest.ts";
-import { readText, versionText } from "./text.ts";
+import { labelOf, readText, versionText } from "./text.ts";
 import { isTrustComponent, TRUST_IN_RELEASE } from "./trust.ts";
 import { openEnvelope } from "./open.ts";
 import type { OpenEnvelope, TrustPolicy } from "./opened.ts";
@@ -98,6 +99,8 @@ export function openRelease(crypto: Crypto, bytes: Uint8Array, trust: TrustPolic
     const failed = firstFailure([ways, ...later.invocation, ...later.uninstall]);
     if (failed !== undefined) return refuse("not-processable", `${failed.section}: ${failed.detail}`);
     const all = [...ways, ...later.invocation.flat(), ...later.uninstall.flat()];
+    const odd = oddPatching(all);
+    if (odd !== undefined) return refuse("not-processable", odd);
     const contents = contentsOf(crypto, all);
     const isOther = ({ content, digest, size }: PlannedPayload): boolean =>
       content !== undefined &&
@@ -115,6 +118,16 @@ export function openRelease(crypto: Crypto, bytes: Uint8Array, trust: TrustPolic
   }
 }
 
+/** What no device does, or another one than the one that knows this format. */
+function oddPatching(ways: readonly PlannedWay[]): string | undefined {
+  const fetches = ways.flatMap(({ steps }) => steps.filter((step) => step.kind === "fetch"));
+  if (fetches.some(({ args }) => args !== undefined && readPatchArguments(args) === undefined))
+    return "fetch-arguments that are not known here: devices do with them what nobody can say";
+  if (fetches.every(({ args }) => args === undefined)) return undefined;
+  const written = componentsChangedBy(ways).find((id) => beforeWhich(id) !== undefined);
+  return written && `${labelOf(written)} stands for what is there before an update, and cannot be written to`;
+}
+
 const MISMATCH = "an integrated payload is not the one whose digest was signed";
 const DECRYPTED =
   "an integrated payload is decrypted as it is stored, so that nobody else can check it: store it as it is, and copy it with encryption-info";
@@ -130,9 +143,16 @@ function servedOf(fetched: readonly PlannedPayload[], contents: readonly Planned
 function ownFirst({ components }: Manifest, payloads: readonly PlannedPayload[]): readonly PlannedPayload[] {
   const own = new Set(components.map(componentName));
   const isOwn = ({ component }: PlannedPayload): boolean => own.has(componentName(component));
-  const whole = wholeImages(payloads);
   const patches = payloads.filter(({ isPatch }) => isPatch);
+  const whole = patches.length === 0 ? payloads : asIfWhole(payloads);
   return [...whole.filter(isOwn), ...whole.filter((payload) => !isOwn(payload)), ...patches];
+}
+
+/** Whole images in the order in which their components are come to, be it for a patch: that gives a release no other name. */
+function asIfWhole(payloads: readonly PlannedPayload[]): PlannedPayload[] {
+  const names = payloads.map(({ component }) => componentName(component));
+  const rankOf = ({ component }: PlannedPayload): number => names.indexOf(componentName(component));
+  return wholeImages(payloads).toSorted((a, b) => rankOf(a) - rankOf(b));
 }
 
 const isSame = (a: Uint8Array | undefined, b: Uint8Array | undefined): boolean =>

@@ -2,6 +2,7 @@ import fc from "fast-check";
 import { HeatshrinkDecoder } from "heatshrink-ts";
 import { describe, expect, it } from "vitest";
 import { SeededRandom } from "../../simulator/engine/random.ts";
+import { diff } from "../../src/delta/diff.ts";
 import { compress, LOOKAHEAD_BITS, WINDOW_BITS } from "../../src/delta/heatshrink.ts";
 import { PatchError } from "../../src/delta/patch-error.ts";
 import { applyPatch, makePatch, PatchReader } from "../../src/delta/patch.ts";
@@ -104,6 +105,30 @@ describe("patches", () => {
       "patch-too-short",
       "patch-unknown",
     ]);
+  });
+
+  it("are made in bounded time of images that are nearly the same in several places", () => {
+    const half = random(65_536, "half");
+    const copy = half.slice();
+    for (const at of [60_000, 61_000, 62_000, 63_000]) copy[at] = copy[at]! ^ 1;
+    const zeros = new Uint8Array(131_072);
+    zeros[50_000] = zeros[90_000] = 1;
+    for (const [old, wanted] of [
+      [concatBytes(half, copy), copy],
+      [zeros, new Uint8Array(65_536)],
+    ] as const) {
+      let looked = 0;
+      const counted = new Proxy(wanted, {
+        get: (bytes, name) => {
+          if (typeof name === "string" && /^\d+$/.test(name)) looked++;
+          const value: unknown = Reflect.get(bytes, name, bytes);
+          return typeof value === "function" ? value.bind(bytes) : value;
+        },
+      });
+      diff(old, counted);
+      expect(looked).toBeLessThan(200 * wanted.length);
+      expect(applyPatch(makePatch(old, wanted), old, wanted.length)).toEqual(wanted);
+    }
   });
 
   it("find matches by all suffixes in their order", () => {

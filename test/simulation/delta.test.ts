@@ -4,7 +4,7 @@ import { makePatch } from "../../src/delta/patch.ts";
 import { imagePath } from "../../src/gateway/catalogue.ts";
 import { keyRecord, type Feature } from "../../src/lifecycle/classes.ts";
 import type { Payload } from "../../src/suit/build.ts";
-import { toHex } from "../../src/util/bytes.ts";
+import { toHex, utf8 } from "../../src/util/bytes.ts";
 import { DEFAULT_PARAMETERS } from "../../src/coap/parameters.ts";
 import { Mote, type MoteParts } from "../../simulator/mote/mote.ts";
 import { GATEWAY, StorySite } from "../../simulator/story/site.ts";
@@ -151,6 +151,32 @@ describe("a mote that can make its image by a patch", () => {
     expect(mote.imageBytesReceived).toBe(bytes.length + wanted.length);
   });
 
+  it("comes to the image in the end where the patch is wrong, however often it is reset", () => {
+    define(["delta"]);
+    publish(makePatch(factory, makeImage(404, 15_000).fill(7, 300)));
+    const { mote, boot } = newMote();
+    for (let boots = 1; mote.outcome(2) !== "updated"; boots++) {
+      expect(boots).toBeLessThan(60);
+      boot();
+      story.settle(2_500_000);
+    }
+    expect(mote.runs(wanted)).toBe(true);
+    expect(mote.imageBytesReceived).toBeLessThan(2 * wanted.length);
+  });
+
+  it("writes nothing in the name of what was there before", () => {
+    const evil = makeImage(405, 2_000);
+    story.disk.upstream.set("sim:evil", evil);
+    const component = (id: readonly Uint8Array[]) => ({ id, payloads: [{ image: imageOf(evil), uri: "sim:evil" }] });
+    const components = [component([Uint8Array.of(0), utf8("installed")])];
+    const update = { sequenceNumber: 2, vendorId: VENDOR, classIds: [CLASS], components, invoke: false as const };
+    expect(story.publish({ envelope: signedUpdate(update, AUTHOR), source: "sim:evil" })).toBeDefined();
+    const { mote, boot } = newMote();
+    boot();
+    story.settle(MINUTE_US);
+    expect([mote.runs(evil), mote.runs(factory)]).toEqual([false, true]);
+  });
+
   it("is of a class that says so: to others nothing is published that they would refuse", () => {
     define();
     expect(publish()).toMatchObject({ kind: "refused", reason: "no-delta" });
@@ -158,5 +184,32 @@ describe("a mote that can make its image by a patch", () => {
     expect(publish()).toMatchObject({ kind: "refused", reason: "no-delta" });
     define(["delta"]);
     expect(publish()).toMatchObject({ kind: "published" });
+  });
+
+  it("is of a class that is defined", () => {
+    expect(publish()).toMatchObject({ kind: "refused" });
+  });
+
+  it("is published only where those come through that have another image, and by each of its patches", () => {
+    define(["delta"]);
+    const [other, third] = [makeImage(406, 700), makeImage(407, 800)];
+    const toThird = makePatch(third, wanted);
+    const both = (uri: string): Payload["patches"] => [
+      { from: imageOf(factory), patch: imageOf(patch), uri: pathOf(patch) },
+      { from: imageOf(third), patch: imageOf(toThird), uri },
+    ];
+    const publishing = (patches: Payload["patches"]): string | undefined => {
+      const payloads = [{ image: imageOf(wanted), uri: pathOf(wanted), patches }];
+      const components = [{ id: [Uint8Array.of(0)], payloads }];
+      const sources: Record<string, string> = {};
+      for (const image of [wanted, patch, toThird, other]) {
+        const hex = toHex(digestOf(image));
+        story.disk.upstream.set((sources[hex] = `sim:${hex}`), image);
+      }
+      const update = { sequenceNumber: 2, vendorId: VENDOR, classIds: [CLASS], components };
+      return (story.publish({ envelope: signedUpdate(update, AUTHOR), sources }) as { reason?: string }).reason;
+    };
+    expect(publishing(both("/nowhere"))).toBe("uri-not-served");
+    expect(publishing(both(pathOf(toThird)))).toBeUndefined();
   });
 });

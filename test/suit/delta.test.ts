@@ -117,6 +117,28 @@ describe("an update that comes as a patch too", () => {
     ]);
   });
 
+  it("has the name that it would have without patches, whichever of its components have some", () => {
+    const other = { id: [utf8("radio")], payloads: [{ image: imageOf(makeImage(304, 50)), uri: "/radio" }] };
+    const keyOf = (patches: Payload["patches"], last: Payload["patches"] = []): string[] => {
+      const components = [
+        { id, payloads: [{ ...whole, patches }] },
+        { ...other, payloads: [{ ...other.payloads[0]!, patches: last }] },
+      ];
+      const update = { sequenceNumber: 3, vendorId: VENDOR, classIds: [CLASS], components };
+      const opened = openRelease(nodeCrypto, signEnvelope(nodeCrypto, AUTHOR, buildEnvelope(nodeCrypto, update)), {
+        anchors: [AUTHOR.publicKey],
+      });
+      if (!opened.ok) throw new Error(opened.detail);
+      return [opened.release.key, toHex(opened.release.imageDigest)];
+    };
+    const without = keyOf([]);
+    expect([keyOf(patchesFrom(v1)), keyOf(patchesFrom(v1), patchesFrom(v2)), keyOf([], patchesFrom(v2))]).toEqual([
+      without,
+      without,
+      without,
+    ]);
+  });
+
   it("says so to people", () => {
     const { ways, components, stopsWhen } = inspectEnvelope(nodeCrypto, open(update), update.length);
     const patch = patchFrom(v1);
@@ -148,6 +170,24 @@ describe("an update that comes as a patch too", () => {
     const { digest, size } = imageOf(patchFrom(v1));
     const only = args(encodeCbor(["bfd1", digest, size]));
     expect(openRelease(nodeCrypto, only, { anchors: [AUTHOR.publicKey] })).toMatchObject({ reason: "no-payload" });
+    const written = envelopeOf({
+      components: [["app"], ["app", "installed"]],
+      shared: [D.SET_COMPONENT_INDEX, true, ...identity([P.IMAGE_DIGEST, suitDigest(v3)], [P.IMAGE_SIZE, v3.length])],
+      sections: {
+        20: [
+          ...[D.SET_COMPONENT_INDEX, 0, ...override([P.URI, "/whole"]), D.FETCH, 15, C.IMAGE_MATCH, 15],
+          ...[...override([P.URI, "/p0"], [P.FETCH_ARGUMENTS, encodeCbor(["bfd1", digest, size])]), D.FETCH, 15],
+          ...[D.SET_COMPONENT_INDEX, 1, ...override([P.URI, "/whole"]), D.FETCH, 15, C.IMAGE_MATCH, 15],
+        ],
+      },
+    });
+    expect(openRelease(nodeCrypto, written, { anchors: [AUTHOR.publicKey] })).toMatchObject({
+      detail: "app/installed stands for what is there before an update, and cannot be written to",
+    });
+    expect(inspectEnvelope(nodeCrypto, open(written), 1).components.map(({ name }) => name)).toEqual([
+      "app",
+      "app/installed",
+    ]);
     for (const odd of [
       ["bfd2", digest, size],
       ["bfd1", digest],
@@ -157,6 +197,10 @@ describe("an update that comes as a patch too", () => {
     ]) {
       const bytes = encodeCbor(odd);
       expect(readPatchArguments(bytes)).toBeUndefined();
+      const opened = openRelease(nodeCrypto, args(bytes), { anchors: [AUTHOR.publicKey] });
+      expect(opened).toMatchObject({ reason: "not-processable", detail: expect.stringContaining("fetch-arguments") });
+      const [way] = inspectEnvelope(nodeCrypto, open(args(bytes)), 1).ways;
+      expect(way!.steps[0]).toContain("with fetch-arguments that are not known here");
       expect(run(args(bytes), v1).outcome).toMatchObject({ detail: "fetch: fetch-arguments that are not known here" });
     }
     expect(readPatchArguments(utf8("no CBOR"))).toBeUndefined();

@@ -1,4 +1,3 @@
-import { writeFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { nodeCrypto } from "../../adapters/node-crypto.ts";
 import { applyPatch, makePatch } from "../../delta/patch.ts";
@@ -14,7 +13,13 @@ const MOST_OF_IMAGE = 0.6;
 
 export const imageOf = (bytes: Uint8Array): Image => ({ digest: nodeCrypto.sha256(bytes), size: bytes.length });
 
-/** Patches that lead to an image, each written beside it and tried; `warn` is told of one that is not worth its while. */
+/** A file that devices fetch; with its bytes where it is to be written yet. */
+export interface FetchedFile extends Image {
+  readonly file: string;
+  readonly bytes?: Uint8Array;
+}
+
+/** Patches that lead to an image, each for a file beside it, and tried; `warn` is told of one that is not worth its while. */
 export function patchesOf(
   payload: PayloadFile,
   folder: string,
@@ -22,14 +27,14 @@ export function patchesOf(
   warn: (text: string) => void,
 ): {
   readonly patches: NonNullable<Payload["patches"]>;
-  readonly files: readonly (Image & { readonly file: string })[];
+  readonly files: readonly FetchedFile[];
 } {
   const { delta, image, encrypt, integrated } = payload;
   if (delta === undefined) return { patches: [], files: [] };
   if (encrypt !== undefined || integrated === true)
     throw usageError("bad-update-file", `${image}: delta goes with images that are fetched, and not encrypted`);
   const patches: NonNullable<Payload["patches"]>[number][] = [];
-  const files: (Image & { readonly file: string })[] = [];
+  const files: FetchedFile[] = [];
   for (const name of delta.from) {
     const old = readInput(resolve(folder, name));
     const from = imageOf(old);
@@ -45,8 +50,7 @@ export function patchesOf(
     }
     const patch = imageOf(bytes);
     const file = `${resolve(folder, image)}.from-${toHex(from.digest).slice(0, 8)}.patch`;
-    writeFileSync(file, bytes);
-    files.push({ file, ...patch });
+    files.push({ file, bytes, ...patch });
     patches.push({ from, patch, uri: `/${imagePath(patch.digest).join("/")}` });
   }
   return { patches, files };

@@ -15,7 +15,7 @@ import { identifiers } from "../identifiers.ts";
 import { readPublicKey } from "../keys.ts";
 import { clashOf, dependencyOf } from "./dependencies.ts";
 import { componentId, readInput } from "./input.ts";
-import { imageOf, patchesOf } from "./patches.ts";
+import { imageOf, patchesOf, type FetchedFile } from "./patches.ts";
 import {
   parseUpdateFile,
   type ComponentFile,
@@ -29,7 +29,7 @@ import {
 export interface PreparedUpdate {
   readonly update: UpdateDescription;
   /** Files that devices fetch, each with its digest. */
-  readonly files: readonly { readonly file: string; readonly digest: Uint8Array; readonly size: number }[];
+  readonly files: readonly FetchedFile[];
   /** All that was read for it. */
   readonly inputs: readonly string[];
   /** What was left away, and why. */
@@ -90,7 +90,7 @@ function parsed(path: string): UpdateFile {
   return file;
 }
 
-type Files = { file: string; digest: Uint8Array; size: number }[];
+type Files = FetchedFile[];
 
 /** Where an update is described, and what comes of that. */
 interface Desk {

@@ -6,6 +6,7 @@ import { signEnvelope } from "../../suit/author.ts";
 import { buildEnvelope, type UpdateDescription } from "../../suit/build.ts";
 import { buildEnvelope09 } from "../../suit/dialect-09.ts";
 import { authenticate, decodeEnvelope, EnvelopeError } from "../../suit/envelope.ts";
+import { openRelease } from "../../suit/release.ts";
 import { SECTOR_LIMITS, signSectorTable } from "../../suit/sector-table.ts";
 import { toHex } from "../../util/bytes.ts";
 import { readInput } from "../authoring/input.ts";
@@ -89,7 +90,10 @@ function sign(file: string, options: SignOptions): void {
   const envelope = signed(file, keys, prepared?.update, options);
   // An envelope may be countersigned where it is.
   const inputs = [...options.key, ...(prepared?.inputs ?? []), ...(options.countersign === true ? [] : [file])];
+  checkPatches(file, envelope, keys, prepared);
   writeOutput(options.out, envelope, inputs);
+  for (const { file: patch, bytes } of prepared?.files ?? [])
+    if (bytes !== undefined) writeOutput(patch, bytes, [...inputs, options.out]);
   const table = options.sectorTable === undefined ? undefined : writeTable(file, options, keys[0]!);
   const images = (prepared?.files ?? []).map((image) => ({
     file: image.file,
@@ -163,6 +167,20 @@ function hasSigned(envelope: Uint8Array, { publicKey }: PrivateKey): boolean {
     if (error instanceof EnvelopeError) return false;
     throw error;
   }
+}
+
+/** More of them than a gateway looks through would be refused by each. */
+function checkPatches(
+  file: string,
+  envelope: Uint8Array,
+  keys: readonly PrivateKey[],
+  prepared: PreparedUpdate | undefined,
+): void {
+  if (prepared?.files.some(({ bytes }) => bytes !== undefined) !== true) return;
+  const opened = openRelease(nodeCrypto, envelope, { anchors: keys.map(({ publicKey }) => publicKey) });
+  if (opened.ok || !(opened.reason === "too-many-payloads" || opened.detail.includes("more than"))) return;
+  const detail = `name fewer images in delta.from, since each gateway refuses this: ${opened.detail}`;
+  throw usageError("too-many-patches", `${file}: ${detail}`);
 }
 
 /** What may be meant, and hardly is. */
