@@ -48,12 +48,12 @@ interface FetchedView {
 }
 
 const uri = z.string().max(2_048);
-const envelope = z.base64().max(Math.ceil(SUIT_LIMITS.maxEnvelopeBytes / 3) * 4 + 8);
+const envelopeText = z.base64().max(Math.ceil(SUIT_LIMITS.maxEnvelopeBytes / 3) * 4 + 8);
 const PublishBody = z.strictObject({
   /** The envelope, base64. */
-  envelope,
+  envelope: envelopeText,
   /** Envelopes that it depends on and has devices fetch, base64: they are put into it. */
-  dependencies: z.array(envelope).max(8).optional(),
+  dependencies: z.array(envelopeText).max(8).optional(),
   /** Where the image comes from: http(s), coap, `upload:` and its name, or a file for who is on this machine. */
   source: uri.optional(),
   /** URIs of images by SHA-256 in hex, where the manifest has several. */

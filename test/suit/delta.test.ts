@@ -124,8 +124,8 @@ describe("an update that comes as a patch too", () => {
         { id, payloads: [{ ...whole, patches }] },
         { ...other, payloads: [{ ...other.payloads[0]!, patches: last }] },
       ];
-      const update = { sequenceNumber: 3, vendorId: VENDOR, classIds: [CLASS], components };
-      const opened = openRelease(nodeCrypto, signEnvelope(nodeCrypto, AUTHOR, buildEnvelope(nodeCrypto, update)), {
+      const described = { sequenceNumber: 3, vendorId: VENDOR, classIds: [CLASS], components };
+      const opened = openRelease(nodeCrypto, signEnvelope(nodeCrypto, AUTHOR, buildEnvelope(nodeCrypto, described)), {
         anchors: [AUTHOR.publicKey],
       });
       if (!opened.ok) throw new Error(opened.detail);
@@ -175,9 +175,23 @@ describe("an update that comes as a patch too", () => {
       shared: [D.SET_COMPONENT_INDEX, true, ...identity([P.IMAGE_DIGEST, suitDigest(v3)], [P.IMAGE_SIZE, v3.length])],
       sections: {
         20: [
-          ...[D.SET_COMPONENT_INDEX, 0, ...override([P.URI, "/whole"]), D.FETCH, 15, C.IMAGE_MATCH, 15],
-          ...[...override([P.URI, "/p0"], [P.FETCH_ARGUMENTS, encodeCbor(["bfd1", digest, size])]), D.FETCH, 15],
-          ...[D.SET_COMPONENT_INDEX, 1, ...override([P.URI, "/whole"]), D.FETCH, 15, C.IMAGE_MATCH, 15],
+          D.SET_COMPONENT_INDEX,
+          0,
+          ...override([P.URI, "/whole"]),
+          D.FETCH,
+          15,
+          C.IMAGE_MATCH,
+          15,
+          ...override([P.URI, "/p0"], [P.FETCH_ARGUMENTS, encodeCbor(["bfd1", digest, size])]),
+          D.FETCH,
+          15,
+          D.SET_COMPONENT_INDEX,
+          1,
+          ...override([P.URI, "/whole"]),
+          D.FETCH,
+          15,
+          C.IMAGE_MATCH,
+          15,
         ],
       },
     });
