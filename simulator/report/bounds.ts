@@ -1,5 +1,5 @@
 import type { ChipProfile } from "../mote/profile.ts";
-import type { Case } from "../scenarios/case.ts";
+import { newBytesOf, type Case } from "../scenarios/case.ts";
 import type { ScenarioFiles } from "../scenarios/files.ts";
 import { openAir } from "../world/air.ts";
 import { Mesh } from "../world/mesh.ts";
@@ -13,5 +13,5 @@ const SEED = 1;
 export function limitsOf(run: Case, profile: ChipProfile, files: ScenarioFiles): { oneHop: Limit; bounds: Bounds } {
   const air = openAir(run, SEED, { files });
   const facts = factsOf(new Mesh(air, () => undefined), air.topology.roots, run.only);
-  return { oneHop: oneHopLimit(profile, facts.meanPer, run.imageBytes), bounds: boundsOf(run, profile, facts) };
+  return { oneHop: oneHopLimit(profile, facts.meanPer, newBytesOf(run)), bounds: boundsOf(run, profile, facts) };
 }

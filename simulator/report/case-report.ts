@@ -45,6 +45,8 @@ export interface CaseReport {
   readonly transport: Case["transport"];
   readonly link: Case["link"];
   readonly imageBytes: number;
+  /** Those that nobody can do without sending, which is what "per byte" means: all, or what is new where a patch is sent. */
+  readonly newBytes: number;
   readonly blockBytes: number;
   readonly profile: string;
   readonly traceHash: string;

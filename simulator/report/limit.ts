@@ -2,7 +2,7 @@ import { MAC_MAX_PAYLOAD_BYTES, POLL_PSDU_BYTES } from "../mac/link-layer.ts";
 import type { ChipProfile } from "../mote/profile.ts";
 import { MIC32_BYTES } from "../radio/frame.ts";
 import { airtimeUs, PHY } from "../radio/phy.ts";
-import type { Case } from "../scenarios/case.ts";
+import { newBytesOf, type Case } from "../scenarios/case.ts";
 
 /** The least that one receiver one hop away can need: every frame full, feedback free, lost ones sent again. */
 export interface Limit {
@@ -62,7 +62,7 @@ export interface Bounds {
 /** The closed-form bounds of a case: one hop, several hops, multicast, sleepy, and what flash and CPU take anyway. */
 export function boundsOf(run: Case, profile: ChipProfile, facts: NetworkFacts): Bounds {
   const { meanPer: per, hops } = facts;
-  const limit = oneHopLimit(profile, per, run.imageBytes);
+  const limit = oneHopLimit(profile, per, newBytesOf(run));
   const maxHops = Math.max(1, ...hops);
   const bounds: Bound[] = [{ name: "one hop", timeS: limit.timeS, energyMj: limit.energyMj, formula: limit.formula }];
   const updating = run.only === undefined ? run.motes : 1;
@@ -85,7 +85,7 @@ function unicast(limit: Limit, hops: readonly number[], maxHops: number, roots: 
 }
 
 function multicast(run: Case, limit: Limit, { meanPer: per, maxDegree }: NetworkFacts): Bound[] {
-  const packets = Math.ceil(run.imageBytes / MAC_MAX_PAYLOAD_BYTES);
+  const packets = Math.ceil(newBytesOf(run) / MAC_MAX_PAYLOAD_BYTES);
   const lossFreeS = limit.timeS * (1 - per);
   const senders = Math.ceil(run.motes / (maxDegree + 1));
   const coded = codedFactor(per, packets, run.motes) * lossFreeS;
@@ -136,8 +136,8 @@ function sleepy(run: Case, profile: ChipProfile, limit: Limit): Bound {
   const pollUj = (supplyV.value * (rxMa.value * rxUs + txMa.value * airtimeUs(POLL_PSDU_BYTES + secured))) / 1_000;
   return {
     name: "sleepy, one frame for a poll",
-    timeS: (run.imageBytes / (framesPerPeriod * bytesPerFrame)) * periodS,
-    energyMj: ((pollUj / bytesPerFrame + limit.energyUjPerByte) * run.imageBytes) / 1_000,
+    timeS: (newBytesOf(run) / (framesPerPeriod * bytesPerFrame)) * periodS,
+    energyMj: ((pollUj / bytesPerFrame + limit.energyUjPerByte) * newBytesOf(run)) / 1_000,
     formula:
       "energy/byte >= V (I_rx (T_cca + T_ack + T_turn) + I_tx T_poll)/L + receive; time >= bytes/(m L) x period, m frames held for it",
   };

@@ -8,7 +8,7 @@ import { ENERGY_STATES, EnergyLedger, type EnergyState } from "../mote/energy.ts
 import type { ChipProfile } from "../mote/profile.ts";
 import { Medium } from "../radio/medium.ts";
 import { REFERENCE_AIR_BYTES } from "../radio/phy.ts";
-import type { Case } from "../scenarios/case.ts";
+import { newBytesOf, type Case } from "../scenarios/case.ts";
 import type { SweptCase } from "../scenarios/scenario.ts";
 import type { RunOptions } from "../world/air.ts";
 import { Cell, type SimMote } from "../world/cell.ts";
@@ -73,12 +73,12 @@ function reportOf(
     motes: motes.length,
     updated,
     outcomes,
-    timePerByteUs: (mean(durations) * 1e6) / run.imageBytes,
+    timePerByteUs: (mean(durations) * 1e6) / newBytesOf(run),
     completionS: percentiles(durations),
     energyMjOfMotes: percentiles(energies),
     hotSpot: Math.max(...energies) / quantile(energies, 0.5),
-    goodputBytesPerS: updated === 0 ? 0 : run.imageBytes / mean(durations),
-    imageBytesRatio: sum(({ imageBytesReceived }) => imageBytesReceived) / (run.imageBytes * motes.length),
+    goodputBytesPerS: updated === 0 ? 0 : newBytesOf(run) / mean(durations),
+    imageBytesRatio: sum(({ imageBytesReceived }) => imageBytesReceived) / (cell.gateway.fetched.length * motes.length),
     refetchedBlocks: sum(({ refetchedBlocks }) => refetchedBlocks),
     resumes: sum(({ resumes }) => resumes),
     retransmissions: {
@@ -172,8 +172,9 @@ function runIdeal(run: Case, swept: CaseReport["swept"], seed: number, parts: Ca
   const { channel, positions } = buildTopology({ ...run, motes: 1 }, random, files);
   const medium = new Medium(engine, channel, run.receiver);
   const ledger = new EnergyLedger(profile, "listen", 0);
-  const repeats = Math.ceil(IDEAL_BYTES / run.imageBytes);
-  const receiver = new IdealArq(1, engine, medium, ledger, run.imageBytes, repeats);
+  const bytes = newBytesOf(run);
+  const repeats = Math.ceil(IDEAL_BYTES / bytes);
+  const receiver = new IdealArq(1, engine, medium, ledger, bytes, repeats);
   receiver.sendNext(0);
   engine.run(Infinity, () => receiver.finishedUs !== undefined);
   const seconds = receiver.finishedUs! / 1e6 / repeats;
@@ -192,11 +193,11 @@ function runIdeal(run: Case, swept: CaseReport["swept"], seed: number, parts: Ca
     traceHash: engine.trace.digest(),
     updated: 1,
     outcomes: { received: 1 },
-    timePerByteUs: (seconds * 1e6) / run.imageBytes,
+    timePerByteUs: (seconds * 1e6) / bytes,
     completionS: percentiles([seconds]),
     energyMjOfMotes: percentiles([energy.total]),
     hotSpot: 1,
-    goodputBytesPerS: run.imageBytes / seconds,
+    goodputBytesPerS: bytes / seconds,
     imageBytesRatio: 1,
     refetchedBlocks: 0,
     resumes: 0,
@@ -225,19 +226,21 @@ function costs(
   { meanPer }: NetworkFacts,
 ): Pick<
   CaseReport,
-  | ("transport" | "link" | "imageBytes" | "blockBytes" | "energyMj" | "energyPerByteUj")
+  | ("transport" | "link" | "imageBytes" | "newBytes" | "blockBytes" | "energyMj" | "energyPerByteUj")
   | ("limitPerByteUj" | "energyOverLimit" | "limitTimePerByteUs")
 > {
   const { transport, link, imageBytes, blockBytes } = run;
-  const limit = oneHopLimit(profile, meanPer, imageBytes);
+  const newBytes = newBytesOf(run);
+  const limit = oneHopLimit(profile, meanPer, newBytes);
   const energyMj = { total: 0 } as Record<EnergyState | "total", number>;
   for (const state of [...ENERGY_STATES, "total"] as const)
     energyMj[state] = mean(motes.map((mote) => mote.energyMj[state]));
-  const energyPerByteUj = (energyMj.total * 1_000) / imageBytes;
+  const energyPerByteUj = (energyMj.total * 1_000) / newBytes;
   return {
     transport,
     link,
     imageBytes,
+    newBytes,
     blockBytes,
     energyMj,
     energyPerByteUj,

@@ -33,9 +33,9 @@ export function summarise(
   const transport = cases.find((report) => report.transport !== "ideal-arq")?.transport ?? "ideal-arq";
   const real = cases.filter((report) => report.transport === transport);
   const sum = (value: (report: CaseReport) => number): number => real.reduce((total, one) => total + value(one), 0);
-  const bytes = sum((report) => report.imageBytes * report.motes);
+  const bytes = sum((report) => report.newBytes * report.motes);
   const perByte = (value: (report: CaseReport) => number): number =>
-    sum((report) => value(report) * report.imageBytes * report.motes) / bytes;
+    sum((report) => value(report) * report.newBytes * report.motes) / bytes;
   const energyPerByteUj = perByte((report) => report.energyPerByteUj);
   const limitPerByteUj = perByte((report) => report.limitPerByteUj);
   const p50s = real.map(({ completionS }) => completionS.p50);

@@ -77,6 +77,7 @@ export interface Case {
   readonly mac: MacSpec;
   readonly network: NetworkSpec;
   readonly imageBytes: number;
+  readonly changedBytes?: number | undefined;
   readonly blockBytes: number;
   readonly adaptive: boolean;
   readonly profile: string;
@@ -91,3 +92,6 @@ export interface Case {
   readonly startWithinS: number;
   readonly maxHours: number;
 }
+
+/** What nobody can do without sending: all of an image, or of one that comes as a patch what is new in it. */
+export const newBytesOf = ({ imageBytes, changedBytes }: Case): number => changedBytes ?? imageBytes;

@@ -145,6 +145,8 @@ const CaseShape = z.strictObject({
   mac,
   network,
   imageBytes: z.int().min(64).max(1_048_576),
+  /** Of these so many are new, in one piece; the rest motes have, and the update comes as a patch too. All are when absent. */
+  changedBytes: z.int().min(1).optional(),
   blockBytes: z.union([16, 32, 64, 128, 256, 512, 1024].map((size) => z.literal(size))).default(64),
   /** Block size and timers are chosen from what is measured on the way. */
   adaptive: z.boolean().default(false),
@@ -171,6 +173,15 @@ const isSleepy = (kind: string): boolean => kind === "sleepy" || kind === "csl";
 
 /** What does not go together, and the key that says so. */
 const CLASHES: readonly (readonly [path: string, clash: (run: z.infer<typeof CaseShape>) => string | undefined])[] = [
+  [
+    "changedBytes",
+    ({ changedBytes = 0, imageBytes, transport }) =>
+      changedBytes > imageBytes
+        ? `${changedBytes} of ${imageBytes}`
+        : changedBytes > 0 && transport === "lwm2m"
+          ? "LwM2M clients are given whole images"
+          : undefined,
+  ],
   ["only", ({ only = 1, motes }) => (only > motes ? `mote ${only} of ${motes}` : undefined)],
   [
     "faults.motes",

@@ -49,7 +49,7 @@ export class Cell {
     this.mesh = new Mesh(this.air, (id) => ledgers[id]);
     const content = this.air.random.fork("content");
     this.gateway = new GatewayNode(this.air, this.mesh, content);
-    this.#factory = randomBytes(content, 2048);
+    this.#factory = this.gateway.factory ?? randomBytes(content, 2048);
     for (let id = 1; id <= run.motes; id++)
       if (id === (run.only ?? id)) this.motes.push(this.#addMote(id, profile, ledgers[id]!));
     this.gateway.scheduleFaults();
@@ -88,7 +88,11 @@ export class Cell {
     const { random, run, scope } = this.air;
     const node = this.mesh.nodes[id]!;
     const { blockBytes } = run;
-    const { vendorId, classId, author, image } = this.gateway;
+    const { vendorId, classId, author, image, patch } = this.gateway;
+    const sectorBytes = profile.sectorBytes.value;
+    const sectors = (bytes: number): number => Math.ceil(bytes / sectorBytes) * sectorBytes;
+    // A patch is kept behind the image that comes of it.
+    const room = patch === undefined ? image.length : sectors(image.length) + sectors(patch.length);
     const mote = new Mote({
       profile,
       crypto: moteCrypto,
@@ -102,7 +106,7 @@ export class Cell {
       szx: szxOf(blockBytes)!,
       parameters: parametersOf(run),
       policy: { backoffUs: 5e6, maxBackoffUs: 3e8, maxFailures: 10_000 },
-      maxImageBytes: Math.max(image.length, 4096),
+      maxImageBytes: Math.max(room, 4096),
       factoryImage: { bytes: this.#factory, sequenceNumber: FACTORY_SEQUENCE },
       spareSlot: run.spareSlot,
       onBusy: (state, us) => {
@@ -113,11 +117,13 @@ export class Cell {
     });
     const { flash, layout } = mote;
     mote.refetch.unmarkedBytes = flash.geometry.sectorBytes;
+    const base = patch === undefined ? 0 : layout.slotBytes - sectors(patch.length);
+    const { fetched } = this.gateway;
     mote.refetch.inFlash = (offset, length) => {
-      const address = layout.slotAddress[mote.agent.booted?.slot === 0 ? 1 : 0] + offset;
-      return bytesEqual(flash.read(address, length), image.subarray(offset, offset + length));
+      const address = layout.slotAddress[mote.agent.booted?.slot === 0 ? 1 : 0] + base + offset;
+      return bytesEqual(flash.read(address, length), fetched.subarray(offset, offset + length));
     };
-    const log = new ArrivalLog(image.length);
+    const log = new ArrivalLog(fetched.length);
     const outcome = isCutOff(this.air, this.mesh, id) ? "unreachable" : "unfinished";
     const sim: SimMote = { id, mote, node, ledger, log, outcome, startedUs: 0, finishedUs: undefined };
     node.onSettled = () => {

@@ -1,6 +1,9 @@
 import { szxOf } from "../../src/coap/blockwise/block.ts";
 import { keyPairOf, nobleCrypto } from "../../src/crypto/noble-crypto.ts";
+import { makePatch } from "../../src/delta/patch.ts";
+import { imagePath } from "../../src/gateway/catalogue.ts";
 import { Gateway } from "../../src/gateway/gateway.ts";
+import { keyRecord, type DeviceClass } from "../../src/lifecycle/classes.ts";
 import type { RunLoop } from "../../src/host/run-loop.ts";
 import type { Quirks } from "../../src/lwm2m/quirks.ts";
 import type { Component } from "../../src/lwm2m/update/job.ts";
@@ -8,6 +11,7 @@ import { silentLog } from "../../src/ports/log.ts";
 import type { Random } from "../../src/ports/random.ts";
 import type { PrivateKey } from "../../src/ports/crypto.ts";
 import { createEnvelope, signEnvelope } from "../../src/suit/author.ts";
+import { buildEnvelope, type Image } from "../../src/suit/build.ts";
 import { Admission } from "../../src/transfer/admission.ts";
 import { Counters } from "../../src/util/counters.ts";
 import { toHex } from "../../src/util/bytes.ts";
@@ -33,6 +37,9 @@ export class GatewayNode {
   /** A planted fault, from the next start on: writes are told to be done before they are. */
   lies = false;
   readonly image: Uint8Array;
+  /** What motes have before, where they make the image of that by the patch. */
+  factory: Uint8Array | undefined;
+  patch: Uint8Array | undefined;
   /** SHA-256 of the image. */
   readonly digest: Uint8Array;
   readonly classId: Uint8Array;
@@ -54,12 +61,27 @@ export class GatewayNode {
     this.#quirks = quirks;
     this.author = keyPairOf("ES256", randomBytes(content, 32));
     this.image = randomBytes(content, air.run.imageBytes);
+    const { changedBytes } = air.run;
+    if (changedBytes !== undefined) this.#makePatch(randomBytes(content, changedBytes));
     this.digest = nobleCrypto.sha256(this.image);
     this.vendorId = randomBytes(content, 16);
     this.classId = randomBytes(content, 16);
     this.#router = mesh.nodes[GATEWAY_ID]!;
     this.#start();
     this.call((core, nowUs) => this.publish(core, nowUs));
+  }
+
+  /** What motes fetch: the image, or the patch by which they make it. */
+  get fetched(): Uint8Array {
+    return this.patch ?? this.image;
+  }
+
+  /** Motes have another piece in the middle of their image. */
+  #makePatch(before: Uint8Array): void {
+    const factory = this.image.slice();
+    factory.set(before, Math.floor((factory.length - before.length) / 2));
+    this.factory = factory;
+    this.patch = makePatch(factory, this.image);
   }
 
   /** The core that runs now; undefined while it is down. */
@@ -142,7 +164,43 @@ export class GatewayNode {
       // What an LwM2M client is to read afterwards; the others need no such bytes on their air.
       ...(this.#case.transport === "lwm2m" ? { version: `${TARGET_SEQUENCE}.0.0` } : {}),
     };
+    if (this.patch !== undefined) return this.#publishPatch(core, nowUs, this.patch);
     const envelope = signEnvelope(nobleCrypto, this.author, createEnvelope(nobleCrypto, description));
     core.publish(nowUs, 1, { envelope });
+  }
+
+  /** The image and a patch to it, for a class that takes patches. */
+  #publishPatch(core: Gateway, nowUs: number, patch: Uint8Array): void {
+    const { author, vendorId, classId, image } = this;
+    const of = (bytes: Uint8Array): Image => ({ digest: nobleCrypto.sha256(bytes), size: bytes.length });
+    const pathOf = ({ digest }: Image): string => `/${imagePath(digest).join("/")}`;
+    const [whole, patched] = [of(image), of(patch)];
+    this.#disk.upstream.set("sim:patch", patch);
+    const patches = [{ from: of(this.factory!), patch: patched, uri: pathOf(patched) }];
+    const components = [{ id: [Uint8Array.of(0)], payloads: [{ image: whole, uri: pathOf(whole), patches }] }];
+    const { useBeforeS: useBefore } = this.#case;
+    const update = { sequenceNumber: TARGET_SEQUENCE, vendorId, classIds: [classId], components, useBefore };
+    const envelope = signEnvelope(nobleCrypto, author, buildEnvelope(nobleCrypto, update));
+    const sources = { [toHex(whole.digest)]: "sim:image", [toHex(patched.digest)]: "sim:patch" };
+    const definition: DeviceClass = {
+      id: toHex(classId),
+      name: "motes",
+      vendorId: toHex(vendorId),
+      hardware: {
+        rng: true,
+        rtc: this.#case.rtc,
+        slots: 2,
+        recoveryImage: false,
+        ramBytes: 65_536,
+        features: ["delta"],
+      },
+      authorities: [{ ...keyRecord(author.publicKey), name: "author" }],
+      escrow: [],
+      operators: [],
+      epoch: 0,
+    };
+    core.desk.submit(nowUs, "owner", { kind: "class-defined", definition }, () =>
+      this.call((now, atUs) => now.publish(atUs, 1, { envelope, sources })),
+    );
   }
 }

@@ -10,7 +10,7 @@ import { Mote, type MoteParts } from "../../simulator/mote/mote.ts";
 import { GATEWAY, StorySite } from "../../simulator/story/site.ts";
 import { makeImage } from "../support/gateway.ts";
 import { AUTHOR, CLASS, VENDOR } from "../support/suit-build.ts";
-import { nrf52840 } from "../support/simulation.ts";
+import { again, nrf52840, reportOf, small } from "../support/simulation.ts";
 import { signedUpdate } from "../support/trust-bench.ts";
 
 const MINUTE_US = 60_000_000;
@@ -67,6 +67,33 @@ function newMote(parts: Partial<MoteParts> = {}): { mote: Mote; boot: () => void
   });
   return { mote, boot: () => story.attach("fd00::9", mote).call((nowUs) => mote.reboot(nowUs)) };
 }
+
+describe("a scenario with an image of which little is new", () => {
+  const changes = { imageBytes: 16_384, changedBytes: 500, motes: 3 };
+
+  it("costs what the patch costs, beside the limit of what is new, also where motes are reset", () => {
+    const whole = reportOf(small({ ...changes, changedBytes: undefined }), 1);
+    const patched = reportOf(small(changes), 1);
+    expect([patched.updated, patched.violations, patched.newBytes]).toEqual([3, [], 500]);
+    expect(patched.air.bytes).toBeLessThan(whole.air.bytes / 5);
+    expect(patched.energyMj.total).toBeLessThan(whole.energyMj.total / 1.5);
+    expect(patched.energyMj.flash).toBeGreaterThanOrEqual(whole.energyMj.flash * 0.7);
+    expect(patched.imageBytesRatio).toBeCloseTo(1, 1);
+    expect(patched.energyPerByteUj).toBeGreaterThan(patched.limitPerByteUj);
+    for (const seed of [1, 2, 3]) {
+      const faults = { "faults.rebootShare": 1, "faults.rebootWithinS": 20, "faults.flashWrite": 0.02 };
+      const reset = reportOf(small({ ...changes, ...faults }), seed);
+      expect([reset.updated, reset.violations], again(small(changes), seed)).toEqual([3, []]);
+    }
+  });
+
+  it.each([
+    [{ changedBytes: 20_000, imageBytes: 16_384 }, "20000 of 16384"],
+    [{ changedBytes: 20, transport: "lwm2m" }, "LwM2M clients are given whole images"],
+  ])("is refused where that is none: %o", (odd, why) => {
+    expect(() => small(odd)).toThrow(why);
+  });
+});
 
 describe("a mote that can make its image by a patch", () => {
   it("fetches that in place of the image", () => {

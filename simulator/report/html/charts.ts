@@ -54,7 +54,7 @@ function durationOf({ startedS, finishedS, outcome }: MoteReport): number[] {
 
 /** Energy of each mote; where some poll, theirs is a drawing of its own beside the limit for pollers. */
 export function energyStack({ report, motes }: CaseResult): string {
-  const oneHopMj = (report.limitPerByteUj * report.imageBytes) / 1_000;
+  const oneHopMj = (report.limitPerByteUj * report.newBytes) / 1_000;
   const { sleepers } = report;
   if (sleepers === undefined) return stack(motes, oneHopMj, "one-hop limit");
   // Motes 1 to n route, the others sleep.

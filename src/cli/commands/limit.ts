@@ -1,3 +1,4 @@
+import { newBytesOf } from "../../../simulator/scenarios/case.ts";
 import type { Command } from "commander";
 import { limitsOf } from "../../../simulator/report/bounds.ts";
 import { labelOf } from "../../../simulator/report/summary.ts";
@@ -28,7 +29,14 @@ function limit(file: string, options: LoadOptions & { json?: boolean }): void {
     // Cases that differ in what the limit does not depend on are told once.
     const rows = new Map(
       cases.map(({ run, oneHop, bounds }) => {
-        const row = { per: bounds.meanPer, imageBytes: run.imageBytes, profile: run.profile, ...oneHop, ...bounds };
+        const row = {
+          per: bounds.meanPer,
+          imageBytes: run.imageBytes,
+          newBytes: newBytesOf(run),
+          profile: run.profile,
+          ...oneHop,
+          ...bounds,
+        };
         return [JSON.stringify(row), row];
       }),
     );
@@ -44,7 +52,8 @@ function limit(file: string, options: LoadOptions & { json?: boolean }): void {
     if (shown.has(table)) continue;
     if (shown.size === 0) for (const { name, formula } of bounds.bounds) console.log(`${name}: ${formula}`);
     shown.add(table);
-    const facts = `${run.imageBytes} bytes, p = ${bounds.meanPer.toFixed(3)}, ${bounds.maxHops} hops at most, ${profiles[run.profile]!.name}`;
+    const patched = run.changedBytes === undefined ? "" : `, ${run.changedBytes} of them new`;
+    const facts = `${run.imageBytes} bytes${patched}, p = ${bounds.meanPer.toFixed(3)}, ${bounds.maxHops} hops at most, ${profiles[run.profile]!.name}`;
     const label = labelOf(swept);
     console.log(`\n${scenario.name}${label === "" ? "" : ` ${label}`}: ${facts}\n${table}`);
   }
