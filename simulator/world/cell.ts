@@ -29,11 +29,15 @@ export interface SimMote {
   /** When it woke up and first looked for an update. */
   startedUs: number;
   finishedUs: number | undefined;
+  /** Until then its CPU or its flash is at work, unless it starts anew before. */
+  busy: { readonly untilUs: number; readonly boots: number };
 }
 
-/** What takes as long is an erase. */
-const ERASE_US = 10_000;
+/** What keeps CPU or flash busy for so long is worth turning the receiver off. */
+const LONG_US = 10_000;
 const ACKNOWLEDGED_US = 1_000;
+/** The receiver is on again before there is something to be said. */
+const READY_US = 1_000;
 
 /** A gateway at its border router and motes that look for their manifest, all running the real code in virtual time. */
 export class Cell {
@@ -111,7 +115,7 @@ export class Cell {
       spareSlot: run.spareSlot,
       onBusy: (state, us) => {
         ledger.spend(state, us);
-        if (state === "flash") this.#restWhileErasing(id, us);
+        this.#restWhileBusy(id, us);
       },
       adaptive: run.adaptive ? pathModel(scope, this.air.csma.securityBytes, wakeModel(run.mac)) : undefined,
     });
@@ -125,7 +129,17 @@ export class Cell {
     };
     const log = new ArrivalLog(fetched.length);
     const outcome = isCutOff(this.air, this.mesh, id) ? "unreachable" : "unfinished";
-    const sim: SimMote = { id, mote, node, ledger, log, outcome, startedUs: 0, finishedUs: undefined };
+    const sim: SimMote = {
+      id,
+      mote,
+      node,
+      ledger,
+      log,
+      outcome,
+      startedUs: 0,
+      finishedUs: undefined,
+      busy: { untilUs: 0, boots: 0 },
+    };
     node.onSettled = () => {
       log.note(this.air.engine.nowUs(), mote.imageBytesReceived, mote.boots);
       this.#checkOutcome(sim);
@@ -133,20 +147,24 @@ export class Cell {
     return sim;
   }
 
-  /** While a sector is erased the CPU stands still: who forwards for nobody, and has asked for nothing, need not listen. */
-  #restWhileErasing(id: number, us: number): void {
+  /** While a sector is erased, or a signature verified: who forwards for nobody, and has asked for nothing, need not listen. */
+  #restWhileBusy(id: number, us: number): void {
     const { engine } = this.air;
     const { mac } = this.mesh.nodes[id]!;
     const sim = this.motes.find((one) => one.id === id);
-    if (us < ERASE_US || !(mac instanceof CsmaMac) || sim === undefined || this.#forwards(id)) return;
-    const untilUs = engine.nowUs() + us;
+    if (!(mac instanceof CsmaMac) || sim === undefined || this.#forwards(id)) return;
+    // One thing after the other, though all of it is told at once.
+    const nowUs = engine.nowUs();
+    const { boots } = sim.mote;
+    const untilUs = Math.max(nowUs, sim.busy.boots === boots ? sim.busy.untilUs : 0) + us;
+    sim.busy = { untilUs, boots };
+    if (untilUs - nowUs < LONG_US) return;
     // What it has just been given is acknowledged before.
     engine.after(ACKNOWLEDGED_US, () => {
-      if (sim.finishedUs !== undefined || !mac.isIdle) return;
-      mac.turnOff();
-      engine.at(untilUs, () => {
-        if (sim.finishedUs === undefined) mac.turnOn();
-      });
+      if (sim.finishedUs === undefined && mac.isIdle) mac.turnOff();
+    });
+    engine.at(untilUs - READY_US, () => {
+      if (sim.finishedUs === undefined && sim.busy.untilUs === untilUs) mac.turnOn();
     });
   }
 

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { expand } from "../../simulator/scenarios/scenario.ts";
 import type { Case } from "../../simulator/scenarios/case.ts";
-import { again, reportOf, scenarioNamed, simulate, small } from "../support/simulation.ts";
+import { again, nrf52840, reportOf, scenarioNamed, simulate, small } from "../support/simulation.ts";
 
 const s1 = scenarioNamed("s1-desk");
 const restart = scenarioNamed("restart");
@@ -31,6 +31,20 @@ describe("S1, one mote at one hop", () => {
       expect(run.imageBytesRatio).toBeCloseTo(1, 6);
       expect(run.energyOverLimit).toBeLessThan(run.transport === "coap" ? 15 : 1.01);
     }
+  });
+
+  it("does not listen while its CPU or its flash is at work, and asks for nothing then", () => {
+    const { energyMj, completionS, retransmissions } = reportOf(
+      small({ motes: 1, link: { model: "iid", per: 0 }, imageBytes: 65_536, blockBytes: 1_024 }),
+      1,
+    );
+    const secondsOf = (mj: number, ma: number): number => mj / (nrf52840.supplyV.value * ma);
+    const busyS = secondsOf(energyMj.flash, nrf52840.flashMa.value) + secondsOf(energyMj.cpu, nrf52840.cpuMa.value);
+    const onS =
+      secondsOf(energyMj.listen + energyMj.rx, nrf52840.rxMa.value) + secondsOf(energyMj.tx, nrf52840.txMa.value);
+    expect(onS + 0.8 * busyS).toBeLessThan(completionS.p50);
+    expect(onS + busyS).toBeGreaterThan(completionS.p50 * 0.98);
+    expect(retransmissions.coap).toBe(0);
   });
 
   it("costs more where more is lost, and a frame's loss grows with its length", () => {
