@@ -314,7 +314,8 @@ export class Publications {
 
   /** With the dependencies that came beside it; why one of them is none. */
   #whole({ envelope, dependencies = [], dialect }: PublishRequest, anchors: readonly Verifier[]): Uint8Array | string {
-    if (dependencies.length === 0 || dialect === "riot-09") return envelope;
+    if (dependencies.length === 0) return envelope;
+    if (dialect === "riot-09") return "RIOT's manifests depend on no others";
     try {
       return withDependencies(this.#crypto, envelope, dependencies, { anchors, dialect });
     } catch (error) {

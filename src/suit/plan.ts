@@ -132,6 +132,7 @@ function oneWay(
     ask: (): Answer => "yes",
     act: (action: Action) => {
       steps.push(action);
+      facts.forget(action);
       moveStored(stored, action);
       return DONE;
     },
@@ -320,6 +321,13 @@ class Facts {
   areContradictory = false;
   areOdd = false;
 
+  /** What is done to a component leaves another image there. */
+  forget(action: Action): void {
+    if (!("component" in action) || action.kind === "invoke") return;
+    this.#known.delete(imageFact(action.component));
+    if (action.kind === "swap") this.#known.delete(imageFact(action.source));
+  }
+
   holds(question: Question): boolean {
     const fact = factOf(question);
     if (fact === undefined) return true;
@@ -334,9 +342,11 @@ class Facts {
   }
 }
 
+const imageFact = (component: ComponentId): string => `image ${componentName(component)}`;
+
 function factOf(question: Question): [what: string, value: string] | undefined {
   if (question.kind === "digest" && question.negated !== true && beforeWhich(question.component) !== undefined)
-    return [`image ${componentName(question.component)}`, toHex(question.digest)];
+    return [imageFact(question.component), toHex(question.digest)];
   if (question.kind === "slot") return [`slot ${componentName(question.component)}`, String(question.slot)];
   if (question.kind !== "identifier") return undefined;
   const { which, component, value } = question;

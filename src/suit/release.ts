@@ -152,7 +152,12 @@ function ownFirst({ components }: Manifest, payloads: readonly PlannedPayload[])
 function asIfWhole(payloads: readonly PlannedPayload[]): PlannedPayload[] {
   const names = payloads.map(({ component }) => componentName(component));
   const rankOf = ({ component }: PlannedPayload): number => names.indexOf(componentName(component));
-  return wholeImages(payloads).toSorted((a, b) => rankOf(a) - rankOf(b));
+  const whole = wholeImages(payloads);
+  const fetched = whole.filter(({ content }) => content === undefined);
+  return [
+    ...fetched.toSorted((a, b) => rankOf(a) - rankOf(b)),
+    ...whole.filter(({ content }) => content !== undefined),
+  ];
 }
 
 const isSame = (a: Uint8Array | undefined, b: Uint8Array | undefined): boolean =>

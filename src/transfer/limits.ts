@@ -8,6 +8,8 @@ export const TRANSFER_LIMITS = {
   pauseUs: 30_000_000,
   /** An unfinished transfer that has been silent this long no longer holds its image in the cache. */
   abandonedUs: 604_800_000_000,
+  /** Behind a restart so many bytes at most are taken as served though no checkpoint says so. */
+  mostUnnotedBytes: 65_536,
   /** How old a change may be when its checkpoint's turn comes; with the goes below, a crash costs at most a second. */
   flushUs: 800_000,
   /** So many checkpoints are written in one go; more of them in several, each after a breath, so that no request waits for all. */

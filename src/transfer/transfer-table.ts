@@ -18,8 +18,8 @@ export class TransferTable {
   /** Changed since they were written; in `#writing`, those of them whose turn has come. */
   #dirty = new Set<Transfer>();
   #writing = new Set<Transfer>();
-  /** Those of them that have ended, so that nobody will ask again: a restart must not leave them almost done for ever. */
-  readonly #ended = new Set<Transfer>();
+  /** Those that begin, and those that have ended, of which nobody will ask again: a restart must not leave them almost done for ever. */
+  readonly #urgent = new Set<Transfer>();
   #atOnce: number = TRANSFER_LIMITS.flushAtOnce;
   readonly #forgotten: Transfer[] = [];
   #size = 0;
@@ -85,8 +85,9 @@ export class TransferTable {
   }
 
   #note(nowUs: number, transfer: Transfer, offset: number, length: number): void {
-    transfer.record(nowUs, offset, length);
-    if (offset + length >= transfer.size && !transfer.endWritten && transfer.finished) this.#ended.add(transfer);
+    const isElsewhere = transfer.record(nowUs, offset, length);
+    const mayEnd = (isElsewhere || offset + length >= transfer.size) && !transfer.endWritten;
+    if (transfer.blocks === 1 || (mayEnd && transfer.finished)) this.#urgent.add(transfer);
     if (transfer.changed) return;
     transfer.changed = true;
     if (this.#dirty.size === 0) this.#dirtySinceUs = nowUs;
@@ -96,15 +97,15 @@ export class TransferTable {
 
   /** When changed checkpoints are to be written. */
   get nextFlushUs(): number | undefined {
-    return this.#ended.size > 0 ? 0 : this.#dueUs;
+    return this.#urgent.size > 0 ? 0 : this.#dueUs;
   }
 
   /** The next writes that bring the store up to date: some, the longest changed first, or all that there are. */
   takeWrites(nowUs: number, all = false): StoreOp[] {
     const gone = this.#forgotten.splice(0).filter(({ device, digest }) => this.of(device, digest) === undefined);
     const ops: StoreOp[] = gone.map((transfer) => ({ kind: "delete", key: keyOf(transfer) }));
-    for (const transfer of this.#ended) ops.push(this.#write(transfer));
-    this.#ended.clear();
+    for (const transfer of this.#urgent) ops.push(this.#write(transfer));
+    this.#urgent.clear();
     if (!all && this.#dueUs !== undefined && nowUs < this.#dueUs) return ops;
     const { flushAtOnce, flushBreathUs, flushGoes, flushUs } = TRANSFER_LIMITS;
     if (this.#writing.size === 0) {
@@ -175,7 +176,7 @@ export class TransferTable {
     if (devices.size === 0) this.#byImage.delete(victim.digest);
     this.#dirty.delete(victim);
     this.#writing.delete(victim);
-    this.#ended.delete(victim);
+    this.#urgent.delete(victim);
     this.#forgotten.push(victim);
     this.#size--;
   }

@@ -52,22 +52,28 @@ export class Transfer {
     return this.served.covered >= this.size;
   }
 
-  /** A block of the image was put on its way. */
-  record(nowUs: number, offset: number, length: number): void {
+  /** A block of the image was put on its way. False where it went on behind the one before, as mostly. */
+  record(nowUs: number, offset: number, length: number): boolean {
     const paused = this.lastServedUs === undefined || nowUs - this.lastServedUs > TRANSFER_LIMITS.pauseUs;
     if (paused) this.attempts++;
     this.lastServedUs = nowUs;
     this.blocks++;
     this.bytes += length;
     if (this.#goesOn) this.#close(offset);
-    if (offset === this.#runEnd) this.#runEnd += length;
-    else this.#recordElsewhere(offset, length, paused);
+    if (offset === this.#runEnd) {
+      this.#runEnd += length;
+      return false;
+    }
+    this.#recordElsewhere(offset, length, paused);
+    return true;
   }
 
-  /** Who goes on further than was noted has what is between. */
+  /** Who goes on further than was noted, by no more than what may have been served since, has what is between. */
   #close(offset: number): void {
+    const noted = this.#served.bounds.at(-1)!;
+    if (offset < noted) return;
     this.#goesOn = false;
-    this.#served.add(this.#served.bounds.at(-1)!, offset);
+    if (offset - noted <= TRANSFER_LIMITS.mostUnnotedBytes) this.#served.add(noted, offset);
   }
 
   #recordElsewhere(offset: number, length: number, paused: boolean): void {

@@ -66,8 +66,7 @@ describe("simulate and limit", () => {
     child.stderr.on("data", (text) => (stderr += text));
     setTimeout(() => child.kill("SIGINT"), 4_000);
     const [code] = (await once(child, "close")) as [number];
-    // The last line is the error.
-    const { seeds, cases } = JSON.parse(stdout.split("\n")[0]!) as {
+    const { seeds, cases } = lastJson(stdout) as {
       seeds: { count: number };
       cases: { updated: { mean: number } }[];
     };

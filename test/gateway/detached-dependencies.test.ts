@@ -60,7 +60,11 @@ describe("manifests that a manifest has devices fetch, given beside it (draft -3
     const parent = site.update({ components: [component("app", app)], dependencies: [fetched("radio", one)] });
     expect(publish(parent, [strange])).toBe("not-processable");
     expect(publish(parent, [utf8("none")])).toBe("bad-dependency");
-    expect(publish(parent, [one, child("sensor", sensor)])).toBe("published");
+    // Its digest is none at all.
+    expect(publish(parent, [Uint8Array.of(0xd8, 0x6b, 0xa2, 2, 0x43, 0x81, 0x41, 0xf6, 3, 0x41, 0x78), one])).toBe(
+      "bad-dependency",
+    );
+    expect(publish(parent, [strange, one, child("sensor", sensor)])).toBe("published");
     expect(decodeEnvelope(site.bench.gateway.listings()[0]!.release.envelope).members.size).toBe(3);
   });
 });

@@ -20,6 +20,7 @@ import {
   open,
   override,
   sha256,
+  seq,
   suitDigest,
   VENDOR,
 } from "../support/suit-build.ts";
@@ -218,6 +219,46 @@ describe("an update that comes as a patch too", () => {
       expect(run(args(bytes), v1).outcome).toMatchObject({ detail: "fetch: fetch-arguments that are not known here" });
     }
     expect(readPatchArguments(utf8("no CBOR"))).toBeUndefined();
+  });
+
+  it("hides no way that a device takes, whatever is written over what was asked about", () => {
+    const at = (index: number) => [D.SET_COMPONENT_INDEX, index];
+    const image = (bytes: Uint8Array, uri: string) =>
+      override([P.IMAGE_DIGEST, suitDigest(bytes)], [P.IMAGE_SIZE, bytes.length], [P.URI, uri]);
+    const evil = makeImage(305, 40);
+    const branch = seq(
+      ...at(1),
+      ...override([P.IMAGE_DIGEST, suitDigest(v1)]),
+      C.IMAGE_MATCH,
+      15,
+      ...at(0),
+      ...image(evil, "/evil"),
+    );
+    const hidden = envelopeOf({
+      components: [["app"], ["app", "installed"]],
+      shared: [...at(0), ...identity()],
+      sections: {
+        20: [
+          ...at(0),
+          D.TRY_EACH,
+          [branch, seq(...at(0), ...image(v3, "/good"))],
+          ...at(0),
+          D.FETCH,
+          15,
+          ...at(1),
+          ...image(v2, "/b"),
+          D.FETCH,
+          15,
+          C.IMAGE_MATCH,
+          15,
+        ],
+      },
+    });
+    const opened = openRelease(nodeCrypto, hidden, { anchors: [AUTHOR.publicKey] });
+    if (opened.ok) expect(opened.release.images.map(({ uri }) => uri)).toContain("/evil");
+    else expect(opened.reason).toBe("not-processable");
+    const { ways } = inspectEnvelope(nodeCrypto, open(hidden), 1);
+    expect(ways.some(({ steps }) => steps.some((step) => step.includes("/evil")))).toBe(true);
   });
 
   it("patches that were made do what they are for", () => {

@@ -27,11 +27,21 @@ describe("a transfer over a kill of the gateway", () => {
     const written = table.takeWrites(SECOND_US);
     serve(table, SECOND_US, 1, 8, 11); // and these are not
     const again = restarted(written);
+    serve(again, 2 * SECOND_US, 1, 0, 1); // asked for again, since its answer was lost
     serve(again, 2 * SECOND_US, 1, 11, 16);
-    expect(only(again)).toMatchObject({ finished: true, retransmissions: 0 });
+    expect(only(again)).toMatchObject({ finished: true, retransmissions: 1 });
   });
 
-  it("has only what it was served where it goes back, or leaves something out later", () => {
+  it("is known from its first block on", () => {
+    const table = new TransferTable();
+    serve(table, 0, 1, 0, 1);
+    expect(table.nextFlushUs).toBeLessThanOrEqual(0);
+    const again = restarted(table.takeWrites(0));
+    serve(again, SECOND_US, 1, 3, 16);
+    expect(only(again).finished).toBe(true);
+  });
+
+  it("has only what it was served where it goes back, leaves something out later, or leaves out much", () => {
     const table = new TransferTable();
     serve(table, 0, 1, 0, 8);
     const again = restarted(table.takeWrites(SECOND_US));
@@ -39,14 +49,23 @@ describe("a transfer over a kill of the gateway", () => {
     serve(again, 2 * SECOND_US, 1, 12, 16);
     expect(only(again)).toMatchObject({ finished: false, retransmissions: 2 });
     expect(only(again).served.firstGap(0)).toBe(9 * 64);
+    const large = { ...image, size: 1_000_000 };
+    const other = new TransferTable();
+    other.record(0, peer(2), large, 0, 64);
+    const later = restarted(other.takeWrites(0));
+    later.record(1, peer(2), large, 999_936, 64);
+    expect(only(later).served.covered).toBe(128);
   });
 
   it("is written at once when it ends, before all others, which keep their time", () => {
     const table = new TransferTable();
-    for (let n = 2; n < 300; n++) serve(table, 0, n, 0, 2);
-    serve(table, 0, 1, 0, 15);
+    for (let n = 1; n < 300; n++) serve(table, 0, n, 0, 1);
+    expect(table.takeWrites(0)).toHaveLength(299);
+    for (let n = 2; n < 300; n++) serve(table, 0, n, 1, 2);
+    serve(table, 0, 1, 1, 7);
+    serve(table, 0, 1, 8, 16);
     expect(table.nextFlushUs).toBeGreaterThan(100_000);
-    serve(table, 100_000, 1, 15, 16);
+    serve(table, 100_000, 1, 7, 8); // the last that was missing
     expect(table.nextFlushUs).toBeLessThanOrEqual(100_000);
     const written = table.takeWrites(100_000);
     expect(written).toHaveLength(1);

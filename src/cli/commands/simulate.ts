@@ -89,7 +89,8 @@ async function simulate(file: string, options: SimulateOptions): Promise<void> {
   if (options.json === true) {
     const { scenario, profile, cases } = summary;
     const range = { first: seeds[0], count: seeds.length };
-    const whole = seeds.length === 1 ? reports[0] : { scenario, seeds: range, profile, cases };
+    const stopped = seeds.length < asked.length ? { interrupted: { asked: asked.length, finished: seeds } } : {};
+    const whole = asked.length === 1 ? reports[0] : { scenario, seeds: range, ...stopped, profile, cases };
     console.log(JSON.stringify(comparisons === undefined ? whole : { ...whole, comparisons }));
   } else {
     if (seeds.length === 1) printRun(reports[0]!);
@@ -98,12 +99,9 @@ async function simulate(file: string, options: SimulateOptions): Promise<void> {
     if (options.out !== undefined) console.log(`\nsummary.json, nodes.csv and report.html are in ${options.out}`);
   }
   failOnViolations(file, reports);
-  if (seeds.length < asked.length)
-    throw new UserError(
-      ExitCode.FAILED,
-      "interrupted",
-      `stopped: the figures are of ${seeds.length} of ${asked.length} seeds (${seeds.join(", ")})`,
-    );
+  if (seeds.length === asked.length) return;
+  console.error(`stopped: the figures are of ${seeds.length} of ${asked.length} seeds (${seeds.join(", ")})`);
+  process.exitCode = ExitCode.FAILED;
 }
 
 async function runLive(simulation: Simulation, seed: number, options: SimulateOptions): Promise<void> {

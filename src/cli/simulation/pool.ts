@@ -40,8 +40,12 @@ export async function runJobs(
     const stop = new AbortController();
     const onSignal = (): void => stop.abort();
     process.once("SIGINT", onSignal);
-    results = await onThreads(worker, jobs, threads, { finish, onProgress, signal: stop.signal });
-    process.off("SIGINT", onSignal);
+    try {
+      results = await onThreads(worker, jobs, threads, { finish, onProgress, signal: stop.signal });
+    } finally {
+      process.off("SIGINT", onSignal);
+      progress.stop();
+    }
   }
   progress.stop();
   const bySeed = seeds.map((seed, i) => ({

@@ -24,11 +24,21 @@ export async function onThreads<Result>(
 ): Promise<Result[]> {
   const results: Result[] = [];
   let next = 0;
+  /** Of one that fails, the others are ended too. */
+  const failed = new AbortController();
   const one = (): Promise<void> =>
     new Promise((resolve, reject) => {
       const thread = new Worker(worker.url, { workerData: worker.data });
       let current = -1;
-      const end = (): void => void thread.terminate().then(() => resolve());
+      let isEnding = false;
+      const end = (): void => {
+        isEnding = true;
+        void thread.terminate().then(() => resolve());
+      };
+      const fail = (error: Error): void => {
+        reject(error);
+        failed.abort();
+      };
       const give = (): void => {
         current = next++;
         // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a worker thread, not a window
@@ -41,8 +51,11 @@ export async function onThreads<Result>(
         finish(current, message);
         give();
       });
-      thread.on("error", reject);
-      signal?.addEventListener("abort", end, { once: true });
+      thread.on("error", fail);
+      thread.on("exit", (code) => {
+        if (!isEnding) fail(new Error(`a worker thread ended by itself, with ${code}`));
+      });
+      for (const one of [signal, failed.signal]) one?.addEventListener("abort", end, { once: true });
       give();
     });
   await Promise.all(Array.from({ length: Math.min(threads, jobs.length) }, one));
