@@ -55,7 +55,7 @@ export async function onThreads<Result>(
       thread.on("exit", (code) => {
         if (!isEnding) fail(new Error(`a worker thread ended by itself, with ${code}`));
       });
-      for (const one of [signal, failed.signal]) one?.addEventListener("abort", end, { once: true });
+      for (const stop of [signal, failed.signal]) stop?.addEventListener("abort", end, { once: true });
       give();
     });
   await Promise.all(Array.from({ length: Math.min(threads, jobs.length) }, one));
