@@ -16,7 +16,7 @@ import { mutate } from "../support/mutate.ts";
 import { SERVER } from "../support/pair.ts";
 import { effort } from "../support/effort.ts";
 
-const DATAGRAMS = effort(150_000, 1_000_000);
+const DATAGRAMS = effort(100_000, 1_000_000);
 const SEED = 20_261_124;
 
 /** Real messages to start from: each kind the endpoint knows, and some that it refuses. */
