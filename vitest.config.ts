@@ -1,3 +1,4 @@
+import { availableParallelism } from "node:os";
 import { defineConfig, type ViteUserConfig } from "vitest/config";
 
 const interop = "test/interop/**/*.test.ts";
@@ -5,7 +6,8 @@ const slow = "test/slow/**/*.test.ts";
 
 const config: ViteUserConfig = defineConfig({
   test: {
-    maxWorkers: "100%", // on two cores the default is one, and the tests of a command line mostly wait
+    // On two cores the default is one; the tests of a command line mostly wait, so there is room for half as many more.
+    maxWorkers: Math.ceil(availableParallelism() * 1.5),
     projects: [
       {
         test: {

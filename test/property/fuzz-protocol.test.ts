@@ -20,7 +20,7 @@ import { effort } from "../support/effort.ts";
 
 // FUZZ_INPUTS=3400000 npx vitest run test/property/fuzz-protocol.test.ts --testTimeout 3600000 is the
 // long run: three fuzzers with as many inputs each.
-const INPUTS = Number(process.env["FUZZ_INPUTS"] ?? effort(8_000, 200_000));
+const INPUTS = Number(process.env["FUZZ_INPUTS"] ?? effort(4_000, 200_000));
 const SEED = Number(process.env["FUZZ_SEED"] ?? 20_261_124);
 /** Below this the growth of a warming process is more than what could be a leak. */
 const LONG_RUN = 1_000_000;

@@ -83,7 +83,7 @@ const SIZES = [32, 64, 128, 256, 512, 1024] as const;
 describe("the crossover of block sizes comes out of the simulator within 5 %", () => {
   it.each(TABLE)("%i hops, R = %i, p = %f", (hops, retries, per, expected) => {
     for (const [i, size] of SIZES.entries()) {
-      if (expected[i]! > effort(600, 3_000)) continue; // up to thousands of attempts for one block
+      if (expected[i]! > effort(400, 3_000)) continue; // up to thousands of attempts for one block
       const blocks = expected[i]! > 800 ? 1_500 : 700;
       const ratio = airPerByte(hops, retries, per, size, blocks) / expected[i]!;
       expect(Math.abs(ratio - 1), `${size} bytes: ${ratio.toFixed(3)} of the closed form`).toBeLessThan(0.05);
