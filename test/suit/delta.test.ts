@@ -4,9 +4,10 @@ import { encodeCbor } from "../../src/codec/cbor.ts";
 import { applyPatch, makePatch } from "../../src/delta/patch.ts";
 import { signEnvelope } from "../../src/suit/author.ts";
 import { buildEnvelope, type Payload } from "../../src/suit/build.ts";
-import { installedName, readPatchArguments } from "../../src/suit/delta.ts";
+import { beforeWhich, installedId, installedName, isInstalledName, readPatchArguments } from "../../src/suit/delta.ts";
 import { inspectEnvelope } from "../../src/suit/inspect.ts";
 import { Condition as C, Directive as D, Parameter as P } from "../../src/suit/keys.ts";
+import { componentName } from "../../src/suit/manifest.ts";
 import { ModelDevice, type DeviceModel } from "../../src/suit/model-device.ts";
 import { processManifest, type Outcome } from "../../src/suit/processor/procedure.ts";
 import { openRelease } from "../../src/suit/release.ts";
@@ -206,6 +207,7 @@ describe("an update that comes as a patch too", () => {
     for (const odd of [
       ["bfd2", digest, size],
       ["bfd1", digest],
+      ["bfd1", digest, size, 1],
       ["bfd1", digest.subarray(1), size],
       ["bfd1", digest, 0],
       7,
@@ -259,6 +261,19 @@ describe("an update that comes as a patch too", () => {
     else expect(opened.reason).toBe("not-processable");
     const { ways } = inspectEnvelope(nodeCrypto, open(hidden), 1);
     expect(ways.some(({ steps }) => steps.some((step) => step.includes("/evil")))).toBe(true);
+  });
+
+  it("has a component for what another one held before, of however many segments", () => {
+    const long = [utf8("board"), utf8("radio"), utf8("app")];
+    expect(installedId(long)).toEqual([...long, utf8("installed")]);
+    expect(beforeWhich(installedId(long))).toEqual(long);
+    for (const none of [long, [utf8("installed")], [utf8("installed"), utf8("app")]])
+      expect(beforeWhich(none)).toBeUndefined();
+    expect([installedName(long), componentName(long), toHex(utf8("installed"))].map(isInstalledName)).toEqual([
+      true,
+      false,
+      false,
+    ]);
   });
 
   it("patches that were made do what they are for", () => {
