@@ -1,5 +1,5 @@
 import type { Crypto } from "../../src/ports/crypto.ts";
-import { Flash } from "./flash.ts";
+import { inWholeUnits, Flash } from "./flash.ts";
 import { confirmSlot, layoutFor, writeSlotInfo, type Layout } from "./layout.ts";
 import type { ChipProfile } from "./profile.ts";
 
@@ -20,8 +20,7 @@ export function factoryFlash(parts: {
   const timing = { eraseSectorUs: profile.eraseSectorUs.value, programUnitUs: profile.programUnitUs.value };
   const flash = new Flash({ sectorBytes, writeUnitBytes, sectors: layout.sectors }, timing);
   const { bytes, sequenceNumber } = factoryImage;
-  const padded = new Uint8Array(Math.ceil(bytes.length / writeUnitBytes) * writeUnitBytes).fill(0xff);
-  padded.set(bytes);
+  const padded = inWholeUnits(bytes, writeUnitBytes);
   flash.program(layout.slotAddress[0], padded);
   writeSlotInfo(flash, layout, 0, { sequenceNumber, size: bytes.length, digest: crypto.sha256(bytes) });
   confirmSlot(flash, layout, 0);

@@ -138,3 +138,10 @@ export class Flash {
     }
   }
 }
+
+/** Bytes and, behind them, what erased flash has, up to the end of a write unit. */
+export function inWholeUnits(bytes: Uint8Array, writeUnitBytes: number): Uint8Array {
+  const padded = new Uint8Array(Math.ceil(bytes.length / writeUnitBytes) * writeUnitBytes).fill(0xff);
+  padded.set(bytes);
+  return padded;
+}

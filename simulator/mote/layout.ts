@@ -18,6 +18,10 @@ export interface Layout {
   readonly sectors: number;
 }
 
+/** So many bytes, and what is left of their last sector. */
+export const inWholeSectors = (bytes: number, sectorBytes: number): number =>
+  Math.ceil(bytes / sectorBytes) * sectorBytes;
+
 /** A layout for images of at most `imageBytes`, whose journal has one write unit per block of `blockBytes`. */
 export function layoutFor(imageBytes: number, blockBytes: number, sectorBytes: number, writeUnitBytes: number): Layout {
   const sectorsOf = (bytes: number): number => Math.ceil(bytes / sectorBytes);

@@ -1,8 +1,8 @@
 import { PatchReader } from "../../src/delta/patch.ts";
 import { bytesEqual } from "../../src/util/bytes.ts";
-import type { Flash } from "./flash.ts";
+import { inWholeUnits, type Flash } from "./flash.ts";
 import type { Journal } from "./journal.ts";
-import type { Layout, SlotIndex } from "./layout.ts";
+import { inWholeSectors, type Layout, type SlotIndex } from "./layout.ts";
 import type { SlotWriter } from "./slot-writer.ts";
 
 /** What a slot holds after a download: an image as it came, or one that was made of a patch. */
@@ -21,9 +21,8 @@ export function patchBase(
   imageSize: number,
   patchSize: number,
 ): number | undefined {
-  const sectors = (bytes: number): number => Math.ceil(bytes / sectorBytes) * sectorBytes;
-  const base = slotBytes - sectors(patchSize);
-  return base >= sectors(imageSize) ? base : undefined;
+  const base = slotBytes - inWholeSectors(patchSize, sectorBytes);
+  return base >= inWholeSectors(imageSize, sectorBytes) ? base : undefined;
 }
 
 /**
@@ -62,8 +61,7 @@ export class PatchedImage implements Written {
     if (piece.length === 0) return undefined;
     const address = this.#address + this.#at;
     this.#at += piece.length;
-    const padded = new Uint8Array(Math.ceil(piece.length / writeUnitBytes) * writeUnitBytes).fill(0xff);
-    padded.set(piece);
+    const padded = inWholeUnits(piece, writeUnitBytes);
     // It may be there from before a power cut.
     if (bytesEqual(flash.read(address, padded.length), padded)) return { bytes: piece.length, us: 0 };
     const erased = flash.isErased(address, sectorBytes) ? 0 : flash.erase(address);

@@ -1,6 +1,6 @@
 import { nobleCrypto } from "../../src/crypto/noble-crypto.ts";
 import { bytesEqual } from "../../src/util/bytes.ts";
-import type { Flash } from "./flash.ts";
+import { inWholeUnits, type Flash } from "./flash.ts";
 
 /** What two sectors keep: the one holds while the other is written. */
 export interface RecordPair<T> {
@@ -51,8 +51,7 @@ export function writePair<T>(flash: Flash, pair: RecordPair<T>, bytes: Uint8Arra
 /** The magic goes in last. */
 function writeSector(flash: Flash, address: number, magic: number, bytes: Uint8Array): number {
   const { writeUnitBytes } = flash.geometry;
-  const padded = new Uint8Array(Math.ceil(bytes.length / writeUnitBytes) * writeUnitBytes).fill(0xff);
-  padded.set(bytes);
+  const padded = inWholeUnits(bytes, writeUnitBytes);
   const head = new Uint8Array(HEAD_BYTES).fill(0xff);
   const view = new DataView(head.buffer);
   view.setUint32(0, magic);

@@ -1,4 +1,4 @@
-import type { Flash } from "./flash.ts";
+import { inWholeUnits, type Flash } from "./flash.ts";
 import { Journal } from "./journal.ts";
 import { eraseSlotInfo, type Layout, type SlotIndex } from "./layout.ts";
 
@@ -89,8 +89,7 @@ export class SlotWriter {
     const flash = this.#flash;
     const { sectorBytes, writeUnitBytes } = flash.geometry;
     const base = this.#address;
-    const padded = new Uint8Array(Math.ceil(bytes.length / writeUnitBytes) * writeUnitBytes).fill(0xff);
-    padded.set(bytes);
+    const padded = inWholeUnits(bytes, writeUnitBytes);
     let us = 0;
     const firstSector = Math.floor(offset / sectorBytes);
     const lastSector = Math.floor((offset + padded.length - 1) / sectorBytes);

@@ -5,7 +5,9 @@ import { checkBoot, checkExchanges } from "../checkers/end-checks.ts";
 import { bytesEqual } from "../../src/util/bytes.ts";
 import { Trace } from "../engine/trace-hash.ts";
 import type { EnergyLedger } from "../mote/energy.ts";
+import { inWholeSectors } from "../mote/layout.ts";
 import { Mote, type MoteOutcome } from "../mote/mote.ts";
+import { patchBase } from "../mote/patched-image.ts";
 import type { ChipProfile } from "../mote/profile.ts";
 import type { Case } from "../scenarios/case.ts";
 import { pathModel, wakeModel } from "../network/path-model.ts";
@@ -94,9 +96,11 @@ export class Cell {
     const { blockBytes } = run;
     const { vendorId, classId, author, image, patch } = this.gateway;
     const sectorBytes = profile.sectorBytes.value;
-    const sectors = (bytes: number): number => Math.ceil(bytes / sectorBytes) * sectorBytes;
     // A patch is kept behind the image that comes of it.
-    const room = patch === undefined ? image.length : sectors(image.length) + sectors(patch.length);
+    const room =
+      patch === undefined
+        ? image.length
+        : inWholeSectors(image.length, sectorBytes) + inWholeSectors(patch.length, sectorBytes);
     const mote = new Mote({
       profile,
       crypto: moteCrypto,
@@ -121,7 +125,7 @@ export class Cell {
     });
     const { flash, layout } = mote;
     mote.refetch.unmarkedBytes = flash.geometry.sectorBytes;
-    const base = patch === undefined ? 0 : layout.slotBytes - sectors(patch.length);
+    const base = patch === undefined ? 0 : patchBase(layout.slotBytes, sectorBytes, image.length, patch.length)!;
     const { fetched } = this.gateway;
     mote.refetch.inFlash = (offset, length) => {
       const address = layout.slotAddress[mote.agent.booted?.slot === 0 ? 1 : 0] + base + offset;

@@ -2,15 +2,15 @@ import { beforeEach, describe, expect, it } from "vitest";
 import { nobleCrypto } from "../../src/crypto/noble-crypto.ts";
 import { makePatch } from "../../src/delta/patch.ts";
 import { imagePath } from "../../src/gateway/catalogue.ts";
-import { keyRecord, type Feature } from "../../src/lifecycle/classes.ts";
+import type { Feature } from "../../src/lifecycle/classes.ts";
 import type { Payload } from "../../src/suit/build.ts";
 import { toHex, utf8 } from "../../src/util/bytes.ts";
-import { DEFAULT_PARAMETERS } from "../../src/coap/parameters.ts";
-import { Mote, type MoteParts } from "../../simulator/mote/mote.ts";
-import { GATEWAY, StorySite } from "../../simulator/story/site.ts";
+import type { Mote, MoteParts } from "../../simulator/mote/mote.ts";
+import { StorySite } from "../../simulator/story/site.ts";
 import { makeImage } from "../support/gateway.ts";
-import { AUTHOR, CLASS, VENDOR } from "../support/suit-build.ts";
-import { again, nrf52840, reportOf, small } from "../support/simulation.ts";
+import { defineClass, storyMote } from "../support/story-mote.ts";
+import { AUTHOR, CLASS, imageOf, VENDOR } from "../support/suit-build.ts";
+import { again, reportOf, small } from "../support/simulation.ts";
 import { signedUpdate } from "../support/trust-bench.ts";
 
 const MINUTE_US = 60_000_000;
@@ -19,19 +19,12 @@ const factory = makeImage(401, 15_000);
 const wanted = factory.map((byte, i) => (i % 700 < 3 ? byte + 9 : byte));
 const patch = makePatch(factory, wanted);
 const digestOf = (bytes: Uint8Array): Uint8Array => nobleCrypto.sha256(bytes);
-const imageOf = (bytes: Uint8Array) => ({ digest: digestOf(bytes), size: bytes.length });
 const pathOf = (bytes: Uint8Array): string => `/${imagePath(digestOf(bytes)).join("/")}`;
 
 let story: StorySite;
 beforeEach(() => (story = new StorySite(1)));
 
-function define(features?: readonly Feature[]): void {
-  const authorities = [{ ...keyRecord(AUTHOR.publicKey), name: "author" }];
-  const hardware = { rng: true, rtc: false, slots: 2, recoveryImage: false, ramBytes: 65_536, features };
-  const named = { id: toHex(CLASS), name: "c", vendorId: toHex(VENDOR), hardware };
-  const definition = { ...named, authorities, escrow: [], operators: [], epoch: 0 };
-  story.onDesk((desk, nowUs, done) => desk.submit(nowUs, "t", { kind: "class-defined", definition }, done));
-}
+const define = (features?: readonly Feature[]): void => defineClass(story, features);
 
 /** Publishes number 2: the image, and a patch to it. */
 function publish(bytes: Uint8Array = patch, from: Uint8Array = factory): object | undefined {
@@ -47,26 +40,13 @@ function publish(bytes: Uint8Array = patch, from: Uint8Array = factory): object 
   return story.publish({ envelope: signedUpdate(update, AUTHOR), sources });
 }
 
-function newMote(parts: Partial<MoteParts> = {}): { mote: Mote; boot: () => void } {
-  const mote = new Mote({
-    profile: nrf52840,
-    crypto: nobleCrypto,
-    random: story.random.fork("mote"),
-    vendorId: VENDOR,
-    classId: CLASS,
-    anchors: [AUTHOR.publicKey],
-    gateway: GATEWAY,
-    blockBytes: 64,
-    szx: 2,
-    parameters: DEFAULT_PARAMETERS,
-    policy: { backoffUs: 5e6, maxBackoffUs: 6e7, maxFailures: 3 },
+const newMote = (parts: Partial<MoteParts> = {}): { mote: Mote; boot: () => void } =>
+  storyMote(story, {
     maxImageBytes: ROOM,
     spareSlot: "used",
     factoryImage: { bytes: factory, sequenceNumber: 1 },
     ...parts,
   });
-  return { mote, boot: () => story.attach("fd00::9", mote).call((nowUs) => mote.reboot(nowUs)) };
-}
 
 describe("a scenario with an image of which little is new", () => {
   const changes = { imageBytes: 16_384, changedBytes: 500, motes: 3 };

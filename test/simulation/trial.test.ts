@@ -4,18 +4,17 @@ import { Code, ContentFormat } from "../../src/coap/numbers.ts";
 import { Router, type ResourceHandler } from "../../src/coap/router.ts";
 import { manifestPath } from "../../src/gateway/catalogue.ts";
 import { Directive as D, Parameter as P } from "../../src/suit/keys.ts";
-import { DEFAULT_PARAMETERS } from "../../src/coap/parameters.ts";
 import { keyPairOf, nobleCrypto } from "../../src/crypto/noble-crypto.ts";
 import { signEnvelope } from "../../src/suit/author.ts";
 import { buildEnvelope } from "../../src/suit/build.ts";
 import { encodeTransfer, TRUST_COMPONENT, transferUpdate, trustOf } from "../../src/suit/trust.ts";
 import { toHex, utf8 } from "../../src/util/bytes.ts";
-import { Mote, type MoteParts } from "../../simulator/mote/mote.ts";
+import type { Mote, MoteParts } from "../../simulator/mote/mote.ts";
 import { GATEWAY, StorySite } from "../../simulator/story/site.ts";
 import { keyRecord } from "../../src/lifecycle/classes.ts";
 import { AUTHOR, CLASS, envelopeOf, map, suitDigest, VENDOR } from "../support/suit-build.ts";
 import { makeImage } from "../support/gateway.ts";
-import { nrf52840 } from "../support/simulation.ts";
+import { defineClass, storyMote } from "../support/story-mote.ts";
 
 const HOUR_US = 3_600_000_000;
 const KID = new Uint8Array(8).fill(1);
@@ -36,32 +35,16 @@ function envelope(sequenceNumber: number, change: object = {}): Uint8Array {
 /** A gateway that knows the class and, unless told otherwise, the device; and the device. */
 function site(parts: Partial<MoteParts> = {}, known = true): { site: StorySite; mote: Mote; boot: () => void } {
   const story = new StorySite(1);
-  const authorities = [{ ...keyRecord(AUTHOR.publicKey), name: "author" }];
-  const hardware = { rng: true, rtc: false, slots: 2, recoveryImage: false, ramBytes: 65_536 };
-  const named = { id: toHex(CLASS), name: "c", vendorId: toHex(VENDOR), hardware };
-  const definition = { ...named, authorities, escrow: [], operators: [], epoch: 0 };
-  story.onDesk((desk, nowUs, done) => desk.submit(nowUs, "t", { kind: "class-defined", definition }, done));
+  defineClass(story);
   const event = { kind: "device-provisioned", device: toHex(KID), classId: toHex(CLASS), stage: 2 } as const;
   if (known) story.onDesk((desk, nowUs, done) => desk.keepCredential(nowUs, "t", event, KEY, done));
   story.disk.upstream.set("sim:image", image);
-  const mote = new Mote({
-    profile: nrf52840,
-    crypto: nobleCrypto,
-    random: story.random.fork("mote"),
-    vendorId: VENDOR,
-    classId: CLASS,
-    anchors: [AUTHOR.publicKey],
+  const { mote, boot } = storyMote(story, {
     credential: { kid: KID, key: KEY },
-    gateway: GATEWAY,
-    blockBytes: 64,
-    szx: 2,
-    parameters: DEFAULT_PARAMETERS,
-    policy: { backoffUs: 5e6, maxBackoffUs: 6e7, maxFailures: 3 },
     maxImageBytes: 4_096,
     factoryImage: { bytes: makeImage(61, 1_500), sequenceNumber: 1 },
     ...parts,
   });
-  const boot = (): void => story.attach("fd00::9", mote).call((nowUs) => mote.reboot(nowUs));
   return { site: story, mote, boot };
 }
 

@@ -19,9 +19,9 @@ import {
   sha256,
   suitDigest,
   VENDOR,
+  imageOf,
 } from "../support/suit-build.ts";
 
-const imageOf = (bytes: Uint8Array) => ({ digest: sha256(bytes), size: bytes.length });
 const [a, b] = [utf8("one image"), utf8("another one")];
 const one = { sequenceNumber: 7, vendorId: VENDOR, classIds: [CLASS] };
 const app = { id: [utf8("app")], payloads: [{ image: imageOf(a), uri: "/a" }] };

@@ -17,11 +17,10 @@ import { openSectorTable } from "../../src/suit/sector-table.ts";
 import { decodeTransfer, decodeTrust, encodeTransfer, encodeTrust, trustOf } from "../../src/suit/trust.ts";
 import { toHex, utf8 } from "../../src/util/bytes.ts";
 import { makeImage } from "../support/gateway.ts";
-import { AUTHOR, CLASS, identity, map, run, sha256, trust, VENDOR } from "../support/suit-build.ts";
+import { AUTHOR, CLASS, identity, map, run, sha256, trust, VENDOR, imageOf } from "../support/suit-build.ts";
 import { damagedOf } from "../support/suit-damage.ts";
 
 const IMAGE = utf8("the image");
-const imageOf = (bytes: Uint8Array) => ({ digest: sha256(bytes), size: bytes.length });
 const key = { algorithm: "HMAC-256", bytes: new Uint8Array(32).fill(3) } as const;
 const ED = keyPairOf("Ed25519", new Uint8Array(32).fill(6));
 

@@ -24,10 +24,10 @@ import {
   seq,
   suitDigest,
   VENDOR,
+  imageOf,
 } from "../support/suit-build.ts";
 
 const id = [utf8("app")];
-const imageOf = (bytes: Uint8Array) => ({ digest: sha256(bytes), size: bytes.length });
 /** As its successor, with a few bytes changed. */
 function changed(bytes: Uint8Array, every: number): Uint8Array {
   return bytes.map((byte, i) => (i % every === 0 ? byte + 1 : byte));

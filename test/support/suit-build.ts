@@ -5,6 +5,7 @@ import type { Verifier } from "../../src/codec/cose.ts";
 import { keyPairOf } from "../../src/crypto/noble-crypto.ts";
 import type { PrivateKey } from "../../src/ports/crypto.ts";
 import { signEnvelope } from "../../src/suit/author.ts";
+import type { Image } from "../../src/suit/build.ts";
 import { CommonKey, DigestAlgorithm, Directive, EnvelopeKey, ManifestKey, SuitTag } from "../../src/suit/keys.ts";
 import { decodeEnvelope, digestOf } from "../../src/suit/envelope.ts";
 import { ModelDevice, type DeviceModel } from "../../src/suit/model-device.ts";
@@ -18,6 +19,7 @@ export const AUTHOR: PrivateKey = keyPairOf("ES256", new Uint8Array(32).fill(7))
 export const VENDOR: Uint8Array = new Uint8Array(16).fill(0xa1);
 export const CLASS: Uint8Array = new Uint8Array(16).fill(0xc1);
 export const sha256 = (bytes: Uint8Array): Uint8Array => nodeCrypto.sha256(bytes);
+export const imageOf = (bytes: Uint8Array): Image => ({ digest: sha256(bytes), size: bytes.length });
 export const suitDigest = (bytes: Uint8Array): Uint8Array => encodeCbor([DigestAlgorithm.SHA_256, sha256(bytes)]);
 
 export type Sequence = readonly CborValue[];

@@ -32,22 +32,19 @@ export async function runJobs(
     progress.update(done.reduce((sum, one) => sum + (one ?? 0), 0));
   };
   const finish = (i: number, { report }: CaseResult): void => onProgress(i, report.motes);
-  let results: CaseResult[];
-  if (jobs.length === 1)
-    results = [runJob(simulation, quirks, jobs[0]!, { onProgress: (finished) => onProgress(0, finished) })];
-  else {
-    const worker = { url: new URL("./worker.js", import.meta.url), data: { simulation, quirks } };
-    const stop = new AbortController();
-    const onSignal = (): void => stop.abort();
+  const stop = new AbortController();
+  const onSignal = (): void => stop.abort();
+  const run = async (): Promise<CaseResult[]> => {
+    if (jobs.length === 1)
+      return [runJob(simulation, quirks, jobs[0]!, { onProgress: (finished) => onProgress(0, finished) })];
     process.once("SIGINT", onSignal);
-    try {
-      results = await onThreads(worker, jobs, threads, { finish, onProgress, signal: stop.signal });
-    } finally {
-      process.off("SIGINT", onSignal);
-      progress.stop();
-    }
-  }
-  progress.stop();
+    const worker = { url: new URL("./worker.js", import.meta.url), data: { simulation, quirks } };
+    return onThreads(worker, jobs, threads, { finish, onProgress, signal: stop.signal });
+  };
+  const results = await run().finally(() => {
+    process.off("SIGINT", onSignal);
+    progress.stop();
+  });
   const bySeed = seeds.map((seed, i) => ({
     seed,
     cases: cases.flatMap((_case, j) => results[i * cases.length + j] ?? []),
