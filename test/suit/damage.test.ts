@@ -7,15 +7,11 @@ import { inspectEnvelope } from "../../src/suit/inspect.ts";
 import { processManifest } from "../../src/suit/processor/procedure.ts";
 import { openRelease } from "../../src/suit/release.ts";
 import { utf8 } from "../../src/util/bytes.ts";
-import { AUTHOR, CLASS, newDevice, open, sha256, trust, VENDOR } from "../support/suit-build.ts";
+import { AUTHOR, CLASS, imageOf, newDevice, open, trust, VENDOR } from "../support/suit-build.ts";
 import { damagedEnvelopes } from "../support/suit-damage.ts";
 
 const IMAGE = utf8("an image of some bytes");
 const OTHER = utf8("another image");
-const imageOf = (bytes: Uint8Array): { digest: Uint8Array; size: number } => ({
-  digest: sha256(bytes),
-  size: bytes.length,
-});
 const signed = (update: Partial<UpdateDescription>): Uint8Array => {
   const components = [{ id: [utf8("app")], payloads: [{ image: imageOf(IMAGE), uri: "/i" }] }];
   const base = { sequenceNumber: 3, vendorId: VENDOR, classIds: [CLASS], components };
