@@ -30,10 +30,10 @@ export class UdpSocket {
   readonly #socket: Socket;
   readonly #onDatagram: OnDatagram;
   readonly #slots: Slot[] = [];
-  #received: { readonly bytes: Buffer; readonly peer: RemoteInfo }[] = [];
+  readonly #received: { readonly bytes: Buffer; readonly peer: RemoteInfo }[] = [];
   #handling = false;
   /** What waits in slots until all that was received has been handled. */
-  #held: { readonly view: Buffer; readonly peer: PeerAddress }[] = [];
+  readonly #held: { readonly view: Buffer; readonly peer: PeerAddress }[] = [];
   #next = 0;
   /** Datagrams that the kernel had not taken yet when some were last sent. */
   #onTheirWay = 0;
@@ -72,7 +72,7 @@ export class UdpSocket {
           if (at.group !== undefined) join(socket, at.group);
           resolve();
         } catch (error) {
-          socket.close();
+          void udp.close();
           reject(error);
         }
       });
@@ -110,24 +110,19 @@ export class UdpSocket {
 
   readonly #handleAll = (): void => {
     const all = this.#received;
-    this.#received = [];
     this.#handling = true;
     let handled = 0;
     try {
-      while (handled < all.length && !this.#closed) {
+      while (handled < all.length) {
         const { bytes, peer } = all[handled++]!;
         this.#onDatagram(bytes, peer);
       }
     } finally {
       this.#handling = false;
       this.#sendHeld();
+      all.splice(0, handled);
       // Behind an exception the others still get their turn.
-      if (
-        !this.#closed &&
-        handled < all.length &&
-        this.#received.unshift(...all.slice(handled)) === all.length - handled
-      )
-        setImmediate(this.#handleAll);
+      if (all.length > 0) setImmediate(this.#handleAll);
     }
   };
 
