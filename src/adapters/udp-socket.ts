@@ -1,5 +1,6 @@
 import { createSocket, type RemoteInfo, type Socket } from "node:dgram";
 import type { PeerAddress, Transmit } from "../ports/datagram.ts";
+import { systemClock } from "./system.ts";
 
 /** Receive buffer: 1,000 motes that ask at once must not overflow it (each small datagram counts ~768 B). */
 const RECEIVE_BUFFER_BYTES = 4_194_304;
@@ -13,12 +14,14 @@ export interface MulticastGroup {
   readonly on: string | undefined;
 }
 
-type OnDatagram = (bytes: Uint8Array, peer: PeerAddress) => void;
+/** `atUs`: by the system's clock, looked at once for all that came in one turn. */
+type OnDatagram = (bytes: Uint8Array, peer: PeerAddress, atUs: number) => void;
 
 interface Slot {
   readonly buffer: Buffer;
   /** The part of `buffer` that was sent last: most datagrams are as long as the one before. */
   view: Buffer;
+  peer: PeerAddress;
 }
 
 /**
@@ -30,11 +33,15 @@ export class UdpSocket {
   readonly #socket: Socket;
   readonly #onDatagram: OnDatagram;
   readonly #slots: Slot[] = [];
-  readonly #received: { readonly bytes: Buffer; readonly peer: RemoteInfo }[] = [];
+  /** What was received and not handled yet, from `#first` on, and from whom. */
+  readonly #received: (Buffer | undefined)[] = [];
+  readonly #from: (RemoteInfo | undefined)[] = [];
+  #first = 0;
+  #last = 0;
   #handling = false;
-  /** What waits in slots until all that was received has been handled. */
-  readonly #held: { readonly view: Buffer; readonly peer: PeerAddress }[] = [];
   #next = 0;
+  /** How many before `#next` wait until all that was received has been handled. */
+  #held = 0;
   /** Datagrams that the kernel had not taken yet when some were last sent. */
   #onTheirWay = 0;
   #closed = false;
@@ -46,7 +53,10 @@ export class UdpSocket {
     this.#onDatagram = onDatagram;
     socket.on("message", (bytes: Buffer, peer: RemoteInfo) => {
       // Port 0 means that no reply is wanted (RFC 768), and none could be sent.
-      if (peer.port !== 0 && this.#received.push({ bytes, peer }) === 1) setImmediate(this.#handleAll);
+      if (peer.port === 0) return;
+      if (this.#last === 0) setImmediate(this.#handleAll);
+      this.#received[this.#last] = bytes;
+      this.#from[this.#last++] = peer;
     });
   }
 
@@ -95,47 +105,49 @@ export class UdpSocket {
       this.dropped++;
       return;
     }
-    if (this.#onTheirWay + this.#held.length >= SLOTS) this.#onTheirWay = this.#socket.getSendQueueCount();
-    if (this.#onTheirWay + this.#held.length >= SLOTS || bytes.length > SLOT_BYTES) {
+    if (this.#onTheirWay + this.#held >= SLOTS) this.#onTheirWay = this.#socket.getSendQueueCount();
+    if (this.#onTheirWay + this.#held >= SLOTS || bytes.length > SLOT_BYTES) {
       this.dropped++;
       return;
     }
-    const slot = (this.#slots[this.#next] ??= newSlot());
+    const slot = (this.#slots[this.#next] ??= newSlot(peer));
     this.#next = (this.#next + 1) % SLOTS;
     slot.buffer.set(bytes);
     if (slot.view.length !== bytes.length) slot.view = slot.buffer.subarray(0, bytes.length);
-    this.#held.push({ view: slot.view, peer });
+    slot.peer = peer;
+    this.#held++;
     if (!this.#handling) this.#sendHeld();
   }
 
   readonly #handleAll = (): void => {
-    const all = this.#received;
+    const atUs = systemClock.nowUs();
     this.#handling = true;
-    let handled = 0;
     try {
-      while (handled < all.length) {
-        const { bytes, peer } = all[handled++]!;
-        this.#onDatagram(bytes, peer);
+      while (this.#first < this.#last) {
+        const bytes = this.#received[this.#first]!;
+        const peer = this.#from[this.#first]!;
+        this.#received[this.#first] = this.#from[this.#first++] = undefined;
+        this.#onDatagram(bytes, peer, atUs);
       }
     } finally {
       this.#handling = false;
       this.#sendHeld();
-      all.splice(0, handled);
       // Behind an exception the others still get their turn.
-      if (all.length > 0) setImmediate(this.#handleAll);
+      if (this.#first < this.#last) setImmediate(this.#handleAll);
+      else this.#first = this.#last = 0;
     }
   };
 
   #sendHeld(): void {
     if (this.#closed) return;
-    for (const { view, peer } of this.#held) {
+    for (; this.#held > 0; this.#held--) {
+      const { view, peer } = this.#slots[(this.#next - this.#held + SLOTS) % SLOTS]!;
       try {
         this.#socket.send(view, peer.port, peer.address);
       } catch {
         this.dropped++; // what a peer claims as its address must not stop the others
       }
     }
-    this.#held.length = 0;
     this.#onTheirWay = this.#socket.getSendQueueCount();
     // Mostly the kernel takes all at once: then the same few buffers stay in the processor's cache.
     if (this.#onTheirWay === 0) this.#next = 0;
@@ -144,14 +156,14 @@ export class UdpSocket {
   async close(): Promise<void> {
     this.#sendHeld();
     this.#closed = true;
-    this.#received.length = 0;
+    this.#first = this.#last = 0;
     await new Promise<void>((resolve) => void this.#socket.close(() => resolve()));
   }
 }
 
-function newSlot(): Slot {
+function newSlot(peer: PeerAddress): Slot {
   const buffer = Buffer.allocUnsafeSlow(SLOT_BYTES);
-  return { buffer, view: buffer };
+  return { buffer, view: buffer, peer };
 }
 
 function join(socket: Socket, { address, on }: MulticastGroup): void {

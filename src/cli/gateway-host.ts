@@ -70,7 +70,7 @@ export class GatewayHost {
       setTimer: (atUs) => this.#setTimer(atUs),
       onSettled: () => this.#deliverOutcomes(),
     });
-    this.#sockets = new Sockets((bytes, peer, toGroup) => this.#loop.datagram(bytes, peer, toGroup));
+    this.#sockets = new Sockets((...datagram) => this.#loop.datagram(...datagram));
     this.#clockWatch = new ClockWatch(this.gateway, (action) => this.#loop.call(action), parts.log);
   }
 

@@ -3,7 +3,7 @@ import type { Transmit } from "../ports/datagram.ts";
 import { copyPeer, parsePeer } from "../util/peer.ts";
 import { environmentError } from "./errors.ts";
 
-type OnDatagram = (bytes: Uint8Array, peer: Transmit["peer"], toGroup: boolean) => void;
+type OnDatagram = (bytes: Uint8Array, peer: Transmit["peer"], toGroup: boolean, atUs: number) => void;
 
 /**
  * The gateway's sockets: one per address that it listens on, so that an answer leaves from the
@@ -29,8 +29,8 @@ export class Sockets {
         const v6 = address.includes(":");
         // Only where there are several of one kind does it matter which one was asked.
         const via = this.#bound.some((other) => other.v6 === v6) ? this.#bound.length : undefined;
-        const socket = await bindSocket({ host: address, port }, (bytes, peer) =>
-          this.#onDatagram(bytes, via === undefined ? peer : { ...copyPeer(peer), via }, false),
+        const socket = await bindSocket({ host: address, port }, (bytes, peer, atUs) =>
+          this.#onDatagram(bytes, via === undefined ? peer : { ...copyPeer(peer), via }, false, atUs),
         );
         this.#bound.push({ v6, address, socket });
         if (v6) this.#v6 ??= socket;
@@ -63,8 +63,8 @@ export class Sockets {
     // An IPv6 group says with %interface where it is; an IPv4 one is where its listen address is.
     const [address, scope] = group.split("%") as [string, string | undefined];
     const on = v6 ? scope && `::%${scope}` : beside?.address;
-    const socket = await bindSocket({ host: group, port, group: { address, on } }, (bytes, peer) =>
-      this.#onDatagram(bytes, peer, true),
+    const socket = await bindSocket({ host: group, port, group: { address, on } }, (bytes, peer, atUs) =>
+      this.#onDatagram(bytes, peer, true, atUs),
     );
     this.#groups.push(socket);
   }

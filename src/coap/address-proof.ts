@@ -5,6 +5,7 @@ import type { Random } from "../ports/random.ts";
 import { bytesEqual, utf8 } from "../util/bytes.ts";
 import { randomBytes } from "../util/random.ts";
 import { keepRecent } from "../util/recent.ts";
+import { RecentByPort } from "../util/recent-by-port.ts";
 import { COAP_LIMITS } from "./limits.ts";
 
 /** What may be sent to an address for each byte that came from it, until it is proven (RFC 9175 section 2.4). */
@@ -30,15 +31,15 @@ export class AddressProof {
   readonly #isTrusted: (address: string) => boolean;
   readonly #proven = new Map<string, number>();
   readonly #credit = new Map<string, number>();
-  /** Who was proven last behind each port; at most 65,536. */
-  readonly #recent = new Map<number, { readonly address: string; readonly untilUs: number }>();
+  /** Who was proven last. */
+  readonly #recent = new RecentByPort<{ readonly address: string; readonly untilUs: number }>();
 
   constructor({ random, isTrusted }: AddressProofOptions) {
     this.#mac = hmac.create(sha256, randomBytes(random, 32));
     this.#isTrusted = isTrusted;
   }
 
-  /** As `isProven`, quicker for who asks again: to compare an address is cheaper than to look it up. */
+  /** As `isProven`, quicker for who asks again. */
   isProvenPeer(nowUs: number, { address, port }: PeerAddress): boolean {
     const recent = this.#recent.get(port);
     if (recent?.address === address && nowUs < recent.untilUs) return true;

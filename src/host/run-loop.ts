@@ -35,19 +35,23 @@ export class RunLoop {
   readonly #pending: ((nowUs: number) => void)[] = [];
   #running = false;
   #timerUs: number | undefined;
+  /** The latest time that the core was told. */
+  #latestUs = -Infinity;
 
   constructor(core: Core, ports: LoopPorts) {
     this.#core = core;
     this.#ports = ports;
   }
 
-  datagram(bytes: Uint8Array, peer: PeerAddress, toGroup = false): void {
+  /** `atUs`: when it came, for a host that looks at the clock once for several; the core's time never goes back for it. */
+  datagram(bytes: Uint8Array, peer: PeerAddress, toGroup = false, atUs: number = this.#ports.clock.nowUs()): void {
     if (this.#running) this.#pending.push((nowUs) => this.#core.handleDatagram(nowUs, bytes, peer, toGroup));
     else {
       this.#running = true;
       let quiet = false;
       try {
-        quiet = this.#core.handleDatagram(this.#ports.clock.nowUs(), bytes, peer, toGroup) === true;
+        const nowUs = Math.max(atUs, this.#latestUs);
+        quiet = this.#core.handleDatagram(nowUs, bytes, peer, toGroup) === true;
         if (quiet) this.#sendAll();
       } finally {
         this.#running = false;
@@ -81,7 +85,7 @@ export class RunLoop {
     try {
       this.#drain();
       for (let next = this.#pending.shift(); next !== undefined; next = this.#pending.shift()) {
-        next(this.#ports.clock.nowUs());
+        next((this.#latestUs = this.#ports.clock.nowUs()));
         this.#drain();
       }
     } finally {

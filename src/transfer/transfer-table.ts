@@ -1,6 +1,7 @@
 import type { PeerAddress } from "../ports/datagram.ts";
 import type { StoreOp } from "../ports/store.ts";
 import { peerKey } from "../util/peer.ts";
+import { RecentByPort } from "../util/recent-by-port.ts";
 import { TRANSFER_LIMITS } from "./limits.ts";
 import { decodeTransfer, encodeTransfer, Transfer } from "./transfer.ts";
 
@@ -10,11 +11,8 @@ export const TRANSFER_PREFIX = "transfer/";
 export class TransferTable {
   /** By digest, then by device. */
   readonly #byImage = new Map<string, Map<string, Transfer>>();
-  /**
-   * The transfer that each port asked for last: a block is mostly followed by the next one of the
-   * same device, and comparing an address is cheaper than building a key.
-   */
-  readonly #recent = new Map<number, Transfer>();
+  /** The transfer that a peer asked for last: a block is mostly followed by the next one of the same device. */
+  readonly #recent = new RecentByPort<Transfer>();
   /** Changed since they were written; in `#writing`, those of them whose turn has come. */
   #dirty = new Set<Transfer>();
   #writing = new Set<Transfer>();
@@ -47,6 +45,7 @@ export class TransferTable {
     if (transfer?.address !== peer.address || transfer.digest !== image.digest) {
       transfer = this.#find(peer, image);
       transfer.address = peer.address;
+      transfer.port = peer.port;
       this.#recent.set(peer.port, transfer);
     }
     this.#note(nowUs, transfer, offset, length);
@@ -172,7 +171,7 @@ export class TransferTable {
   #remove(victim: Transfer): void {
     const devices = this.#byImage.get(victim.digest)!;
     devices.delete(victim.device);
-    this.#recent.clear();
+    if (victim.port !== undefined) this.#recent.delete(victim.port, victim);
     if (devices.size === 0) this.#byImage.delete(victim.digest);
     this.#dirty.delete(victim);
     this.#writing.delete(victim);

@@ -21,8 +21,9 @@ export class Transfer {
   changed = false;
   /** Its record says that it has ended. */
   endWritten = false;
-  /** The address in `device`, once the device has asked in this run. */
+  /** The address and the port in `device`, once the device has asked in this run. */
   address: string | undefined;
+  port: number | undefined;
   /** Taken from the store, and nothing was asked for since: the last blocks before the restart may not have been noted. */
   #goesOn: boolean;
   #served: IntervalSet;

@@ -76,3 +76,23 @@ describe("a transfer over a kill of the gateway", () => {
     expect(table.nextFlushUs).toBeUndefined();
   });
 });
+
+describe("who asked last behind a port", () => {
+  it("begins anew once its transfer was forgotten", () => {
+    const table = new TransferTable();
+    serve(table, 0, 1, 0, 8);
+    table.forget(only(table).device, image.digest);
+    serve(table, SECOND_US, 1, 0, 1);
+    expect(only(table).served.covered).toBe(64);
+  });
+
+  it("is not another one with the same port, and each goes on where it was", () => {
+    const table = new TransferTable();
+    for (let num = 0; num < 16; num++) for (const n of [1, 2]) serve(table, num, n, num, num + 1);
+    expect([...table.all()].map(({ address, finished }) => [address, finished])).toEqual([
+      ["fd00::1", true],
+      ["fd00::2", true],
+    ]);
+    expect([...table.all()].map(({ retransmissions }) => retransmissions)).toEqual([0, 0]);
+  });
+});
