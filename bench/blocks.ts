@@ -4,7 +4,10 @@ import { MACHINE, withSite, type Server, type Site } from "./site.ts";
 
 const CLIENTS = [64, 1_000];
 const BLOCKS = [64, 512, 1_024];
-const ROUNDS = 3;
+/** Of the echo and of the gateway, one behind the other. */
+const PAIRS = 7;
+/** Of these, with which the peers are measured as well. */
+const PEER_ROUNDS = 3;
 
 interface Measured {
   readonly reqPerS: number;
@@ -21,7 +24,10 @@ export interface BlocksRow {
   readonly echo: Measured;
   readonly libcoap: Measured | undefined;
   readonly nodeCoap: Measured;
-  /** The gateway's rate and p99 by those of node:dgram's bare echo. */
+  /**
+   * The gateway's rate and p99 by those of node:dgram's bare echo: the median of what each pair of measurements says,
+   * since a machine that is shared may be half as fast a minute later.
+   */
   readonly rateToEcho: number;
   readonly p99ToEcho: number;
   readonly timesLibcoap: number | undefined;
@@ -29,7 +35,7 @@ export interface BlocksRow {
   readonly machine: string;
 }
 
-/** One row per number of clients and size of block, medians of ROUNDS rounds in turns, all on the same servers. */
+/** One row per number of clients and size of block, medians of rounds in turns, all on the same servers. */
 export async function blocks(onRow: (row: BlocksRow) => void): Promise<void> {
   await withSite(async (site) => {
     for (const clients of CLIENTS) for (const block of BLOCKS) onRow(await blocksRow(site, clients, block));
@@ -40,9 +46,12 @@ async function blocksRow(site: Site, clients: number, block: number): Promise<Bl
   const { gateway: ours, echo: ceiling, libcoap, nodeCoap } = site;
   const asked: Server[] = [ceiling, ours, ...(libcoap === undefined ? [] : [libcoap]), nodeCoap];
   const results = new Map(asked.map((server): [Server, LoadResult[]] => [server, []]));
-  for (let round = 0; round < ROUNDS; round++)
-    for (const server of asked) results.get(server)!.push(await site.measure(server, clients, block));
+  for (let round = 0; round < PAIRS; round++)
+    for (const server of round < PEER_ROUNDS ? asked : [ceiling, ours])
+      results.get(server)!.push(await site.measure(server, clients, block));
   const of = (server: Server): Measured => measured(results.get(server)!);
+  const toEcho = (figure: (result: LoadResult) => number): number =>
+    medianRatio(results.get(ours)!.map(figure), results.get(ceiling)!.map(figure));
   const [gateway, echo, peer] = [of(ours), of(ceiling), libcoap && of(libcoap)];
   return {
     block,
@@ -51,8 +60,8 @@ async function blocksRow(site: Site, clients: number, block: number): Promise<Bl
     echo,
     libcoap: peer,
     nodeCoap: of(nodeCoap),
-    rateToEcho: ratio(gateway.reqPerS, echo.reqPerS),
-    p99ToEcho: ratio(gateway.p99Us, echo.p99Us),
+    rateToEcho: toEcho(({ reqPerS }) => reqPerS),
+    p99ToEcho: toEcho(({ p99Us }) => p99Us),
     timesLibcoap: peer && ratio(gateway.reqPerS, peer.reqPerS),
     timesNodeCoap: ratio(gateway.reqPerS, of(nodeCoap).reqPerS),
     machine: MACHINE,
@@ -60,6 +69,8 @@ async function blocksRow(site: Site, clients: number, block: number): Promise<Bl
 }
 
 const ratio = (a: number, b: number): number => Number((a / b).toFixed(3));
+const medianRatio = (a: readonly number[], b: readonly number[]): number =>
+  Number(median(a.map((one, i) => one / b[i]!)).toFixed(3));
 
 function measured(results: readonly LoadResult[]): Measured {
   return {
@@ -84,7 +95,7 @@ export function blocksText({ block, clients, gateway, echo, libcoap, nodeCoap, .
 export async function packetRow(onRow: (row: object, text: string) => void): Promise<void> {
   await withSite(async (site) => {
     const [ours, theirs]: [LoadResult[], LoadResult[]] = [[], []];
-    for (let round = 0; round < ROUNDS; round++) {
+    for (let round = 0; round < PEER_ROUNDS; round++) {
       ours.push(await site.measure(site.gateway, 64, 64));
       theirs.push(await site.measure(site.coapPacket, 64, 64));
     }

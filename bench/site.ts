@@ -10,7 +10,7 @@ const IMAGE_BYTES = 1_048_576;
 const BIN = fileURLToPath(new URL("../../bin/blockferry.js", import.meta.url));
 const script = (name: string): string => fileURLToPath(new URL(`./${name}.js`, import.meta.url));
 export const MACHINE: string = `${cpus().length} x ${cpus()[0]!.model.trim()}, Node ${process.version}`;
-const DURATION = ["-d", 4, "-w", 1] as const;
+const DURATION = ["-d", 2, "-w", 1] as const;
 
 /** Something that answers datagrams on the first core. */
 export interface Server {
