@@ -10,7 +10,7 @@ export interface Datagram {
   readonly ports: { readonly source: number; readonly destination: number } | undefined;
   readonly payload: Uint8Array;
   /** Of UDP, as it came; undefined of what is still to be sent. */
-  readonly checksum?: number;
+  readonly checksum?: number | undefined;
 }
 
 export const HOP_LIMIT = 64;

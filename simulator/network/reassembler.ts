@@ -10,7 +10,8 @@ import {
 
 interface Assembly {
   readonly data: Uint8Array;
-  readonly covered: Set<number>;
+  /** Offsets that have come: a dozen at most, as fragments go. */
+  readonly covered: number[];
   received: number;
   header: Header | undefined;
   readonly deadlineUs: number;
@@ -61,8 +62,8 @@ export class Reassembler {
       data = packet.subarray(FRAGN_BYTES);
     }
     if (at < 0 || at + data.length > assembly.data.length) return undefined;
-    if (!assembly.covered.has(at)) {
-      assembly.covered.add(at);
+    if (!assembly.covered.includes(at)) {
+      assembly.covered.push(at);
       assembly.received += data.length;
       assembly.data.set(data, at);
     }
@@ -77,7 +78,7 @@ export class Reassembler {
     if (this.#assemblies.size >= this.#maxBuffers) this.#drop(this.#assemblies.keys().next().value!);
     const data = new Uint8Array(size - UNCOMPRESSED_UDP_BYTES);
     const deadlineUs = nowUs + REASSEMBLY_TIMEOUT_US;
-    const assembly: Assembly = { data, covered: new Set(), received: 0, header: undefined, deadlineUs };
+    const assembly: Assembly = { data, covered: [], received: 0, header: undefined, deadlineUs };
     this.#assemblies.set(key, assembly);
     return assembly;
   }
@@ -89,6 +90,5 @@ export class Reassembler {
 }
 
 function withPayload({ from, to, scope, hopLimit, ports, checksum }: Header, payload: Uint8Array): Datagram {
-  const datagram = { from, to, scope, hopLimit, ports, payload };
-  return checksum === undefined ? datagram : { ...datagram, checksum };
+  return { from, to, scope, hopLimit, ports, payload, checksum };
 }

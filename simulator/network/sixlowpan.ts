@@ -37,13 +37,24 @@ export function toPackets(datagram: Datagram, tag: number, maxPayloadBytes: numb
   const room = maxPayloadBytes - FRAG1_BYTES - header.length;
   // The first fragment ends at a multiple of 8 bytes of the uncompressed datagram.
   let taken = Math.floor((offsetBase + room) / 8) * 8 - offsetBase;
-  const packets = [concatBytes(fragmentHeader(FRAG1_DISPATCH, size, tag), header, payload.subarray(0, taken))];
   const step = Math.floor((maxPayloadBytes - FRAGN_BYTES) / 8) * 8;
+  const others = Math.ceil((payload.length - taken) / step);
+  // One piece of memory for all of them: a hop of a large datagram is a dozen.
+  const memory = new Uint8Array(FRAG1_BYTES + header.length + others * FRAGN_BYTES + payload.length);
+  let at = writeFragmentHeader(memory, 0, { dispatch: FRAG1_DISPATCH, size, tag });
+  memory.set(header, at);
+  memory.set(payload.subarray(0, taken), at + header.length);
+  at += header.length + taken;
+  const packets = [memory.subarray(0, at)];
   while (taken < payload.length) {
-    const offset = (offsetBase + taken) / 8;
-    const fragment = fragmentHeader(FRAGN_DISPATCH, size, tag);
-    packets.push(concatBytes(fragment, Uint8Array.of(offset), payload.subarray(taken, taken + step)));
+    const start = at;
+    at = writeFragmentHeader(memory, start, { dispatch: FRAGN_DISPATCH, size, tag });
+    memory[at++] = (offsetBase + taken) / 8;
+    const chunk = payload.subarray(taken, taken + step);
+    memory.set(chunk, at);
+    at += chunk.length;
     taken += step;
+    packets.push(memory.subarray(start, at));
   }
   return packets;
 }
@@ -56,7 +67,7 @@ export function compressedHeader(datagram: Datagram): Uint8Array {
     return Uint8Array.of(IPHC.INLINE_64, ADDRESSES.ELIDED, NEXT_HEADER_ICMPV6);
   }
   const { mode, bytes } = compressedPorts(ports.source, ports.destination);
-  const sum = udpChecksum(datagram);
+  const sum = datagram.checksum ?? udpChecksum(datagram); // a router leaves it as it came
   const udp = [NHC_UDP | mode, ...bytes, sum >> 8, sum & 0xff];
   if (scope === "link") return Uint8Array.of(IPHC.NHC_64, ADDRESSES.ELIDED, ...udp);
   return Uint8Array.of(IPHC.NHC_INLINE, ADDRESSES.MESH, hopLimit, from >> 8, from & 0xff, to >> 8, to & 0xff, ...udp);
@@ -72,8 +83,17 @@ function compressedPorts(source: number, destination: number): { mode: number; b
   return { mode: 0b00, bytes: [source >> 8, source & 0xff, destination >> 8, destination & 0xff] };
 }
 
-function fragmentHeader(dispatch: number, size: number, tag: number): Uint8Array {
-  return Uint8Array.of((dispatch << 3) | (size >> 8), size & 0xff, (tag >> 8) & 0xff, tag & 0xff);
+/** Returns where it ends. */
+function writeFragmentHeader(
+  out: Uint8Array,
+  at: number,
+  { dispatch, size, tag }: { dispatch: number; size: number; tag: number },
+): number {
+  out[at] = (dispatch << 3) | (size >> 8);
+  out[at + 1] = size;
+  out[at + 2] = tag >> 8;
+  out[at + 3] = tag;
+  return at + 4;
 }
 
 /** A datagram's headers as a packet of ours has them, its payload still to come. */

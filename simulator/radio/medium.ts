@@ -146,14 +146,19 @@ export class Medium {
     const heard = this.#heard;
     const onAirMw = this.#powerMw;
     const flags = this.#flags;
+    const isWatched = this.onBusy.length > 0;
+    const [sensitivityMw, ccaMw] = [this.#sensitivityMw, this.#ccaMw];
+    const locked = this.#locked;
     for (let i = 0; i < neighbours.length; i++) {
       const powerMw = powersMw[i]!;
       if (powerMw === 0) continue;
       const id = neighbours[i]!;
       onAirMw[id]! += powerMw;
       heard[id]!++;
-      if (flags[id] === ON) this.#hear(transmission, id, powerMw, nowUs);
-      if (powerMw >= this.#sensitivityMw || onAirMw[id]! >= this.#ccaMw) this.onBusy[id]?.();
+      // What is too weak to be received only spoils what somebody is receiving: of a grid's neighbours most are that.
+      if (flags[id] === ON && (powerMw >= sensitivityMw || locked[id] !== undefined))
+        this.#hear(transmission, id, powerMw, nowUs);
+      if (isWatched && (powerMw >= sensitivityMw || onAirMw[id]! >= ccaMw)) this.onBusy[id]?.();
     }
   }
 
@@ -180,6 +185,7 @@ export class Medium {
     const heard = this.#heard;
     const onAirMw = this.#powerMw;
     const flags = this.#flags;
+    const sensitivityMw = this.#sensitivityMw;
     const received: number[] = [];
     let reached = false;
     for (let i = 0; i < neighbours.length; i++) {
@@ -192,7 +198,7 @@ export class Medium {
         if (to === id) reached = true;
         if (this.#arrives(transmission, id, powerMw)) received.push(id);
       }
-      if (flags[id] === ON && this.#locked[id] === transmission) this.#unlock(id);
+      if (powerMw >= sensitivityMw && flags[id] === ON && this.#locked[id] === transmission) this.#unlock(id);
     }
     if (!reached && frame.to !== BROADCAST) this.#lose(frame, "lost");
     sent();
