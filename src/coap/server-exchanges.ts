@@ -49,6 +49,8 @@ export class ServerExchanges {
   readonly #byKey = new Map<string, ServerExchange>();
   readonly #byId = new Map<number, ServerExchange>();
   readonly #all: Line = new Set();
+  /** Those of addresses that anybody may have written: they make room before all others, and only for each other. */
+  readonly #unproven: Line = new Set();
   readonly #ofPeer = new Map<string, Line>();
   readonly #ofAddress = new Map<string, Line>();
   readonly #keptUs: KeptUs;
@@ -79,8 +81,8 @@ export class ServerExchanges {
     return undefined;
   }
 
-  /** Opens an exchange; undefined when all that are kept are still unanswered. */
-  open(nowUs: number, peer: PeerAddress, message: CoapMessage): ServerExchange | undefined {
+  /** Opens an exchange; undefined when there is none that may make room for it. */
+  open(nowUs: number, peer: PeerAddress, message: CoapMessage, proven: boolean): ServerExchange | undefined {
     const key = peerKey(peer);
     const { maxServerExchanges, maxServerExchangesPerPeer } = COAP_LIMITS;
     const ofPeer = this.#ofPeer.get(key) ?? new Set();
@@ -88,7 +90,8 @@ export class ServerExchanges {
     if (ofPeer.size >= maxServerExchangesPerPeer && !this.#evictOf(ofPeer)) return undefined;
     const isOver = isOverShare(maxServerExchanges, this.#all.size, ofAddress.size);
     if (isOver && !this.#evictOf(ofAddress)) return undefined;
-    if (this.#all.size >= maxServerExchanges && !this.#evictOf(this.#all)) return undefined;
+    if (this.#all.size >= maxServerExchanges && !this.#evictOf(this.#unproven) && !(proven && this.#evictOf(this.#all)))
+      return undefined;
     const exchange: ServerExchange = {
       id: this.#nextId++,
       key: `${key}/${message.messageId}`,
@@ -105,6 +108,7 @@ export class ServerExchanges {
     this.#byKey.set(exchange.key, exchange);
     this.#byId.set(exchange.id, exchange);
     this.#all.add(exchange);
+    if (!proven) this.#unproven.add(exchange);
     this.#ofPeer.set(key, ofPeer.add(exchange));
     this.#ofAddress.set(peer.address, ofAddress.add(exchange));
     const confirmable = message.type === MessageType.CON;
@@ -126,6 +130,7 @@ export class ServerExchanges {
     exchange.expiryTimer?.cancel();
     this.#byKey.delete(exchange.key);
     this.#all.delete(exchange);
+    this.#unproven.delete(exchange);
     leave(this.#ofPeer, exchange.peerKey, exchange);
     leave(this.#ofAddress, exchange.peer.address, exchange);
     return true;

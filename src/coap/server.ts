@@ -98,7 +98,7 @@ export class CoapServer {
       this.#handleDuplicate(nowUs, earlier, message, peer);
       return;
     }
-    const exchange = this.#exchanges.open(nowUs, peer, message);
+    const exchange = this.#exchanges.open(nowUs, peer, message, this.#parts.proof.isProven(nowUs, peer.address));
     if (exchange === undefined) {
       metrics.count("coap_refused", "too-many-exchanges");
       return;

@@ -40,15 +40,16 @@ export function matchesQuery(link: Link, filter: string): boolean {
     ? (text: string): boolean => text.startsWith(wanted.slice(0, -1))
     : (text: string): boolean => text === wanted;
   if (name === "href") return matches(link.target);
-  const value = link.attributes[name];
-  if (value === undefined || value === true) return false;
+  const value = Object.hasOwn(link.attributes, name) ? link.attributes[name]! : true;
+  if (value === true) return false;
   const text = String(value);
   return matches(text) || text.split(" ").some(matches);
 }
 
 /** Links in one list, a bound on what a small body can make of itself. */
 const MAX_LINKS = 1_024;
-const LINK = /\s*<([^>]*)>((?:\s*;\s*[^\s=;,"<>]+(?:\s*=\s*(?:"(?:[^"\\]|\\.)*"|[^",;\s]*))?)*)\s*(,|$)/y;
+// Each blank can match in one place only: with two, a list of n attributes is tried in 2^n ways before it is refused.
+const LINK = /\s*<([^>]*)>((?:\s*;\s*[^\s=;,"<>]+(?:\s*=(?:\s*"(?:[^"\\]|\\.)*"|\s*[^",;\s]+)?)?)*)\s*(,|$)/y;
 const ATTRIBUTE = /;\s*([^\s=;,"<>]+)(?:\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^",;\s]*)))?/g;
 
 /** The links of a list (RFC 6690 section 2); undefined when it is none. Of an attribute that comes twice the first counts. */
@@ -59,7 +60,7 @@ export function parseLinks(text: string): Link[] | undefined {
     const match = LINK.exec(text);
     if (match === null || out.length === MAX_LINKS) return undefined;
     if (match[3] === "," && LINK.lastIndex === text.length) return undefined;
-    const attributes: Record<string, string | true> = {};
+    const attributes = Object.create(null) as Record<string, string | true>; // `constructor` is a name like another
     for (const [, name, quoted, bare] of match[2]!.matchAll(ATTRIBUTE))
       attributes[name!] ??= quoted?.replaceAll(/\\(.)/g, "$1") ?? bare ?? true;
     out.push({ target: match[1]!, attributes });

@@ -197,7 +197,7 @@ function labelOf(value: SenmlValue): string {
 }
 
 function fromBase64Url(data: string): Uint8Array {
-  const bare = data.replace(/=+$/, "");
+  const bare = data.endsWith("==") ? data.slice(0, -2) : data.endsWith("=") ? data.slice(0, -1) : data;
   if (!/^[A-Za-z0-9_-]*$/.test(bare) || bare.length % 4 === 1) throw new SenmlError("SenML: vd is base64url");
   const binary = atob(bare.replaceAll("-", "+").replaceAll("_", "/"));
   return Uint8Array.from(binary, (character) => character.charCodeAt(0));

@@ -4,7 +4,7 @@ import { COAP_LIMITS } from "../limits.ts";
 import { encodeUint, uintOption } from "../message.ts";
 import { Code, isNoCacheKey, Option } from "../numbers.ts";
 import type { CoapResponse, IncomingRequest } from "../request.ts";
-import { whoMakesRoom, type Held, type Room } from "./fair-room.ts";
+import { ownerOf, whoMakesRoom, type Held, type Room } from "./fair-room.ts";
 import { blockOption, blockSize, encodeBlock, type BlockValue } from "./block.ts";
 
 /** What a request with Block1 leads to. */
@@ -82,6 +82,7 @@ export class BodyAssembly {
       return tooLarge(rules.maxBodyBytes);
     }
     const context = block.num === 0 ? this.#open(nowUs, request) : this.#contexts.get(assemblyKey(request));
+    if (context === undefined && block.num === 0) return { kind: "respond", response: NO_ROOM };
     // The block before, sent again since its answer was lost: it is there already.
     if (context !== undefined && block.more && offset > 0 && context.received === offset + length)
       return { kind: "respond", response: continued(block, rules.preferredSzx) };
@@ -100,7 +101,7 @@ export class BodyAssembly {
     const { num, szx } = blockOption(request.options, Option.BLOCK1)!;
     const length = num * blockSize(szx);
     const context = this.#open(nowUs, request);
-    if (!this.#makeRoom(context, length)) return this.#end(context);
+    if (context === undefined || !this.#makeRoom(context, length)) return this.#end(context);
     context.pieces.push(request.payload.slice(0, length));
     context.received = context.kept = length;
     this.#bytes += length;
@@ -144,17 +145,20 @@ export class BodyAssembly {
     return { kind: "whole", request: { ...request, payload: body } };
   }
 
-  /** Section 2.5: block 0 begins anew, whatever was there before. */
-  #open(nowUs: number, request: IncomingRequest): Context {
+  /** Section 2.5: block 0 begins anew, whatever was there before. Undefined: there is no room. */
+  #open(nowUs: number, request: IncomingRequest): Context | undefined {
     const key = assemblyKey(request);
     this.#end(this.#contexts.get(key));
     const peer = peerKey(request.peer);
-    const { address } = request.peer;
-    const context: Context = { key, peerKey: peer, address, pieces: [], received: 0, kept: 0, touchedUs: nowUs };
+    const owner = ownerOf(request);
+    const context: Context = { ...owner, key, peerKey: peer, pieces: [], received: 0, kept: 0, touchedUs: nowUs };
     const ofPeer = [...this.#contexts.values()].filter((other) => other.peerKey === peer);
     if (ofPeer.length >= COAP_LIMITS.maxBlock1ContextsPerPeer) this.#end(ofPeer[0]);
-    if (this.#contexts.size >= BODY_ROOM.entries)
-      this.#end(whoMakesRoom(this.#contexts.values(), address, BODY_ROOM, () => true));
+    if (this.#contexts.size >= BODY_ROOM.entries) {
+      const other = whoMakesRoom(this.#contexts.values(), owner, BODY_ROOM, () => true);
+      if (other === undefined) return undefined;
+      this.#end(other);
+    }
     this.#contexts.set(key, context);
     return context;
   }
@@ -163,7 +167,7 @@ export class BodyAssembly {
   #makeRoom(context: Context, length: number): boolean {
     while (this.#bytes + length > BODY_ROOM.bytes) {
       const others = [...this.#contexts.values()].filter((other) => other !== context);
-      const other = whoMakesRoom(others, context.address, BODY_ROOM, () => true); // touched longest ago
+      const other = whoMakesRoom(others, context, BODY_ROOM, () => true); // touched longest ago
       if (other === undefined) return false;
       this.#end(other);
     }

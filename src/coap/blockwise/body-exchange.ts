@@ -35,6 +35,8 @@ export class BodyExchange {
   readonly #options: BodyExchangeOptions;
   readonly #upload: BlockUpload;
   readonly #pieces: Uint8Array[] = [];
+  /** Max-Age of the block that came last: it holds for the whole (RFC 7959 section 2.10). */
+  #maxAge: CoapOption | undefined;
   #download: BlockDownload | undefined;
   #first: ResponseContent | undefined;
   #received = 0;
@@ -64,6 +66,7 @@ export class BodyExchange {
     if (this.#request !== event.request) return undefined;
     if (event.kind === "failed") return { kind: "failed", reason: event.reason };
     if (event.kind !== "response") return undefined;
+    this.#maxAge = event.response.options.find(({ number }) => number === Option.MAX_AGE);
     if (this.#download !== undefined) return this.#handleBlock(nowUs, this.#download.handleResponse(event.response));
     const step = this.#upload.handleResponse(event.response);
     if (step.kind === "next") {
@@ -90,7 +93,8 @@ export class BodyExchange {
     if (this.#received > this.#options.maxBodyBytes) return { kind: "failed", reason: "body-too-large" };
     if (!event.last) return this.#send(nowUs, this.#download!.requestAt(this.#received)) ? undefined : NO_ROOM;
     const first = this.#first!;
-    const options = first.options.filter(({ number }) => number !== Option.BLOCK2 && number !== Option.SIZE2);
+    const options = first.options.filter(({ number }) => !OF_ONE_BLOCK.has(number));
+    if (this.#maxAge !== undefined) options.push(this.#maxAge);
     return { kind: "response", response: { code: first.code, options, payload: concatBytes(...this.#pieces) } };
   }
 
@@ -102,4 +106,5 @@ export class BodyExchange {
   }
 }
 
+const OF_ONE_BLOCK: ReadonlySet<number> = new Set([Option.BLOCK2, Option.SIZE2, Option.MAX_AGE]);
 const NO_ROOM: BodyOutcome = { kind: "failed", reason: "too-many-requests" };

@@ -1,13 +1,23 @@
 import { Tally } from "../../util/tally.ts";
 import { COAP_LIMITS } from "../limits.ts";
+import type { IncomingRequest } from "../request.ts";
 
 /** One body of those that share a table's room. */
 export interface Held {
   /** Address without port: another port is soon had. */
   readonly address: string;
+  /** Whether it is known to be its own address (RFC 9175 section 2.4). */
+  readonly proven: boolean;
   /** Bytes that it takes. */
   readonly kept: number;
 }
+
+type Owner = Pick<Held, "address" | "proven">;
+
+export const ownerOf = ({ peer, proven }: Pick<IncomingRequest, "peer" | "proven">): Owner => ({
+  address: peer.address,
+  proven: proven !== false,
+});
 
 export interface Room {
   readonly entries: number;
@@ -18,12 +28,13 @@ export interface Room {
 const BYTE_SHARE = 0.5;
 
 /**
- * Which body makes room for another one of `address`. Who has his share makes it himself; else the first body of
- * somebody who has more than his; else the first that `isIdle`. Undefined: there is no room.
+ * Which body makes room for another one. Who has his share makes it himself; else the first body of somebody who has
+ * more than his; else the first that `isIdle`. What belongs to a proven address never makes room for one that anybody
+ * may have written. Undefined: there is no room.
  */
 export function whoMakesRoom<T extends Held>(
   held: Iterable<T>,
-  address: string,
+  { address, proven }: Owner,
   room: Room,
   isIdle: (body: T) => boolean,
 ): T | undefined {
@@ -36,5 +47,10 @@ export function whoMakesRoom<T extends Held>(
   const hasShare = (of: string): boolean =>
     entries.of(of) >= room.entries * COAP_LIMITS.addressShare || bytes.of(of) > room.bytes * BYTE_SHARE;
   if (hasShare(address)) return bodies.find((body) => body.address === address && isIdle(body));
-  return bodies.find((body) => hasShare(body.address)) ?? bodies.find(isIdle);
+  const unproven = bodies.filter((body) => !body.proven);
+  return (
+    unproven.find((body) => hasShare(body.address)) ??
+    unproven.find(isIdle) ??
+    (proven ? (bodies.find((body) => hasShare(body.address)) ?? bodies.find(isIdle)) : undefined)
+  );
 }

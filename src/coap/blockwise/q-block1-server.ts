@@ -6,7 +6,7 @@ import type { TransmissionParameters } from "../parameters.ts";
 import type { CoapResponse, IncomingRequest, LaterResponse } from "../request.ts";
 import { blockOption, blockSize, encodeBlock } from "./block.ts";
 import { assemblyKey, BODY_ROOM, NO_ROOM, tooLarge } from "./body-assembly.ts";
-import { whoMakesRoom, type Held } from "./fair-room.ts";
+import { ownerOf, whoMakesRoom, type Held } from "./fair-room.ts";
 import {
   BlockMap,
   encodeMissingBlocks,
@@ -195,16 +195,16 @@ export class QBlock1Server {
     const isIdle = ({ map, touchedUs }: Context): boolean =>
       map.received <= 1 || nowUs >= touchedUs + nonReceiveTimeoutUs(this.#parameters);
     // One that was only begun, or of which nothing comes any more, makes room; one that comes has what it was promised.
-    const { address } = request.peer;
+    const owner = ownerOf(request);
     while (this.#contexts.size >= BODY_ROOM.entries || this.#bytes + size1 > BODY_ROOM.bytes) {
-      const other = whoMakesRoom(this.#contexts.values(), address, BODY_ROOM, isIdle);
+      const other = whoMakesRoom(this.#contexts.values(), owner, BODY_ROOM, isIdle);
       if (other === undefined) return undefined;
       this.#forget(other);
     }
     const context: Context = {
       key,
+      ...owner,
       peerKey: peer,
-      address,
       kept: size1,
       body: new Uint8Array(size1),
       szx,

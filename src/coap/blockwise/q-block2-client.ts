@@ -121,6 +121,7 @@ export class QBlock2Download {
     if (Q_DOWNLOAD.step(this.#at, "first")) this.#map = this.#makeMap(size);
     else Q_DOWNLOAD.step(this.#at, "block");
     this.#dueUs ??= nowUs + nonReceiveTimeoutUs(this.#options.parameters); // whatever this one is worth
+    if (block.num >= this.#map!.count) return []; // a body of whole blocks may end with an empty one, which is none of it
     const offset = block.num * blockSize(szx);
     if (response.payload.length !== Math.min(blockSize(szx), size - offset) || size !== this.#size) return [];
     if (!this.#map!.add(block.num)) return []; // section 4.4: a duplicate is ignored

@@ -1,14 +1,19 @@
 import type { Timer } from "../../util/timer-queue.ts";
+import { bytesEqual } from "../../util/bytes.ts";
 import { COAP_LIMITS } from "../limits.ts";
+import { optionValue } from "../message.ts";
 import { Code, codeClass, isSafe, Option } from "../numbers.ts";
 import type { CoapTimers } from "../reliability.ts";
 import type { CoapResponse, HandlerResult, IncomingRequest } from "../request.ts";
 import { asksLaterBlock, blockOption, blockSize } from "./block.ts";
 import { assemblyKey } from "./body-assembly.ts";
-import { whoMakesRoom, type Held, type Room } from "./fair-room.ts";
+import { ownerOf, whoMakesRoom, type Held, type Room } from "./fair-room.ts";
 
 interface Kept extends Held {
   readonly key: string;
+  /** The key as those have it who leave the Request-Tag out. */
+  readonly untagged: string;
+  readonly request: Uint8Array;
   readonly response: CoapResponse;
   readonly timer: Timer;
 }
@@ -23,6 +28,8 @@ export class ResponseBodies {
   readonly #lifetimeUs: number;
   readonly #timers: CoapTimers;
   readonly #kept = new Map<string, Kept>();
+  /** By the key without Request-Tag: the answer that was given last. */
+  readonly #latest = new Map<string, Kept>();
   #bytes = 0;
 
   constructor(lifetimeUs: number, timers: CoapTimers) {
@@ -34,29 +41,42 @@ export class ResponseBodies {
   respond(request: IncomingRequest, proxied: boolean): HandlerResult | undefined {
     if (request.method === Code.GET || !asksLaterBlock(request.options)) return undefined;
     if (blockOption(request.options, Option.BLOCK1)?.more === true) return undefined;
-    const kept = this.#kept.get(keyOf(request))?.response;
-    if (kept !== undefined) return kept;
+    const kept = this.#find(request);
+    if (kept !== undefined) return asksOther(request, kept) ? undefined : kept.response;
     // A proxy can ask its origin anew for what changes nothing (RFC 9177 section 8).
     if (proxied && isSafe(request.method) && request.payload.length > 0) return undefined;
     return { code: Code.REQUEST_ENTITY_INCOMPLETE };
+  }
+
+  /**
+   * Clients differ in whether they repeat the Request-Tag once their own body is through; who names one means no other
+   * (RFC 9175 section 3.3).
+   */
+  #find(request: IncomingRequest): Kept | undefined {
+    const isTagged = optionValue(request.options, Option.REQUEST_TAG) !== undefined;
+    return isTagged ? this.#kept.get(assemblyKey(request)) : this.#latest.get(untaggedKey(request));
   }
 
   keep(nowUs: number, request: IncomingRequest, response: CoapResponse): void {
     const bytes = response.body?.bytes;
     if (request.method === Code.GET || bytes === undefined || codeClass(response.code) !== 2) return;
     if (bytes.length <= blockSize(0) || asksLaterBlock(request.options)) return;
-    const key = keyOf(request);
+    const key = assemblyKey(request);
+    const needed = bytes.length + request.payload.length;
     this.#drop(key);
     const timer = this.#timers.schedule(nowUs + this.#lifetimeUs, () => this.#drop(key));
     const { observable: _registered, whole: _asked, ...again } = response;
-    const { address } = request.peer;
-    while (this.#kept.size >= ROOM.entries || this.#bytes + bytes.length > ROOM.bytes) {
-      const other = whoMakesRoom(this.#kept.values(), address, ROOM, () => true);
+    const owner = ownerOf(request);
+    while (this.#kept.size >= ROOM.entries || this.#bytes + needed > ROOM.bytes) {
+      const other = whoMakesRoom(this.#kept.values(), owner, ROOM, () => true);
       if (other === undefined) return timer.cancel();
       this.#drop(other.key);
     }
-    this.#kept.set(key, { key, address, response: again, kept: bytes.length, timer });
-    this.#bytes += bytes.length;
+    const untagged = untaggedKey(request);
+    const kept: Kept = { ...owner, key, untagged, request: request.payload, response: again, kept: needed, timer };
+    this.#kept.set(key, kept);
+    this.#latest.set(untagged, kept);
+    this.#bytes += needed;
   }
 
   #drop(key: string): void {
@@ -64,11 +84,17 @@ export class ResponseBodies {
     if (kept === undefined) return;
     kept.timer.cancel();
     this.#kept.delete(key);
+    if (this.#latest.get(kept.untagged) === kept) this.#latest.delete(kept.untagged);
     this.#bytes -= kept.kept;
   }
 }
 
-/** Clients differ in whether they repeat the Request-Tag once their own body is through. */
-function keyOf(request: IncomingRequest): string {
+/** The payload of a FETCH says what is asked for (RFC 8132 section 2): another one is another question. */
+function asksOther({ method, payload, options }: IncomingRequest, kept: Kept): boolean {
+  if (method !== Code.FETCH || payload.length === 0 || optionValue(options, Option.BLOCK1) !== undefined) return false;
+  return !bytesEqual(kept.request, payload);
+}
+
+function untaggedKey(request: IncomingRequest): string {
   return assemblyKey({ ...request, options: request.options.filter(({ number }) => number !== Option.REQUEST_TAG) });
 }

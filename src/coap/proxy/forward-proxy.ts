@@ -51,6 +51,7 @@ export interface ForwardProxyParts {
 interface Client {
   readonly exchange: number;
   readonly address: string;
+  readonly proven: boolean;
 }
 
 /** A request that waits for its origin, and all requests that wait for the same. */
@@ -113,6 +114,8 @@ export class ForwardProxy implements RequestHandler {
   }
 
   handleRequest(nowUs: number, request: IncomingRequest): HandlerResult {
+    // RFC 7252 section 11.3: each proxy that hears the group would ask the origin.
+    if (request.multicast) return "silent";
     // Section 5.8: nobody knows what such a method does, nor which options it has.
     if (!METHODS.has(request.method)) return this.#refuse(Code.METHOD_NOT_ALLOWED, "proxy-method");
     const target = proxyTarget(request.options);
@@ -205,7 +208,11 @@ export class ForwardProxy implements RequestHandler {
     const joinKey = `${key} ${hopLimit} ${echo === undefined ? "" : toHex(echo)}`;
     const waiting = this.#forwarded.get(joinKey);
     // One request for all that wait for the same, unless it changes something.
-    const client: Client = { exchange: request.exchange, address: request.peer.address };
+    const client: Client = {
+      exchange: request.exchange,
+      address: request.peer.address,
+      proven: request.proven !== false,
+    };
     const joined = waiting !== undefined && isSafe(request.method) ? waiting : undefined;
     if (!this.#hasRoom(client, origin, joined)) return this.#refuse(Code.SERVICE_UNAVAILABLE, "proxy-full");
     if (joined !== undefined) {
@@ -221,8 +228,8 @@ export class ForwardProxy implements RequestHandler {
     return this.#forwardCoap(nowUs, request, target, origin.address!, parts, validatorOf(cached));
   }
 
-  /** Room for one more, and within the share of who asks. */
-  #hasRoom({ address }: Client, { origin }: ProxyOrigin, joined: Forwarded | undefined): boolean {
+  /** Room for one more, and within the share of who asks: half is for addresses that are known to be their own. */
+  #hasRoom({ address, proven }: Client, { origin }: ProxyOrigin, joined: Forwarded | undefined): boolean {
     const { maxProxied, maxProxiedPerOrigin, maxProxyJoined } = COAP_LIMITS;
     const isHis = (other: Client): boolean => other.address === address;
     if (joined !== undefined)
@@ -230,6 +237,9 @@ export class ForwardProxy implements RequestHandler {
     const all = [...this.#forwarded.values()];
     const ofOrigin = all.filter((other) => other.origin === origin);
     const has = (some: readonly Forwarded[]): number => some.filter(({ clients }) => clients.some(isHis)).length;
+    const isFull = (max: number, some: readonly Forwarded[]): boolean =>
+      !proven && some.filter(({ clients }) => !clients.some((client) => client.proven)).length >= max / 2;
+    if (isFull(maxProxied, all) || isFull(maxProxiedPerOrigin, ofOrigin)) return false;
     return hasRoom(maxProxied, all.length, has(all)) && hasRoom(maxProxiedPerOrigin, ofOrigin.length, has(ofOrigin));
   }
 
@@ -262,7 +272,10 @@ export class ForwardProxy implements RequestHandler {
       options,
       body: request.payload,
       szx: this.#parts.preferredSzx,
-      requestTag: randomBytes(this.#parts.random, 4),
+      // It would be part of the key of a cache behind this one (RFC 9175 section 3.4): only where it keeps two apart.
+      ...((!isSafe(request.method) || request.payload.length > 0) && {
+        requestTag: randomBytes(this.#parts.random, 4),
+      }),
       maxBodyBytes: COAP_LIMITS.maxProxiedBytes,
       forwarded: true,
     });
