@@ -7,7 +7,7 @@ import { DONE, type Answer, type Device, type Done, type Question } from "../../
 import { processManifest } from "../../src/suit/processor/procedure.ts";
 import { anchorsOf, applyTransfer, isTrustComponent, permits, type DeviceTrust } from "../../src/suit/trust.ts";
 import { bytesEqual } from "../../src/util/bytes.ts";
-import { isImage } from "./update-run.ts";
+import { isImage, isSigned } from "./update-run.ts";
 
 /** What a factory's stage two sealed in a device. */
 export interface SealedTrust {
@@ -94,7 +94,10 @@ export function installs(crypto: Crypto, envelope: Uint8Array, trust: DeviceTrus
       if ("encryption" in action && action.encryption !== undefined)
         return { ok: false, detail: "this mote decrypts nothing" };
       if (action.kind === "fetch") return take(action.digest, action.size);
-      if (action.kind === "store") return take(crypto.sha256(action.content), action.content.length);
+      if (action.kind === "store") {
+        const digest = crypto.sha256(action.content);
+        return take(isSigned(action, digest) ? digest : undefined, action.content.length);
+      }
       return action.kind === "invoke" ? DONE : { ok: false, detail: `this mote cannot ${action.kind}` };
     },
     envelope: () => undefined,

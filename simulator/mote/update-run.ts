@@ -286,7 +286,8 @@ export class UpdateRun {
   }
 
   /** An image that came in the envelope goes to flash block by block, as one from the air does; a cut goes on where it was. */
-  #store(nowUs: number, { content, encryption }: Action & { kind: "store" }): Done | typeof LATER {
+  #store(nowUs: number, action: Action & { kind: "store" }): Done | typeof LATER {
+    const { content, encryption } = action;
     const { slotBytes, newWriter, crypto, costs, work } = this.#parts;
     const size = content.length;
     if (encryption !== undefined) return { ok: false, detail: "this mote decrypts nothing" };
@@ -295,6 +296,10 @@ export class UpdateRun {
     const digest = crypto.sha256(content);
     this.#verified = false;
     work.compute(nowUs, size * costs.sha256UsPerByte, (now) => {
+      if (!isSigned(action, digest)) {
+        this.downloadFailure = "digest-mismatch";
+        return this.#step(now, { ok: false, detail: this.downloadFailure });
+      }
       const writer = (this.#writer = newWriter({ digest, size }));
       this.fetched = { digest, size };
       const next = (then: number): void => {
@@ -326,6 +331,17 @@ export class UpdateRun {
     this.#nextTrust = applyTransfer(trust, content);
     return this.#nextTrust === undefined ? { ok: false, detail: "the transfer is malformed, or an older one" } : DONE;
   }
+}
+
+/** Nobody has signed the bytes of an envelope, only their digest, whether or not the manifest asks for that later. */
+export function isSigned(action: Action & { kind: "store" }, digest: Uint8Array): boolean {
+  if (action.uri === undefined) return true; // written out in the manifest
+  const { size } = action;
+  return (
+    action.digest !== undefined &&
+    bytesEqual(action.digest, digest) &&
+    (size ?? action.content.length) === action.content.length
+  );
 }
 
 const FAILED = { ok: false, reason: "operation-failed", section: "install", record: undefined } as const;

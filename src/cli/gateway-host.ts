@@ -12,7 +12,7 @@ import { nodeCrypto } from "../adapters/node-crypto.ts";
 import { systemClock, systemRandom, timerMs } from "../adapters/system.ts";
 import { DEFAULT_PARAMETERS } from "../coap/parameters.ts";
 import { SecretStore } from "../adapters/secret-store.ts";
-import { AUDIT_PREFIX, CREDENTIAL_PREFIX } from "../gateway/lifecycle-desk.ts";
+import { AUDIT_PREFIX, CREDENTIAL_PREFIX, TRANSFER_PREFIX } from "../gateway/lifecycle-desk.ts";
 import { RELEASE_PREFIX } from "../gateway/listing-record.ts";
 import { Gateway } from "../gateway/gateway.ts";
 import type { WebhookTarget } from "../gateway/webhooks.ts";
@@ -245,8 +245,10 @@ async function openBlobs(folder: string): Promise<FileBlobStore> {
 async function openStore(folder: string): Promise<{ store: Store; mirror: MirroredStore }> {
   try {
     const level = await LevelStore.open(join(folder, "store"));
-    // What was revoked must not be believed again because LevelDB has dropped the end of its log.
-    const mirror = await MirroredStore.open(level, join(folder, "releases"), [RELEASE_PREFIX, AUDIT_PREFIX]);
+    // What was revoked must not be believed again because LevelDB has dropped the end of its log; and devices take no
+    // other hand-over than the one that the log tells of.
+    const precious = [RELEASE_PREFIX, AUDIT_PREFIX, TRANSFER_PREFIX];
+    const mirror = await MirroredStore.open(level, join(folder, "releases"), precious);
     return { mirror, store: await SecretStore.open(mirror, join(folder, "credentials"), CREDENTIAL_PREFIX) };
   } catch (error) {
     if (causeCode(error) === "LEVEL_LOCKED") {

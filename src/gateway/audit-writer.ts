@@ -92,7 +92,8 @@ export class AuditWriter {
       const result = this.#propose(next, turn);
       if (!result.ok) return { reason: result.reason, detail: result.detail };
       const { entry } = result;
-      this.#underWay = { id: this.#parts.store([...entryOps(entry), ...turn.ops]), entry, done: next.done };
+      // The entry comes last: where these are several writes after all, as in a mirror, it stands for the others.
+      this.#underWay = { id: this.#parts.store([...turn.ops, ...entryOps(entry)]), entry, done: next.done };
       return undefined;
     } catch (error) {
       return { reason: "internal-error", detail: String(error) };

@@ -22,7 +22,7 @@ import { ADDRESS_PREFIX, DeviceAddresses } from "./device-addresses.ts";
 
 export { AUDIT_PREFIX, type DeskResult } from "./audit-writer.ts";
 export const CREDENTIAL_PREFIX = "credential/";
-const TRANSFER_PREFIX = "handover/";
+export const TRANSFER_PREFIX = "handover/";
 
 interface DeskParts {
   readonly crypto: Crypto;
@@ -392,7 +392,7 @@ export class LifecycleDesk {
   #serveTransfer(name: string, envelope: Uint8Array): void {
     const [classId = "", epoch] = name.split("/");
     const id = fromHex(classId);
-    if (id === undefined) return;
+    if (id === undefined || Number(epoch) > (this.lifecycle.state.classes.get(classId)?.epoch ?? 0)) return;
     const etag = this.#parts.crypto.sha256(envelope).subarray(0, 8);
     const body = { bytes: envelope, etag, contentFormat: ContentFormat.OCTET_STREAM };
     this.#parts.router.add(transferPath(id, Number(epoch)), { get: () => ({ code: Code.CONTENT, body }) });

@@ -116,6 +116,33 @@ describe("a client with what its factory sealed", () => {
     expect(installs(nodeCrypto, nine(), plain, { ...own, size: 1 })).toBe(false);
   });
 
+  it("not other bytes in the envelope than those whose digest was signed, though the manifest never asks for that", () => {
+    const ids = override([P.VENDOR_IDENTIFIER, vendorId], [P.CLASS_IDENTIFIER, classId]);
+    const about = [
+      [P.IMAGE_DIGEST, suitDigest(image)],
+      [P.IMAGE_SIZE, image.length],
+      [P.URI, "#app"],
+    ] as const;
+    const shared = [...ids, C.VENDOR_IDENTIFIER, 15, C.CLASS_IDENTIFIER, 15, ...override(...about)];
+    const of = (bytes: Uint8Array): Uint8Array =>
+      envelopeOf({
+        key: author,
+        sequenceNumber: 9,
+        components: [["\0"]],
+        shared,
+        sections: { 20: [D.FETCH, 15] },
+        integrated: { "#app": bytes },
+      });
+    const candidate = (bytes: Uint8Array) => ({
+      ...{ vendorId, classId, slot: 1, running: new Uint8Array(32) },
+      digest: nodeCrypto.sha256(bytes),
+      size: bytes.length,
+    });
+    const other = makeImage(4, image.length);
+    expect(installs(nodeCrypto, of(image), plain, candidate(image))).toBe(true);
+    expect(installs(nodeCrypto, of(other), plain, candidate(other))).toBe(false);
+  });
+
   it("not without its operator's countersignature", () => {
     const trust = { ...plain, operators: [OPERATOR.publicKey] };
     expect(updated(siteWith(trust), nine())).toBe("failed result-5");

@@ -7,12 +7,14 @@ import { uriPath } from "../../src/coap/options.ts";
 import { blockOption, encodeBlock } from "../../src/coap/blockwise/block.ts";
 import { DEFAULT_PARAMETERS } from "../../src/coap/parameters.ts";
 import { keyPairOf, nobleCrypto } from "../../src/crypto/noble-crypto.ts";
+import { Condition as C, Directive as D, Parameter as P } from "../../src/suit/keys.ts";
 import { signSectorTable } from "../../src/suit/sector-table.ts";
 import { SeededRandom } from "../../simulator/engine/random.ts";
 import { Mote, type MoteParts } from "../../simulator/mote/mote.ts";
 import { parseProfile } from "../../simulator/mote/profile.ts";
 import { author, classId, makeImage, sign, vendorId } from "../support/gateway.ts";
 import { SERVER } from "../support/pair.ts";
+import { envelopeOf, override, suitDigest } from "../support/suit-build.ts";
 import { signedUpdate } from "../support/trust-bench.ts";
 
 const profile = parseProfile(
@@ -98,7 +100,7 @@ describe("a mote with an odd gateway", () => {
 
 describe("a mote whose image comes in the envelope", () => {
   const image = makeImage(55, 500);
-  const envelopeOf = (integrated: Uint8Array): Uint8Array => {
+  const withImage = (integrated: Uint8Array): Uint8Array => {
     const payloads = [{ image: { digest: nobleCrypto.sha256(image), size: image.length }, uri: "#app", integrated }];
     const components = [{ id: [Uint8Array.of(0)], payloads }];
     return signedUpdate({ sequenceNumber: 2, components });
@@ -106,7 +108,7 @@ describe("a mote whose image comes in the envelope", () => {
   const asked: string[] = [];
   const run = (integrated = image, parts: Partial<MoteParts> = {}): Mote => {
     asked.length = 0;
-    const envelope = envelopeOf(integrated);
+    const envelope = withImage(integrated);
     return runMote((path) => {
       if (!asked.includes(path)) asked.push(path);
       return { payload: envelope, etag: 1 };
@@ -124,6 +126,26 @@ describe("a mote whose image comes in the envelope", () => {
     expect(mote.agent.failure).toBe("digest-mismatch");
     mote.reboot(1e9);
     expect(mote.agent.booted?.info.sequenceNumber).toBe(1);
+  });
+
+  it("nor where the manifest never asks for the digest", () => {
+    const ids = override([P.VENDOR_IDENTIFIER, vendorId], [P.CLASS_IDENTIFIER, classId]);
+    const about = override([P.IMAGE_DIGEST, suitDigest(image)], [P.IMAGE_SIZE, image.length], [P.URI, "#app"]);
+    const shared = [...ids, C.VENDOR_IDENTIFIER, 15, C.CLASS_IDENTIFIER, 15, ...about];
+    const of = (bytes: Uint8Array): Uint8Array =>
+      envelopeOf({
+        key: author,
+        sequenceNumber: 2,
+        components: [["\0"]],
+        shared,
+        sections: { 20: [D.FETCH, 15] },
+        integrated: { "#app": bytes },
+      });
+    const [signed, forged] = [of(image), of(makeImage(56, 500))];
+    const good = runMote(() => ({ payload: signed, etag: 1 }));
+    expect([good.outcome(2), good.agent.failure]).toEqual(["updated", undefined]);
+    const mote = runMote(() => ({ payload: forged, etag: 1 }));
+    expect(mote.agent.failure).toBe("digest-mismatch");
   });
 });
 
