@@ -134,7 +134,10 @@ describe("a client with what its factory sealed", () => {
         integrated: { "#app": bytes },
       });
     const candidate = (bytes: Uint8Array) => ({
-      ...{ vendorId, classId, slot: 1, running: new Uint8Array(32) },
+      vendorId,
+      classId,
+      slot: 1,
+      running: new Uint8Array(32),
       digest: nodeCrypto.sha256(bytes),
       size: bytes.length,
     });
