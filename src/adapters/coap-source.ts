@@ -1,3 +1,4 @@
+import { withoutQuery } from "../util/uri-text.ts";
 import type { IncomingMessage } from "coap";
 import { SourceError, type ImageSource, type SourceRequest, type SourceResponse } from "../ports/image-source.ts";
 
@@ -26,7 +27,7 @@ async function openCoap({ uri, maxBytes, signal }: SourceRequest): Promise<Sourc
         action();
       };
       const fail = (reason: string, detail: string, retryable: boolean): void =>
-        settle(() => reject(new SourceError(reason, `${uri}: ${detail}`, retryable)));
+        settle(() => reject(new SourceError(reason, `${withoutQuery(uri)}: ${detail}`, retryable)));
       const onAbort = (): void => fail("stopped", "the gateway is stopping", false);
       // A silent server is not asked again: the whole body would have to come anew.
       const timer = setTimeout(() => fail("timeout", `no answer within ${TIMEOUT_MS / 1_000} s`, false), TIMEOUT_MS);
@@ -36,12 +37,12 @@ async function openCoap({ uri, maxBytes, signal }: SourceRequest): Promise<Sourc
       outgoing.end();
     });
     if (response.code !== "2.05")
-      throw new SourceError(`coap-${response.code}`, `${uri} answered ${response.code}`, false);
+      throw new SourceError(`coap-${response.code}`, `${withoutQuery(uri)} answered ${response.code}`, false);
     const body = response.payload;
     if (body.length > maxBytes) {
       throw new SourceError(
         "larger-than-signed",
-        `${uri} has ${body.length} bytes, but ${maxBytes} were signed`,
+        `${withoutQuery(uri)} has ${body.length} bytes, but ${maxBytes} were signed`,
         false,
       );
     }

@@ -1,3 +1,4 @@
+import { withoutQuery } from "../util/uri-text.ts";
 import {
   RESUME_REFUSED,
   SourceError,
@@ -25,7 +26,7 @@ async function openHttp(request: SourceRequest): Promise<SourceResponse> {
     const length = Number(response.headers.get("content-length") ?? 0);
     if (offset + length > request.maxBytes) {
       await response.body?.cancel();
-      const detail = `${request.uri} has ${offset + length} bytes, but ${request.maxBytes} were signed`;
+      const detail = `${withoutQuery(request.uri)} has ${offset + length} bytes, but ${request.maxBytes} were signed`;
       throw new SourceError("larger-than-signed", detail, false);
     }
     const etag = response.headers.get("etag");
@@ -54,7 +55,7 @@ async function followRedirects(uri: string, headers: Record<string, string>, sig
   }
   throw new SourceError(
     "too-many-redirects",
-    `${uri} redirects more than ${HTTP_SOURCE_LIMITS.maxRedirects} times`,
+    `${withoutQuery(uri)} redirects more than ${HTTP_SOURCE_LIMITS.maxRedirects} times`,
     false,
   );
 }
@@ -98,5 +99,5 @@ async function* watched(
 function toSourceError(error: unknown, uri: string): SourceError {
   if (error instanceof SourceError) return error;
   const { message, cause } = error as Error & { cause?: Error };
-  return new SourceError("connection-failed", `${uri}: ${cause?.message ?? message}`, true);
+  return new SourceError("connection-failed", `${withoutQuery(uri)}: ${cause?.message ?? message}`, true);
 }

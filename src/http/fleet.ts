@@ -1,11 +1,11 @@
-import type { FastifyInstance } from "fastify";
+import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { z } from "zod";
 import type { Gateway } from "../gateway/gateway.ts";
 import { FilterError, matches, parseFilter, type Filter } from "../rollout/filter.ts";
 import type { FleetDevice } from "../rollout/fleet.ts";
 import { pageOfSorted, PAGE_QUERY } from "./page.ts";
 import { refuse } from "./problem.ts";
-import { etagOf, revisionOf } from "./rollouts.ts";
+import { etagOf, IfMatch, revisionOf } from "./rollouts.ts";
 
 export interface FleetControl {
   readonly gateway: Gateway;
@@ -86,10 +86,13 @@ function addDevice(app: FastifyInstance, { gateway: { fleet }, call }: FleetCont
   app.delete<{ Params: { endpoint: string } }>(
     "/v1/fleet/:endpoint",
     {
-      schema: { summary: "Forgets a device that is not registered", params: Named },
+      schema: { summary: "Forgets a device that is not registered", params: Named, headers: IfMatch },
       config: { access: "operate" },
     },
-    async ({ params: { endpoint } }, reply) => {
+    async (request, reply) => {
+      const { endpoint } = request.params;
+      const stale = staleness(request, reply, fleet.inventory.get(endpoint).revision);
+      if (stale !== undefined) return stale;
       const done = await new Promise<boolean | undefined>((resolve) =>
         call(() => {
           if (!fleet.forget(endpoint, resolve)) resolve(undefined);
@@ -105,16 +108,14 @@ function addDevice(app: FastifyInstance, { gateway: { fleet }, call }: FleetCont
   app.patch<{ Params: { endpoint: string }; Body: z.infer<typeof FactsBody> }>(
     "/v1/fleet/:endpoint",
     {
-      schema: { summary: "Says what a device is", params: Named, body: FactsBody },
+      schema: { summary: "Says what a device is", params: Named, body: FactsBody, headers: IfMatch },
       config: { access: "operate" },
     },
     async (request, reply) => {
       const { endpoint } = request.params;
       const before = fleet.inventory.get(endpoint);
-      const revision = revisionOf(request);
-      if (revision === "bad") return refuse(reply, 400, "bad-if-match", "If-Match is an ETag as a GET has given it");
-      if (revision !== undefined && revision !== before.revision)
-        return refuse(reply, 412, "changed-meanwhile", `it is at revision ${before.revision} by now`);
+      const stale = staleness(request, reply, before.revision);
+      if (stale !== undefined) return stale;
       const { tags = before.tags, class: named = before.class, hops = before.hops } = request.body;
       const facts = { tags: [...new Set(tags)], class: named, hops };
       const done = await new Promise<boolean>((resolve) => call(() => fleet.describe(endpoint, facts, resolve)));
@@ -132,4 +133,12 @@ function filterOf(text: string): Filter | string {
     if (error instanceof FilterError) return error.message;
     throw error;
   }
+}
+
+/** The refusal of a change to what somebody else has changed meanwhile. */
+function staleness(request: FastifyRequest, reply: FastifyReply, at: number): Promise<FastifyReply> | undefined {
+  const revision = revisionOf(request);
+  if (revision === "bad") return refuse(reply, 400, "bad-if-match", "If-Match is an ETag as a GET has given it");
+  if (revision === undefined || revision === at) return undefined;
+  return refuse(reply, 412, "changed-meanwhile", `it is at revision ${at} by now`);
 }

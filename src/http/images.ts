@@ -8,6 +8,7 @@ import { distinctImages, type Release, type ReleaseImage } from "../suit/release
 import { bytesEqual, fromHex, toHex } from "../util/bytes.ts";
 import type { Transfer } from "../transfer/transfer.ts";
 import { ListQuery, sendList } from "./page.ts";
+import { withoutQuery } from "../util/uri-text.ts";
 import { refuse } from "./problem.ts";
 import type { Uploads } from "./uploads.ts";
 
@@ -148,6 +149,10 @@ function addPublishing(app: FastifyInstance, control: ImagesControl): void {
         const detail = `over the network a source is upload:, or of an origin that api.sources names; ${odd} is neither`;
         return refuse(reply, 403, "not-allowed", detail);
       }
+      if (sources.some(hasUserInfo)) {
+        const detail = "a source names no user and password: whoever may read would know them, and none is fetched so";
+        return refuse(reply, 400, "bad-request", detail);
+      }
       const read = (text: string): string | undefined =>
         text.startsWith("upload:") ? uploads?.uriOf(text.slice(7)) : text;
       const missing = sources.find((one) => read(one) === undefined);
@@ -196,7 +201,7 @@ function viewOf(gateway: Gateway, listing: Listing): ImageView {
     version: release.version ?? null,
     digest,
     bytes: release.imageSize,
-    source: source ?? null,
+    source: source === undefined ? null : withoutQuery(source),
     state,
     fetchedBytes: fetched ?? null,
     manifestPath: `/${manifestPath(release.classId, componentOf(release)).join("/")}`,
@@ -221,3 +226,6 @@ function transferView(transfer: Transfer): object {
   const figures = { size, blocks, bytes, retransmissions, attempts, finished };
   return { device, digest, ...figures, servedBytes: served.covered, firstMissing };
 }
+
+const hasUserInfo = (source: string): boolean =>
+  URL.canParse(source) && (new URL(source).username !== "" || new URL(source).password !== "");

@@ -62,11 +62,14 @@ const DevicesQuery = z.strictObject({
 });
 const PageOnly = z.strictObject(PAGE_QUERY);
 const CommandBody = z.strictObject({ command: z.enum(ROLLOUT_COMMANDS), why: z.string().max(500).default("") });
-const IfMatch = z.looseObject({ "if-match": z.string().max(80).optional() });
+export const IfMatch: z.ZodType<{ "if-match"?: string | undefined }> = z.looseObject({
+  "if-match": z.string().max(80).optional(),
+});
 
 const STATUS: Readonly<Record<string, number>> = {
   "no-such-rollout": 404,
   "no-such-dependency": 422,
+  "key-reused": 422,
   "changed-meanwhile": 412,
   "same-person": 403,
   "store-write-failed": 507,
@@ -172,7 +175,8 @@ function addChanges(app: FastifyInstance, control: RolloutsControl): void {
       const by = request.caller.name;
       // The same key names the same rollout, behind a restart of the gateway too.
       const key = request.headers["idempotency-key"];
-      const id = key === undefined ? undefined : createHash("sha256").update(`${by} ${key}`).digest("hex").slice(0, 12);
+      const whose = `${request.caller.id} ${key}`; // names may be given twice
+      const id = key === undefined ? undefined : createHash("sha256").update(whose).digest("hex").slice(0, 12);
       return answer(
         control,
         reply,

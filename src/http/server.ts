@@ -1,3 +1,4 @@
+import { Socket } from "node:net";
 import rateLimit from "@fastify/rate-limit";
 import swagger from "@fastify/swagger";
 import fastify, {
@@ -94,11 +95,22 @@ export async function createServer(options: ServerOptions, parts: ServerParts): 
     return payload;
   });
   addIdempotency(app, parts.answers);
-  app.addHook("onResponse", (_request, reply, done) => {
+  // A device that sleeps answers after minutes: only a connection on which nothing is asked is closed for its silence.
+  app.addHook("preHandler", (request, _reply, done) => {
+    if (!local) closeAfter(request, 0);
+    done();
+  });
+  app.addHook("onResponse", (request, reply, done) => {
+    if (!local) closeAfter(request, HTTP_LIMITS.idleMs);
     parts.count(reply.statusCode);
     done();
   });
   return app;
+}
+
+/** After so many ms of silence; 0 never. What is injected by a test has no socket. */
+function closeAfter({ raw: { socket } }: FastifyRequest, ms: number): void {
+  if (socket instanceof Socket) socket.setTimeout(ms);
 }
 
 /** A path that there is by other methods than the one asked by is told so, and by which (RFC 9110 section 15.5.6). */

@@ -124,6 +124,7 @@ class Parser {
     const { text } = this.expect("comparator", "==, !=, =lt=, =le=, =gt=, =ge=, =in= or =out=");
     const comparator = LONG[text] ?? (text as Comparator);
     const values = comparator === "in" || comparator === "out" ? this.#values() : [this.#value()];
+    for (const value of values) checkValue(attribute, comparator, value, name.at);
     return { kind: "compare", attribute, comparator, values };
   }
 
@@ -156,6 +157,20 @@ class Parser {
     this.#next++;
     return token;
   }
+}
+
+const NUMBERS: ReadonlySet<Attribute> = new Set(["battery", "linkQuality", "loss", "hops", "notSeenDays"]);
+const FLAGS: ReadonlySet<Attribute> = new Set(["registered", "queueMode"]);
+const ORDERED: ReadonlySet<Comparator> = new Set(["<", "<=", ">", ">="]);
+
+/** What no device can have would silently match none. */
+function checkValue(attribute: Attribute, comparator: Comparator, value: string, at: number): void {
+  const wrong = (what: string): FilterError => new FilterError(`at ${at + 1}: ${attribute} ${what}, not ${value}`);
+  if (NUMBERS.has(attribute)) {
+    if (value.trim() === "" || !Number.isFinite(Number(value))) throw wrong("is a number");
+  } else if (FLAGS.has(attribute) && value !== "true" && value !== "false") throw wrong("is true or false");
+  else if (ORDERED.has(comparator) && attribute !== "version")
+    throw wrong("has no order (== != =in= and =out= compare it)");
 }
 
 const DAY_MS = 86_400_000;

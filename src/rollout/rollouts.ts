@@ -70,9 +70,10 @@ export class Rollouts {
   create(nowUs: number, spec: RolloutSpec, by: string, tell: Tell, id: string = this.#parts.newId()): void {
     const known = this.#lanes.get(id);
     if (known?.removing !== undefined) return tell(BEING_DELETED);
-    if (known !== undefined) return tell({ ok: true, record: known.rollout.record });
+    if (known !== undefined)
+      return tell(isSameSpec(known, spec) ? { ok: true, record: known.rollout.record } : KEY_REUSED);
     const begun = this.#creating.get(id);
-    if (begun !== undefined) return void begun.tells.push(tell);
+    if (begun !== undefined) return isSameSpec(begun.lane, spec) ? void begun.tells.push(tell) : tell(KEY_REUSED);
     if (this.#lanes.size + this.#creating.size >= ROLLOUT_LIMITS.maxRollouts)
       return tell({ ok: false, reason: "too-many-rollouts", detail: "delete some that have ended" });
     const unknown = spec.after?.find((one) => !this.#isThere(one));
@@ -369,6 +370,13 @@ const noSuch = (id: string): RolloutResult & { ok: false } => ({
   detail: `there is no rollout ${id}`,
 });
 
+const KEY_REUSED = {
+  ok: false,
+  reason: "key-reused",
+  detail: "there is a rollout by this id that says something else",
+} as const;
+const isSameSpec = ({ rollout }: Lane, spec: RolloutSpec): boolean =>
+  JSON.stringify(rollout.record.spec) === JSON.stringify(spec);
 const BEING_DELETED: RolloutResult = { ok: false, reason: "wrong-state", detail: "it is being deleted just now" };
 
 const changed = ({ revision }: RolloutRecord): RolloutResult & { ok: false } => ({

@@ -74,6 +74,25 @@ describe("rollouts by HTTP", () => {
     expect(await command(made.id, "approve", { as: "admin" })).toMatchObject({ status: 200, json: { state: "ready" } });
   });
 
+  it("by a key that somebody else of the same name has used is another one; one's own key says one thing", async () => {
+    const token = async (): Promise<string> =>
+      ((await api.ask("POST", "/v1/tokens", { name: "ci", role: "operator" })).json as { token: string }).token;
+    const tokens = [await token(), await token()];
+    const made = async (which: number, name: string): Promise<{ status: number; json: unknown }> => {
+      api.tokens.operator = tokens[which]!;
+      const headers = { "idempotency-key": "deploy-1" };
+      return await api.ask("POST", "/v1/rollouts", body({ name }), { as: "operator", headers });
+    };
+    const before = api.tokens.operator;
+    expect(await made(0, "one")).toMatchObject({ status: 201, json: { name: "one" } });
+    expect(await made(1, "other")).toMatchObject({ status: 201, json: { name: "other" } });
+    api.site.bench.run(2 * 86_400); // its answers are kept for a day; the rollout is there still
+    expect(await made(0, "one")).toMatchObject({ status: 201, json: { name: "one" } });
+    api.site.bench.run(2 * 86_400);
+    expect(await made(0, "another")).toMatchObject({ status: 422, json: { title: "key-reused" } });
+    api.tokens.operator = before;
+  });
+
   it("a revision that is not the newest changes nothing", async () => {
     const { id } = await create();
     const shown = await api.ask("GET", `/v1/rollouts/${id}`);
@@ -218,6 +237,8 @@ describe("rollouts by HTTP", () => {
       tags: ["roof"],
     });
     expect((await api.ask("PATCH", "/v1/fleet/m1", { tags: [] }, { headers: { "if-match": '"0"' } })).status).toBe(412);
+    const stale = { headers: { "if-match": '"999"' } };
+    expect((await api.ask("DELETE", "/v1/fleet/m1", undefined, stale)).status).toBe(412);
     api.site.bench.restart();
     await api.start();
     const found = (await api.ask("GET", `/v1/fleet?filter=${encodeURIComponent("tag==roof;hops=gt=2")}`)).json;

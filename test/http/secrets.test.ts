@@ -104,7 +104,9 @@ describe("what is asked amiss", () => {
       "coap+tcp://[fd00::5]/a",
     ])
       expect(await ask(source, "operator"), source).toBe(403);
-    for (const source of ["https://releases.example/a", "https://u@releases.example:443/a", "coap://[fd00:0::5]/a"])
+    expect(await ask("https://u@releases.example:443/a", "operator")).toBe(400); // and nobody's password
+    expect(await ask("https://:p@releases.example/a")).toBe(400);
+    for (const source of ["https://releases.example/a", "https://releases.example:443/a", "coap://[fd00:0::5]/a"])
       expect(await ask(source, "operator"), source).toBe(422); // the envelope is none
     expect(await ask("http://169.254.169.254/latest")).toBe(422);
   });

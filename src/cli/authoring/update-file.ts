@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { readFileSync, writeFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { parse } from "yaml";
 import { nodeCipher } from "../../adapters/node-cipher.ts";
@@ -135,10 +135,11 @@ function payloadOf(payload: PayloadFile, { folder, files, warnings }: Desk): Pay
   };
   const to = recipients.map((recipient) => recipientOf(recipient, folder));
   const { info, ciphertext } = encryptPayload(nodeCipher, algorithm, bytes, to, secrets);
-  const encrypted = `${path}.encrypted`;
-  writeFileSync(encrypted, ciphertext);
   const sealed = imageOf(ciphertext);
-  files.push({ file: encrypted, ...sealed });
+  // One image for several slots is encrypted anew for each.
+  const isTaken = (name: string): boolean => files.some(({ file }) => file === name);
+  const [plain, numbered] = [`${path}.encrypted`, `${path}.${toHex(sealed.digest).slice(0, 8)}.encrypted`];
+  files.push({ file: isTaken(plain) ? numbered : plain, ...sealed, bytes: ciphertext });
   return { slot: payload.slot, image, uri: uriOf(sealed), encryption: { info, ciphertext: sealed } };
 }
 
