@@ -1,5 +1,5 @@
-import { randomBytes } from "node:crypto";
-import { mkdirSync, writeFileSync } from "node:fs";
+import { createHash, randomBytes } from "node:crypto";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
 import { cli, json, reasonOf, temporaryFolder } from "../support/process.ts";
@@ -224,5 +224,28 @@ describe("an update that comes as a patch", () => {
     );
     const args = await sign("riot-delta", text, "riot");
     expect(await messageOf(...args, "--dialect", "riot-09")).toContain("RIOT applies no patches");
+  });
+});
+
+describe("images that are encrypted", () => {
+  const encrypt = "encrypt: { recipients: [{ kid: k, kek: kek.hex }] }";
+  beforeAll(() => writeFileSync(at("in/kek.hex"), "00".repeat(16)));
+
+  it("have a file each, though it is one image for two slots", async () => {
+    const slots = [0, 1].map((slot) => `{ slot: ${slot}, image: app.bin, ${encrypt} }`).join(", ");
+    const text = `sequence: 6\ncomponents: [{ id: app, slots: [${slots}] }]\n`;
+    const { images } = (await json(...(await sign("slots", text, "author")))) as {
+      images: { file: string; digest: string }[];
+    };
+    expect(new Set(images.map(({ file }) => file)).size).toBe(2);
+    for (const { file, digest } of images)
+      expect(createHash("sha256").update(readFileSync(file)).digest("hex")).toBe(digest);
+  });
+
+  it("take the place of none that goes in", async () => {
+    writeFileSync(at("in/app.bin.encrypted"), "somebody's own");
+    const text = `sequence: 6\ncomponents: [{ id: a, image: app.bin, ${encrypt} }, { id: b, image: app.bin.encrypted }]\n`;
+    await messageOf(...(await sign("taken", text, "author")));
+    expect(readFileSync(at("in/app.bin.encrypted"), "utf8")).toBe("somebody's own");
   });
 });
