@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, it } from "vitest";
 import type { CborValue } from "../../src/codec/cbor.ts";
-import { manifestPath } from "../../src/gateway/catalogue.ts";
+import { manifestPath, transferPath } from "../../src/gateway/catalogue.ts";
 import { keyRecord } from "../../src/lifecycle/classes.ts";
 import { Condition as C, Directive as D, Parameter as P } from "../../src/suit/keys.ts";
 import { applyTransfer, encodeTransfer, trustOf } from "../../src/suit/trust.ts";
@@ -108,6 +108,23 @@ describe("a hand-over", () => {
     const to = (epoch: number): number | undefined =>
       applyTransfer(trust, encodeTransfer({ epoch, authorities: [second.publicKey] }))?.epoch;
     expect([3, 4, 5, Number.MAX_SAFE_INTEGER].map(to)).toEqual([undefined, 4, undefined, undefined]);
+  });
+
+  it("is written before the entry that tells of it, and is offered to nobody without that", () => {
+    site.define();
+    expect(site.hand(1, [second], author)).toBe("ok");
+    const path = transferPath(classId, 1);
+    expect(site.ask(path)).toBe("2.05");
+    const keys = site.bench.commands.flatMap((command) =>
+      command.kind === "store" ? [command.ops.map(({ key }) => key)] : [],
+    );
+    const both = keys.find((some) => some.some((key) => key.startsWith("handover/")))!;
+    expect(both).toEqual([`handover/${toHex(classId)}/1`, "audit/0000000002"]);
+    site.bench.disk.entries.delete(both[1]!); // a kill between the two files of a mirror
+    site.bench.restart();
+    expect(site.ask(path)).toBe("4.04");
+    expect(site.hand(1, [second], author)).toBe("ok");
+    expect(site.ask(path)).toBe("2.05");
   });
 
   it("stands, whatever is said of the class afterwards", () => {
