@@ -48,13 +48,23 @@ export interface Comparison {
   readonly significant: boolean;
 }
 
-/** Compares case by case: those with the same swept values, or those at the same place. */
+/** The case of the same swept values; else the only one that none of the values swept in both speaks against. */
+function partnerOf({ swept }: CaseEstimate, cases: readonly CaseEstimate[]): CaseEstimate | undefined {
+  const same = cases.find((other) => labelOf(other.swept) === labelOf(swept));
+  const fitting = cases.filter((other) =>
+    Object.entries(other.swept).every(([key, value]) => !(key in swept) || String(swept[key]) === String(value)),
+  );
+  return same ?? (fitting.length === 1 ? fitting[0] : undefined);
+}
+
+/** Compares case by case those that belong together; the others are left out, and `otherwise` names them. */
 export function compare(here: Summary, there: Summary): Comparison[] {
   const out: Comparison[] = [];
-  for (const [i, mine] of here.cases.entries()) {
-    const label = labelOf(mine.swept);
-    const other = there.cases.find(({ swept }) => labelOf(swept) === label) ?? there.cases[i];
+  for (const mine of here.cases) {
+    const other = partnerOf(mine, there.cases);
     if (other === undefined) continue;
+    const [own, others] = [labelOf(mine.swept), labelOf(other.swept)];
+    const label = own === others ? own : `${own || "-"} beside ${others || "-"}`;
     const pairs = [
       ["energyMj", mine.energyMj, read(other.energyMj)],
       ["completionS", mine.completionP50S, read(other.completionP50S)],
@@ -81,9 +91,11 @@ export function otherwise(here: Summary, there: Summary): string[] {
     cases: cases.map(({ swept }) => labelOf(swept)).join("; "),
   });
   const [mine, others] = [said(here), said(there)];
-  return Object.keys(mine).flatMap((key) =>
+  const differing = Object.keys(mine).flatMap((key) =>
     mine[key] === others[key] ? [] : [`${key}: ${mine[key]} here, ${others[key]} there`],
   );
+  const alone = here.cases.filter((one) => partnerOf(one, there.cases) === undefined);
+  return [...differing, ...alone.map(({ swept }) => `${labelOf(swept) || "the case"} is not there, and not compared`)];
 }
 
 /** The half widths are those of the means: the difference's is their root sum of squares. */

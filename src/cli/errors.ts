@@ -17,11 +17,14 @@ export const ExitCode = {
 export class UserError extends Error {
   readonly exitCode: number;
   readonly reason: string;
+  /** With `--json`: what the command has to show all the same, in the one object with the error. */
+  readonly result: object | undefined;
 
-  constructor(exitCode: number, reason: string, message: string) {
+  constructor(exitCode: number, reason: string, message: string, result?: object) {
     super(message);
     this.exitCode = exitCode;
     this.reason = reason;
+    this.result = result;
   }
 }
 

@@ -58,7 +58,7 @@ function report(error: unknown): number {
   const known = error instanceof UserError;
   const { message, stack } = error as Error;
   const reason = known ? error.reason : "internal-error";
-  if (isJson) console.log(JSON.stringify({ error: { reason, message } }));
+  if (isJson) console.log(JSON.stringify({ ...(known ? error.result : {}), error: { reason, message } }));
   console.error(known ? `error: ${message}` : `error: this is a defect in blockferry, please report it:\n${stack}`);
   return known ? error.exitCode : ExitCode.FAILED;
 }

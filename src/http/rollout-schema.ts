@@ -54,34 +54,39 @@ const window = z
     }
   });
 
-const Body = z.strictObject({
-  name: z.string().min(1).max(128),
-  description: z.string().max(2_000).optional(),
-  priority: z.enum(["security", "feature"]).default(SPEC_DEFAULTS.priority),
-  /** Which devices, in RSQL; all when empty. */
-  target: filter.default(SPEC_DEFAULTS.target),
-  endpoints: z.array(z.string().min(1).max(255)).min(1).max(ROLLOUT_LIMITS.maxMembers).optional(),
-  components: z.array(ComponentSchema).min(1).max(16),
-  /** How each device is updated. */
-  policy: PolicySchema.prefault({} as never),
-  groups: z
-    .array(group)
-    .min(1)
-    .max(ROLLOUT_LIMITS.maxGroups)
-    .default([{ name: "all", ...DEFAULT_GROUP }]),
-  approval: z.boolean().default(SPEC_DEFAULTS.approval),
-  /** RFC 3339: it starts by itself then, once it was told to start. */
-  startAt: z.iso.datetime({ offset: true }).optional(),
-  window: window.optional(),
-  maxConcurrent: z.int().min(1).max(10_000).default(SPEC_DEFAULTS.maxConcurrent),
-  airtimeSPerHour: z.number().positive().max(3_600).optional(),
-  minBattery: percent.optional(),
-  requires: filter.optional(),
-  after: z.array(z.string().min(1).max(64)).max(16).optional(),
-  barrier: z.boolean().default(SPEC_DEFAULTS.barrier),
-  dynamicUntil: z.iso.datetime({ offset: true }).optional(),
-  deadlineS: z.number().min(1).max(YEAR_S).default(SPEC_DEFAULTS.deadlineS),
-});
+const Body = z
+  .strictObject({
+    name: z.string().min(1).max(128),
+    description: z.string().max(2_000).optional(),
+    priority: z.enum(["security", "feature"]).default(SPEC_DEFAULTS.priority),
+    /** Which devices, in RSQL; all when empty. */
+    target: filter.default(SPEC_DEFAULTS.target),
+    endpoints: z.array(z.string().min(1).max(255)).min(1).max(ROLLOUT_LIMITS.maxMembers).optional(),
+    components: z.array(ComponentSchema).min(1).max(16),
+    /** How each device is updated. */
+    policy: PolicySchema.prefault({} as never),
+    groups: z
+      .array(group)
+      .min(1)
+      .max(ROLLOUT_LIMITS.maxGroups)
+      .default([{ name: "all", ...DEFAULT_GROUP }]),
+    approval: z.boolean().default(SPEC_DEFAULTS.approval),
+    /** RFC 3339: it starts by itself then, once it was told to start. */
+    startAt: z.iso.datetime({ offset: true }).optional(),
+    window: window.optional(),
+    maxConcurrent: z.int().min(1).max(10_000).default(SPEC_DEFAULTS.maxConcurrent),
+    airtimeSPerHour: z.number().positive().max(3_600).optional(),
+    minBattery: percent.optional(),
+    requires: filter.optional(),
+    after: z.array(z.string().min(1).max(64)).max(16).optional(),
+    barrier: z.boolean().default(SPEC_DEFAULTS.barrier),
+    dynamicUntil: z.iso.datetime({ offset: true }).optional(),
+    deadlineS: z.number().min(1).max(YEAR_S).default(SPEC_DEFAULTS.deadlineS),
+  })
+  .refine(({ endpoints, target }) => endpoints === undefined || target === "", {
+    message: "write target or endpoints, not both",
+    path: ["endpoints"],
+  });
 
 /** A rollout as an operator writes it, in a file or by HTTP. */
 export const RolloutBody: z.ZodType = Body;

@@ -4,6 +4,7 @@ import { z } from "zod";
 import type { Gateway } from "../gateway/gateway.ts";
 import { ROLLOUT_COMMANDS } from "../rollout/operator.ts";
 import { wentBack, type Nameable } from "../gateway/update-target.ts";
+import { targetWarnings } from "../rollout/group-plan.ts";
 import { hasEnded, type Decision, type GroupRecord, type Member } from "../rollout/record.ts";
 import { MEMBER, ROLLOUT } from "../rollout/states.ts";
 import type { Counts } from "../rollout/members.ts";
@@ -96,7 +97,7 @@ async function answer(
   if (!result.ok) return refuse(reply, STATUS[result.reason] ?? 409, result.reason, result.detail);
   const rollout = control.gateway.fleet.rollouts.get(result.record.id);
   if (rollout === undefined) return reply.code(204).send();
-  return reply.code(status).header("etag", etagOf(rollout.record)).send(viewOf(rollout, control));
+  return reply.code(status).header("etag", etagOf(rollout.record)).send(viewOfOne(rollout, control));
 }
 
 const unknown = async (reply: FastifyReply, id: string): Promise<FastifyReply> =>
@@ -112,6 +113,7 @@ function addLists(app: FastifyInstance, control: RolloutsControl): void {
       const all = [...rollouts.all()].filter(({ record }) => query.state === undefined || record.state === query.state);
       const key = ({ record }: Rollout): string => `${String(record.createdMs).padStart(16, "0")}/${record.id}`;
       let known: Nameable | undefined;
+      // Whom each would reach is said of one at a time: it looks at the whole fleet.
       return paged(reply, all, key, query, (one) => viewOf(one, control, () => (known ??= gateway.nameable())));
     },
   );
@@ -121,7 +123,7 @@ function addLists(app: FastifyInstance, control: RolloutsControl): void {
     async ({ params: { id } }, reply) => {
       const rollout = rollouts.get(id);
       if (rollout === undefined) return unknown(reply, id);
-      return reply.header("etag", etagOf(rollout.record)).send(viewOf(rollout, control));
+      return reply.header("etag", etagOf(rollout.record)).send(viewOfOne(rollout, control));
     },
   );
   app.get<Named & { Querystring: z.infer<typeof DevicesQuery> }>(
@@ -224,7 +226,7 @@ function addChanges(app: FastifyInstance, control: RolloutsControl): void {
   );
 }
 
-function addPlanning(app: FastifyInstance, { gateway, predict }: RolloutsControl): void {
+function addPlanning(app: FastifyInstance, { gateway, predict, unixMs }: RolloutsControl): void {
   app.get<{ Querystring: PageOptions }>(
     "/v1/simulations",
     {
@@ -249,7 +251,13 @@ function addPlanning(app: FastifyInstance, { gateway, predict }: RolloutsControl
       const prediction = await predict.plan(spec);
       return prediction === "busy"
         ? refuse(reply, 503, "simulator-busy", "it simulates other rollouts just now: ask again later")
-        : { ...prediction, warnings: warningsOf(spec, gateway.nameable()) };
+        : {
+            ...prediction,
+            warnings: [
+              ...warningsOf(spec, gateway.nameable()),
+              ...targetWarnings(spec, gateway.fleet.devices(), unixMs()),
+            ],
+          };
     },
   );
 }
@@ -281,6 +289,15 @@ const at = (ms: number | undefined): string | null => (ms === undefined ? null :
 
 const warningsOf = ({ components }: RolloutSpec, nameable: Nameable): string[] =>
   components.flatMap(({ digest }) => wentBack(nameable, digest) ?? []);
+
+/** With whom it would reach if it began now, where it has not. */
+function viewOfOne(rollout: Rollout, control: RolloutsControl): RolloutView {
+  const { spec, startedMs } = rollout.record;
+  const view = viewOf(rollout, control);
+  if (startedMs !== undefined || hasEnded(rollout.record)) return view;
+  const more = targetWarnings(spec, control.gateway.fleet.devices(), control.unixMs());
+  return { ...view, warnings: [...view.warnings, ...more] };
+}
 
 /** `nameable`: asked for where somebody may still heed a warning. */
 function viewOf(

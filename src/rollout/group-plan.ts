@@ -16,6 +16,23 @@ export function targetsOf(spec: RolloutSpec, devices: Iterable<FleetDevice>, now
   return out;
 }
 
+/** Which devices were named though nobody knows them; undefined where all are known. */
+export function unknownOf({ endpoints = [] }: RolloutSpec, targets: readonly FleetDevice[]): string | undefined {
+  const known = new Set(targets.map(({ endpoint }) => endpoint));
+  const unknown = [...new Set(endpoints)].filter((endpoint) => !known.has(endpoint));
+  if (unknown.length === 0) return undefined;
+  const some = unknown.slice(0, 5).join(", ");
+  return `not known here: ${unknown.length > 5 ? `${some} and ${unknown.length - 5} more` : some}`;
+}
+
+/** What an operator should know of whom a rollout would reach if it began now. */
+export function targetWarnings(spec: RolloutSpec, devices: Iterable<FleetDevice>, nowMs: number): string[] {
+  const targets = targetsOf(spec, devices, nowMs);
+  const unknown = unknownOf(spec, targets);
+  const none = targets.length > 0 ? [] : ["no device matches it now: it would end at once"];
+  return unknown === undefined ? none : [...none, `devices are named that are ${unknown}`];
+}
+
 /**
  * Puts devices into groups, one group after the other: a filter takes what it matches of those that are left, a size so
  * many, a percentage its share of all, rounded up; a group with none of these takes the rest. In the order of a hash of

@@ -1,5 +1,5 @@
 import { Commander, type CommandFacts } from "./commander.ts";
-import { planGroups, targetsOf } from "./group-plan.ts";
+import { planGroups, targetsOf, unknownOf } from "./group-plan.ts";
 import type { Verdict } from "./fleet.ts";
 import { ROLLOUT_LIMITS } from "./limits.ts";
 import { Members } from "./members.ts";
@@ -8,7 +8,7 @@ import { Releases } from "./releases.ts";
 import { GROUP, type RolloutState } from "./states.ts";
 import type { RolloutHolder, Step } from "./step.ts";
 import { isoTime } from "../util/iso-time.ts";
-import { awaitsBarrier, groupError, groupPassed } from "./thresholds.ts";
+import { awaitsBarrier, groupError, groupPassed, outcomeOf } from "./thresholds.ts";
 import { WindowClock } from "./windows.ts";
 
 /** What a rollout needs to know of the rest when it goes on. */
@@ -210,6 +210,8 @@ export class Rollout implements RolloutHolder {
     step.decide(BY, "devices-grouped", `${targets.length} devices match: ${sizes}`);
     const left = targets.length - groups.reduce((sum, group) => sum + group.length, 0);
     if (left > 0) step.decide(BY, "devices-left-out", `${left} devices are in no group`);
+    const unknown = unknownOf(spec, targets);
+    if (unknown !== undefined) step.decide(BY, "devices-unknown", unknown);
   }
 
   /** Devices that have turned up since, into the last group. */
@@ -274,7 +276,9 @@ export class Rollout implements RolloutHolder {
     if (!this.record.groups[i]!.passed && groupPassed(this.record, this.members, i)) {
       this.#changeGroup(step, i, { passed: true });
       const done = awaitsBarrier(this.record) ? "have everything" : "have succeeded";
-      step.decide(BY, "group-passed", `${successThreshold} % of ${name} ${done}`, { group: i });
+      const isNone = this.members.total(i) === 0;
+      const why = isNone ? `no device of ${name} was to be updated` : `${successThreshold} % of ${name} ${done}`;
+      step.decide(BY, "group-passed", why, { group: i });
       // Behind a barrier nobody is left to be held back.
       if (onSuccess === "pause" && i + 1 < spec.groups.length && this.record.barrierFellMs === undefined)
         step.move("pause", BY, "group-done", `${name} pauses the rollout behind its success`);
@@ -312,10 +316,10 @@ export class Rollout implements RolloutHolder {
         ? underWay === 0
         : (state === "running" || state === "paused") && underWay + this.members.count("pending") === 0;
     if (!isOverNow || (state !== "stopping" && step.nowMs < (spec.dynamicUntilMs ?? 0))) return;
-    const counts = ["succeeded", "failed", "skipped", "cancelled"] as const;
-    const text = counts.map((one) => `${this.members.count(one)} ${one}`).join(", ");
+    const [reason, text] = outcomeOf(this.record, this.members);
     if (!step.move("over", BY, state === "stopping" ? "stopped" : "finished", text)) return;
     step.change({
+      reason: state === "stopping" ? "stopped" : reason,
       endedMs: step.nowMs,
       groups: this.record.groups.map((group) =>
         Object.assign({}, group, { state: GROUP.next(group.state, "over") ?? group.state }),

@@ -45,6 +45,22 @@ export function groupError(
   return ["success-threshold-missed", `${text}; ${successThreshold} % were to`];
 }
 
+/** How a rollout has ended whose devices all have a verdict, in one word and in full. */
+export function outcomeOf(record: RolloutRecord, members: Members): readonly [reason: string, detail: string] {
+  const counts = (["succeeded", "failed", "skipped", "cancelled"] as const).map((state) => [
+    state,
+    members.count(state),
+  ]);
+  const text = counts.map(([state, count]) => `${count} ${state}`).join(", ");
+  for (const i of record.groups.keys()) {
+    const [reason, detail] = groupError(record, members, i) ?? [];
+    if (reason !== undefined) return [reason, `${text}: ${detail}`];
+  }
+  if (members.size === 0) return ["no-device-matched", "no device was in a group"];
+  if (members.count("skipped") === members.size) return ["none-to-update", `${text}: each device says why`];
+  return ["finished", text];
+}
+
 function good(record: RolloutRecord, members: Members, index: number): number {
   const { succeeded, downloaded } = members.counts(index);
   return awaitsBarrier(record) ? succeeded + downloaded : succeeded;

@@ -1,4 +1,4 @@
-import { copyFileSync } from "node:fs";
+import { copyFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
@@ -31,6 +31,13 @@ describe("rollout plan", () => {
       await cli("rollout", "create", file, "--state", state);
       const shown = lastJson((await cli("rollout", "show", "last", "--state", state, "--json")).stdout);
       expect(shown["prediction"]).toEqual(prediction);
+
+      // One that has gone wrong is one object too, with the error in it.
+      const nobody = join(folder, "nobody.yaml");
+      writeFileSync(nobody, "name: nobody\ntarget: endpoint==x*\ncomponents: [{ image: 2.0.0 }]\n");
+      const { code, stdout } = await cli("rollout", "start", nobody, "--state", state, "--json");
+      expect([code, stdout.trim().split("\n").length]).toEqual([1, 1]);
+      expect(lastJson(stdout)).toMatchObject({ state: "finished", error: { reason: "no-device-matched" } });
     } finally {
       await served.kill();
     }

@@ -75,6 +75,12 @@ describe("simulate and limit", () => {
     expect(stderr).toContain(`stopped: the figures are of ${seeds.length} of 1000 seeds (1, 2`);
   });
 
+  it("that updated nobody is one object too, with the error in it", async () => {
+    const failed = await cli("simulate", scenario, "--set", "link.per=0.9", "--set", "maxHours=0.001", "--json");
+    expect([failed.code, failed.stdout.trim().split("\n").length]).toEqual([1, 1]);
+    expect(lastJson(failed.stdout)).toMatchObject({ motes: 3, updated: 0, error: { reason: "nothing-updated" } });
+  });
+
   it("writes summary, table, page and capture, and compares with an earlier summary", async () => {
     const out = join(folder, "out");
     const pcap = join(folder, "run.pcap");

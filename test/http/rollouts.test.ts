@@ -123,8 +123,21 @@ describe("rollouts by HTTP", () => {
     expect((later.json as View).id).toBe((first.json as View).id);
   });
 
+  it("warns where nobody, or somebody unknown, is meant; a filter and names are not given together", async () => {
+    const own = await setUp(1);
+    const warned = async (change: object, path = ""): Promise<unknown> =>
+      ((await own.ask("POST", `/v1/rollouts${path}`, body(change))).json as View).warnings;
+    const nobody = "no device matches it now: it would end at once";
+    expect(await warned({ target: "endpoint==x*" })).toEqual([nobody]);
+    expect(await warned({ endpoints: ["m0", "m1"] })).toEqual(["devices are named that are not known here: m1"]);
+    expect(await warned({ endpoints: ["m1"] })).toEqual([nobody, "devices are named that are not known here: m1"]);
+    expect(await warned({})).toEqual([]);
+    const both = await own.ask("POST", "/v1/rollouts", body({ endpoints: ["m0"], target: "endpoint==m1" }));
+    expect(both).toMatchObject({ status: 400, json: { detail: expect.stringContaining("not both") as string } });
+  });
+
   it("warns who goes back to an image that another release has taken the place of", async () => {
-    const own = await ApiBench.open(new Lwm2mSite());
+    const own = await setUp(1);
     const { bench } = own.site;
     const post = async (version: string): Promise<unknown> =>
       ((await own.ask("POST", "/v1/rollouts", { name: "back", components: [{ image: version }] })).json as View)

@@ -158,7 +158,7 @@ describe("odd ends", () => {
     fleet.become("failed", "d0");
     expect(fleet.why(id)).toBe("paused: error-threshold");
     fleet.run(610);
-    expect(fleet.why(id)).toBe("finished: finished");
+    expect(fleet.why(id)).toBe("finished: error-threshold");
   });
 
   it("a clock that is set forwards or back moves what is due, and stops nothing", () => {

@@ -251,7 +251,7 @@ function readYaml(file: string): object {
   }
 }
 
-/** Shows how far it is, until it is over or pauses; a failed one is exit code 1. */
+/** Shows how far it is, until it is over or pauses; one that has gone wrong is exit code 1. */
 async function watch(id: string, options: Options): Promise<void> {
   const progress = new Progress(options.json !== true);
   let started = false;
@@ -267,11 +267,21 @@ async function watch(id: string, options: Options): Promise<void> {
     await sleep(500);
   }
   progress.stop();
-  print(view, options);
-  const failedBy = view.state === "paused" && view.reason !== "paused" && view.reason !== "group-done";
-  if (failedBy || view.devices.failed > 0)
-    throw new UserError(ExitCode.FAILED, view.reason, `${view.name}: ${view.reason}`);
+  const { name, state, reason } = view;
+  if (IS_WELL.has(reason)) return print(view, options);
+  if (options.json !== true) print(view, options);
+  const why = WHY_NOT[reason] ?? reason;
+  throw new UserError(ExitCode.FAILED, reason, `${name} is ${state}: ${why}`, view);
 }
+
+/** What watching a rollout may end with where nothing has gone wrong. */
+const IS_WELL: ReadonlySet<string> = new Set(["finished", "none-to-update", "scheduled", "paused", "group-done"]);
+const WHY_NOT: Readonly<Record<string, string>> = {
+  "no-device-matched": "no device matched it: see its target with blockferry fleet list --filter '…'",
+  "error-threshold": "more devices have failed than may",
+  "success-threshold-missed": "too few devices have succeeded",
+  "group-empty": "a group has no device that was to be updated, and shows nothing of those that come after it",
+};
 
 function print(view: RolloutView, options: Options): void {
   if (options.json === true) return console.log(JSON.stringify(view));
@@ -300,12 +310,14 @@ const SHOWN = [
   ["waiting", "pending"],
 ] as const;
 
-function nextOf({ id, state, reason }: RolloutView, options: Options): string {
+function nextOf({ id, state, reason, devices }: RolloutView, options: Options): string {
   const tail = options.state === ".blockferry" ? "" : ` --state ${options.state}`;
   if (state === "ready") return `blockferry rollout start ${id}${tail}`;
   if (state === "waiting-for-approval") return `somebody else: blockferry rollout approve ${id}${tail} --as <name>`;
   if (state === "paused" && (reason === "group-done" || reason === "paused"))
     return `blockferry rollout resume ${id}${tail}`;
+  if (state === "finished" && devices.failed + devices.cancelled > 0)
+    return `blockferry rollout devices ${id} --in failed${tail}, then blockferry rollout retry ${id}${tail}`;
   if (state === "paused")
     return `blockferry rollout devices ${id} --in failed${tail}, then resume, retry, stop or cancel it`;
   return "";

@@ -86,22 +86,22 @@ async function simulate(file: string, options: SimulateOptions): Promise<void> {
     console.error(`note: these simulations differ in more than what is compared: ${text}`);
   if (options.out !== undefined) writeOutputs(options.out, summary, results, comparisons);
   if (capture !== undefined) writePcap(capture, simulation, quirks, seeds[0]!);
+  const wrong = violationsOf(file, reports) ?? stoppedEarly(asked, seeds);
   if (options.json === true) {
     const { scenario, profile, cases } = summary;
     const range = { first: seeds[0], count: seeds.length };
     const stopped = seeds.length < asked.length ? { interrupted: { asked: asked.length, finished: seeds } } : {};
-    const whole = asked.length === 1 ? reports[0] : { scenario, seeds: range, ...stopped, profile, cases };
-    console.log(JSON.stringify(comparisons === undefined ? whole : { ...whole, comparisons }));
-  } else {
-    if (seeds.length === 1) printRun(reports[0]!);
-    else printEstimates(reports[0]!, seeds.length, summary.cases);
-    if (comparisons !== undefined) printComparison(comparisons);
-    if (options.out !== undefined) console.log(`\nsummary.json, nodes.csv and report.html are in ${options.out}`);
+    const whole = asked.length === 1 ? reports[0]! : { scenario, seeds: range, ...stopped, profile, cases };
+    const result = comparisons === undefined ? whole : { ...whole, comparisons };
+    if (wrong !== undefined) throw new UserError(ExitCode.FAILED, ...wrong, result);
+    console.log(JSON.stringify(result));
+    return;
   }
-  failOnViolations(file, reports);
-  if (seeds.length === asked.length) return;
-  console.error(`stopped: the figures are of ${seeds.length} of ${asked.length} seeds (${seeds.join(", ")})`);
-  process.exitCode = ExitCode.FAILED;
+  if (seeds.length === 1) printRun(reports[0]!);
+  else printEstimates(reports[0]!, seeds.length, summary.cases);
+  if (comparisons !== undefined) printComparison(comparisons);
+  if (options.out !== undefined) console.log(`\nsummary.json, nodes.csv and report.html are in ${options.out}`);
+  if (wrong !== undefined) throw new UserError(ExitCode.FAILED, ...wrong);
 }
 
 async function runLive(simulation: Simulation, seed: number, options: SimulateOptions): Promise<void> {
@@ -159,19 +159,28 @@ function reportsOf(
   });
 }
 
-function failOnViolations(file: string, reports: readonly ScenarioReport[]): void {
+type Wrong = [reason: string, message: string];
+
+/** What is wrong with the runs, if anything is. */
+function violationsOf(file: string, reports: readonly ScenarioReport[]): Wrong | undefined {
   const all = reports.flatMap((report) => report.cases);
   const bare = all.find(({ updated }) => updated === 0);
   if (bare !== undefined && all.every(({ updated }) => updated === 0)) {
     const outcomes = Object.entries(bare.outcomes).map(([outcome, count]) => `${count} ${outcome}`);
-    throw new UserError(ExitCode.FAILED, "nothing-updated", `no mote was updated: ${outcomes.join(", ")}`);
+    return ["nothing-updated", `no mote was updated: ${outcomes.join(", ")}`];
   }
   for (const { seed, cases } of reports) {
     const violations = [...new Set(cases.flatMap((run) => run.violations))];
     if (violations.length === 0) continue;
     const repeat = `Repeat with: blockferry simulate ${file} --seed ${seed}`;
-    throw new UserError(ExitCode.FAILED, "checks-failed", `seed ${seed}: ${violations.join("; ")}\n${repeat}`);
+    return ["checks-failed", `seed ${seed}: ${violations.join("; ")}\n${repeat}`];
   }
+  return undefined;
+}
+
+function stoppedEarly(asked: readonly number[], seeds: readonly number[]): Wrong | undefined {
+  if (seeds.length === asked.length) return undefined;
+  return ["interrupted", `stopped: the figures are of ${seeds.length} of ${asked.length} seeds (${seeds.join(", ")})`];
 }
 
 function wholeNumber(name: string, max: number): (value: string) => number {
