@@ -76,7 +76,17 @@ describe("simulate and limit", () => {
   });
 
   it("that updated nobody is one object too, with the error in it", async () => {
-    const failed = await cli("simulate", scenario, "--set", "link.per=0.9", "--set", "maxHours=0.001", "--json");
+    const failed = await cli(
+      "simulate",
+      scenario,
+      "--set",
+      "link.per=0.9",
+      "--set",
+      "transport=coap",
+      "--set",
+      "maxHours=0.001",
+      "--json",
+    );
     expect([failed.code, failed.stdout.trim().split("\n").length]).toEqual([1, 1]);
     expect(lastJson(failed.stdout)).toMatchObject({ motes: 3, updated: 0, error: { reason: "nothing-updated" } });
   });
