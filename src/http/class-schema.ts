@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { TRUST_LIMITS } from "../suit/trust.ts";
 import { FEATURES, type DeviceClass, type KeyRecord } from "../lifecycle/classes.ts";
 
 /** So many bytes in hexadecimal digits. */
@@ -13,10 +14,25 @@ const key = z.strictObject({
 export const PublicKeyRecord: z.ZodType<KeyRecord> = key;
 
 const right = z.strictObject({
-  component: z.string().max(128).optional(),
+  component: z
+    .string()
+    .max(128)
+    .refine(
+      (name) => name.split("/").every((part) => !part.startsWith("0x") || /^0x([0-9a-f]{2})+$/i.test(part)),
+      "behind 0x a component has hexadecimal digits, two for each byte",
+    )
+    .optional(),
   actions: z.array(z.enum(["fetch", "write", "copy", "swap", "invoke", "unlink"])).optional(),
 });
 const authority = key.extend({ name: z.string().min(1).max(64), rights: z.array(right).max(16).optional() });
+
+/** As many of a kind as a device keeps, each once. */
+const keysOf = <T extends z.ZodType<KeyRecord>>(of: T, least = 0): z.ZodArray<T> =>
+  z
+    .array(of)
+    .min(least)
+    .max(TRUST_LIMITS.maxKeys)
+    .refine((all) => new Set(all.map((one) => one.key)).size === all.length, "it names a key twice");
 
 /** A class of devices, as it is defined by HTTP and in files. */
 export const ClassDefinition: z.ZodType<DeviceClass> = z.strictObject({
@@ -33,16 +49,12 @@ export const ClassDefinition: z.ZodType<DeviceClass> = z.strictObject({
     features: z.array(z.enum(FEATURES)).optional(),
   }),
   dialect: z.enum(["draft-37", "riot-09"]).optional(),
-  authorities: z
-    .array(authority)
-    .min(1)
-    .max(8)
-    .refine((all) => new Set(all.map((one) => one.key)).size === all.length, "it names a key twice"),
-  escrow: z.array(key).max(4).default([]),
+  authorities: keysOf(authority, 1),
+  escrow: keysOf(key).default([]),
   quorum: z
-    .strictObject({ keys: z.array(key).min(1).max(8), atLeast: z.int().min(1).max(8) })
-    .refine(({ keys, atLeast }) => atLeast <= new Set(keys.map((one) => one.key)).size, "it has fewer keys than that")
+    .strictObject({ keys: keysOf(key, 1), atLeast: z.int().min(1).max(TRUST_LIMITS.maxKeys) })
+    .refine(({ keys, atLeast }) => atLeast <= keys.length, "it has fewer keys than that")
     .optional(),
-  operators: z.array(key).max(4).default([]),
+  operators: keysOf(key).default([]),
   epoch: z.int().min(0).default(0),
 });

@@ -54,14 +54,23 @@ const SEQUENCES = [
 ];
 const KNOWN: ReadonlySet<CborValue> = new Set<CborValue>(Object.values(ManifestKey));
 
+const KNOWN_COMMON: ReadonlySet<CborValue> = new Set<CborValue>(Object.values(CommonKey));
+const KNOWN_DEPENDENCY: ReadonlySet<CborValue> = new Set<CborValue>(Object.values(DependencyKey));
+
+/** Nothing is passed over that its author may have counted on. */
+function checkKnown(map: CborMap, known: ReadonlySet<CborValue>, what: string): void {
+  for (const key of map.keys())
+    if (!known.has(key)) throw malformed(`${what} member ${JSON.stringify(key)} is not known; it may matter`);
+}
+
 /** Reads an authenticated manifest whose severed members have been checked. Throws EnvelopeError. */
 export function readManifest(map: CborMap, envelope: Envelope): Manifest {
   const sequenceNumber = map.get(ManifestKey.SEQUENCE_NUMBER);
   if (!isUint(sequenceNumber)) throw malformed("the sequence number must be an unsigned integer");
-  for (const key of map.keys())
-    if (!KNOWN.has(key)) throw malformed(`manifest member ${JSON.stringify(key)} is not known; it may matter`);
+  checkKnown(map, KNOWN, "manifest");
   const common = decodeItem(bytesOf(map.get(ManifestKey.COMMON), "common"));
   if (!isMap(common)) throw malformed("common must be a map");
+  checkKnown(common, KNOWN_COMMON, "common");
   const components = readComponents(common.get(CommonKey.COMPONENTS));
   const dependencies = readDependencies(common.get(CommonKey.DEPENDENCIES), components);
   const sections = new Map<number, Uint8Array>();
@@ -128,6 +137,7 @@ function readDependencies(value: CborValue | undefined, components: ComponentId[
     if (!isUint(index) || index > components.length)
       throw malformed(`dependency index ${JSON.stringify(index)} leaves a gap`);
     if (!isMap(metadata)) throw malformed("the metadata of a dependency must be a map");
+    checkKnown(metadata, KNOWN_DEPENDENCY, "dependency");
     const prefix = metadata.get(DependencyKey.PREFIX);
     if (prefix !== undefined && !isComponentId(prefix))
       throw malformed("a dependency's prefix is a component identifier");

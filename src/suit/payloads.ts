@@ -48,6 +48,12 @@ export function payloadsOf(ways: readonly PlannedWay[]): PlannedPayload[] {
   return payloads;
 }
 
+/** Bytes that are not those whose digest and size were signed. */
+export const isOther = (crypto: Crypto, { content, digest, size }: PlannedPayload): boolean =>
+  content !== undefined &&
+  digest !== undefined &&
+  ((size !== undefined && size !== content.length) || !bytesEqual(crypto.sha256(content), digest));
+
 /**
  * What the ways have a device store that comes with the manifest: integrated in its envelope, where the digest is the
  * one that was signed, or written out in it.

@@ -9,7 +9,7 @@ import { labelOf, readText, versionText } from "./text.ts";
 import { isTrustComponent, TRUST_IN_RELEASE } from "./trust.ts";
 import { openEnvelope } from "./open.ts";
 import type { OpenEnvelope, TrustPolicy } from "./opened.ts";
-import { bytesBehind, contentsOf, payloadsOf, type PlannedPayload } from "./payloads.ts";
+import { bytesBehind, contentsOf, isOther, payloadsOf, type PlannedPayload } from "./payloads.ts";
 import { componentsChangedBy, firstFailure, openingOnce, planLater, planProcedure, type PlannedWay } from "./plan.ts";
 
 /** Bytes that devices fetch, as the gateway has them: ciphertext where they are encrypted. */
@@ -102,14 +102,10 @@ export function openRelease(crypto: Crypto, bytes: Uint8Array, trust: TrustPolic
     const odd = oddPatching(all);
     if (odd !== undefined) return refuse("not-processable", odd);
     const contents = contentsOf(crypto, all);
-    const isOther = ({ content, digest, size }: PlannedPayload): boolean =>
-      content !== undefined &&
-      digest !== undefined &&
-      ((size !== undefined && size !== content.length) || !bytesEqual(crypto.sha256(content), digest));
     if (componentsChangedBy(all).some(isTrustComponent))
       return refuse(TRUST_IN_RELEASE.reason, TRUST_IN_RELEASE.detail);
-    const other = contents.find(isOther);
-    if (other !== undefined) return refuse("integrated-payload-mismatch", other.encrypted ? DECRYPTED : MISMATCH);
+    const other = contents.find((payload) => isOther(crypto, payload));
+    if (other !== undefined) return refuse("integrated-payload-mismatch", other.encrypted ? DECRYPTED : OTHER_PAYLOAD);
     const payloads = ownFirst(open.manifest, servedOf(payloadsOf(all), contents));
     return describe(bytes, open, { ways, all, payloads, depends }, trust.dialect ?? "draft-37");
   } catch (error) {
@@ -128,7 +124,7 @@ function oddPatching(ways: readonly PlannedWay[]): string | undefined {
   return written && `${labelOf(written)} stands for what is there before an update, and cannot be written to`;
 }
 
-const MISMATCH = "an integrated payload is not the one whose digest was signed";
+export const OTHER_PAYLOAD = "an integrated payload is not the one whose digest was signed";
 const DECRYPTED =
   "an integrated payload is decrypted as it is stored, so that nobody else can check it: store it as it is, and copy it with encryption-info";
 

@@ -1,14 +1,28 @@
 import { z } from "zod";
 
-const version = z.string().regex(/^\d+(\.\d+){0,2}(-(rc|beta|alpha)(\.\d+)?)?$/, "a version such as 1.2.3 or 1.2-rc.1");
-const requirement = z.string().regex(/^(>=|<=|>|<|=)\s*\d+(\.\d+){0,2}(-(rc|beta|alpha)(\.\d+)?)?$/, "such as >=1.2.0");
+const version = z
+  .string()
+  .regex(/^\d{1,10}(\.\d{1,10}){0,2}(-(rc|beta|alpha)(\.\d{1,10})?)?$/, "a version such as 1.2.3 or 1.2-rc.1");
+const requirement = z
+  .string()
+  .regex(/^(>=|<=|>|<|=)\s*\d{1,10}(\.\d{1,10}){0,2}(-(rc|beta|alpha)(\.\d{1,10})?)?$/, "such as >=1.2.0");
 
 /** RFC 3986 section 4.1. */
 const uriReference = z
   .string()
   .max(1_024)
   .regex(/^(?:[\w.~:/?#[\]@!$&'()*+,;=-]|%[0-9a-f]{2})+$/i, "a URI: other characters are written as %, such as %20");
-const time = z.iso.datetime({ offset: true, error: "a time such as 2031-12-31T00:00:00Z" });
+/** What people call a version. */
+const label = z.string().min(1).max(128);
+const time = z.iso
+  .datetime({ offset: true, error: "a time such as 2031-12-31T00:00:00Z" })
+  .refine((text) => Date.parse(text) >= 0, "a time from 1970 on");
+
+/** Segments of an identifier; text, or hexadecimal digits behind 0x. */
+const id = z.union(
+  [z.string(), z.array(z.string()).min(1).max(8)],
+  'text, or a list of texts; in quotes, such as "0x01"',
+);
 
 const recipient = z.union([
   /** A file with 32 hexadecimal digits that the device has too. */
@@ -34,9 +48,8 @@ const payload = z.strictObject({
 
 const component = z
   .strictObject({
-    /** Segments of its identifier; text, or hexadecimal digits behind 0x. */
-    id: z.union([z.string(), z.array(z.string()).min(1).max(8)]).default("0x00"),
-    version: z.string().min(1).max(128).optional(),
+    id: id.default("0x00"),
+    version: label.optional(),
     description: z.string().max(500).optional(),
     requires: z.array(requirement).max(8).default([]),
     /** One image for each slot that a device may write. */
@@ -53,7 +66,7 @@ const component = z
   );
 
 const dependency = z.strictObject({
-  id: z.union([z.string(), z.array(z.string()).min(1).max(8)]),
+  id,
   /** A signed envelope. */
   envelope: z.string(),
   uri: uriReference.optional(),
@@ -79,9 +92,9 @@ export const UpdateFileSchema: z.ZodType<UpdateFile> = z
     /** Wait for these before anything is fetched. */
     wait: z
       .strictObject({
-        authorization: z.int(),
-        power: z.int(),
-        network: z.int(),
+        authorization: z.int32(),
+        power: z.int32(),
+        network: z.int32(),
         time,
       })
       .partial()
@@ -92,6 +105,12 @@ export const UpdateFileSchema: z.ZodType<UpdateFile> = z
   })
   .refine((file) => (file.class === undefined) !== (file.classes === undefined), "give either class or classes")
   .refine((file) => file.components.length + file.dependencies.length > 0, "give a component or a dependency");
+
+/** What options say of an image, held to what a description may say. */
+export const ImageOptions: z.ZodType<{ uri?: string | undefined; label?: string | undefined }> = z.object({
+  uri: uriReference.optional(),
+  label: label.optional(),
+});
 
 export type RecipientFile =
   | { readonly kid: string; readonly kek: string }

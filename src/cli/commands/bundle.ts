@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { readFileSync, writeFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { basename, join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { resolve } from "node:path";
@@ -8,14 +8,16 @@ import { z } from "zod";
 import { nodeCrypto } from "../../adapters/node-crypto.ts";
 import type { ImageView } from "../../http/images.ts";
 import { decodeEnvelope, decodeManifestMap, EnvelopeError } from "../../suit/envelope.ts";
+import { withDependencies } from "../../suit/integrate.ts";
 import { readManifest } from "../../suit/manifest.ts";
 import { openRelease } from "../../suit/release.ts";
 import { DIALECTS } from "../../suit/dialect.ts";
+import type { TrustPolicy } from "../../suit/opened.ts";
 import { isTrustComponent } from "../../suit/trust.ts";
-import { toHex } from "../../util/bytes.ts";
+import { toHex, utf8 } from "../../util/bytes.ts";
 import { readInput } from "../authoring/input.ts";
 import { callGateway } from "../control-client.ts";
-import { makeFolder } from "../files.ts";
+import { makeFolder, writeOutput } from "../files.ts";
 import { ExitCode, usageError, UserError } from "../errors.ts";
 import { readPublicKey } from "../keys.ts";
 import { lifecycleOf, operatorOptions, type OperatorOptions } from "../operator.ts";
@@ -41,6 +43,11 @@ export function addBundle(program: Command): void {
     .requiredOption("--envelope <file>", "signed envelope")
     .option("--image <file...>", "all images that its manifest names and does not bring along itself", [])
     .requiredOption("--trust <file...>", "public keys of its authors")
+    .option(
+      "--dependency <envelope...>",
+      "manifests that it depends on and does not bring along: they are put into the envelope",
+      [],
+    )
     .option("--sector-table <file...>", "signed tables of the images' sectors", [])
     .option("--dialect <name>", "encoding of the manifest: draft-37, or riot-09", "draft-37")
     .option("--handover <file...>", "authority transfers that the site may not have yet", [])
@@ -52,6 +59,8 @@ export function addBundle(program: Command): void {
     .action(exportBundle);
   operatorOptions(group.command("import <folder>"))
     .description("hand over, and publish, what a folder holds on the gateway of this site; it verifies all of it again")
+    .option("--alias <name>", "offer the image at /<name> too, for clients whose URI is fixed; later releases keep it")
+    .option("--no-alias", "offer it at no such path, though the release before it is")
     .addHelpText("after", "\nExample:\n  blockferry bundle import usb/ --state gw")
     .action(importBundle);
 }
@@ -60,6 +69,7 @@ interface ExportOptions {
   readonly envelope: string;
   readonly image: readonly string[];
   readonly trust: readonly string[];
+  readonly dependency: readonly string[];
   readonly handover: readonly string[];
   readonly sectorTable: readonly string[];
   readonly dialect: string;
@@ -67,10 +77,11 @@ interface ExportOptions {
 }
 
 function exportBundle(folder: string, options: ExportOptions): void {
-  const envelope = readInput(options.envelope);
   const dialect = DIALECTS.find((known) => known === options.dialect);
   if (dialect === undefined) throw usageError("bad-dialect", `--dialect is one of ${DIALECTS.join(", ")}`);
-  const opened = openRelease(nodeCrypto, envelope, { anchors: options.trust.map(readPublicKey), dialect });
+  const trust = { anchors: options.trust.map(readPublicKey), dialect };
+  const envelope = wholeEnvelope(options, trust);
+  const opened = openRelease(nodeCrypto, envelope, trust);
   if (!opened.ok) throw new UserError(ExitCode.REFUSED, opened.reason, `${options.envelope}: ${opened.detail}`);
   const files = options.image.map((file) => ({ file, bytes: readInput(file) }));
   const found = files.map(({ file, bytes }) => ({ file, bytes, digest: toHex(nodeCrypto.sha256(bytes)) }));
@@ -86,12 +97,20 @@ function exportBundle(folder: string, options: ExportOptions): void {
   if (odd !== undefined)
     throw usageError("not-a-transfer", `${odd} is no hand-over: blockferry authority transfer makes one`);
   makeFolder(folder);
-  writeFileSync(join(folder, "manifest.suit"), envelope);
-  for (const { bytes, digest } of found) writeFileSync(join(folder, `${digest}.bin`), bytes);
+  const inputs = [
+    options.envelope,
+    ...options.image,
+    ...options.dependency,
+    ...options.handover,
+    ...options.sectorTable,
+  ];
+  const put = (name: string, bytes: Uint8Array): void => writeOutput(join(folder, name), bytes, inputs);
+  put("manifest.suit", envelope);
+  for (const { bytes, digest } of found) put(`${digest}.bin`, bytes);
   const copied = (from: readonly string[], name: string): string[] =>
     from.map((file, i) => {
       const copy = `${name}-${i + 1}.suit`;
-      writeFileSync(join(folder, copy), readInput(file));
+      put(copy, readInput(file));
       return copy;
     });
   const index: BundleIndex = {
@@ -103,13 +122,25 @@ function exportBundle(folder: string, options: ExportOptions): void {
     tables: copied(options.sectorTable, "sectors"),
     dialect,
   };
-  writeFileSync(join(folder, "bundle.json"), `${JSON.stringify(index, undefined, 2)}\n`);
+  put("bundle.json", utf8(`${JSON.stringify(index, undefined, 2)}\n`));
   const summary = { folder, sequenceNumber: opened.release.sequenceNumber, images: index.images.length };
   console.log(
     options.json === true
       ? JSON.stringify(summary)
       : `${folder}: release ${summary.sequenceNumber} with ${summary.images} image(s)`,
   );
+}
+
+/** With the manifests in it that it depends on. */
+function wholeEnvelope({ envelope: file, dependency }: ExportOptions, trust: TrustPolicy): Uint8Array {
+  const envelope = readInput(file);
+  try {
+    return withDependencies(nodeCrypto, envelope, dependency.map(readInput), trust);
+  } catch (error) {
+    if (error instanceof EnvelopeError)
+      throw new UserError(ExitCode.REFUSED, error.reason, `${file}: ${error.message}`);
+    throw error;
+  }
 }
 
 /** Number of the hand-over that an envelope is meant as; who signed it the gateway finds out. */
@@ -124,7 +155,9 @@ function handOverIn(bytes: Uint8Array): number | undefined {
   }
 }
 
-async function importBundle(folder: string, options: OperatorOptions): Promise<void> {
+type ImportOptions = OperatorOptions & { readonly alias?: string | false };
+
+async function importBundle(folder: string, options: ImportOptions): Promise<void> {
   const index = readIndex(folder);
   const sources: Record<string, string> = {};
   for (const { file, digest } of index.images) {
@@ -136,7 +169,8 @@ async function importBundle(folder: string, options: OperatorOptions): Promise<v
   }
   const base64 = (file: string): string => Buffer.from(readInput(inFolder(folder, file))).toString("base64");
   const { dialect } = index;
-  const body = { envelope: base64(index.envelope), sources, dialect, tables: index.tables.map(base64) };
+  const alias = options.alias === undefined ? {} : { alias: options.alias === false ? null : options.alias };
+  const body = { envelope: base64(index.envelope), sources, dialect, tables: index.tables.map(base64), ...alias };
   // Who signed the release may be among those to whom its devices are handed.
   const handovers: HandedOver[] = [];
   for (const file of index.handovers)

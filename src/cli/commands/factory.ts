@@ -15,7 +15,7 @@ import { callGateway } from "../control-client.ts";
 import { usageError, UserError } from "../errors.ts";
 import { appendDurably, makeFolder, readJsonLines, readLines, refuseExisting, writeSecretLines } from "../files.ts";
 import { identifiers } from "../identifiers.ts";
-import { readPublicKey } from "../keys.ts";
+import { namesKeyTwice, readPublicKey } from "../keys.ts";
 import { deviceLine, flashLine, readDevices } from "../factory-files.ts";
 import { Progress } from "../progress.ts";
 
@@ -151,14 +151,21 @@ function productOf(options: StageTwoOptions): Pick<StageTwo, "vendorId" | "class
   }
   if (vendor === undefined || className === undefined || trust.length === 0)
     throw usageError("option-missing", "give --definition, or --vendor, --class and --trust");
-  const keys = (some: readonly string[]): Verifier[] => some.map(readPublicKey);
+  const keys = (some: readonly string[]): Verifier[] => {
+    const read = some.map(readPublicKey);
+    if (namesKeyTwice(read)) throw usageError("bad-anchors", `one key is named twice: ${some.join(", ")}`);
+    return read;
+  };
+  const atLeast = Number(options.quorumAtLeast);
+  if (!Number.isInteger(atLeast) || atLeast < 1)
+    throw usageError("bad-quorum", "--quorum-at-least is a whole number from 1");
   return {
     ...identifiers(vendor, className),
     trust: {
       ...trustOf(keys(trust)),
       escrow: keys(escrow),
       operators: keys(operator),
-      quorum: quorum.length === 0 ? undefined : { keys: keys(quorum), atLeast: Number(options.quorumAtLeast) },
+      quorum: quorum.length === 0 ? undefined : { keys: keys(quorum), atLeast },
     },
   };
 }

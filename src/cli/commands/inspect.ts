@@ -1,12 +1,15 @@
 import type { Command } from "commander";
 import { nodeCrypto } from "../../adapters/node-crypto.ts";
-import { EnvelopeError } from "../../suit/envelope.ts";
+import { decodeEnvelope, digestOf, EnvelopeError } from "../../suit/envelope.ts";
 import { inspectEnvelope, uuidText, type Inspection, type WayText } from "../../suit/inspect.ts";
 import { openEnvelope } from "../../suit/open.ts";
-import { openingOnce, planProcedure } from "../../suit/plan.ts";
+import { contentsOf, isOther } from "../../suit/payloads.ts";
+import { failureOf, openingOnce, planProcedure } from "../../suit/plan.ts";
+import { OTHER_PAYLOAD } from "../../suit/release.ts";
 import { labelOf } from "../../suit/text.ts";
 import { DIALECTS } from "../../suit/dialect.ts";
 import type { OpenEnvelope, TrustPolicy } from "../../suit/opened.ts";
+import { bytesEqual } from "../../util/bytes.ts";
 import { readInput } from "../authoring/input.ts";
 import { ExitCode, usageError, UserError } from "../errors.ts";
 import { identifiers, vendorIdOf } from "../identifiers.ts";
@@ -77,35 +80,51 @@ export function addVerify(program: Command): void {
       const [open] = openFile(file, options);
       const { manifest, signers } = open;
       const { sequenceNumber } = manifest;
-      const dependencies = dependenciesOf(file, open, options);
+      const { dependencies, warnings } = contentsIn(file, open, options);
       const signatures = signers.map(({ algorithm }) => algorithm);
       if (options.json === true)
-        console.log(JSON.stringify({ verified: true, sequenceNumber, signatures, dependencies }));
+        console.log(JSON.stringify({ verified: true, sequenceNumber, signatures, dependencies, warnings }));
       else {
         console.log(`${file}: authentic, sequence ${sequenceNumber}, ${signers.length} trusted signature(s)`);
         for (const { component, sequenceNumber: number, signatures: theirs } of dependencies)
           console.log(`  ${component} in it: authentic, sequence ${number}, ${theirs.length} trusted signature(s)`);
+        for (const text of warnings) console.log(`  warning: ${text}`);
       }
     });
 }
 
-/** The manifests in it that it processes, on whatever way: each has signers of its own. */
-function dependenciesOf(
-  file: string,
-  root: OpenEnvelope,
-  options: InspectOptions,
-): { component: string; sequenceNumber: number; signatures: string[] }[] {
+interface Contents {
+  readonly dependencies: readonly { component: string; sequenceNumber: number; signatures: string[] }[];
+  /** What makes no byte of it less authentic. */
+  readonly warnings: readonly string[];
+}
+
+/**
+ * What comes along in the envelope, on whatever way: payloads as they were signed, and manifests that it processes, which
+ * have signers of their own.
+ */
+function contentsIn(file: string, root: OpenEnvelope, options: InspectOptions): Contents {
   const open = openingOnce(nodeCrypto, (envelope) => openEnvelope(nodeCrypto, envelope, trustOf(options)));
   const ways = planProcedure(nodeCrypto, root, "update", { requireIdentity: false, open });
+  // Whoever is on the way may put what they like into an envelope: only what the manifest names by its digest is signed.
+  const other = contentsOf(nodeCrypto, ways).find((payload) => !payload.encrypted && isOther(nodeCrypto, payload));
+  if (other !== undefined)
+    throw new UserError(ExitCode.REFUSED, "integrated-payload-mismatch", `${file}: ${OTHER_PAYLOAD}`);
   const found = new Map<string, { component: string; sequenceNumber: number; signatures: string[] }>();
   for (const step of ways.flatMap(({ steps }) => steps)) {
     if (step.kind !== "store" || !step.isDependency) continue;
     const component = labelOf(step.component);
-    const { manifest, signers } = orRefuse(`${file}, ${component} in it`, options, () => open(step.content));
+    const name = `${file}, ${component} in it`;
+    const { manifest, signers } = orRefuse(name, options, () => open(step.content));
+    if (step.digest !== undefined && !bytesEqual(digestOf(decodeEnvelope(step.content)), step.digest))
+      throw new UserError(ExitCode.REFUSED, "other-dependency", `${name}: it is not the manifest that is meant`);
     const { sequenceNumber } = manifest;
     found.set(component, { component, sequenceNumber, signatures: signers.map(({ algorithm }) => algorithm) });
   }
-  return [...found.values()];
+  const failed = failureOf(ways);
+  const warnings =
+    failed === undefined ? [] : [`a device would not come through it: ${failed.section}: ${failed.detail}`];
+  return { dependencies: [...found.values()], warnings };
 }
 
 function trustOf({ trust, atLeast, dialect: name }: InspectOptions): TrustPolicy {

@@ -1,4 +1,5 @@
 import type { Command } from "commander";
+import { z } from "zod";
 import { nodeCrypto } from "../../adapters/node-crypto.ts";
 import { imagePath } from "../../gateway/catalogue.ts";
 import type { PrivateKey } from "../../ports/crypto.ts";
@@ -11,6 +12,7 @@ import { SECTOR_LIMITS, signSectorTable } from "../../suit/sector-table.ts";
 import { toHex } from "../../util/bytes.ts";
 import { readInput } from "../authoring/input.ts";
 import { readUpdateFile, type PreparedUpdate } from "../authoring/update-file.ts";
+import { ImageOptions } from "../authoring/schema.ts";
 import { usageError } from "../errors.ts";
 import { writeOutput } from "../files.ts";
 import { identifiers } from "../identifiers.ts";
@@ -129,6 +131,8 @@ function prepare(file: string, options: SignOptions): PreparedUpdate {
   const sequenceNumber = Number(options.sequence);
   if (!/^\d+$/.test(options.sequence!) || !Number.isSafeInteger(sequenceNumber))
     throw usageError("bad-sequence", "--sequence is a whole number of 0 or more");
+  const said = ImageOptions.safeParse(options);
+  if (!said.success) throw usageError("bad-option", z.prettifyError(said.error));
   const { vendorId, classId } = identifiers(options.vendor!, options.class!);
   const digest = nodeCrypto.sha256(image);
   const uri = options.uri ?? `/${imagePath(digest).join("/")}`;
@@ -154,7 +158,9 @@ function signed(
     return keys.reduce((bytes, key) => signEnvelope(nodeCrypto, key, bytes), unsigned);
   } catch (error) {
     if (error instanceof EnvelopeError)
-      throw usageError("bad-envelope", `${file} is no envelope to be countersigned: ${error.message}`);
+      throw update === undefined
+        ? usageError("bad-envelope", `${file} is no envelope to be countersigned: ${error.message}`)
+        : usageError("bad-update-file", `${file} makes an envelope that nobody would read: ${error.message}`);
     if (error instanceof RangeError) throw usageError("bad-update-file", `${file}: ${error.message}`);
     throw error;
   }
