@@ -39,7 +39,7 @@ export function addAccessRoutes(app: FastifyInstance, { access, call, unixMs }: 
     "/v1/tokens",
     {
       schema: { summary: "Makes a token; its secret is in this answer only", body: TokenBody },
-      config: { ...administer.config, showsSecret: true },
+      config: { ...administer.config, showsSecret: true, success: [201] },
     },
     async (request, reply) => {
       type Made = Parameters<Parameters<AccessTokens["create"]>[2]>[0];

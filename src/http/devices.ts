@@ -115,7 +115,7 @@ function addOperationRoutes(app: FastifyInstance, control: DevicesControl): void
     "/v1/devices/:endpoint/operations/:id",
     {
       schema: { summary: "Takes an operation back", params: Endpoint.extend({ id: z.coerce.number().int().min(0) }) },
-      config: { access: "operate" },
+      config: { access: "operate", success: [200] },
     },
     async (request, reply) => {
       const { endpoint, id } = request.params;
@@ -133,7 +133,7 @@ function addOperationRoutes(app: FastifyInstance, control: DevicesControl): void
     "/v1/devices/:endpoint/operations",
     {
       schema: { summary: "Has a device read, written, executed and so on", params: Endpoint, body: OperationBody },
-      config: { access: "operate" },
+      config: { access: "operate", success: [200, 202] },
     },
     async (request, reply) => {
       const body = OperationBody.safeParse(request.body);

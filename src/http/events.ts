@@ -29,7 +29,7 @@ export function addEventRoutes(
         headers: EventHeaders,
         querystring: EventQuery,
       },
-      config: { access: "read" },
+      config: { access: "read", gives: "text/event-stream" },
       exposeHeadRoute: false,
     },
     async (request, reply) => {

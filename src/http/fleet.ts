@@ -55,7 +55,7 @@ export function addFleetRoutes(app: FastifyInstance, control: FleetControl): voi
     "/v1/fleet/refresh",
     {
       schema: { summary: "Asks devices that match a filter for version and battery (object 3)", body: RefreshBody },
-      config: { access: "operate" },
+      config: { access: "operate", success: [202] },
     },
     async ({ body }, reply) => {
       const filter = filterOf(body.filter);

@@ -102,7 +102,7 @@ export function addImageRoutes(app: FastifyInstance, control: ImagesControl): vo
         summary: "The signed manifest of a release, as it is served",
         params: z.object({ key: z.string().max(256) }),
       },
-      config: { access: "read" },
+      config: { access: "read", gives: "application/suit-envelope+cose" },
     },
     async ({ params: { key } }, reply) => {
       const found = gateway.listings().find(({ release, digest }) => release.key === key || digest === key);
@@ -139,7 +139,7 @@ function addPublishing(app: FastifyInstance, control: ImagesControl): void {
     "/v1/images",
     {
       schema: { summary: "Publishes a signed manifest and its images", body: PublishBody },
-      config: { access: "operate", isRepeatable: true },
+      config: { access: "operate", isRepeatable: true, success: [201] },
     },
     async (request, reply) => {
       const { body, caller } = request;

@@ -79,7 +79,10 @@ export function addLifecycleRoutes(app: FastifyInstance, control: LifecycleContr
   );
   app.post(
     "/v1/lifecycle/events",
-    { schema: { summary: "A change of the lifecycle", body: SubmitBody }, config: { access: "administer" } },
+    {
+      schema: { summary: "A change of the lifecycle", body: SubmitBody },
+      config: { access: "administer", success: [201] },
+    },
     async (request, reply) => {
       const body = SubmitBody.safeParse(request.body);
       if (!body.success) return refuse(reply, 400, "bad-request", z.prettifyError(body.error));
@@ -92,7 +95,7 @@ export function addLifecycleRoutes(app: FastifyInstance, control: LifecycleContr
     "/v1/lifecycle/transfers",
     {
       schema: { summary: "Hands a class over to new authorities", body: TransferBody },
-      config: { access: "administer" },
+      config: { access: "administer", success: [201] },
     },
     async (request, reply) => {
       const body = TransferBody.safeParse(request.body);
@@ -115,7 +118,7 @@ function addFactoryRoutes(app: FastifyInstance, control: LifecycleControl): void
     "/v1/lifecycle/devices",
     {
       schema: { summary: "A device that the factory made, with its credential", body: ProvisionBody },
-      config: { access: "administer" },
+      config: { access: "administer", success: [201] },
     },
     async (request, reply) => {
       const body = ProvisionBody.safeParse(request.body);
@@ -138,7 +141,7 @@ function addClientRoutes(app: FastifyInstance, control: LifecycleControl): void 
     "/v1/lifecycle/clients",
     {
       schema: { summary: "A LwM2M client that no factory made, as a device of a class", body: AdoptBody },
-      config: { access: "administer" },
+      config: { access: "administer", success: [201] },
     },
     async (request, reply) => {
       const body = AdoptBody.safeParse(request.body);
@@ -180,7 +183,7 @@ function addRetiring(app: FastifyInstance, control: LifecycleControl): void {
         summary: "Retires a device; its credential is erased",
         params: z.object({ device: z.string().max(64) }),
       },
-      config: { access: "administer" },
+      config: { access: "administer", success: [201] },
     },
     async (request, reply) => {
       const id = request.params.device;

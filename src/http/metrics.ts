@@ -27,7 +27,7 @@ export function addMetricsRoutes(app: FastifyInstance, { gateway, addresses, met
     "/metrics",
     {
       schema: { summary: "Figures, as Prometheus reads them", response: { 200: z.string() } },
-      config: { access: "read" },
+      config: { access: "read", gives: "text/plain" },
     },
     async (_request, reply) => {
       const registry = new Registry();

@@ -34,5 +34,10 @@ declare module "fastify" {
     isRepeatable?: boolean;
     /** Its answer is on no disk. */
     showsSecret?: boolean;
+    /** Status codes by which it says that all is well: 204 of a DELETE, 200 of others, unless given. */
+    success?: readonly number[];
+    /** Media types of its answer and of what it takes, where they are not JSON. */
+    gives?: string;
+    takes?: string;
   }
 }

@@ -169,7 +169,7 @@ function addChanges(app: FastifyInstance, control: RolloutsControl): void {
     "/v1/rollouts",
     {
       schema: { summary: "Creates a rollout; nothing is started", body: RolloutBody },
-      config: { access: "operate", isRepeatable: true },
+      config: { access: "operate", isRepeatable: true, success: [201] },
     },
     async (request, reply) => {
       const spec = specOf(gateway, request.body);

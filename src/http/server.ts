@@ -10,6 +10,7 @@ import fastify, {
 import { jsonSchemaTransform, validatorCompiler } from "fastify-type-provider-zod";
 import type { TokenRecord } from "../gateway/access.ts";
 import { addIdempotency, REPLAYED, type AnswersPort } from "./idempotency.ts";
+import { describeRoutes } from "./openapi.ts";
 import { PROBLEM_TYPE, problemOf, refuse } from "./problem.ts";
 import { mayUse, ROLES, type Caller, type Role } from "./roles.ts";
 
@@ -78,6 +79,7 @@ export async function createServer(options: ServerOptions, parts: ServerParts): 
     app.addHook("onRequest", app.rateLimit({ max: requestsPerMinute, keyGenerator }));
   }
   app.addHook("onRequest", authorize);
+  const describeAll = describeRoutes(app);
   await app.register(swagger, {
     openapi: {
       openapi: "3.1.0",
@@ -86,6 +88,8 @@ export async function createServer(options: ServerOptions, parts: ServerParts): 
       security: [{ token: [] }],
     },
     transform: jsonSchemaTransform,
+    transformObject: (given) =>
+      describeAll("openapiObject" in given ? given.openapiObject : given.swaggerObject) as never,
   });
   // Before an answer is kept: what is given once more stands in the log already.
   app.addHook("onSend", async ({ method, url, caller }, reply, payload) => {

@@ -78,7 +78,10 @@ export function addUpdateRoutes(app: FastifyInstance, control: UpdatesControl): 
   addUpdateReports(app, gateway);
   app.post<Named>(
     "/v1/devices/:endpoint/update",
-    { schema: { summary: "Updates a device", params: Endpoint, body: UpdateBody }, config: { access: "operate" } },
+    {
+      schema: { summary: "Updates a device", params: Endpoint, body: UpdateBody },
+      config: { access: "operate", success: [202] },
+    },
     async (request, reply) => {
       const body = UpdateBody.safeParse(request.body);
       if (!body.success) return refuse(reply, 400, "bad-request", z.prettifyError(body.error));
@@ -124,7 +127,10 @@ export function addUpdateRoutes(app: FastifyInstance, control: UpdatesControl): 
   );
   app.delete<Named>(
     "/v1/devices/:endpoint/update",
-    { schema: { summary: "Cancels the update under way", params: Endpoint }, config: { access: "operate" } },
+    {
+      schema: { summary: "Cancels the update under way", params: Endpoint },
+      config: { access: "operate", success: [200] },
+    },
     async (request, reply) => {
       const { endpoint } = request.params;
       const done = await new Promise<boolean>((resolve) =>

@@ -13,6 +13,7 @@ const CreateBody = z.strictObject({
 });
 const Id = z.object({ id: z.string().regex(/^[0-9a-f]{16}$/) });
 const PieceHeaders = z.looseObject({ "upload-offset": z.coerce.number().int().min(0) });
+const PIECES = "application/offset+octet-stream";
 const STATUS = {
   "no-such-upload": [404, "there is no such upload"],
   "wrong-offset": [409, "it goes on at the offset that a GET tells"],
@@ -27,12 +28,15 @@ type Named = { Params: { id: string } };
 /** Uploads in pieces that go on where they stopped: created with length and digest, then sent by PATCH. */
 export function addUploadRoutes(app: FastifyInstance, uploads: Uploads): void {
   const operate = { config: { access: "operate" } } as const;
-  app.addContentTypeParser("application/offset+octet-stream", (_request, payload, done) => done(null, payload));
+  app.addContentTypeParser(PIECES, (_request, payload, done) => done(null, payload));
   const tell = async (reply: FastifyReply, status: number, info: UploadInfo): Promise<FastifyReply> =>
     reply.code(status).header("upload-offset", info.offset).send(info);
   app.post<{ Body: z.infer<typeof CreateBody> }>(
     "/v1/uploads",
-    { schema: { summary: "Begins an upload of so many bytes", body: CreateBody }, ...operate },
+    {
+      schema: { summary: "Begins an upload of so many bytes", body: CreateBody },
+      config: { ...operate.config, success: [201] },
+    },
     async ({ body: { bytes, sha256 } }, reply) => {
       const info = await uploads.create(bytes, sha256);
       if (info === "too-long") return refuse(reply, 413, info, "it is larger than limits.maxImageBytes");
@@ -64,12 +68,14 @@ export function addUploadRoutes(app: FastifyInstance, uploads: Uploads): void {
   );
   app.patch<Named & { Headers: { "upload-offset": number } }>(
     "/v1/uploads/:id",
-    { schema: { summary: "More bytes of it, from Upload-Offset on", params: Id, headers: PieceHeaders }, ...operate },
+    {
+      schema: { summary: "More bytes of it, from Upload-Offset on", params: Id, headers: PieceHeaders },
+      config: { ...operate.config, takes: PIECES },
+    },
     async (request, reply) => {
       const { id } = request.params;
       const payload = request.body as Readable | null | undefined;
-      if (typeof payload?.pipe !== "function")
-        return refuse(reply, 415, "wrong-content-type", "send application/offset+octet-stream");
+      if (typeof payload?.pipe !== "function") return refuse(reply, 415, "wrong-content-type", `send ${PIECES}`);
       const result = await uploads.append(id, request.headers["upload-offset"], payload);
       if (typeof result !== "string") return tell(reply, 200, result);
       const [status, detail] = STATUS[result];

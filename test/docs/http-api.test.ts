@@ -15,6 +15,13 @@ interface Route {
   readonly summary?: string;
 }
 
+interface Operation extends Route {
+  readonly responses: Record<string, object>;
+  readonly security?: readonly object[];
+  readonly parameters?: readonly { readonly name: string }[];
+  readonly requestBody?: object;
+}
+
 const sourcesOf = (folder: string): string[] =>
   readdirSync(new URL(`../../${folder}`, import.meta.url), { recursive: true, encoding: "utf8" })
     .filter((name) => name.endsWith(".ts"))
@@ -34,6 +41,22 @@ describe("the API's documents", () => {
   it("each route says what it is for", async () => {
     for (const [path, methods] of Object.entries((await openapi()).paths))
       for (const [method, { summary }] of Object.entries(methods)) expect(summary, `${method} ${path}`).toBeTruthy();
+  });
+
+  it("the document says how each route answers, what it takes, and who may ask", async () => {
+    const { paths } = (await openapi()) as unknown as { paths: Record<string, Record<string, Operation>> };
+    for (const [path, methods] of Object.entries(paths))
+      for (const [method, { responses, security, parameters = [] }] of Object.entries(methods)) {
+        const codes = Object.keys(responses);
+        expect(codes.length, `${method} ${path}`).toBeGreaterThan(1);
+        expect(codes.at(-1)).toBe("default");
+        expect(security === undefined).toBe(!/^\/(healthz|readyz|v1\/openapi\.json)$/.test(path));
+        const isNamed = parameters.some(({ name }) => name === "Idempotency-Key");
+        expect(isNamed, `${method} ${path}`).toBe(method === "post" && path !== "/v1/tokens");
+      }
+    expect(paths["/v1/uploads/{id}"]!["patch"]!.requestBody).toMatchObject({
+      content: { "application/offset+octet-stream": {} },
+    });
   });
 
   it("docs/http-api.md has each route and each problem", async () => {

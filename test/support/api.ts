@@ -1,8 +1,11 @@
-import type { FastifyInstance } from "fastify";
+import type { FastifyInstance, LightMyRequestResponse } from "fastify";
 import { createApi, type GatewayControl } from "../../src/http/api.ts";
 import { EventLog } from "../../src/http/event-log.ts";
 import type { Role } from "../../src/http/roles.ts";
 import type { Lwm2mSite } from "./lwm2m-site.ts";
+
+/** How each route answers, by path and method. */
+type Answers = Record<string, Record<string, { responses: Record<string, { content?: object }> }>>;
 
 /** The API of a simulated site, its clock run for as long as an answer needs. */
 export class ApiBench {
@@ -12,6 +15,7 @@ export class ApiBench {
   remote!: FastifyInstance;
   readonly tokens: Record<Role, string> = { admin: "", operator: "", viewer: "", auditor: "" };
   readonly #more: Partial<GatewayControl>;
+  #said: Answers | undefined;
 
   private constructor(site: Lwm2mSite, more: Partial<GatewayControl>) {
     this.site = site;
@@ -46,6 +50,23 @@ export class ApiBench {
     this.remote = await createApi(control, { local: false });
   }
 
+  /** Each answer is one that the API's own document tells of. */
+  #compare(method: string, url: string, { statusCode: status, headers }: LightMyRequestResponse): void {
+    this.#said ??= (this.local.swagger() as { paths?: object }).paths as Answers;
+    const path = url.split("?")[0]!;
+    const known = Object.keys(this.#said).find((one) =>
+      new RegExp(`^${one.replaceAll(/\{[^}]+\}/g, "[^/]+")}$`).test(path),
+    );
+    const said = known === undefined ? undefined : this.#said[known]![method.toLowerCase()];
+    if (said === undefined) return;
+    const type = String(headers["content-type"] ?? "").split(";")[0]!;
+    const own = said.responses[status];
+    const types = own === undefined ? ["application/problem+json"] : Object.keys(own.content ?? { "": 0 });
+    const isTold = own !== undefined || status >= 400;
+    if (!isTold || !types.includes(type))
+      throw new Error(`${method} ${url} answered ${status} ${type}, of which OpenAPI does not tell`);
+  }
+
   async ask(
     method: string,
     url: string,
@@ -72,6 +93,7 @@ export class ApiBench {
     }
     const response = await answer;
     const text = response.body;
+    if (as !== "nobody") this.#compare(method, url, response);
     const isJson = String(response.headers["content-type"] ?? "").includes("json");
     return {
       status: response.statusCode,
