@@ -1,3 +1,5 @@
+import swagger from "@fastify/swagger";
+import { jsonSchemaTransform } from "fastify-type-provider-zod";
 import type { FastifyInstance, RouteOptions } from "fastify";
 import { PROBLEM_TYPE } from "./problem.ts";
 
@@ -47,8 +49,24 @@ const MEANINGS: Readonly<Record<number, string>> = {
   503: "Not just now; the body says why",
 };
 
+/** The document of all routes that are added behind this, made from their schemas. */
+export async function addOpenapi(app: FastifyInstance): Promise<void> {
+  const describeAll = describeRoutes(app);
+  await app.register(swagger, {
+    openapi: {
+      openapi: "3.1.0",
+      info: { title: "blockferry", version: "1", description: "Update gateway for constrained networks." },
+      components: { securitySchemes: { token: { type: "http", scheme: "bearer" } } },
+      security: [{ token: [] }],
+    },
+    transform: jsonSchemaTransform,
+    transformObject: (given) =>
+      describeAll("openapiObject" in given ? given.openapiObject : given.swaggerObject) as never,
+  });
+}
+
 /** Adds to the OpenAPI document what no schema says: how a route answers, who may ask, and what headers it takes. */
-export function describeRoutes(app: FastifyInstance): (document: object) => object {
+function describeRoutes(app: FastifyInstance): (document: object) => object {
   const routes = new Map<string, RouteOptions>();
   app.addHook("onRoute", (route) => {
     const path = route.url.replaceAll(/:([^/]+)/g, "{$1}");

@@ -1,16 +1,15 @@
 import { Socket } from "node:net";
 import rateLimit from "@fastify/rate-limit";
-import swagger from "@fastify/swagger";
 import fastify, {
   type FastifyInstance,
   type FastifyReply,
   type FastifyRequest,
   type FastifyServerOptions,
 } from "fastify";
-import { jsonSchemaTransform, validatorCompiler } from "fastify-type-provider-zod";
+import { validatorCompiler } from "fastify-type-provider-zod";
 import type { TokenRecord } from "../gateway/access.ts";
 import { addIdempotency, REPLAYED, type AnswersPort } from "./idempotency.ts";
-import { describeRoutes } from "./openapi.ts";
+import { addOpenapi } from "./openapi.ts";
 import { PROBLEM_TYPE, problemOf, refuse } from "./problem.ts";
 import { mayUse, ROLES, type Caller, type Role } from "./roles.ts";
 
@@ -79,18 +78,7 @@ export async function createServer(options: ServerOptions, parts: ServerParts): 
     app.addHook("onRequest", app.rateLimit({ max: requestsPerMinute, keyGenerator }));
   }
   app.addHook("onRequest", authorize);
-  const describeAll = describeRoutes(app);
-  await app.register(swagger, {
-    openapi: {
-      openapi: "3.1.0",
-      info: { title: "blockferry", version: "1", description: "Update gateway for constrained networks." },
-      components: { securitySchemes: { token: { type: "http", scheme: "bearer" } } },
-      security: [{ token: [] }],
-    },
-    transform: jsonSchemaTransform,
-    transformObject: (given) =>
-      describeAll("openapiObject" in given ? given.openapiObject : given.swaggerObject) as never,
-  });
+  await addOpenapi(app);
   // Before an answer is kept: what is given once more stands in the log already.
   app.addHook("onSend", async ({ method, url, caller }, reply, payload) => {
     const path = url.split("?")[0]!;

@@ -125,6 +125,11 @@ export function addUpdateRoutes(app: FastifyInstance, control: UpdatesControl): 
       );
     },
   );
+  addCancel(app, control);
+}
+
+function addCancel(app: FastifyInstance, { gateway, call }: UpdatesControl): void {
+  const { updates } = gateway.devices;
   app.delete<Named>(
     "/v1/devices/:endpoint/update",
     {
