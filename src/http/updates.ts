@@ -24,7 +24,7 @@ export interface UpdateView extends Omit<UpdateJob, "components"> {
 /** What the API needs of the gateway to update clients. */
 export interface UpdatesControl {
   readonly gateway: Gateway;
-  call(action: (nowUs: number) => void): void;
+  readonly call: (action: (nowUs: number) => void) => void;
 }
 
 const lwm2mPath = z
@@ -72,8 +72,7 @@ const Endpoint = z.object({ endpoint: z.string().min(1).max(255) });
 type Named = { Params: { endpoint: string } };
 
 export function addUpdateRoutes(app: FastifyInstance, control: UpdatesControl): void {
-  const { gateway } = control;
-  const call = (action: (nowUs: number) => void): void => control.call(action);
+  const { gateway, call } = control;
   const { updates } = gateway.devices;
   addUpdateReports(app, gateway);
   app.post<Named>(
