@@ -2,7 +2,6 @@ import type { Metrics } from "../ports/metrics.ts";
 import type { PeerAddress } from "../ports/datagram.ts";
 import type { Random } from "../ports/random.ts";
 import { peerKey } from "../util/peer.ts";
-import { keepRecent } from "../util/recent.ts";
 import type { AddressProof } from "./address-proof.ts";
 import type { Szx } from "./blockwise/block.ts";
 import { isAcceptable } from "./blockwise/block2-server.ts";
@@ -10,7 +9,6 @@ import { QBlock2Server } from "./blockwise/q-block2-server.ts";
 import { ResponseBodies } from "./blockwise/response-bodies.ts";
 import { encodeEmpty } from "./encode.ts";
 import { Leisure } from "./leisure.ts";
-import { COAP_LIMITS } from "./limits.ts";
 import { EMPTY_BYTES, optionValue, type CoapMessage, type CoapOption } from "./message.ts";
 import type { MessageIds } from "./message-ids.ts";
 import { Code, codeClass, codeText, hasPayload, isSafe, MessageType, Option } from "./numbers.ts";
@@ -46,8 +44,6 @@ export class CoapServer {
   readonly #qBlock2: QBlock2Server;
   readonly #notifier: Notifier;
   readonly #bodies: ResponseBodies;
-  /** Whose block a message of ours was, by peer and message ID: a RST stops the others. */
-  readonly #ofSets = new Map<string, IncomingRequest>();
   readonly #leisure: Leisure;
 
   constructor(parts: ServerParts) {
@@ -124,9 +120,8 @@ export class CoapServer {
 
   handleReset(peer: string, messageId: number): void {
     this.#notifier.handleReset(peer, messageId);
-    const request = this.#ofSets.get(`${peer}/${messageId}`);
+    const request = this.#qBlock2.reset(`${peer}/${messageId}`);
     if (request === undefined) return;
-    this.#qBlock2.stop(request);
     for (const handler of this.#handlers) handler.rejected?.(request);
   }
 
@@ -374,7 +369,7 @@ export class CoapServer {
     };
     if (request.confirmable) return reliability.send(nowUs, { peer, peerKey: key }, options, onOutcome);
     this.#notifier.sent(key, token, messageId);
-    keepRecent(this.#ofSets, `${key}/${messageId}`, request, COAP_LIMITS.maxQBlock2Ids);
+    this.#qBlock2.sent(nowUs, `${key}/${messageId}`, request);
     send(peer, bytes);
     return true;
   }

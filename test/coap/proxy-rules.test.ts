@@ -1,7 +1,14 @@
 import { describe, expect, it } from "vitest";
 import { encodeBlock } from "../../src/coap/blockwise/block.ts";
 import { encodeMessage } from "../../src/coap/encode.ts";
-import { EMPTY_BYTES, encodeUint, optionValue, uintOption, type CoapOption } from "../../src/coap/message.ts";
+import {
+  EMPTY_BYTES,
+  encodeUint,
+  optionValue,
+  optionValues,
+  uintOption,
+  type CoapOption,
+} from "../../src/coap/message.ts";
 import { Code, codeText, MessageType, Option } from "../../src/coap/numbers.ts";
 import { textOptions } from "../../src/coap/options.ts";
 import type { HttpRequest } from "../../src/ports/http.ts";
@@ -302,6 +309,23 @@ describe("HTTP behind a proxy (RFC 7252 section 10)", () => {
     [{}, undefined],
   ])("%j is kept for %s seconds (RFC 9111 section 4.2)", (headers, seconds) => {
     expect(uintOption(http(Code.GET, 200, headers).response.options, Option.MAX_AGE)).toBe(seconds);
+  });
+
+  it.each([
+    ["https://else.example/made/1", []],
+    ["http://files.example:8080/made/1", []],
+    ["http://files.example/made/a%20b?x=1&y", ["made", "a b", "?x=1", "?y"]],
+    ["made", ["made"]],
+    ["/made/", ["made", ""]],
+    [`/${"x".repeat(300)}`, []],
+    ["http://[", []],
+  ])("what was made at %s is told, where the client can ask for it", (location, told) => {
+    const { response } = http(Code.POST, 201, { location, "content-type": "application/json" });
+    expect(uintOption(response.options, Option.CONTENT_FORMAT)).toBe(50);
+    expect([
+      ...optionValues(response.options, Option.LOCATION_PATH).map((one) => new TextDecoder().decode(one)),
+      ...optionValues(response.options, Option.LOCATION_QUERY).map((one) => `?${new TextDecoder().decode(one)}`),
+    ]).toEqual(told);
   });
 
   it("sends no body with a GET", () => {

@@ -1,17 +1,20 @@
 import { describe, expect, it } from "vitest";
 import { encodeBlock, type Szx } from "../../src/coap/blockwise/block.ts";
+import { QBlock2Server } from "../../src/coap/blockwise/q-block2-server.ts";
 import { QBlock2Download } from "../../src/coap/blockwise/q-block2-client.ts";
 import { encodeMessage } from "../../src/coap/encode.ts";
 import type { CoapEndpoint } from "../../src/coap/endpoint.ts";
 import { EMPTY_BYTES, encodeUint, uintOption, type CoapMessage, type CoapOption } from "../../src/coap/message.ts";
 import { Code, codeText, MessageType, Option } from "../../src/coap/numbers.ts";
 import { textOptions } from "../../src/coap/options.ts";
-import { DEFAULT_PARAMETERS } from "../../src/coap/parameters.ts";
+import { DEFAULT_PARAMETERS, exchangeLifetimeUs } from "../../src/coap/parameters.ts";
 import type { IncomingRequest } from "../../src/coap/request.ts";
 import { matchesQuery, parseLinks } from "../../src/codec/link-format.ts";
 import { decodeSenmlJson } from "../../src/codec/senml.ts";
 import type { PeerAddress } from "../../src/ports/datagram.ts";
 import { utf8 } from "../../src/util/bytes.ts";
+import { runDue, TimerQueue } from "../../src/util/timer-queue.ts";
+import { SeededRandom } from "../../simulator/engine/random.ts";
 import { drain } from "../support/coap-get.ts";
 import { CLIENT } from "../support/pair.ts";
 import { pattern, routed } from "../support/resources.ts";
@@ -225,4 +228,19 @@ it("a body of whole blocks that ends with an empty one is not whole before all o
   expect(give(0, true, pattern(64))).toEqual(["block"]);
   expect(give(2, false, EMPTY_BYTES)).toEqual([]);
   expect(give(1, true, pattern(64))).toEqual(["block", "done"]);
+});
+
+it("a message of a set is known for EXCHANGE_LIFETIME, and no longer (RFC 9177 section 4.4)", () => {
+  const timers = new TimerQueue<(nowUs: number) => void>();
+  const request = { peer: CLIENT, method: Code.GET, options: [] } as unknown as IncomingRequest;
+  const server = new QBlock2Server(DEFAULT_PARAMETERS, new SeededRandom(1, "q"), timers, () => true);
+  server.sent(0, "peer/1", request);
+  server.sent(100e6, "peer/2", request);
+  const lifetimeUs = exchangeLifetimeUs(DEFAULT_PARAMETERS);
+  expect(timers.nextUs()).toBe(100e6 + lifetimeUs);
+  expect(server.reset("peer/1")).toBe(request);
+  expect(server.reset("peer/3")).toBeUndefined();
+  runDue(timers, 100e6 + lifetimeUs);
+  expect(server.reset("peer/1")).toBeUndefined();
+  expect(timers.nextUs()).toBeUndefined();
 });

@@ -1,12 +1,13 @@
 import type { Random } from "../../ports/random.ts";
 import { bytesEqual } from "../../util/bytes.ts";
+import { keepRecent } from "../../util/recent.ts";
 import { peerKey } from "../../util/peer.ts";
 import type { Timer } from "../../util/timer-queue.ts";
 import { COAP_LIMITS } from "../limits.ts";
 import { encodeUint, optionValue, optionValues, type CoapOption } from "../message.ts";
 import { Code, Option } from "../numbers.ts";
 import { sendable } from "../options.ts";
-import type { TransmissionParameters } from "../parameters.ts";
+import { exchangeLifetimeUs, type TransmissionParameters } from "../parameters.ts";
 import type { CoapTimers } from "../reliability.ts";
 import type { Body, CoapResponse, IncomingRequest } from "../request.ts";
 import { blockOption, blockSize, decodeBlock, encodeBlock, type BlockValue } from "./block.ts";
@@ -39,6 +40,9 @@ export class QBlock2Server {
   readonly #timers: CoapTimers;
   readonly #send: SendOne;
   readonly #jobs = new Map<string, Job>();
+  /** Whose block a message of ours was, by peer and message ID: a RST stops the others. */
+  readonly #messages = new Map<string, IncomingRequest>();
+  #forgetting: Timer | undefined;
 
   constructor(parameters: TransmissionParameters, random: Random, timers: CoapTimers, send: SendOne) {
     this.#parameters = parameters;
@@ -90,6 +94,22 @@ export class QBlock2Server {
   stop(request: IncomingRequest): void {
     const job = this.#jobs.get(assemblyKey(request));
     if (job !== undefined) this.#stop(job);
+  }
+
+  /** A message of a set that nobody acknowledges. */
+  sent(nowUs: number, message: string, request: IncomingRequest): void {
+    keepRecent(this.#messages, message, request, COAP_LIMITS.maxQBlock2Ids);
+    this.#forgetting?.cancel();
+    this.#forgetting = this.#timers.schedule(nowUs + exchangeLifetimeUs(this.#parameters), () =>
+      this.#messages.clear(),
+    );
+  }
+
+  /** The peer knows nothing of that message; whose it was, which ends. */
+  reset(message: string): IncomingRequest | undefined {
+    const request = this.#messages.get(message);
+    if (request !== undefined) this.stop(request);
+    return request;
   }
 
   #sendSet(nowUs: number, job: Job): void {

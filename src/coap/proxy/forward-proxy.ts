@@ -161,7 +161,7 @@ export class ForwardProxy implements RequestHandler {
     if (typeof answer === "string") this.#finish(nowUs, forwarded, failure(answer));
     else {
       const etagOf = (text: string): Uint8Array => this.#parts.digest(utf8(text)).subarray(0, 8);
-      this.#finish(nowUs, forwarded, fromHttpResponse(forwarded.method, answer, etagOf));
+      this.#finish(nowUs, forwarded, fromHttpResponse(forwarded.method, answer, etagOf, forwarded.uri));
     }
   }
 

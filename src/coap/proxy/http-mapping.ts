@@ -2,6 +2,7 @@ import type { HttpRequest, HttpResponse } from "../../ports/http.ts";
 import { utf8 } from "../../util/bytes.ts";
 import { encodeUint, optionValue, uintOption, type CoapOption } from "../message.ts";
 import { Code, Option } from "../numbers.ts";
+import { originOf, parseUri } from "../uri.ts";
 import type { IncomingRequest, ResponseContent } from "../request.ts";
 
 const METHODS: Readonly<Record<number, string>> = {
@@ -80,21 +81,25 @@ const STATUS: Readonly<Record<number, number>> = {
 
 /**
  * The CoAP response for an HTTP one: RFC 8075 section 7's table read from right to left. `etagOf`
- * shortens an HTTP entity tag, which may be longer than 8 bytes.
+ * shortens an HTTP entity tag, which may be longer than 8 bytes. `url`: what was asked for.
  */
 export function fromHttpResponse(
   method: number,
   { status, headers, body }: HttpResponse,
   etagOf: (text: string) => Uint8Array,
+  url?: string,
 ): ResponseContent {
   const code = toCode(method, status);
   const options: CoapOption[] = [];
   const etag = headers["etag"];
   const represents = code === Code.CONTENT || code === Code.VALID;
   if (etag !== undefined && represents) options.push({ number: Option.ETAG, value: etagOf(etag) });
-  if (code === Code.CONTENT && body.length > 0) {
-    options.push({ number: Option.CONTENT_FORMAT, value: encodeUint(contentFormat(headers["content-type"])) });
+  // Of what an action has led to nobody guesses the format (RFC 7252 section 5.5.1).
+  const type = headers["content-type"];
+  if (body.length > 0 && code >> 5 === 2 && (code === Code.CONTENT || type !== undefined)) {
+    options.push({ number: Option.CONTENT_FORMAT, value: encodeUint(contentFormat(type)) });
   }
+  if (code === Code.CREATED) options.push(...locationOptions(headers["location"], url));
   const maxAgeS = maxAge(headers);
   // What is not cached has no Max-Age (RFC 7252 section 5.9.1).
   if (maxAgeS !== undefined && (represents || code >> 5 !== 2))
@@ -103,6 +108,18 @@ export function fromHttpResponse(
   if (code === Code.DELETED && status >= 400) return { code, options, payload: new Uint8Array(0) };
   const payload = code >> 5 === 2 ? body : utf8(`HTTP status ${status}`);
   return { code, options, payload };
+}
+
+/** Where a resource was made: on the origin that was asked, since a client sees no other (RFC 7252 section 5.10.7). */
+function locationOptions(location: string | undefined, url: string | undefined): CoapOption[] {
+  const [base, to] = [parseUri(url ?? ""), location && URL.canParse(location, url) && new URL(location, url).href];
+  const made = to ? parseUri(to) : undefined;
+  if (base === undefined || made === undefined || originOf(made) !== originOf(base)) return [];
+  const options = [
+    ...made.path.map((segment) => ({ number: Option.LOCATION_PATH as number, value: utf8(segment) })),
+    ...made.query.map((argument) => ({ number: Option.LOCATION_QUERY as number, value: utf8(argument) })),
+  ];
+  return options.every(({ value }) => value.length <= 255) ? options : [];
 }
 
 function toCode(method: number, status: number): number {
