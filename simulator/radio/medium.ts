@@ -5,6 +5,7 @@ import { receptionRatio, toMilliwatts } from "./ber.ts";
 import { DEFAULT_RECEIVER, type Channel, type ReceiverModel } from "./channel.ts";
 import { BROADCAST, type Frame } from "./frame.ts";
 import { airtimeUs, PHY } from "./phy.ts";
+import { powerAt, reachOf, type Reach } from "./reach.ts";
 
 const ON = 1;
 const SENDING = 2;
@@ -18,8 +19,7 @@ export interface Station {
 
 interface Transmission {
   readonly frame: Frame;
-  readonly neighbours: readonly number[];
-  readonly powersMw: Float64Array;
+  readonly reach: Reach;
 }
 
 export interface AirCounters {
@@ -49,9 +49,10 @@ export class Medium {
   readonly #stations: (Station | undefined)[] = [];
   /** Whether its receiver is on, and whether it sends: only one that is `ON` and nothing else can be locked. */
   #flags = new Uint8Array(0);
-  /** Power of all that is on air at a node, and of how many transmissions it is. */
-  #powerMw = new Float64Array(0);
-  #heard = new Uint32Array(0);
+  /** What is on air, in the order in which it began. How loud all of it is at a node is added up when somebody asks. */
+  readonly #onAir: Transmission[] = [];
+  /** By sender, for the powers that it has had last. */
+  readonly #reaches: (Reach | undefined)[] = [];
   /** What a node is locked on, its power there, and the worst SINR so far. */
   readonly #locked: (Transmission | undefined)[] = [];
   #lockedMw = new Float64Array(0);
@@ -78,15 +79,13 @@ export class Medium {
     if (id >= this.#flags.length) this.#grow(2 * id + 1);
     this.#stations[id] = station;
     this.#flags[id] = listening ? ON : 0;
-    this.#powerMw[id] = this.#heard[id] = this.#lockedMw[id] = this.#worst[id] = this.sentUs[id] = 0;
+    this.#lockedMw[id] = this.#worst[id] = this.sentUs[id] = 0;
     this.#locked[id] = undefined;
   }
 
   #grow(length: number): void {
-    const grown = <T extends Uint8Array | Uint32Array | Float64Array>(to: T, from: T): T => (to.set(from), to);
+    const grown = <T extends Uint8Array | Float64Array>(to: T, from: T): T => (to.set(from), to);
     this.#flags = grown(new Uint8Array(length), this.#flags);
-    this.#heard = grown(new Uint32Array(length), this.#heard);
-    this.#powerMw = grown(new Float64Array(length), this.#powerMw);
     this.#lockedMw = grown(new Float64Array(length), this.#lockedMw);
     this.#worst = grown(new Float64Array(length), this.#worst);
   }
@@ -111,7 +110,14 @@ export class Medium {
 
   /** What a CCA of this node finds. */
   busy(id: number): boolean {
-    return this.#heard[id]! > 0 && this.#powerMw[id]! >= this.#ccaMw;
+    return this.#onAir.length > 0 && this.#totalMw(id) >= this.#ccaMw;
+  }
+
+  /** Power of all that is on air at a node. */
+  #totalMw(id: number): number {
+    let totalMw = 0;
+    for (const { reach } of this.#onAir) totalMw += powerAt(reach, id);
+    return totalMw;
   }
 
   /** Puts a frame on air; `sent` is called when its last symbol is out. The sender hears nothing meanwhile. */
@@ -119,9 +125,7 @@ export class Medium {
     const nowUs = this.#engine.nowUs();
     const { from, psduBytes } = frame;
     const durationUs = airtimeUs(psduBytes);
-    const neighbours = this.#channel.neighbours(from);
-    const powersMw = this.#channel.steadyPowersMw(from, nowUs) ?? this.#powersNow(from, neighbours, nowUs);
-    const transmission: Transmission = { frame, neighbours, powersMw };
+    const transmission: Transmission = { frame, reach: this.#reachOf(from, nowUs) };
     this.#count(frame, durationUs);
     this.#locked[from] = undefined;
     this.#flags[from]! |= SENDING;
@@ -136,35 +140,51 @@ export class Medium {
     });
   }
 
-  #powersNow(from: number, neighbours: readonly number[], nowUs: number): Float64Array {
-    return Float64Array.from(neighbours, (to) => this.#channel.powerMw(from, to, nowUs));
+  #reachOf(from: number, nowUs: number): Reach {
+    const neighbours = this.#channel.neighbours(from);
+    const powersMw =
+      this.#channel.steadyPowersMw(from, nowUs) ??
+      Float64Array.from(neighbours, (to) => this.#channel.powerMw(from, to, nowUs));
+    const known = this.#reaches[from];
+    return known?.powersMw === powersMw
+      ? known
+      : (this.#reaches[from] = reachOf(neighbours, powersMw, this.#sensitivityMw));
   }
 
   /** The first symbol arrives at all neighbours. */
   #reachAll(transmission: Transmission, nowUs: number): void {
-    const { neighbours, powersMw } = transmission;
-    const heard = this.#heard;
-    const onAirMw = this.#powerMw;
-    const flags = this.#flags;
-    const isWatched = this.onBusy.length > 0;
-    const [sensitivityMw, ccaMw] = [this.#sensitivityMw, this.#ccaMw];
-    const locked = this.#locked;
+    const { reach } = transmission;
+    this.#onAir.push(transmission);
+    if (this.onBusy.length > 0) return this.#reachWatched(transmission, nowUs);
+    for (const id of reach.audible) if (this.#flags[id] === ON) this.#hear(transmission, id, powerAt(reach, id), nowUs);
+    // Where it is too weak to be received, it only spoils what somebody is receiving.
+    for (const other of this.#onAir) {
+      if (other === transmission) continue;
+      for (const id of other.reach.audible) {
+        if (this.#locked[id] !== other) continue;
+        const powerMw = powerAt(reach, id);
+        if (powerMw > 0 && powerMw < this.#sensitivityMw) this.#hear(transmission, id, powerMw, nowUs);
+      }
+    }
+  }
+
+  /** The same where somebody is told of whatever a CCA finds. */
+  #reachWatched(transmission: Transmission, nowUs: number): void {
+    const { neighbours, powersMw } = transmission.reach;
     for (let i = 0; i < neighbours.length; i++) {
       const powerMw = powersMw[i]!;
       if (powerMw === 0) continue;
       const id = neighbours[i]!;
-      onAirMw[id]! += powerMw;
-      heard[id]!++;
-      // What is too weak to be received only spoils what somebody is receiving: of a grid's neighbours most are that.
-      if (flags[id] === ON && (powerMw >= sensitivityMw || locked[id] !== undefined))
+      const isAudible = powerMw >= this.#sensitivityMw;
+      if (this.#flags[id] === ON && (isAudible || this.#locked[id] !== undefined))
         this.#hear(transmission, id, powerMw, nowUs);
-      if (isWatched && (powerMw >= sensitivityMw || onAirMw[id]! >= ccaMw)) this.onBusy[id]?.();
+      if (isAudible || this.busy(id)) this.onBusy[id]?.();
     }
   }
 
   /** It begins at one that listens. */
   #hear(transmission: Transmission, id: number, powerMw: number, nowUs: number): void {
-    const total = this.#powerMw[id]!;
+    const total = this.#totalMw(id);
     const locked = this.#locked[id];
     const captures = locked === undefined || powerMw > this.#lockedMw[id]! * this.#capture;
     if (captures && powerMw >= this.#sensitivityMw) {
@@ -180,27 +200,17 @@ export class Medium {
   }
 
   #end(transmission: Transmission, sent: () => void): void {
-    const { frame, neighbours, powersMw } = transmission;
+    const { frame, reach } = transmission;
     const { to } = frame;
-    const heard = this.#heard;
-    const onAirMw = this.#powerMw;
-    const flags = this.#flags;
-    const sensitivityMw = this.#sensitivityMw;
+    this.#onAir.splice(this.#onAir.indexOf(transmission), 1);
     const received: number[] = [];
-    let reached = false;
-    for (let i = 0; i < neighbours.length; i++) {
-      const id = neighbours[i]!;
-      const powerMw = powersMw[i]!;
-      if (powerMw === 0) continue;
-      const left = --heard[id]!;
-      onAirMw[id] = left === 0 ? 0 : onAirMw[id]! - powerMw;
-      if (to === id || to === BROADCAST) {
-        if (to === id) reached = true;
-        if (this.#arrives(transmission, id, powerMw)) received.push(id);
-      }
-      if (powerMw >= sensitivityMw && flags[id] === ON && this.#locked[id] === transmission) this.#unlock(id);
-    }
-    if (!reached && frame.to !== BROADCAST) this.#lose(frame, "lost");
+    const arrive = (id: number, powerMw: number): void => {
+      if (powerMw > 0 && this.#arrives(transmission, id, powerMw)) received.push(id);
+    };
+    if (to === BROADCAST) for (const [i, id] of reach.neighbours.entries()) arrive(id, reach.powersMw[i]!);
+    else if (powerAt(reach, to) > 0) arrive(to, powerAt(reach, to));
+    else this.#lose(frame, "lost");
+    for (const id of reach.audible) if (this.#locked[id] === transmission) this.#unlock(id);
     sent();
     for (const id of received) this.#stations[id]!.onFrame(frame);
   }
