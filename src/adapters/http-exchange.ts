@@ -18,7 +18,7 @@ export async function exchangeHttp(request: HttpRequest, maxBytes: number, stop:
     ...(body.length === 0 ? {} : { body: new Uint8Array(body) }),
   });
   // What fetch knows it has decoded; anything else would pass for what it is not.
-  const coding = response.headers.get("content-encoding")?.toLowerCase() ?? "identity";
+  const coding = response.headers.get("content-encoding")?.toLowerCase() || "identity";
   if (!DECODED.has(coding)) {
     await response.body?.cancel();
     throw new Error(`${url} answers in the content coding ${coding}, which nobody asked for`);

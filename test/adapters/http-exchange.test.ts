@@ -6,6 +6,7 @@ import { exchangeHttp } from "../../src/adapters/http-exchange.ts";
 
 it.each([
   ["identity", Buffer.from("body"), "body"],
+  ["", Buffer.from("body"), "body"],
   ["gzip", gzipSync("body"), "body"],
   ["zstd", Buffer.from("nobody can read this"), /content coding zstd/],
 ])("an HTTP body in the content coding %s is bytes as they are meant, or an error", async (coding, bytes, expected) => {
