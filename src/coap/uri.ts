@@ -1,6 +1,7 @@
 import { fromUtf8, utf8 } from "../util/bytes.ts";
 import { optionValue, optionValues, uintOption, type CoapOption } from "./message.ts";
 import { Option } from "./numbers.ts";
+import { textOptions } from "./options.ts";
 
 /** The default ports of RFC 7252 sections 6.1 and 6.2, and those of HTTP for a proxy's origins. */
 const DEFAULT_PORTS: Readonly<Record<string, number>> = { coap: 5683, coaps: 5684, http: 80, https: 443 };
@@ -63,10 +64,7 @@ export function originOf({ scheme, host, port }: Pick<CoapUri, "scheme" | "host"
 
 /** Options of a request for `uri` on the endpoint that it names: path and query only. */
 export function pathOptions(uri: Pick<CoapUri, "path" | "query">): CoapOption[] {
-  return [
-    ...uri.path.map((segment) => ({ number: Option.URI_PATH as number, value: utf8(segment) })),
-    ...uri.query.map((argument) => ({ number: Option.URI_QUERY as number, value: utf8(argument) })),
-  ];
+  return [...textOptions(Option.URI_PATH, uri.path), ...textOptions(Option.URI_QUERY, uri.query)];
 }
 
 /**

@@ -69,6 +69,9 @@ const TransferBody = z.strictObject({
 /** What a client is called that has no name of a factory. */
 const adoptedId = (name: string): string => createHash("sha256").update(`adopted ${name}`).digest("hex").slice(0, 16);
 
+/** What is answered by the entry of the audit log that it has become. */
+const ENTRY = { access: "administer", success: [201] } as const;
+
 /** Who may do what to which devices; each change is in the audit log before it is answered. */
 export function addLifecycleRoutes(app: FastifyInstance, control: LifecycleControl): void {
   const { desk, unixMs } = control;
@@ -81,7 +84,7 @@ export function addLifecycleRoutes(app: FastifyInstance, control: LifecycleContr
     "/v1/lifecycle/events",
     {
       schema: { summary: "A change of the lifecycle", body: SubmitBody },
-      config: { access: "administer", success: [201] },
+      config: ENTRY,
     },
     async (request, reply) => {
       const body = SubmitBody.safeParse(request.body);
@@ -95,7 +98,7 @@ export function addLifecycleRoutes(app: FastifyInstance, control: LifecycleContr
     "/v1/lifecycle/transfers",
     {
       schema: { summary: "Hands a class over to new authorities", body: TransferBody },
-      config: { access: "administer", success: [201] },
+      config: ENTRY,
     },
     async (request, reply) => {
       const body = TransferBody.safeParse(request.body);
@@ -118,7 +121,7 @@ function addFactoryRoutes(app: FastifyInstance, control: LifecycleControl): void
     "/v1/lifecycle/devices",
     {
       schema: { summary: "A device that the factory made, with its credential", body: ProvisionBody },
-      config: { access: "administer", success: [201] },
+      config: ENTRY,
     },
     async (request, reply) => {
       const body = ProvisionBody.safeParse(request.body);
@@ -141,7 +144,7 @@ function addClientRoutes(app: FastifyInstance, control: LifecycleControl): void 
     "/v1/lifecycle/clients",
     {
       schema: { summary: "A LwM2M client that no factory made, as a device of a class", body: AdoptBody },
-      config: { access: "administer", success: [201] },
+      config: ENTRY,
     },
     async (request, reply) => {
       const body = AdoptBody.safeParse(request.body);
@@ -183,7 +186,7 @@ function addRetiring(app: FastifyInstance, control: LifecycleControl): void {
         summary: "Retires a device; its credential is erased",
         params: z.object({ device: z.string().max(64) }),
       },
-      config: { access: "administer", success: [201] },
+      config: ENTRY,
     },
     async (request, reply) => {
       const id = request.params.device;

@@ -46,7 +46,6 @@ const MEANINGS: Readonly<Record<number, string>> = {
   201: "Made",
   202: "Begun; it goes on when this is answered",
   204: "Done; there is nothing to say",
-  503: "Not just now; the body says why",
 };
 
 /** The document of all routes that are added behind this, made from their schemas. */

@@ -21,8 +21,13 @@ export function unknownOf({ endpoints = [] }: RolloutSpec, targets: readonly Fle
   const known = new Set(targets.map(({ endpoint }) => endpoint));
   const unknown = [...new Set(endpoints)].filter((endpoint) => !known.has(endpoint));
   if (unknown.length === 0) return undefined;
-  const some = unknown.slice(0, 5).join(", ");
-  return `not known here: ${unknown.length > 5 ? `${some} and ${unknown.length - 5} more` : some}`;
+  return `not known here: ${firstFew(unknown)}`;
+}
+
+/** So many names as a person reads. */
+export function firstFew(names: readonly string[]): string {
+  const some = names.slice(0, 5).join(", ");
+  return names.length > 5 ? `${some} and ${names.length - 5} more` : some;
 }
 
 /** What an operator should know of whom a rollout would reach if it began now. */

@@ -1,5 +1,5 @@
 import { Commander, type CommandFacts } from "./commander.ts";
-import { planGroups, targetsOf, unknownOf } from "./group-plan.ts";
+import { firstFew, planGroups, targetsOf, unknownOf } from "./group-plan.ts";
 import type { Verdict } from "./fleet.ts";
 import { ROLLOUT_LIMITS } from "./limits.ts";
 import { Members } from "./members.ts";
@@ -228,8 +228,7 @@ export class Rollout implements RolloutHolder {
       names.push(endpoint);
     }
     if (names.length === 0) return;
-    const some = names.slice(0, 5).join(", ");
-    step.decide(BY, "devices-joined", names.length > 5 ? `${some} and ${names.length - 5} more` : some, { group });
+    step.decide(BY, "devices-joined", firstFew(names), { group });
     const { groups } = this.record;
     const isHeldBack = groups.slice(0, group).some(({ passed }) => !passed);
     const { state: before } = groups[group]!;

@@ -47,14 +47,11 @@ export function groupError(
 
 /** How a rollout has ended whose devices all have a verdict, in one word and in full. */
 export function outcomeOf(record: RolloutRecord, members: Members): readonly [reason: string, detail: string] {
-  const counts = (["succeeded", "failed", "skipped", "cancelled"] as const).map((state) => [
-    state,
-    members.count(state),
-  ]);
-  const text = counts.map(([state, count]) => `${count} ${state}`).join(", ");
+  const ends = ["succeeded", "failed", "skipped", "cancelled"] as const;
+  const text = ends.map((state) => `${members.count(state)} ${state}`).join(", ");
   for (const i of record.groups.keys()) {
-    const [reason, detail] = groupError(record, members, i) ?? [];
-    if (reason !== undefined) return [reason, `${text}: ${detail}`];
+    const error = groupError(record, members, i);
+    if (error !== undefined) return [error[0], `${text}: ${error[1]}`];
   }
   if (members.size === 0) return ["no-device-matched", "no device was in a group"];
   if (members.count("skipped") === members.size) return ["none-to-update", `${text}: each device says why`];

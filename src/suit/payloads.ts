@@ -48,6 +48,8 @@ export function payloadsOf(ways: readonly PlannedWay[]): PlannedPayload[] {
   return payloads;
 }
 
+export const OTHER_PAYLOAD = "an integrated payload is not the one whose digest was signed";
+
 /** Bytes that are not those whose digest and size were signed. */
 export const isOther = (crypto: Crypto, { content, digest, size }: PlannedPayload): boolean =>
   content !== undefined &&

@@ -9,7 +9,7 @@ import { labelOf, readText, versionText } from "./text.ts";
 import { isTrustComponent, TRUST_IN_RELEASE } from "./trust.ts";
 import { openEnvelope } from "./open.ts";
 import type { OpenEnvelope, TrustPolicy } from "./opened.ts";
-import { bytesBehind, contentsOf, isOther, payloadsOf, type PlannedPayload } from "./payloads.ts";
+import { bytesBehind, contentsOf, isOther, OTHER_PAYLOAD, payloadsOf, type PlannedPayload } from "./payloads.ts";
 import { componentsChangedBy, firstFailure, openingOnce, planLater, planProcedure, type PlannedWay } from "./plan.ts";
 
 /** Bytes that devices fetch, as the gateway has them: ciphertext where they are encrypted. */
@@ -124,7 +124,6 @@ function oddPatching(ways: readonly PlannedWay[]): string | undefined {
   return written && `${labelOf(written)} stands for what is there before an update, and cannot be written to`;
 }
 
-export const OTHER_PAYLOAD = "an integrated payload is not the one whose digest was signed";
 const DECRYPTED =
   "an integrated payload is decrypted as it is stored, so that nobody else can check it: store it as it is, and copy it with encryption-info";
 

@@ -125,8 +125,8 @@ describe("rollouts by HTTP", () => {
 
   it("warns where nobody, or somebody unknown, is meant; a filter and names are not given together", async () => {
     const own = await setUp(1);
-    const warned = async (change: object, path = ""): Promise<unknown> =>
-      ((await own.ask("POST", `/v1/rollouts${path}`, body(change))).json as View).warnings;
+    const warned = async (change: object): Promise<unknown> =>
+      ((await own.ask("POST", "/v1/rollouts", body(change))).json as View).warnings;
     const nobody = "no device matches it now: it would end at once";
     expect(await warned({ target: "endpoint==x*" })).toEqual([nobody]);
     expect(await warned({ endpoints: ["m0", "m1"] })).toEqual(["devices are named that are not known here: m1"]);

@@ -4,8 +4,20 @@ import { EventLog } from "../../src/http/event-log.ts";
 import type { Role } from "../../src/http/roles.ts";
 import type { Lwm2mSite } from "./lwm2m-site.ts";
 
-/** How each route answers, by path and method. */
-type Answers = Record<string, Record<string, { responses: Record<string, { content?: object }> }>>;
+/** How a route answers. */
+interface Answers {
+  readonly method: string;
+  readonly path: RegExp;
+  readonly responses: Record<string, { readonly content?: object }>;
+}
+
+function answersOf(document: object): Answers[] {
+  const { paths } = document as { paths: Record<string, Record<string, Pick<Answers, "responses">>> };
+  return Object.entries(paths).flatMap(([template, operations]) => {
+    const path = new RegExp(`^${template.replaceAll(/\{[^}]+\}/g, "[^/]+")}$`);
+    return Object.entries(operations).map(([method, { responses }]) => ({ method, path, responses }));
+  });
+}
 
 /** The API of a simulated site, its clock run for as long as an answer needs. */
 export class ApiBench {
@@ -15,7 +27,7 @@ export class ApiBench {
   remote!: FastifyInstance;
   readonly tokens: Record<Role, string> = { admin: "", operator: "", viewer: "", auditor: "" };
   readonly #more: Partial<GatewayControl>;
-  #said: Answers | undefined;
+  #said: readonly Answers[] | undefined;
 
   private constructor(site: Lwm2mSite, more: Partial<GatewayControl>) {
     this.site = site;
@@ -52,12 +64,9 @@ export class ApiBench {
 
   /** Each answer is one that the API's own document tells of. */
   #compare(method: string, url: string, { statusCode: status, headers }: LightMyRequestResponse): void {
-    this.#said ??= (this.local.swagger() as { paths?: object }).paths as Answers;
+    this.#said ??= answersOf(this.local.swagger());
     const path = url.split("?")[0]!;
-    const known = Object.keys(this.#said).find((one) =>
-      new RegExp(`^${one.replaceAll(/\{[^}]+\}/g, "[^/]+")}$`).test(path),
-    );
-    const said = known === undefined ? undefined : this.#said[known]![method.toLowerCase()];
+    const said = this.#said.find((one) => one.method === method.toLowerCase() && one.path.test(path));
     if (said === undefined) return;
     const type = String(headers["content-type"] ?? "").split(";")[0]!;
     const own = said.responses[status];

@@ -1,11 +1,9 @@
 import { z } from "zod";
 
-const version = z
-  .string()
-  .regex(/^\d{1,10}(\.\d{1,10}){0,2}(-(rc|beta|alpha)(\.\d{1,10})?)?$/, "a version such as 1.2.3 or 1.2-rc.1");
-const requirement = z
-  .string()
-  .regex(/^(>=|<=|>|<|=)\s*\d{1,10}(\.\d{1,10}){0,2}(-(rc|beta|alpha)(\.\d{1,10})?)?$/, "such as >=1.2.0");
+/** Numbers that fit into an integer of JavaScript. */
+const VERSION = String.raw`\d{1,10}(\.\d{1,10}){0,2}(-(rc|beta|alpha)(\.\d{1,10})?)?`;
+const version = z.string().regex(new RegExp(`^${VERSION}$`), "a version such as 1.2.3 or 1.2-rc.1");
+const requirement = z.string().regex(new RegExp(String.raw`^(>=|<=|>|<|=)\s*${VERSION}$`), "such as >=1.2.0");
 
 /** RFC 3986 section 4.1. */
 const uriReference = z

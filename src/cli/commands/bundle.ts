@@ -20,6 +20,7 @@ import { callGateway } from "../control-client.ts";
 import { makeFolder, writeOutput } from "../files.ts";
 import { ExitCode, usageError, UserError } from "../errors.ts";
 import { readPublicKey } from "../keys.ts";
+import { aliasField, RELEASE_OPTIONS, type AliasOption } from "../release-options.ts";
 import { lifecycleOf, operatorOptions, type OperatorOptions } from "../operator.ts";
 
 const BundleIndex = z.strictObject({
@@ -43,11 +44,7 @@ export function addBundle(program: Command): void {
     .requiredOption("--envelope <file>", "signed envelope")
     .option("--image <file...>", "all images that its manifest names and does not bring along itself", [])
     .requiredOption("--trust <file...>", "public keys of its authors")
-    .option(
-      "--dependency <envelope...>",
-      "manifests that it depends on and does not bring along: they are put into the envelope",
-      [],
-    )
+    .addOption(RELEASE_OPTIONS.dependency)
     .option("--sector-table <file...>", "signed tables of the images' sectors", [])
     .option("--dialect <name>", "encoding of the manifest: draft-37, or riot-09", "draft-37")
     .option("--handover <file...>", "authority transfers that the site may not have yet", [])
@@ -59,8 +56,8 @@ export function addBundle(program: Command): void {
     .action(exportBundle);
   operatorOptions(group.command("import <folder>"))
     .description("hand over, and publish, what a folder holds on the gateway of this site; it verifies all of it again")
-    .option("--alias <name>", "offer the image at /<name> too, for clients whose URI is fixed; later releases keep it")
-    .option("--no-alias", "offer it at no such path, though the release before it is")
+    .addOption(RELEASE_OPTIONS.alias)
+    .addOption(RELEASE_OPTIONS.noAlias)
     .addHelpText("after", "\nExample:\n  blockferry bundle import usb/ --state gw")
     .action(importBundle);
 }
@@ -69,7 +66,7 @@ interface ExportOptions {
   readonly envelope: string;
   readonly image: readonly string[];
   readonly trust: readonly string[];
-  readonly dependency: readonly string[];
+  readonly dependency?: readonly string[];
   readonly handover: readonly string[];
   readonly sectorTable: readonly string[];
   readonly dialect: string;
@@ -100,7 +97,7 @@ function exportBundle(folder: string, options: ExportOptions): void {
   const inputs = [
     options.envelope,
     ...options.image,
-    ...options.dependency,
+    ...(options.dependency ?? []),
     ...options.handover,
     ...options.sectorTable,
   ];
@@ -132,7 +129,7 @@ function exportBundle(folder: string, options: ExportOptions): void {
 }
 
 /** With the manifests in it that it depends on. */
-function wholeEnvelope({ envelope: file, dependency }: ExportOptions, trust: TrustPolicy): Uint8Array {
+function wholeEnvelope({ envelope: file, dependency = [] }: ExportOptions, trust: TrustPolicy): Uint8Array {
   const envelope = readInput(file);
   try {
     return withDependencies(nodeCrypto, envelope, dependency.map(readInput), trust);
@@ -155,9 +152,7 @@ function handOverIn(bytes: Uint8Array): number | undefined {
   }
 }
 
-type ImportOptions = OperatorOptions & { readonly alias?: string | false };
-
-async function importBundle(folder: string, options: ImportOptions): Promise<void> {
+async function importBundle(folder: string, options: OperatorOptions & AliasOption): Promise<void> {
   const index = readIndex(folder);
   const sources: Record<string, string> = {};
   for (const { file, digest } of index.images) {
@@ -169,8 +164,13 @@ async function importBundle(folder: string, options: ImportOptions): Promise<voi
   }
   const base64 = (file: string): string => Buffer.from(readInput(inFolder(folder, file))).toString("base64");
   const { dialect } = index;
-  const alias = options.alias === undefined ? {} : { alias: options.alias === false ? null : options.alias };
-  const body = { envelope: base64(index.envelope), sources, dialect, tables: index.tables.map(base64), ...alias };
+  const body = {
+    envelope: base64(index.envelope),
+    sources,
+    dialect,
+    tables: index.tables.map(base64),
+    ...aliasField(options),
+  };
   // Who signed the release may be among those to whom its devices are handed.
   const handovers: HandedOver[] = [];
   for (const file of index.handovers)

@@ -9,6 +9,7 @@ import { readInput } from "../authoring/input.ts";
 import { callGateway } from "../control-client.ts";
 import { usageError } from "../errors.ts";
 import { Progress } from "../progress.ts";
+import { aliasField, RELEASE_OPTIONS } from "../release-options.ts";
 
 export function addPublish(program: Command): void {
   program
@@ -18,18 +19,15 @@ export function addPublish(program: Command): void {
       "--image <file|uri...>",
       "where the gateway fetches the image: a local file, or a file:, http(s): or coap: URI; files for each of several",
     )
-    .option(
-      "--dependency <envelope...>",
-      "manifests that it depends on and does not bring along: they are put into the envelope",
-    )
+    .addOption(RELEASE_OPTIONS.dependency)
     .option(
       "--sector-table <file...>",
       "signed tables of the images' sectors, from `blockferry sign --sector-table`",
       [],
     )
     .option("--dialect <name>", "encoding of the manifest: draft-37, or riot-09 for devices that run RIOT")
-    .option("--alias <name>", "offer the image at /<name> too, for clients whose URI is fixed; later releases keep it")
-    .option("--no-alias", "offer it at no such path, though the release before it is")
+    .addOption(RELEASE_OPTIONS.alias)
+    .addOption(RELEASE_OPTIONS.noAlias)
     .option("--state <folder>", "state folder of the gateway", ".blockferry")
     .option("--json", "print one JSON object")
     .addHelpText(
@@ -60,7 +58,7 @@ Example:
           ...sourcesOf(options.image ?? []),
           ...(options.dialect === undefined ? {} : { dialect: options.dialect }),
           tables: options.sectorTable.map(base64Of),
-          ...(options.alias === undefined ? {} : { alias: options.alias === false ? null : options.alias }),
+          ...aliasField(options),
         };
         const image = await withProgress(options.state, options.json !== true, body);
         if (options.json === true) console.log(JSON.stringify(image));

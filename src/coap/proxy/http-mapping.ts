@@ -2,6 +2,7 @@ import type { HttpRequest, HttpResponse } from "../../ports/http.ts";
 import { utf8 } from "../../util/bytes.ts";
 import { encodeUint, optionValue, uintOption, type CoapOption } from "../message.ts";
 import { Code, Option } from "../numbers.ts";
+import { textOptions } from "../options.ts";
 import { originOf, parseUri } from "../uri.ts";
 import type { IncomingRequest, ResponseContent } from "../request.ts";
 
@@ -112,13 +113,10 @@ export function fromHttpResponse(
 
 /** Where a resource was made: on the origin that was asked, since a client sees no other (RFC 7252 section 5.10.7). */
 function locationOptions(location: string | undefined, url: string | undefined): CoapOption[] {
-  const [base, to] = [parseUri(url ?? ""), location && URL.canParse(location, url) && new URL(location, url).href];
-  const made = to ? parseUri(to) : undefined;
+  if (!location || url === undefined || !URL.canParse(location, url)) return [];
+  const [base, made] = [parseUri(url), parseUri(new URL(location, url).href)];
   if (base === undefined || made === undefined || originOf(made) !== originOf(base)) return [];
-  const options = [
-    ...made.path.map((segment) => ({ number: Option.LOCATION_PATH as number, value: utf8(segment) })),
-    ...made.query.map((argument) => ({ number: Option.LOCATION_QUERY as number, value: utf8(argument) })),
-  ];
+  const options = [...textOptions(Option.LOCATION_PATH, made.path), ...textOptions(Option.LOCATION_QUERY, made.query)];
   return options.every(({ value }) => value.length <= 255) ? options : [];
 }
 
